@@ -1,0 +1,97 @@
+//! What scripts can reach: host functions, live values, components. Data in, data out; no Lua here.
+
+mod app;
+mod builtin;
+mod context;
+mod effects;
+mod exposure;
+mod functions;
+mod reflect;
+
+pub use self::app::LuaAppExt;
+pub use self::context::ScriptContext;
+pub use self::exposure::Exposable;
+pub use self::functions::IntoLuaFunction;
+
+pub(crate) use self::effects::{
+    Change, Command, Effects, LogLine, Mail, new_entity_index,
+};
+pub(crate) use self::reflect::map_entities;
+
+use bevy::prelude::{Resource, World};
+use bevy::reflect::TypeRegistry;
+
+use self::exposure::{ExposedComponent, Exposure};
+use self::functions::HostFunction;
+use crate::error::ScriptError;
+use crate::value::ScriptValue;
+use crate::vm::{Api, NameError};
+
+type LiveValue =
+    Box<dyn Fn(&ScriptContext<'_>, &str) -> Result<ScriptValue, ScriptError> + Send + Sync>;
+
+/// Everything that scripts can reach in one app, by number.
+#[derive(Resource)]
+pub(crate) struct Bindings {
+    api: Api,
+    functions: Vec<HostFunction>,
+    namespaces: Vec<LiveValue>,
+    pub(crate) exposure: Exposure,
+    expose_all: bool,
+}
+
+impl Default for Bindings {
+    /// The built-in functions and the curated components.
+    fn default() -> Self {
+        let mut bindings = Self {
+            api: Api::default(),
+            functions: Vec::new(),
+            namespaces: Vec::new(),
+            exposure: Exposure::curated(),
+            expose_all: false,
+        };
+        builtin::register(&mut bindings);
+        bindings
+    }
+}
+
+impl Bindings {
+    pub(crate) fn add_function(&mut self, function: HostFunction) -> Result<(), NameError> {
+        self.api.add_function(&function.name)?;
+        self.functions.push(function);
+        Ok(())
+    }
+
+    fn add_namespace(&mut self, name: &str, read: LiveValue) -> Result<(), NameError> {
+        self.api.add_namespace(name)?;
+        self.namespaces.push(read);
+        Ok(())
+    }
+
+    fn expose<T: Exposable>(&mut self) {
+        self.exposure.add(ExposedComponent::of::<T>());
+    }
+
+    /// Settles what is exposed, once all plugins were built.
+    pub(crate) fn freeze(&mut self, world: &mut World, registry: &TypeRegistry) {
+        self.exposure.add_registered(registry, self.expose_all);
+        self.exposure.freeze(world);
+    }
+
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+
+    fn function(&self, number: u32) -> &HostFunction {
+        &self.functions[number as usize]
+    }
+
+    fn live(
+        &self,
+        namespace: u32,
+        context: &ScriptContext<'_>,
+        name: &str,
+    ) -> Result<ScriptValue, ScriptError> {
+        self.namespaces[namespace as usize](context, name)
+    }
+}

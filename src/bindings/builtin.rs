@@ -1,0 +1,139 @@
+//! The functions that every script has: `world`, `send`, `emit`, `quat`, `time`. They are host functions
+//! like an app's own.
+
+use bevy::math::{EulerRot, Quat, Vec3};
+use bevy::prelude::{Entity, Time};
+
+use super::Bindings;
+use super::context::ScriptContext;
+use super::effects::{MAX_NEW_ENTITIES, Spawn};
+use super::functions::{HostFunction, IntoLuaFunction};
+use crate::error::{ScriptError, suggest};
+use crate::value::{FromScript, IntoScript, ScriptKey, ScriptTable, ScriptValue, describe};
+use crate::vm::Host;
+
+pub(super) fn register(bindings: &mut Bindings) {
+    add(bindings, "world.exists", |ctx: &mut ScriptContext<'_>, id: Entity| ctx.exists(id));
+    add(bindings, "world.get", |ctx: &mut ScriptContext<'_>, id: Entity| {
+        ctx.exists(id).then_some(id)
+    });
+    add(bindings, "world.spawn", spawn);
+    add(bindings, "world.despawn", |ctx: &mut ScriptContext<'_>, id: Entity| ctx.despawn(id));
+    add(
+        bindings,
+        "send",
+        |ctx: &mut ScriptContext<'_>, (to, name, payload): (Entity, String, ScriptValue)| {
+            ctx.send(to, name, payload)
+        },
+    );
+    add(
+        bindings,
+        "emit",
+        |ctx: &mut ScriptContext<'_>, (name, payload): (String, ScriptValue)| {
+            ctx.emit(name, payload)
+        },
+    );
+    add(bindings, "quat.from_axis_angle", |(axis, angle): (Vec3, f32)| {
+        match axis.try_normalize() {
+            Some(axis) => Ok(Quat::from_axis_angle(axis, angle)),
+            None => Err("quat.from_axis_angle: the axis must not be zero"),
+        }
+    });
+    add(bindings, "quat.from_euler", |(x, y, z): (f32, f32, f32)| {
+        Quat::from_euler(EulerRot::XYZ, x, y, z)
+    });
+    add(bindings, "quat.mul", |(a, b): (Quat, Quat)| a * b);
+    add(bindings, "quat.inverse", |q: Quat| q.inverse());
+    add(bindings, "quat.rotate", |(q, v): (Quat, Vec3)| q * v);
+    bindings
+        .add_namespace("time", Box::new(time))
+        .expect("no built-in name is taken twice");
+}
+
+fn add<M>(bindings: &mut Bindings, name: &str, function: impl IntoLuaFunction<M>) {
+    let mut function = HostFunction::new(name, function);
+    function.takes_new_entities = true;
+    bindings.add_function(function).expect("no built-in name is taken twice");
+}
+
+/// `world.spawn{Transform = {…}, scripts = {"…"}, parent = id}`
+fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entity, ScriptError> {
+    let wrong = |position: &str, expected: &str, got: &ScriptValue| ScriptError::WrongType {
+        place: format!("world.spawn{{{position}}}"),
+        expected: expected.to_owned(),
+        got: describe(got),
+    };
+    let mut with = with.unwrap_or_default();
+    if ctx.effects.spawned.len() >= MAX_NEW_ENTITIES {
+        let (what, limit) = ("spawned entities", MAX_NEW_ENTITIES);
+        return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
+    }
+    if let Some(first) = with.array.first() {
+        return Err(wrong("1", "components by name", first));
+    }
+    let mut take = |name: &str| with.fields.remove(&ScriptKey::from(name)).unwrap_or_default();
+    let scripts = match take("scripts") {
+        ScriptValue::Nil => Vec::new(),
+        ScriptValue::String(path) => vec![path],
+        other => Vec::from_script(other)
+            .map_err(|got| wrong("scripts", "an asset path or a list of them", &got))?,
+    };
+    let parent: Option<Entity> =
+        Option::from_script(take("parent")).map_err(|got| wrong("parent", "an entity", &got))?;
+    if let Some(parent) = parent {
+        ctx.must_exist(parent)?;
+    }
+    let before = ctx.effects.checkpoint();
+    let spawned = ctx.spawn(Spawn { parent, scripts }).and_then(|entity| {
+        for (key, value) in with.fields {
+            let ScriptKey::String(name) = key else {
+                return Err(wrong(&key.to_string(), "components by name", &value));
+            };
+            ctx.set_component(entity, &name, value)?;
+        }
+        Ok(entity)
+    });
+    if spawned.is_err() {
+        // The script may catch the error: nothing half-made stays.
+        ctx.effects.roll_back(before);
+    }
+    spawned
+}
+
+/// `time.delta` and `time.elapsed`, in seconds.
+fn time(ctx: &ScriptContext<'_>, name: &str) -> Result<ScriptValue, ScriptError> {
+    let Some(time) = ctx.world().get_resource::<Time>() else {
+        return Err(ScriptError::Host { message: "the app has no clock: add `TimePlugin`".into() });
+    };
+    match name {
+        "delta" => time.delta_secs_f64().into_script(),
+        "elapsed" => time.elapsed_secs_f64().into_script(),
+        other => Err(ScriptError::UnknownField {
+            owner: "time".to_owned(),
+            field: other.to_owned(),
+            similar: suggest(other, ["delta", "elapsed"].into_iter()),
+        }),
+    }
+}
+
+/// A quaternion is a table `{x, y, z, w}` by name.
+impl FromScript for Quat {
+    fn expected() -> String {
+        "quaternion: a table with the numbers x, y, z, w".to_owned()
+    }
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+        if let ScriptValue::Table(table) = &value {
+            let parts = ["x", "y", "z", "w"].map(|name| table.get(name).clone());
+            if let [ScriptValue::Number(x), ScriptValue::Number(y), ScriptValue::Number(z), ScriptValue::Number(w)] = parts {
+                return Ok(Self::from_xyzw(x as f32, y as f32, z as f32, w as f32));
+            }
+        }
+        Err(value)
+    }
+}
+
+impl IntoScript for Quat {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        Ok(ScriptTable::from([("x", self.x), ("y", self.y), ("z", self.z), ("w", self.w)]).into())
+    }
+}

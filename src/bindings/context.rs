@@ -1,0 +1,534 @@
+//! [`ScriptContext`]: the world as the runs of one script on one entity see it.
+
+use bevy::ecs::observer::Observer;
+use bevy::ecs::resource::IsResource;
+use bevy::prelude::{ChildOf, Children, Entity, Reflect, World};
+use bevy::reflect::{PartialReflect, TypeRegistry};
+use smallvec::smallvec;
+
+use super::Bindings;
+use super::effects::{
+    Change, Checkpoint, Command, Draft, Effects, LogLine, Mail, Spawn, new_entity,
+    new_entity_index,
+};
+use super::exposure::{Exposable, PROPERTIES};
+use super::reflect::{self, Shape};
+use crate::error::ScriptError;
+use crate::pool::PoolConfig;
+use crate::value::{ScriptTable, ScriptValue};
+use crate::vm::{Field, FieldPath, Host, LogLevel, Place, Reading};
+
+/// What a host function may do on behalf of the script that called it.
+///
+/// It sees the world as it was when the stage began, plus what this script wrote since. What it changes
+/// is kept back until all runs of the stage are done, and dropped if the run fails.
+pub struct ScriptContext<'w> {
+    world: &'w World,
+    bindings: &'w Bindings,
+    registry: &'w TypeRegistry,
+    limits: &'w PoolConfig,
+    entity: Entity,
+    pub(crate) effects: Effects,
+    /// Where the current run began to count its output.
+    base: Output,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Output {
+    commands: usize,
+    messages: usize,
+    logs: usize,
+    /// Components inserted or removed by this run.
+    changes: usize,
+}
+
+impl<'w> ScriptContext<'w> {
+    pub(crate) fn new(
+        world: &'w World,
+        bindings: &'w Bindings,
+        registry: &'w TypeRegistry,
+        limits: &'w PoolConfig,
+        entity: Entity,
+    ) -> Self {
+        Self {
+            world,
+            bindings,
+            registry,
+            limits,
+            entity,
+            effects: Effects::default(),
+            base: Output::default(),
+        }
+    }
+
+    /// The entity that the script runs for.
+    #[must_use]
+    pub fn entity(&self) -> Entity {
+        self.entity
+    }
+
+    /// The world as it was when the stage began.
+    #[must_use]
+    pub fn world(&self) -> &'w World {
+        self.world
+    }
+
+    /// Reads an exposed component: as the script wrote it, or else as it is in the world.
+    #[must_use]
+    pub fn get<T: Exposable>(&self, entity: Entity) -> Option<&T> {
+        let number = self.bindings.exposure.number(T::type_info().type_path_table().short_path());
+        match number.ok().and_then(|number| self.draft(entity, number)) {
+            Some(Change::Edited { copy, .. }) => copy.downcast_ref(),
+            Some(Change::Inserted(value)) => value.downcast_ref(),
+            Some(Change::Removed) => None,
+            None => self.world.get(entity),
+        }
+    }
+
+    /// Changes the world when the stage is applied, after the components that the script wrote.
+    ///
+    /// # Errors
+    /// [`ScriptError::TooMuch`] if the run asked for more than `max_commands`.
+    pub fn queue(
+        &mut self,
+        command: impl FnOnce(&mut World) + Send + Sync + 'static,
+    ) -> Result<(), ScriptError> {
+        self.count_command()?;
+        self.effects.commands.push(Command::Host(Box::new(command)));
+        Ok(())
+    }
+
+    /// Sends a message to the scripts of an entity; they get it in the next frame.
+    ///
+    /// # Errors
+    /// [`ScriptError::TooMuch`] if the run sent more than `max_messages`.
+    pub fn send(
+        &mut self,
+        to: Entity,
+        name: impl Into<String>,
+        payload: impl Into<ScriptValue>,
+    ) -> Result<(), ScriptError> {
+        self.count_message()?;
+        let (name, payload, sender) = (name.into(), payload.into(), Some(self.entity));
+        self.effects.messages.push(Mail { to, name, payload, sender });
+        Ok(())
+    }
+
+    /// Sends a message to the game: a [`ScriptEvent`](crate::ScriptEvent) for its `MessageReader`s.
+    ///
+    /// # Errors
+    /// [`ScriptError::TooMuch`] if the run sent more than `max_messages`.
+    pub fn emit(
+        &mut self,
+        name: impl Into<String>,
+        payload: impl Into<ScriptValue>,
+    ) -> Result<(), ScriptError> {
+        self.count_message()?;
+        self.effects.emitted.push((name.into(), payload.into()));
+        Ok(())
+    }
+
+    /// Whether scripts may see this entity: it exists, and is no resource and no observer.
+    #[must_use]
+    pub fn exists(&self, entity: Entity) -> bool {
+        if self.despawned(entity) {
+            return false;
+        }
+        if let Some(index) = new_entity_index(entity) {
+            return index < self.effects.spawned.len();
+        }
+        self.world.get_entity(entity).is_ok_and(|entity| {
+            !entity.contains::<IsResource>() && !entity.contains::<Observer>()
+        })
+    }
+
+    // ---- for the frame -------------------------------------------------------------------------
+
+    /// Before each run.
+    pub(crate) fn begin_run(&mut self) -> Checkpoint {
+        self.base = Output {
+            commands: self.effects.commands.len() + self.effects.spawned.len(),
+            messages: self.effects.messages.len() + self.effects.emitted.len(),
+            logs: self.effects.logs.len(),
+            changes: 0,
+        };
+        self.effects.checkpoint()
+    }
+
+    // ---- for the built-in functions --------------------------------------------------------------
+
+    pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
+        self.count_command()?;
+        self.effects.spawned.push(spawn);
+        Ok(new_entity(self.effects.spawned.len() - 1))
+    }
+
+    pub(super) fn despawn(&mut self, entity: Entity) -> Result<(), ScriptError> {
+        self.must_exist(entity)?;
+        self.count_command()?;
+        self.effects.commands.push(Command::Despawn(entity));
+        Ok(())
+    }
+
+    pub(super) fn must_exist(&self, entity: Entity) -> Result<(), ScriptError> {
+        if self.exists(entity) { Ok(()) } else { Err(ScriptError::NoEntity { entity }) }
+    }
+
+    fn despawned(&self, entity: Entity) -> bool {
+        self.effects
+            .commands
+            .iter()
+            .any(|command| matches!(command, Command::Despawn(gone) if *gone == entity))
+    }
+
+    fn count_command(&mut self) -> Result<(), ScriptError> {
+        let effects = &self.effects;
+        let made = effects.commands.len() + effects.spawned.len() - self.base.commands;
+        let limit = self.limits.max_commands;
+        if made + self.base.changes < limit {
+            return Ok(());
+        }
+        Err(ScriptError::TooMuch { what: "commands", limit, setting: "max_commands" })
+    }
+
+    fn count_message(&self) -> Result<(), ScriptError> {
+        let effects = &self.effects;
+        let made = effects.messages.len() + effects.emitted.len() - self.base.messages;
+        let limit = self.limits.max_messages;
+        if made < limit {
+            return Ok(());
+        }
+        Err(ScriptError::TooMuch { what: "messages", limit, setting: "max_messages" })
+    }
+
+    fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {
+        let drafts = &self.effects.drafts;
+        drafts.iter().position(|draft| draft.entity == entity && draft.component == component)
+    }
+
+    fn draft(&self, entity: Entity, component: u32) -> Option<&Change> {
+        self.draft_index(entity, component).map(|index| &self.effects.drafts[index].change)
+    }
+
+    /// Shows a component as this script sees it; `None` if the entity has none.
+    fn look<R>(
+        &self,
+        entity: Entity,
+        component: u32,
+        look: impl FnOnce(&dyn PartialReflect) -> R,
+    ) -> Option<R> {
+        match self.draft(entity, component) {
+            Some(Change::Edited { copy, .. }) => Some(look(copy.as_partial_reflect())),
+            Some(Change::Inserted(value)) => Some(look(value.as_partial_reflect())),
+            Some(Change::Removed) => None,
+            None => self.bindings.exposure.get(component).look(self.world, entity, look),
+        }
+    }
+
+    /// Shows the value at a place.
+    fn look_at<R>(
+        &self,
+        place: Place,
+        look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
+    ) -> Result<R, ScriptError> {
+        self.must_exist(place.entity)?;
+        self.look(place.entity, place.component, |component| {
+            look(reflect::at(component, place.path.steps()).ok_or_else(|| self.lost(place))?)
+        })
+        .unwrap_or_else(|| Err(self.lost(place)))
+    }
+
+    fn lost(&self, place: Place) -> ScriptError {
+        ScriptError::NoComponent {
+            entity: place.entity,
+            component: self.bindings.exposure.get(place.component).name.to_owned(),
+        }
+    }
+
+    /// Writes the value at a place into a copy of the component.
+    fn edit(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
+        self.must_exist(place.entity)?;
+        let exposed = self.bindings.exposure.get(place.component);
+        if exposed.read_only {
+            return Err(ScriptError::ReadOnly { name: exposed.name.to_owned() });
+        }
+        let index = match self.draft_index(place.entity, place.component) {
+            Some(index) => index,
+            None => {
+                let copy =
+                    exposed.copy(self.world, place.entity).ok_or_else(|| self.lost(place))??;
+                let change = Change::Edited { copy, paths: smallvec![] };
+                let (entity, component) = (place.entity, place.component);
+                self.effects.drafts.push(Draft { entity, component, change });
+                self.effects.drafts.len() - 1
+            }
+        };
+        // Names cost an allocation and are only needed in errors.
+        let name = match &value {
+            ScriptValue::Table(_) | ScriptValue::String(_) => self.name(place),
+            _ => String::new(),
+        };
+        let registry = self.registry;
+        let (copy, paths) = match &mut self.effects.drafts[index].change {
+            Change::Edited { copy, paths } => (copy, Some(paths)),
+            Change::Inserted(value) => (value, None),
+            Change::Removed => return Err(self.lost(place)),
+        };
+        let Some(target) = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())
+        else {
+            return Err(self.lost(place));
+        };
+        match write_whole(target, value, &name, registry) {
+            Ok(()) => {}
+            Err(ScriptError::WrongType { place: at, expected, got }) if at.is_empty() => {
+                return Err(ScriptError::WrongType { place: self.name(place), expected, got });
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(paths) = paths
+            && !paths.iter().any(|path| path.contains(&place.path))
+        {
+            paths.retain(|path| !place.path.contains(path));
+            paths.push(place.path);
+        }
+        Ok(())
+    }
+
+    /// Replaces or inserts a component.
+    fn assign(
+        &mut self,
+        entity: Entity,
+        component: u32,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        let exposed = self.bindings.exposure.get(component);
+        if exposed.fixed {
+            return Err(ScriptError::ReadOnly { name: exposed.name.to_owned() });
+        }
+        let present = self.look(entity, component, |_| ()).is_some();
+        if present && !exposed.read_only {
+            return self.edit(Place { entity, component, path: FieldPath::default() }, value);
+        }
+        let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
+        let value = self.make_concrete(made, component)?;
+        self.put(entity, component, Change::Inserted(value))
+    }
+
+    fn make_concrete(
+        &self,
+        made: Box<dyn PartialReflect>,
+        component: u32,
+    ) -> Result<Box<dyn Reflect>, ScriptError> {
+        let made = match made.try_into_reflect() {
+            Ok(made) => return Ok(made),
+            Err(made) => made,
+        };
+        let exposed = self.bindings.exposure.get(component);
+        self.registry
+            .get_type_data::<bevy::reflect::ReflectFromReflect>(exposed.info.type_id())
+            .and_then(|from| from.from_reflect(made.as_ref()))
+            .ok_or_else(|| ScriptError::Host {
+                message: format!("`{}` can't be made from a table by reflection", exposed.name),
+            })
+    }
+
+    fn put(
+        &mut self,
+        entity: Entity,
+        component: u32,
+        change: Change,
+    ) -> Result<(), ScriptError> {
+        self.count_command()?;
+        self.base.changes += 1;
+        match self.draft_index(entity, component) {
+            Some(index) => self.effects.drafts[index].change = change,
+            None => self.effects.drafts.push(Draft { entity, component, change }),
+        }
+        Ok(())
+    }
+
+    fn property(&self, entity: Entity, name: &str) -> ScriptValue {
+        match name {
+            "parent" => self
+                .world
+                .get::<ChildOf>(entity)
+                .map_or(ScriptValue::Nil, |child| child.parent().into()),
+            "children" => {
+                let mut list = ScriptTable::default();
+                for child in self.world.get::<Children>(entity).into_iter().flatten() {
+                    list.push(*child);
+                }
+                list.into()
+            }
+            _ => entity.into(),
+        }
+    }
+
+    fn reading(value: &dyn PartialReflect, place: Place) -> Result<Reading, ScriptError> {
+        Ok(match reflect::shape(value)? {
+            Shape::Leaf(value) => Reading::Value(value),
+            Shape::Fields => Reading::Place(place),
+            Shape::Table(table) => Reading::Table(table, place),
+        })
+    }
+
+    /// The place of a field within a place.
+    fn within(&self, place: Place, field: Field<'_>) -> Result<Place, ScriptError> {
+        let step = self.look_at(place, |value| {
+            // Names cost an allocation and are only needed in errors.
+            reflect::step(value, field, "").or_else(|_| {
+                reflect::step(value, field, &self.name(place))
+            })
+        })?;
+        let path = place.path.then(step).ok_or_else(|| ScriptError::Host {
+            message: format!("`{}` is nested too deeply", self.name(place)),
+        })?;
+        Ok(Place { path, ..place })
+    }
+}
+
+/// Writes all or nothing.
+fn write_whole(
+    target: &mut dyn PartialReflect,
+    value: ScriptValue,
+    place: &str,
+    registry: &TypeRegistry,
+) -> Result<(), ScriptError> {
+    if !matches!(value, ScriptValue::Table(_)) {
+        // A leaf is written as a whole or not at all.
+        return reflect::write(target, value, place, registry);
+    }
+    let before = target.reflect_clone();
+    let result = reflect::write(target, value, place, registry);
+    if let (Err(_), Ok(before), Some(target)) = (&result, before, target.try_as_reflect_mut()) {
+        let restored = target.set(before);
+        debug_assert!(restored.is_ok(), "a clone has the type of its origin");
+    }
+    result
+}
+
+impl Host for ScriptContext<'_> {
+    fn entity(&self) -> Entity {
+        self.entity
+    }
+
+    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError> {
+        if name == "id" {
+            return Ok(Reading::Value(entity.into()));
+        }
+        self.must_exist(entity)?;
+        if PROPERTIES.contains(&name) {
+            return Ok(Reading::Value(self.property(entity, name)));
+        }
+        let component = self.bindings.exposure.number(name)?;
+        let place = Place { entity, component, path: FieldPath::default() };
+        self.look(entity, component, |value| Self::reading(value, place))
+            .unwrap_or(Ok(Reading::Value(ScriptValue::Nil)))
+    }
+
+    fn set_component(
+        &mut self,
+        entity: Entity,
+        name: &str,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        self.must_exist(entity)?;
+        if PROPERTIES.contains(&name) {
+            return Err(ScriptError::ReadOnly { name: name.to_owned() });
+        }
+        let component = self.bindings.exposure.number(name)?;
+        if value != ScriptValue::Nil {
+            return self.assign(entity, component, value);
+        }
+        if self.bindings.exposure.get(component).fixed {
+            return Err(ScriptError::ReadOnly { name: name.to_owned() });
+        }
+        if self.look(entity, component, |_| ()).is_none() {
+            return Ok(());
+        }
+        self.put(entity, component, Change::Removed)
+    }
+
+    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError> {
+        let inner = self.within(place, field)?;
+        self.look_at(inner, |value| Self::reading(value, inner))
+    }
+
+    fn set_field(
+        &mut self,
+        place: Place,
+        field: Field<'_>,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        let inner = self.within(place, field)?;
+        self.edit(inner, value)
+    }
+
+    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
+        self.look_at(place, reflect::read)
+    }
+
+    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
+        self.edit(place, value)
+    }
+
+    fn name(&self, place: Place) -> String {
+        let mut name = self.bindings.exposure.get(place.component).name.to_owned();
+        self.look(place.entity, place.component, |component| {
+            let steps = place.path.steps();
+            for depth in 0..steps.len() {
+                if let Some(value) = reflect::at(component, &steps[..depth]) {
+                    name.push_str(&reflect::field_name(value, steps[depth]));
+                }
+            }
+        });
+        name
+    }
+
+    fn call(
+        &mut self,
+        function: u32,
+        mut args: Vec<ScriptValue>,
+    ) -> Result<ScriptValue, ScriptError> {
+        let bindings = self.bindings;
+        let function = bindings.function(function);
+        if !function.takes_new_entities && !self.effects.spawned.is_empty() {
+            for (arg, position) in args.iter_mut().zip(1..) {
+                let mut new = false;
+                arg.map_entities(&mut |entity| {
+                    new |= new_entity_index(entity).is_some();
+                    entity
+                });
+                if new {
+                    return Err(ScriptError::Argument {
+                        function: function.name.clone(),
+                        position,
+                        expected: "an entity that is in the world".to_owned(),
+                        got: "one that this run has just spawned; keep it in `self` and call from \
+                              the next frame on"
+                            .to_owned(),
+                    });
+                }
+            }
+        }
+        function.call(self, args)
+    }
+
+    fn live(&mut self, namespace: u32, name: &str) -> Result<ScriptValue, ScriptError> {
+        let bindings = self.bindings;
+        bindings.live(namespace, self, name)
+    }
+
+    fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError> {
+        let limit = self.limits.max_log_lines;
+        if self.effects.logs.len() - self.base.logs >= limit {
+            return Err(ScriptError::TooMuch {
+                what: "log lines",
+                limit,
+                setting: "max_log_lines",
+            });
+        }
+        self.effects.logs.push(LogLine { level, text, line });
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! What a unit of runs wants to change: plain data, applied after all runs of the stage.
+
+use bevy::prelude::{Entity, Reflect, World};
+use smallvec::SmallVec;
+
+use crate::value::ScriptValue;
+use crate::vm::{FieldPath, LogLevel};
+
+/// Everything that the runs of one script on one entity want to change in one stage.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub(crate) drafts: Vec<Draft>,
+    /// The entities that it spawned, by the order in which it did.
+    pub(crate) spawned: Vec<Spawn>,
+    /// What comes after the drafts, in the order in which the script asked for it.
+    pub(crate) commands: Vec<Command>,
+    pub(crate) messages: Vec<Mail>,
+    pub(crate) emitted: Vec<(String, ScriptValue)>,
+    pub(crate) logs: Vec<LogLine>,
+}
+
+/// A component that was written.
+pub(crate) struct Draft {
+    pub(crate) entity: Entity,
+    pub(crate) component: u32,
+    pub(crate) change: Change,
+}
+
+pub(crate) enum Change {
+    /// Places of a present component have new values.
+    Edited { copy: Box<dyn Reflect>, paths: SmallVec<[FieldPath; 2]> },
+    /// The component is inserted, or replaced as a whole.
+    Inserted(Box<dyn Reflect>),
+    Removed,
+}
+
+/// An entity to spawn. Its components are drafts.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Spawn {
+    pub(crate) parent: Option<Entity>,
+    pub(crate) scripts: Vec<String>,
+}
+
+pub(crate) enum Command {
+    Despawn(Entity),
+    Host(Box<dyn FnOnce(&mut World) + Send + Sync>),
+}
+
+/// A message to the scripts of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mail {
+    pub(crate) to: Entity,
+    pub(crate) name: String,
+    pub(crate) payload: ScriptValue,
+    pub(crate) sender: Option<Entity>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LogLine {
+    pub(crate) level: LogLevel,
+    pub(crate) text: String,
+    pub(crate) line: Option<u32>,
+}
+
+/// A point to return to.
+pub(crate) struct Checkpoint {
+    drafts: Vec<Draft>,
+    spawned: usize,
+    commands: usize,
+    messages: usize,
+    emitted: usize,
+}
+
+impl Effects {
+    /// Notes where the effects stand, before a run.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            drafts: self.drafts.iter().map(Draft::duplicate).collect(),
+            spawned: self.spawned.len(),
+            commands: self.commands.len(),
+            messages: self.messages.len(),
+            emitted: self.emitted.len(),
+        }
+    }
+
+    /// Takes back all that came after the checkpoint. Log lines stay: they tell of the failure.
+    pub(crate) fn roll_back(&mut self, to: Checkpoint) {
+        self.drafts = to.drafts;
+        self.spawned.truncate(to.spawned);
+        self.commands.truncate(to.commands);
+        self.messages.truncate(to.messages);
+        self.emitted.truncate(to.emitted);
+    }
+}
+
+impl Draft {
+    fn duplicate(&self) -> Self {
+        let clone = |value: &dyn Reflect| {
+            value.reflect_clone().expect("a draft began as a clone by reflection")
+        };
+        let change = match &self.change {
+            Change::Edited { copy, paths } => {
+                Change::Edited { copy: clone(copy.as_ref()), paths: paths.clone() }
+            }
+            Change::Inserted(value) => Change::Inserted(clone(value.as_ref())),
+            Change::Removed => Change::Removed,
+        };
+        Self { entity: self.entity, component: self.component, change }
+    }
+}
+
+/// How many entities one unit can spawn in a stage, so that their stand-ins fit a reserved range.
+pub(crate) const MAX_NEW_ENTITIES: usize = 1 << 16;
+
+/// The stand-in for the entity that a run spawned as number `index`: it gets its place in the world
+/// when the stage is applied, so that the numbers of entities don't depend on threads.
+///
+/// Stand-ins lie at the end of the range of indices, where no world gets.
+pub(crate) fn new_entity(index: usize) -> Entity {
+    let index = u32::MAX - 2 - u32::try_from(index).expect("below `MAX_NEW_ENTITIES`");
+    Entity::from_raw_u32(index).expect("every index but `u32::MAX` is valid")
+}
+
+/// The number of a stand-in, if this is one.
+pub(crate) fn new_entity_index(entity: Entity) -> Option<usize> {
+    let index = (u32::MAX - 2).checked_sub(entity.index_u32())? as usize;
+    (index < MAX_NEW_ENTITIES).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stand_ins_are_told_from_real_entities() {
+        for index in [0, 1, MAX_NEW_ENTITIES - 1] {
+            assert_eq!(new_entity_index(new_entity(index)), Some(index));
+        }
+        let real = Entity::from_raw_u32(1_000_000).expect("a small index");
+        assert_eq!(new_entity_index(real), None);
+        assert_eq!(new_entity_index(Entity::PLACEHOLDER), None);
+    }
+}

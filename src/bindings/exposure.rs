@@ -1,0 +1,245 @@
+//! Which components scripts can reach, and under which names.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+
+use bevy::ecs::change_detection::DetectChangesMut;
+use bevy::ecs::reflect::ReflectComponent;
+use bevy::prelude::{Component, Entity, GlobalTransform, Name, Transform, World};
+use bevy::reflect::{
+    FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
+};
+use bevy::transform::components::TransformTreeChanged;
+
+use super::reflect;
+use crate::error::{ScriptError, suggest};
+use crate::vm::FieldPath;
+
+/// Names on `entity` that are no components.
+pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
+
+/// Components by full type path that scripts see in every app that has them.
+const CURATED_BY_PATH: [&str; 2] = [
+    "bevy_camera::visibility::Visibility",
+    "bevy_camera::visibility::InheritedVisibility",
+];
+
+/// One component within the scripts' reach.
+#[derive(Clone)]
+pub(crate) struct ExposedComponent {
+    /// The short type name.
+    pub(crate) name: &'static str,
+    pub(crate) info: &'static TypeInfo,
+    type_id: TypeId,
+    access: ReflectComponent,
+    /// Fields can't be written.
+    pub(crate) read_only: bool,
+    /// It can't be replaced, inserted or removed either.
+    pub(crate) fixed: bool,
+    /// What scripts see in its stead.
+    view: Option<fn(&dyn Reflect) -> Option<Box<dyn Reflect>>>,
+}
+
+impl ExposedComponent {
+    pub(crate) fn of<T: Component + Reflect + Typed>() -> Self {
+        Self {
+            name: T::type_info().type_path_table().short_path(),
+            info: T::type_info(),
+            type_id: TypeId::of::<T>(),
+            access: <ReflectComponent as FromType<T>>::from_type(),
+            read_only: false,
+            fixed: false,
+            view: None,
+        }
+    }
+
+    fn of_registered(info: &'static TypeInfo, access: &ReflectComponent) -> Self {
+        Self {
+            name: info.type_path_table().short_path(),
+            info,
+            type_id: info.type_id(),
+            access: access.clone(),
+            read_only: false,
+            fixed: false,
+            view: None,
+        }
+    }
+
+    /// Shows the component of an entity to `look`; `None` if the entity has none.
+    pub(crate) fn look<R>(
+        &self,
+        world: &World,
+        entity: Entity,
+        look: impl FnOnce(&dyn PartialReflect) -> R,
+    ) -> Option<R> {
+        let found = self.access.reflect(world.get_entity(entity).ok()?)?;
+        Some(match self.view {
+            None => look(found.as_partial_reflect()),
+            Some(view) => look(view(found)?.as_partial_reflect()),
+        })
+    }
+
+    /// Copies the component of an entity.
+    pub(crate) fn copy(
+        &self,
+        world: &World,
+        entity: Entity,
+    ) -> Option<Result<Box<dyn Reflect>, ScriptError>> {
+        self.look(world, entity, |found| {
+            found.reflect_clone().map_err(|error| ScriptError::Host {
+                message: format!("`{}` can't be copied by reflection: {error}", self.name),
+            })
+        })
+    }
+
+    pub(crate) fn is_on(&self, world: &World, entity: Entity) -> bool {
+        world.get_entity(entity).is_ok_and(|entity| self.access.contains(entity))
+    }
+
+    /// Writes the places that differ. Gives how many did.
+    pub(crate) fn write_back(
+        &self,
+        world: &mut World,
+        entity: Entity,
+        copy: &dyn PartialReflect,
+        paths: &[FieldPath],
+    ) -> Option<u64> {
+        let entity = world.get_entity_mut(entity).ok()?;
+        let mut component = self.access.reflect_mut(entity)?;
+        let mut written = 0;
+        for path in paths {
+            let new = reflect::at(copy, path.steps())?;
+            let old = component.bypass_change_detection().as_partial_reflect_mut();
+            let old = reflect::at_mut(old, path.steps())?;
+            if old.reflect_partial_eq(new) == Some(true) {
+                continue;
+            }
+            written += 1;
+            replace(old, new);
+        }
+        if written > 0 {
+            component.set_changed();
+        }
+        Some(written)
+    }
+
+    pub(crate) fn insert(
+        &self,
+        world: &mut World,
+        entity: Entity,
+        value: &dyn PartialReflect,
+        registry: &TypeRegistry,
+    ) {
+        if let Ok(mut entity) = world.get_entity_mut(entity) {
+            self.access.insert(&mut entity, value, registry);
+        }
+    }
+
+    pub(crate) fn remove(&self, world: &mut World, entity: Entity) {
+        if let Ok(mut entity) = world.get_entity_mut(entity) {
+            self.access.remove(&mut entity);
+        }
+    }
+}
+
+/// Makes `old` equal to `new`, which has the same type. Plain `apply` keeps surplus elements of lists,
+/// maps and sets.
+fn replace(old: &mut dyn PartialReflect, new: &dyn PartialReflect) {
+    if let (Some(concrete), Ok(clone)) = (old.try_as_reflect_mut(), new.reflect_clone())
+        && concrete.set(clone).is_ok()
+    {
+        return;
+    }
+    old.apply(new);
+}
+
+/// The components within the scripts' reach, by number and by name.
+#[derive(Clone, Default)]
+pub(crate) struct Exposure {
+    components: Vec<ExposedComponent>,
+    names: HashMap<&'static str, u32>,
+}
+
+impl Exposure {
+    /// What every app exposes: [`Transform`], [`Name`], and for reading [`GlobalTransform`].
+    pub(crate) fn curated() -> Self {
+        let mut exposure = Self::default();
+        exposure.add(ExposedComponent::of::<Transform>());
+        exposure.add(ExposedComponent::of::<Name>());
+        exposure.add(ExposedComponent {
+            read_only: true,
+            fixed: true,
+            // Fields that scripts know instead of a matrix.
+            view: Some(|global| {
+                let global = global.downcast_ref::<GlobalTransform>()?;
+                Some(Box::new(global.compute_transform()))
+            }),
+            ..ExposedComponent::of::<GlobalTransform>()
+        });
+        exposure
+    }
+
+    /// Adds a component. If another type has the short name already, this one takes its full path.
+    pub(crate) fn add(&mut self, mut component: ExposedComponent) {
+        if self.components.iter().any(|known| known.type_id == component.type_id) {
+            return;
+        }
+        if self.names.contains_key(component.name) {
+            component.name = component.info.type_path();
+        }
+        self.names.insert(component.name, self.components.len() as u32);
+        self.components.push(component);
+    }
+
+    /// Adds the curated components that the app registered, and all registered ones if asked to.
+    pub(crate) fn add_registered(&mut self, registry: &TypeRegistry, all: bool) {
+        let mut found: Vec<_> = registry
+            .iter_with_data::<ReflectComponent>()
+            .map(|(registration, access)| (registration.type_info(), access))
+            .filter(|(info, _)| {
+                let path = info.type_path();
+                CURATED_BY_PATH.contains(&path) || (all && !is_internal(info))
+            })
+            .collect();
+        // The registry is a hash map; numbers and names must not depend on its order.
+        found.sort_by_key(|(info, _)| info.type_path());
+        for (info, access) in found {
+            self.add(ExposedComponent::of_registered(info, access));
+        }
+    }
+
+    /// Learns which components can't be changed in place.
+    pub(crate) fn freeze(&mut self, world: &mut World) {
+        for component in &mut self.components {
+            let id = component.access.register_component(world);
+            let mutable = world.components().get_info(id).is_some_and(|info| info.mutable());
+            component.read_only |= !mutable;
+        }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> &ExposedComponent {
+        &self.components[number as usize]
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<u32, ScriptError> {
+        self.names.get(name).copied().ok_or_else(|| {
+            let names = self.names.keys().copied().chain(PROPERTIES);
+            ScriptError::UnknownComponent { name: name.to_owned(), similar: suggest(name, names) }
+        })
+    }
+}
+
+/// Components that hold up the app or this crate: never within reach.
+fn is_internal(info: &TypeInfo) -> bool {
+    let path = info.type_path();
+    info.type_id() == TypeId::of::<TransformTreeChanged>()
+        || path.starts_with("bevy_lua_pool::")
+        || path.starts_with("bevy_ecs::observer")
+        || path.starts_with("bevy_ecs::resource")
+        || path.starts_with("bevy_ecs::system")
+}
+
+/// What [`ExposedComponent`] needs of a type.
+pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
+
+impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}

@@ -1,0 +1,71 @@
+//! Host functions: Rust closures that scripts call.
+
+use super::context::ScriptContext;
+use crate::error::ScriptError;
+use crate::value::{FromScriptArgs, IntoScript, ScriptValue};
+
+type BoxedFunction = Box<
+    dyn Fn(&mut ScriptContext<'_>, Vec<ScriptValue>) -> Result<ScriptValue, ScriptError>
+        + Send
+        + Sync,
+>;
+
+/// A function of the host, ready to be called by a script.
+pub(crate) struct HostFunction {
+    pub(crate) name: String,
+    /// Whether it may get entities that the run spawned itself and that are not in the world yet.
+    pub(crate) takes_new_entities: bool,
+    call: BoxedFunction,
+}
+
+impl HostFunction {
+    pub(crate) fn new<M>(name: &str, function: impl IntoLuaFunction<M>) -> Self {
+        let call = function.into_lua_function(name.to_owned());
+        Self { name: name.to_owned(), takes_new_entities: false, call }
+    }
+
+    pub(crate) fn call(
+        &self,
+        context: &mut ScriptContext<'_>,
+        args: Vec<ScriptValue>,
+    ) -> Result<ScriptValue, ScriptError> {
+        (self.call)(context, args)
+    }
+}
+
+/// A closure that can become a host function: `Fn(Args) -> Result`, or with a context first,
+/// `Fn(&mut ScriptContext, Args) -> Result`.
+///
+/// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the result
+/// an [`IntoScript`] type; a `Result` raises its error in the script.
+///
+/// `M` only tells the two kinds apart.
+pub trait IntoLuaFunction<M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_lua_function(self, name: String) -> BoxedFunction;
+}
+
+impl<F, A, R> IntoLuaFunction<fn(A) -> R> for F
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: FromScriptArgs,
+    R: IntoScript,
+{
+    fn into_lua_function(self, name: String) -> BoxedFunction {
+        Box::new(move |_, args| self(A::from_script_args(&name, args)?).into_script())
+    }
+}
+
+impl<F, A, R> IntoLuaFunction<fn(&mut ScriptContext<'_>, A) -> R> for F
+where
+    F: Fn(&mut ScriptContext<'_>, A) -> R + Send + Sync + 'static,
+    A: FromScriptArgs,
+    R: IntoScript,
+{
+    fn into_lua_function(self, name: String) -> BoxedFunction {
+        Box::new(move |context, args| {
+            let args = A::from_script_args(&name, args)?;
+            self(context, args).into_script()
+        })
+    }
+}

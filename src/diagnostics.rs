@@ -1,0 +1,65 @@
+//! The main figures in Bevy's [`DiagnosticsStore`].
+
+use bevy::app::{App, Plugin};
+use bevy::diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic};
+use bevy::prelude::{IntoScheduleConfigs, Res};
+
+use crate::run::ScriptSystems;
+use crate::snapshot::LuaSnapshot;
+
+/// Publishes [`LuaSnapshot`]'s main figures as diagnostics. Added by
+/// [`LuaPoolPlugin`](crate::LuaPoolPlugin).
+///
+/// Outside an app with `DiagnosticsPlugin` nobody reads them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LuaDiagnosticsPlugin;
+
+macro_rules! diagnostics {
+    ($($name:ident, $path:literal, $suffix:literal, $doc:literal, $value:expr;)*) => {
+        impl LuaDiagnosticsPlugin {
+            $(#[doc = $doc]
+            pub const $name: DiagnosticPath = DiagnosticPath::const_new($path);)*
+
+            fn register(app: &mut App) {
+                $(app.register_diagnostic(Diagnostic::new(Self::$name).with_suffix($suffix));)*
+            }
+        }
+
+        fn measure(snapshot: Res<LuaSnapshot>, mut diagnostics: Diagnostics) {
+            $(diagnostics.add_measurement(&LuaDiagnosticsPlugin::$name, || {
+                let value: fn(&LuaSnapshot) -> f64 = $value;
+                value(&snapshot)
+            });)*
+        }
+    };
+}
+
+diagnostics! {
+    FRAME_TIME, "lua_pool/frame_time", "ms", "Milliseconds that the frame spent on scripts.",
+        |it| it.frame.time.as_secs_f64() * 1e3;
+    RUNS, "lua_pool/runs", "", "Callbacks that ran in the frame.", |it| it.frame.runs as f64;
+    FAILED, "lua_pool/failed", "", "Runs of the frame that failed.", |it| it.frame.failed as f64;
+    DEFERRED, "lua_pool/deferred", "", "Runs that wait for the next frame.",
+        |it| it.frame.deferred as f64;
+    CONFLICTS, "lua_pool/conflicts", "", "Fields that two runs of the frame wrote.",
+        |it| it.frame.conflicts as f64;
+    LEASED, "lua_pool/leased", "", "VMs leased at the same time in the frame, at most.",
+        |it| it.history.back().map_or(0.0, |sample| sample.leased as f64);
+    IDLE, "lua_pool/idle", "", "VMs that wait for work.", |it| it.pool.idle as f64;
+    CREATED, "lua_pool/created", "", "VMs made since the start.", |it| it.pool.created as f64;
+    DESTROYED, "lua_pool/destroyed", "", "VMs destroyed since the start.",
+        |it| it.pool.destroyed as f64;
+    MEMORY, "lua_pool/memory", "KiB", "Memory of all VMs, in KiB.",
+        |it| it.vms.iter().map(|vm| vm.memory_bytes).sum::<usize>() as f64 / 1024.0;
+}
+
+impl Plugin for LuaDiagnosticsPlugin {
+    fn build(&self, app: &mut App) {
+        Self::register(app);
+    }
+
+    fn finish(&self, app: &mut App) {
+        let schedule = app.world().resource::<crate::plugin::Schedules>().update;
+        app.add_systems(schedule, measure.after(ScriptSystems::Maintain));
+    }
+}

@@ -1,0 +1,252 @@
+//! [`PoolConfig`]: how large a pool is, how long its VMs live, and what one run may use.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use ron::extensions::Extensions;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The size of a pool, the life of its VMs, and the limits of one run.
+///
+/// The pool enforces the size, the waiting time and the life of the VMs. The limits of a run
+/// (from [`run_time_limit`](Self::run_time_limit) down) are checked and carried by the pool, and
+/// enforced by the layers that run scripts.
+///
+/// Written in Rust with struct update syntax, or in RON, where every field is optional and a
+/// duration is a text such as `"50ms"` or `"5min"`:
+///
+/// ```ron
+/// (
+///     max_size: 4,
+///     acquire_timeout: "20ms",
+///     frame_budget: "4ms",
+/// )
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolConfig {
+    /// VMs that the pool keeps alive even when nobody uses them. `warm_up` and `maintain` make
+    /// the missing ones. Default 2; from 0 to `max_size`. With 0 the first lease after a quiet
+    /// time waits for a VM to be made.
+    pub min_size: usize,
+    /// VMs that may be alive at once; never exceeded, not even for a moment. Default 10; from 1
+    /// to [`PoolConfig::SIZE_LIMIT`]. More VMs than threads that run scripts are of no use.
+    pub max_size: usize,
+    /// How long `acquire` waits for a free VM before it gives up. Default 50 ms; from 0 (fail at
+    /// once) to 1 hour.
+    #[serde(with = "humantime_serde")]
+    pub acquire_timeout: Duration,
+    /// After this time without a lease an idle VM is destroyed, down to `min_size`. Default
+    /// 5 min; from 1 ms to 1 year.
+    #[serde(with = "humantime_serde")]
+    pub max_idle_time: Duration,
+    /// The age at which a VM is replaced, counted from its making. Default 30 min; from 1 ms to
+    /// 1 year. A leased VM is replaced when its lease ends.
+    #[serde(with = "humantime_serde")]
+    pub max_lifetime: Duration,
+    /// The share of `max_lifetime` by which lifetimes differ, so that VMs made together aren't
+    /// replaced together: a VM lives between `max_lifetime * (1 - lifetime_jitter)` and
+    /// `max_lifetime`. Default 0.1; from 0.0 to 0.5. The spread depends on the VM's id alone.
+    pub lifetime_jitter: f64,
+    /// Leases after which a VM is replaced. Counts leases, not runs: one lease may serve many
+    /// runs. Default 1000; 0 means no limit.
+    pub max_use_count: u64,
+    /// A lease held for longer than this is reported as a possible leak, with the place in the
+    /// source that took it. Default 30 s; `None`, or from 1 ms to 1 year. The lease goes on.
+    #[serde(with = "humantime_serde")]
+    pub leak_threshold: Option<Duration>,
+    /// Wall time one run may take before it is stopped, the file level of its script included.
+    /// Default 2 ms; from 10 µs to 1 min.
+    #[serde(with = "humantime_serde")]
+    pub run_time_limit: Duration,
+    /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB.
+    pub memory_limit: usize,
+    /// Wall time that all runs of one frame may take together; what is left over runs in the
+    /// next frame. Default `None` (no limit); or from 10 µs to 1 min.
+    #[serde(with = "humantime_serde")]
+    pub frame_budget: Option<Duration>,
+    /// Lines that one run may log. Default 32; at most 1,000,000.
+    pub max_log_lines: usize,
+    /// Messages that one run may send, to scripts and to the game together. Default 256; at most
+    /// 1,000,000.
+    pub max_messages: usize,
+    /// Commands that one run may queue: spawn, despawn, insert, remove, and those of host
+    /// functions. Default 256; at most 1,000,000.
+    pub max_commands: usize,
+    /// Bytes of one payload, or of one entity's `self`. Default 64 KiB; from 1 KiB to
+    /// `memory_limit`.
+    pub max_value_size: usize,
+    /// Failures in a row after which a script of an entity is put aside. Default 5; 0 means
+    /// never.
+    pub max_failures: u32,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            min_size: 2,
+            max_size: 10,
+            acquire_timeout: Duration::from_millis(50),
+            max_idle_time: Duration::from_secs(5 * 60),
+            max_lifetime: Duration::from_secs(30 * 60),
+            lifetime_jitter: 0.1,
+            max_use_count: 1000,
+            leak_threshold: Some(Duration::from_secs(30)),
+            run_time_limit: Duration::from_millis(2),
+            memory_limit: 16 * MIB,
+            frame_budget: None,
+            max_log_lines: 32,
+            max_messages: 256,
+            max_commands: 256,
+            max_value_size: 64 * KIB,
+            max_failures: 5,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// The largest `max_size` there is: 1024 VMs.
+    pub const SIZE_LIMIT: usize = 1024;
+
+    /// Reads a configuration from RON text and validates it. Fields that the text leaves out
+    /// have their defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Syntax`] with line and column where the text isn't RON or a field is
+    /// unknown or of a wrong type; [`ConfigError::Invalid`] where a value isn't allowed.
+    pub fn from_ron(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = ron::Options::default()
+            .with_default_extension(Extensions::IMPLICIT_SOME)
+            .from_str(text)
+            .map_err(|error| ConfigError::Syntax {
+                line: error.span.start.line,
+                column: error.span.start.col,
+                message: error.code.to_string(),
+            })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks every field and how the fields fit together.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] for the first field, in the order of declaration, whose value
+    /// isn't allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        // `max_size` bounds `min_size`, so when both are wrong, `max_size` is the cause.
+        if self.min_size > self.max_size && (1..=Self::SIZE_LIMIT).contains(&self.max_size) {
+            let allowed = format!("0 to `max_size`, which is {}", self.max_size);
+            return Err(invalid("min_size", &self.min_size, allowed));
+        }
+        if !(1..=Self::SIZE_LIMIT).contains(&self.max_size) {
+            let allowed = format!("1 to {}", Self::SIZE_LIMIT);
+            return Err(invalid("max_size", &self.max_size, allowed));
+        }
+        if self.acquire_timeout > HOUR {
+            return Err(invalid(
+                "acquire_timeout",
+                &self.acquire_timeout,
+                "0s to 1h",
+            ));
+        }
+        check_life("max_idle_time", self.max_idle_time)?;
+        check_life("max_lifetime", self.max_lifetime)?;
+        if !(0.0..=0.5).contains(&self.lifetime_jitter) {
+            return Err(invalid(
+                "lifetime_jitter",
+                &self.lifetime_jitter,
+                "0.0 to 0.5",
+            ));
+        }
+        if let Some(threshold) = self.leak_threshold {
+            check_life("leak_threshold", threshold)?;
+        }
+        check_budget("run_time_limit", self.run_time_limit)?;
+        if self.memory_limit < MIB {
+            let allowed = "1048576 (1 MiB) or more";
+            return Err(invalid("memory_limit", &self.memory_limit, allowed));
+        }
+        if let Some(budget) = self.frame_budget {
+            check_budget("frame_budget", budget)?;
+        }
+        check_count("max_log_lines", self.max_log_lines)?;
+        check_count("max_messages", self.max_messages)?;
+        check_count("max_commands", self.max_commands)?;
+        if !(KIB..=self.memory_limit).contains(&self.max_value_size) {
+            let allowed = format!(
+                "1024 (1 KiB) to `memory_limit`, which is {}",
+                self.memory_limit
+            );
+            return Err(invalid("max_value_size", &self.max_value_size, allowed));
+        }
+        Ok(())
+    }
+}
+
+/// Why a [`PoolConfig`] can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A field has a value that isn't allowed.
+    #[error(
+        "`{field}` is {value}: allowed is {allowed}; change it, or leave it out to have the default"
+    )]
+    Invalid {
+        /// The name of the field.
+        field: &'static str,
+        /// The value it has.
+        value: String,
+        /// The values it may have.
+        allowed: String,
+    },
+    /// The RON text can't be read as a configuration.
+    #[error(
+        "the pool configuration can't be read at line {line}, column {column}: {message}; write \
+         it as `(max_size: 4, acquire_timeout: \"50ms\")`"
+    )]
+    Syntax {
+        /// The line, counted from 1.
+        line: usize,
+        /// The column, counted from 1.
+        column: usize,
+        /// What is wrong there; for an unknown field, its name and the names there are.
+        message: String,
+    },
+}
+
+fn check_life(field: &'static str, value: Duration) -> Result<(), ConfigError> {
+    if (Duration::from_millis(1)..=YEAR).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, &value, "1ms to 365days"))
+}
+
+fn check_budget(field: &'static str, value: Duration) -> Result<(), ConfigError> {
+    if (Duration::from_micros(10)..=Duration::from_secs(60)).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, &value, "10us to 1min"))
+}
+
+fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {
+    if value <= 1_000_000 {
+        return Ok(());
+    }
+    Err(invalid(field, &value, "0 to 1000000"))
+}
+
+fn invalid(field: &'static str, value: &dyn Debug, allowed: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        field,
+        value: format!("{value:?}"),
+        allowed: allowed.into(),
+    }
+}

@@ -1,0 +1,128 @@
+//! What a pool is told about its VMs: how to make, clean, check and describe one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::pool::error::{BoxError, CaughtPanic};
+use crate::pool::stats::DestroyReason;
+
+/// Makes VMs.
+///
+/// Called on the thread that needs the VM, without any lock of the pool held, possibly on several
+/// threads at once. A panic is caught and counts as an error.
+pub trait VmFactory<V>: Send + Sync + 'static {
+    /// Makes one VM, ready for its first lease.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the VM from being made. The caller of `acquire` gets it as
+    /// [`PoolError::Create`](crate::pool::PoolError::Create).
+    fn create(&self) -> Result<V, BoxError>;
+}
+
+/// A closure that makes VMs is a factory.
+impl<V, F, E> VmFactory<V> for F
+where
+    F: Fn() -> Result<V, E> + Send + Sync + 'static,
+    E: Into<BoxError>,
+{
+    fn create(&self) -> Result<V, BoxError> {
+        self().map_err(Into::into)
+    }
+}
+
+/// Cleans VMs between two leases and checks that they are clean.
+///
+/// Called without any lock of the pool held. A panic is caught; the VM is destroyed.
+pub trait VmResetter<V>: Send + Sync + 'static {
+    /// Cleans the VM when its lease ends, so that an idle VM holds no secrets and no garbage.
+    ///
+    /// # Errors
+    ///
+    /// The VM can't be cleaned; it is destroyed and its slot is free again.
+    fn reset(&self, vm: &mut V) -> Result<(), BoxError>;
+
+    /// Checks before each lease that an idle VM is still sound. Must be cheap: it is on the path
+    /// of every `acquire`. The default finds every VM sound.
+    ///
+    /// # Errors
+    ///
+    /// The VM isn't sound; it is destroyed and the borrower gets another one.
+    fn validate(&self, vm: &mut V) -> Result<(), BoxError> {
+        let _ = vm;
+        Ok(())
+    }
+
+    /// Describes the VM after it was made and after each reset. The default says nothing.
+    fn inspect(&self, vm: &V) -> VmReport {
+        let _ = vm;
+        VmReport::default()
+    }
+}
+
+/// What a VM says about itself; see [`VmResetter::inspect`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmReport {
+    /// Bytes the VM holds.
+    pub memory_bytes: usize,
+    /// The program it ran last. `acquire_for` prefers an idle VM by this name, and incidents
+    /// name it.
+    pub last_program: Option<Arc<str>>,
+}
+
+/// Runs user code and turns its panic into an error. The pool's own data is never borrowed
+/// meanwhile, and a VM that was borrowed is destroyed after a panic, so nothing half-changed is
+/// ever seen.
+pub(crate) fn guarded<T>(
+    what: &'static str,
+    code: impl FnOnce() -> Result<T, BoxError>,
+) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure::Error(error)),
+        Err(payload) => {
+            let error = CaughtPanic::new(what, payload.as_ref());
+            // A payload may itself panic when dropped; leave it no chance to unwind from here.
+            drop_quietly(payload);
+            Err(Failure::Panic(error.into()))
+        }
+    }
+}
+
+/// Drops a value and swallows the panic of its `drop`.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // The payload of a panicking `drop` could panic again when dropped.
+        std::mem::forget(payload);
+    }
+}
+
+/// The text of an error. Writing it and dropping the error is user code too.
+pub(crate) fn describe(error: BoxError) -> String {
+    let text = guarded("the text of an error", || Ok(error.to_string()));
+    drop_quietly(error);
+    text.unwrap_or_else(|failure| failure.into_error().to_string())
+}
+
+/// How user code failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Error(BoxError),
+    Panic(BoxError),
+}
+
+impl Failure {
+    pub(crate) fn into_error(self) -> BoxError {
+        match self {
+            Self::Error(error) | Self::Panic(error) => error,
+        }
+    }
+
+    /// The reason to destroy a VM after this failure: the given one after an error.
+    pub(crate) fn reason(&self, after_error: DestroyReason) -> DestroyReason {
+        match self {
+            Self::Error(_) => after_error,
+            Self::Panic(_) => DestroyReason::Panicked,
+        }
+    }
+}

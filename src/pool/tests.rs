@@ -1,0 +1,262 @@
+//! The pool tested with a VM that is a few integers.
+
+mod acquire;
+mod close;
+mod config;
+mod failure;
+mod maintain;
+mod model;
+mod resize;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::pool::{
+    BoxError, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport, VmResetter,
+};
+
+/// Long enough never to pass in a test that works.
+pub(super) const LONG: Duration = Duration::from_secs(30);
+
+/// A VM for tests.
+#[derive(Debug)]
+pub(super) struct Vm {
+    /// Dirt of the borrower; 0 after a reset.
+    pub(super) dirt: u32,
+    /// What the borrower ran.
+    pub(super) program: Option<Arc<str>>,
+    /// Whether dropping it panics.
+    pub(super) drop_panics: bool,
+    /// Says that the drop has begun, and goes on when it is told to.
+    pub(super) drop_stops: Option<(Sender<()>, Receiver<()>)>,
+    census: Arc<Census>,
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let Some((reached, told)) = self.drop_stops.take() {
+            reached.send(()).unwrap();
+            told.recv_timeout(LONG).unwrap();
+        }
+        self.census.alive.fetch_sub(1, Ordering::SeqCst);
+        assert!(!self.drop_panics, "the VM panics when dropped");
+    }
+}
+
+/// Counts the VMs by themselves, apart from the pool's own counts.
+#[derive(Debug, Default)]
+struct Census {
+    alive: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// What user code does the next time it is called.
+pub(super) enum Step {
+    Succeed,
+    Fail,
+    Panic,
+    /// Says that it was reached, and goes on when it is told to.
+    Stop(Sender<()>, Receiver<()>),
+    /// An error that panics when it is shown.
+    FailUnspeakably,
+}
+
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("the error can't be shown")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// Steps to come; when none is left, success.
+#[derive(Default)]
+pub(super) struct Plan(Mutex<VecDeque<Step>>);
+
+impl Plan {
+    pub(super) fn then(&self, step: Step) {
+        self.0.lock().unwrap().push_back(step);
+    }
+
+    /// The next call stops until it is told to go on. Returns (was reached, go on).
+    pub(super) fn then_stop(&self) -> (Receiver<()>, Sender<()>) {
+        let (reached, was_reached) = bounded(1);
+        let (go_on, told) = bounded(1);
+        self.then(Step::Stop(reached, told));
+        (was_reached, go_on)
+    }
+
+    fn take(&self) -> Result<(), BoxError> {
+        let step = self.0.lock().unwrap().pop_front();
+        match step {
+            None | Some(Step::Succeed) => Ok(()),
+            Some(Step::Fail) => Err("as planned".into()),
+            Some(Step::Panic) => panic!("as planned"),
+            Some(Step::Stop(reached, told)) => {
+                reached.send(()).unwrap();
+                told.recv_timeout(LONG).unwrap();
+                Ok(())
+            }
+            Some(Step::FailUnspeakably) => Err(Unspeakable.into()),
+        }
+    }
+}
+
+/// Factory and resetter of a test, and what they are going to do.
+#[derive(Default)]
+pub(super) struct Rig {
+    pub(super) create: Plan,
+    pub(super) reset: Plan,
+    pub(super) validate: Plan,
+    census: Arc<Census>,
+}
+
+struct Maker(Arc<Rig>);
+struct Cleaner(Arc<Rig>);
+
+impl VmFactory<Vm> for Maker {
+    fn create(&self) -> Result<Vm, BoxError> {
+        self.0.create.take()?;
+        let census = Arc::clone(&self.0.census);
+        let alive = census.alive.fetch_add(1, Ordering::SeqCst) + 1;
+        census.peak.fetch_max(alive, Ordering::SeqCst);
+        Ok(Vm {
+            dirt: 0,
+            program: None,
+            drop_panics: false,
+            drop_stops: None,
+            census,
+        })
+    }
+}
+
+impl VmResetter<Vm> for Cleaner {
+    fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        vm.dirt = 0;
+        self.0.reset.take()
+    }
+
+    fn validate(&self, _: &mut Vm) -> Result<(), BoxError> {
+        self.0.validate.take()
+    }
+
+    fn inspect(&self, vm: &Vm) -> VmReport {
+        VmReport {
+            memory_bytes: 100,
+            last_program: vm.program.clone(),
+        }
+    }
+}
+
+impl Rig {
+    pub(super) fn alive(&self) -> usize {
+        self.census.alive.load(Ordering::SeqCst)
+    }
+
+    /// Forgets all steps to come.
+    pub(super) fn clear(&self) {
+        for plan in [&self.create, &self.reset, &self.validate] {
+            plan.0.lock().unwrap().clear();
+        }
+    }
+
+    pub(super) fn peak(&self) -> usize {
+        self.census.peak.load(Ordering::SeqCst)
+    }
+}
+
+/// A pool whose VMs live for ever, and its rig.
+pub(super) fn pool(min_size: usize, max_size: usize) -> (VmPool<Vm>, Arc<Rig>) {
+    pool_with(PoolConfig {
+        min_size,
+        max_size,
+        lifetime_jitter: 0.0,
+        max_use_count: 0,
+        ..PoolConfig::default()
+    })
+}
+
+pub(super) fn pool_with(config: PoolConfig) -> (VmPool<Vm>, Arc<Rig>) {
+    let rig = Arc::new(Rig::default());
+    let (maker, cleaner) = (Maker(Arc::clone(&rig)), Cleaner(Arc::clone(&rig)));
+    let pool = VmPool::new(config, maker, cleaner).unwrap();
+    (pool, rig)
+}
+
+/// The promise about counts. Holds in every snapshot.
+pub(super) fn assert_balanced(stats: &PoolStats) {
+    let destroyed: u64 = stats.destroyed_by.iter().sum();
+    assert_eq!(stats.destroyed, destroyed, "{stats:?}");
+    let alive = (stats.idle + stats.leased) as u64;
+    assert_eq!(stats.created - stats.destroyed, alive, "{stats:?}");
+}
+
+/// As above, and the pool counts as many VMs as there are. For quiet moments.
+pub(super) fn assert_quiet(pool: &VmPool<Vm>, rig: &Rig) -> PoolStats {
+    let stats = pool.stats();
+    assert_balanced(&stats);
+    assert_eq!(stats.idle + stats.leased, rig.alive(), "{stats:?}");
+    assert!(
+        rig.peak() <= stats.max_size,
+        "{} VMs: {stats:?}",
+        rig.peak()
+    );
+    assert_eq!(stats.waiting, 0);
+    stats
+}
+
+/// Takes everything the pool can give: shows that no slot was lost.
+pub(super) fn assert_all_slots_there(pool: &VmPool<Vm>) {
+    let size = pool.config().max_size;
+    let leases: Vec<_> = (0..size).map(|_| pool.try_acquire().unwrap()).collect();
+    let none = pool.try_acquire();
+    assert!(matches!(none, Err(PoolError::Exhausted { .. })), "{none:?}");
+    drop(leases);
+}
+
+/// Lets other threads go on until the condition holds.
+pub(super) fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition never came true");
+        thread::yield_now();
+    }
+}
+
+/// Waits on another thread for a VM, and reports what came. Returns when it is waiting.
+pub(super) fn waiter(pool: &VmPool<Vm>, timeout: Duration) -> thread::JoinHandle<Got> {
+    let before = pool.stats().waiting;
+    let handle = pool.clone();
+    let thread = thread::spawn(move || Got::from(handle.acquire_timeout(timeout).map(drop)));
+    until(|| pool.stats().waiting > before);
+    thread
+}
+
+/// What a waiter got.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    Lease,
+    Exhausted,
+    CreateFailed,
+    Closed,
+}
+
+impl From<Result<(), PoolError>> for Got {
+    fn from(outcome: Result<(), PoolError>) -> Self {
+        match outcome {
+            Ok(()) => Self::Lease,
+            Err(PoolError::Exhausted { .. }) => Self::Exhausted,
+            Err(PoolError::Create(_)) => Self::CreateFailed,
+            Err(PoolError::Closed) => Self::Closed,
+        }
+    }
+}

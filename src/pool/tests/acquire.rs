@@ -1,0 +1,315 @@
+//! Leases, waiting, and the order of both.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, unbounded};
+
+use super::{
+    Got, LONG, assert_all_slots_there, assert_balanced, assert_quiet, pool, pool_with, waiter,
+};
+use crate::pool::{ConfigError, DestroyReason, Lease, PoolConfig, PoolError, VmPool};
+
+#[test]
+fn a_new_pool_has_no_vm_until_somebody_asks() {
+    let (pool, rig) = pool(2, 4);
+    assert_eq!(rig.alive(), 0);
+    let lease = pool.acquire().unwrap();
+    assert_eq!((rig.alive(), Lease::id(&lease)), (1, 0));
+    drop(lease);
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!((stats.created, stats.idle, stats.acquired), (1, 1, 1));
+}
+
+#[test]
+fn a_wrong_configuration_makes_no_pool() {
+    let config = PoolConfig {
+        max_size: 0,
+        ..PoolConfig::default()
+    };
+    let resetter = Nothing;
+    let made = VmPool::new(config, || Ok::<u32, PoolError>(1), resetter);
+    let error = made.map(drop).unwrap_err();
+    assert!(matches!(
+        error,
+        ConfigError::Invalid {
+            field: "max_size",
+            ..
+        }
+    ));
+}
+
+struct Nothing;
+
+impl crate::pool::VmResetter<u32> for Nothing {
+    fn reset(&self, _: &mut u32) -> Result<(), crate::pool::BoxError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn handles_and_leases_cross_threads() {
+    fn crosses<T: Send + Sync>() {}
+    crosses::<VmPool<std::cell::Cell<u32>>>();
+    fn is_sent<T: Send>() {}
+    is_sent::<Lease<std::cell::Cell<u32>>>();
+}
+
+#[test]
+fn warm_up_makes_min_size_and_only_what_is_missing() {
+    let (pool, rig) = pool(3, 4);
+    let lease = pool.acquire().unwrap();
+    assert_eq!(pool.warm_up().unwrap(), 2);
+    assert_eq!(pool.warm_up().unwrap(), 0);
+    drop(lease);
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!((stats.created, stats.idle), (3, 3));
+    assert_all_slots_there(&pool);
+}
+
+#[test]
+fn threads_that_warm_up_together_do_not_make_too_many() {
+    for _ in 0..1000 {
+        let (pool, rig) = pool(1, 8);
+        let start = Arc::new(Barrier::new(4));
+        let threads = [(); 4].map(|()| {
+            let (pool, start) = (pool.clone(), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                pool.warm_up().unwrap()
+            })
+        });
+        let made: usize = threads.map(|thread| thread.join().unwrap()).iter().sum();
+        assert_eq!((made, rig.peak()), (1, 1));
+    }
+}
+
+#[test]
+fn a_vm_is_clean_for_its_next_borrower() {
+    let (pool, _rig) = pool(0, 1);
+    pool.acquire().unwrap().dirt = 7;
+    let lease = pool.acquire().unwrap();
+    assert_eq!((Lease::id(&lease), lease.dirt), (0, 0));
+}
+
+#[test]
+fn the_vm_used_last_is_leased_first() {
+    let (pool, _rig) = pool(0, 3);
+    let leases = [(); 3].map(|()| pool.acquire().unwrap());
+    let [first, second, third] = leases;
+    for lease in [third, first, second] {
+        drop(lease);
+    }
+    assert_eq!(Lease::id(&pool.acquire().unwrap()), 1);
+    assert_eq!(Lease::id(&pool.acquire().unwrap()), 1);
+}
+
+#[test]
+fn a_vm_that_ran_the_program_last_is_preferred() {
+    let (pool, _rig) = pool(0, 3);
+    let mut leases = [(); 3].map(|()| pool.acquire().unwrap());
+    for (lease, program) in leases.iter_mut().zip(["a", "b", "c"]) {
+        lease.program = Some(Arc::from(program));
+    }
+    drop(leases);
+    let b = pool.acquire_for("b").unwrap();
+    assert_eq!(Lease::id(&b), 1);
+    let another_b = pool.acquire_for("b").unwrap();
+    assert_eq!(Lease::id(&another_b), 2, "any VM, the top one, will do");
+}
+
+#[test]
+fn without_a_free_vm_try_acquire_fails_at_once_and_says_what_to_do() {
+    let (pool, rig) = pool(0, 2);
+    let _leases = [pool.acquire().unwrap(), pool.acquire().unwrap()];
+    let error = pool.try_acquire().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("2 of 2 are leased; try again later, raise `max_size`")
+    );
+    assert!(matches!(
+        error,
+        PoolError::Exhausted {
+            max_size: 2,
+            leased: 2,
+            ..
+        }
+    ));
+    assert_eq!(assert_quiet(&pool, &rig).timeouts, 1);
+}
+
+#[test]
+fn acquire_gives_up_at_its_deadline_and_not_before() {
+    let config = PoolConfig {
+        min_size: 0,
+        max_size: 1,
+        acquire_timeout: Duration::from_millis(15),
+        ..PoolConfig::default()
+    };
+    let (pool, rig) = pool_with(config);
+    let _lease = pool.acquire().unwrap();
+    for (error, at_least) in [
+        (pool.acquire().unwrap_err(), 15),
+        (pool.acquire_for("x").unwrap_err(), 15),
+        (
+            pool.acquire_timeout(Duration::from_millis(5)).unwrap_err(),
+            5,
+        ),
+    ] {
+        let PoolError::Exhausted { waited, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(waited >= Duration::from_millis(at_least), "{waited:?}");
+    }
+    assert_eq!(assert_quiet(&pool, &rig).timeouts, 3);
+}
+
+#[test]
+fn a_waiter_gets_the_vm_that_is_given_back() {
+    let (pool, rig) = pool(0, 1);
+    let lease = pool.acquire().unwrap();
+    let waiter = waiter(&pool, Duration::MAX);
+    drop(lease);
+    assert_eq!(waiter.join().unwrap(), Got::Lease);
+    assert_eq!(assert_quiet(&pool, &rig).created, 1);
+}
+
+#[test]
+fn a_waiter_wakes_when_a_vm_is_destroyed() {
+    let (pool, rig) = pool(0, 1);
+    let lease = pool.acquire().unwrap();
+    let waiter = waiter(&pool, LONG);
+    Lease::discard(lease, DestroyReason::Discarded);
+    assert_eq!(waiter.join().unwrap(), Got::Lease);
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!((stats.created, stats.destroyed), (2, 1));
+    assert_eq!(stats.destroyed_by(DestroyReason::Discarded), 1);
+}
+
+#[test]
+fn waiters_are_served_in_the_order_in_which_they_came() {
+    let (pool, _rig) = pool(0, 1);
+    let lease = pool.acquire().unwrap();
+    let (served, order) = unbounded();
+    let mut threads = Vec::new();
+    for number in 0..20 {
+        let (handle, served) = (pool.clone(), served.clone());
+        threads.push(thread::spawn(move || {
+            let _lease = handle.acquire_timeout(LONG).unwrap();
+            served.send(number).unwrap();
+        }));
+        super::until(|| pool.stats().waiting == number + 1);
+    }
+    drop(lease);
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    let order: Vec<usize> = order.try_iter().collect();
+    assert_eq!(order, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_comes_later_does_not_overtake_a_waiter() {
+    let (pool, _rig) = pool(0, 2);
+    // Somebody is about to take one of the free slots.
+    let place = pool.slots.tokens.queue.join();
+    assert_eq!(Got::from(pool.try_acquire().map(drop)), Got::Exhausted);
+    let late = waiter(&pool, Duration::from_millis(5));
+    assert_eq!(late.join().unwrap(), Got::Exhausted);
+    let patient = waiter(&pool, LONG);
+    drop(place);
+    assert_eq!(patient.join().unwrap(), Got::Lease);
+    drop(pool.try_acquire().unwrap());
+}
+
+#[test]
+fn a_slot_is_not_free_before_the_drop_of_its_vm_is_done() {
+    let (pool, rig) = pool(0, 1);
+    let mut lease = pool.acquire().unwrap();
+    let ((reached, was_reached), (go_on, told)) = (bounded(1), bounded(1));
+    lease.drop_stops = Some((reached, told));
+    let discarder = thread::spawn(move || Lease::discard(lease, DestroyReason::OverMemory));
+    was_reached.recv_timeout(LONG).unwrap();
+    assert_eq!(Got::from(pool.try_acquire().map(drop)), Got::Exhausted);
+    assert_eq!(assert_quiet(&pool, &rig).leased, 1);
+    go_on.send(()).unwrap();
+    discarder.join().unwrap();
+    assert_eq!(assert_quiet(&pool, &rig).leased, 0);
+    drop(pool.try_acquire().unwrap());
+}
+
+#[test]
+fn a_waiter_that_gives_up_in_front_leaves_its_turn_to_the_next() {
+    let (pool, _rig) = pool(0, 1);
+    let lease = pool.acquire().unwrap();
+    let impatient = waiter(&pool, Duration::from_millis(30));
+    let patient = waiter(&pool, LONG);
+    assert_eq!(impatient.join().unwrap(), Got::Exhausted);
+    drop(lease);
+    assert_eq!(patient.join().unwrap(), Got::Lease);
+}
+
+#[test]
+fn twenty_threads_on_four_slots_never_make_a_fifth() {
+    let (pool, rig) = pool(0, 4);
+    let start = Arc::new(Barrier::new(20));
+    let threads: Vec<_> = (0..20)
+        .map(|thread| {
+            let (pool, start) = (pool.clone(), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                for round in 0..200 {
+                    let mut lease = pool.acquire_timeout(LONG).unwrap();
+                    assert_eq!(lease.dirt, 0, "nobody else has this VM");
+                    lease.dirt = 1;
+                    assert_balanced(&pool.stats());
+                    if (thread + round) % 7 == 0 {
+                        Lease::discard(lease, DestroyReason::Discarded);
+                    }
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert!(rig.peak() <= 4, "there were {}", rig.peak());
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!(stats.acquired, 4000);
+    assert_eq!(stats.acquired, stats.use_time.count);
+    assert_all_slots_there(&pool);
+}
+
+#[test]
+fn thousands_of_waiters_on_three_slots_all_finish() {
+    let (pool, rig) = pool(0, 3);
+    let held = [(); 3].map(|()| pool.acquire().unwrap());
+    let threads: Vec<_> = (0..2000)
+        .map(|_| {
+            let pool = pool.clone();
+            let small = thread::Builder::new().stack_size(128 * 1024);
+            small
+                .spawn(move || Got::from(pool.acquire_timeout(LONG).map(drop)))
+                .unwrap()
+        })
+        .collect();
+    super::until(|| pool.stats().waiting == 2000);
+    drop(held);
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), Got::Lease);
+    }
+    assert_eq!(assert_quiet(&pool, &rig).acquired, 2003);
+}
+
+#[test]
+fn the_last_handle_may_go_before_the_last_lease() {
+    let (pool, rig) = pool(2, 3);
+    assert_eq!(pool.warm_up().unwrap(), 2);
+    let lease = pool.acquire().unwrap();
+    drop(pool);
+    assert_eq!(rig.alive(), 2);
+    drop(lease);
+    assert_eq!(rig.alive(), 0);
+}

@@ -1,0 +1,186 @@
+//! Configuration: ranges, RON, and what errors say.
+
+use std::time::Duration;
+
+use crate::pool::{ConfigError, PoolConfig};
+
+const MIB: usize = 1024 * 1024;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+fn wrong_field(config: &PoolConfig) -> &'static str {
+    match config.validate() {
+        Err(ConfigError::Invalid { field, value, .. }) => {
+            assert!(!value.is_empty());
+            field
+        }
+        other => panic!("expected an invalid field, got {other:?}"),
+    }
+}
+
+fn syntax(text: &str) -> (usize, usize, String) {
+    match PoolConfig::from_ron(text) {
+        Err(ConfigError::Syntax {
+            line,
+            column,
+            message,
+        }) => (line, column, message),
+        other => panic!("expected a syntax error, got {other:?}"),
+    }
+}
+
+#[test]
+fn the_default_is_valid_and_documented() {
+    let config = PoolConfig::default();
+    assert_eq!(config.validate(), Ok(()));
+    assert_eq!((config.min_size, config.max_size), (2, 10));
+    assert_eq!(config.acquire_timeout, Duration::from_millis(50));
+    assert_eq!(config.max_idle_time, Duration::from_secs(300));
+    assert_eq!(config.max_lifetime, Duration::from_secs(1800));
+    assert_eq!(config.memory_limit, 16 * 1024 * 1024);
+    assert_eq!(config.max_value_size, 65_536);
+}
+
+#[test]
+fn each_wrong_value_names_its_field() {
+    type Change = fn(&mut PoolConfig);
+    let cases: &[(&str, Change)] = &[
+        ("min_size", |c| c.min_size = 11),
+        ("max_size", |c| c.max_size = 0),
+        ("max_size", |c| c.max_size = 1025),
+        ("acquire_timeout", |c| c.acquire_timeout = HOUR * 2),
+        ("max_idle_time", |c| c.max_idle_time = Duration::ZERO),
+        ("max_idle_time", |c| c.max_idle_time = YEAR * 2),
+        ("max_lifetime", |c| {
+            c.max_lifetime = Duration::from_micros(999)
+        }),
+        ("max_lifetime", |c| c.max_lifetime = Duration::MAX),
+        ("lifetime_jitter", |c| c.lifetime_jitter = -0.1),
+        ("lifetime_jitter", |c| c.lifetime_jitter = 0.6),
+        ("lifetime_jitter", |c| c.lifetime_jitter = f64::NAN),
+        ("leak_threshold", |c| {
+            c.leak_threshold = Some(Duration::ZERO)
+        }),
+        ("run_time_limit", |c| c.run_time_limit = Duration::ZERO),
+        ("run_time_limit", |c| c.run_time_limit = HOUR),
+        ("memory_limit", |c| c.memory_limit = MIB - 1),
+        ("frame_budget", |c| c.frame_budget = Some(Duration::ZERO)),
+        ("frame_budget", |c| c.frame_budget = Some(HOUR)),
+        ("max_log_lines", |c| c.max_log_lines = 1_000_001),
+        ("max_messages", |c| c.max_messages = usize::MAX),
+        ("max_commands", |c| c.max_commands = 1_000_001),
+        ("max_value_size", |c| c.max_value_size = 1023),
+        ("max_value_size", |c| c.max_value_size = 17 * MIB),
+    ];
+    for (field, change) in cases {
+        let mut config = PoolConfig::default();
+        change(&mut config);
+        assert_eq!(wrong_field(&config), *field);
+    }
+}
+
+#[test]
+fn the_borders_of_each_range_are_allowed() {
+    let config = PoolConfig {
+        min_size: 1024,
+        max_size: 1024,
+        acquire_timeout: Duration::ZERO,
+        max_idle_time: Duration::from_millis(1),
+        max_lifetime: YEAR,
+        lifetime_jitter: 0.5,
+        max_use_count: 0,
+        leak_threshold: None,
+        run_time_limit: Duration::from_micros(10),
+        memory_limit: MIB,
+        frame_budget: Some(Duration::from_micros(10)),
+        max_log_lines: 0,
+        max_messages: 0,
+        max_commands: 1_000_000,
+        max_value_size: MIB,
+        max_failures: 0,
+    };
+    assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn the_first_wrong_field_is_reported_and_the_text_says_what_is_allowed() {
+    let config = PoolConfig {
+        max_size: 0,
+        memory_limit: 0,
+        ..PoolConfig::default()
+    };
+    let text = config
+        .validate()
+        .expect_err("two fields are wrong")
+        .to_string();
+    assert_eq!(
+        text,
+        "`max_size` is 0: allowed is 1 to 1024; change it, or leave it out to have the default"
+    );
+}
+
+#[test]
+fn ron_text_overrides_what_it_names_and_keeps_the_rest() {
+    let text = r#"(
+        max_size: 4, // one per thread
+        acquire_timeout: "20ms",
+        frame_budget: "4ms",
+        leak_threshold: None,
+    )"#;
+    let expected = PoolConfig {
+        max_size: 4,
+        acquire_timeout: Duration::from_millis(20),
+        frame_budget: Some(Duration::from_millis(4)),
+        leak_threshold: None,
+        ..PoolConfig::default()
+    };
+    assert_eq!(PoolConfig::from_ron(text), Ok(expected));
+    assert_eq!(PoolConfig::from_ron("()"), Ok(PoolConfig::default()));
+}
+
+#[test]
+fn a_written_configuration_reads_back_the_same() {
+    let config = PoolConfig {
+        frame_budget: Some(Duration::from_micros(1500)),
+        ..PoolConfig::default()
+    };
+    let text = ron::to_string(&config).expect("a configuration is plain data");
+    // Plain RON writes `Some(…)` in full, which the reader understands as well.
+    assert_eq!(PoolConfig::from_ron(&text), Ok(config), "{text}");
+}
+
+#[test]
+fn an_unknown_ron_field_is_named_with_its_place() {
+    let (line, column, message) = syntax("(\n    max_size: 4,\n    max_sise: 5,\n)");
+    assert_eq!(line, 3);
+    assert_eq!(column, 5);
+    assert!(
+        message.contains("max_sise") && message.contains("max_size"),
+        "{message}"
+    );
+}
+
+#[test]
+fn broken_ron_text_is_reported_with_its_place() {
+    let (line, column, message) = syntax("(\n    max_size 4,\n)");
+    assert_eq!(line, 2);
+    assert!(column > 1 && !message.is_empty());
+    let (line, _, message) = syntax("(\n    acquire_timeout: \"soon\",\n)");
+    assert_eq!(line, 2);
+    assert!(!message.is_empty());
+}
+
+#[test]
+fn ron_text_with_a_forbidden_value_names_the_field() {
+    let error = PoolConfig::from_ron("(max_size: 0)").expect_err("0 is not allowed");
+    assert!(
+        matches!(
+            error,
+            ConfigError::Invalid {
+                field: "max_size",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

@@ -1,0 +1,25 @@
+//! The frame: collect what is due, execute it on pooled VMs, apply what came of it, maintain the pool.
+//!
+//! One way, no back and forth. While runs execute nobody writes to the world, so each sees it as it was
+//! when the stage began; what they want to change is data, applied on one thread in a stable order.
+
+mod apply;
+mod collect;
+mod execute;
+mod frame;
+mod maintain;
+mod messages;
+mod report;
+mod stop;
+
+pub use self::frame::{LuaPool, LuaScripting, ScriptSystems};
+pub use self::messages::{ScriptEvent, ScriptFailed, ToScript};
+
+pub(crate) use self::apply::apply;
+pub(crate) use self::collect::{Collector, collect};
+pub(crate) use self::execute::execute;
+pub(crate) use self::frame::{Frame, Stage};
+pub(crate) use self::maintain::{control, maintain};
+pub(crate) use self::messages::{Mailbox, gather};
+pub(crate) use self::report::{Report, report_load_failures};
+pub(crate) use self::stop::{StopQueue, on_scripts_removed};

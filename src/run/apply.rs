@@ -1,0 +1,309 @@
+//! Applies what the runs of a stage want to change: on one thread, in the stable order.
+
+use std::collections::{HashMap, HashSet};
+
+use bevy::ecs::change_detection::DetectChangesMut;
+use bevy::ecs::reflect::AppTypeRegistry;
+use bevy::log::{error, info, warn};
+use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
+use bevy::reflect::TypeRegistry;
+
+use super::collect::order;
+use super::frame::{Frame, LuaPool, Unit, UnitOutcome};
+use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
+use super::report::Report;
+use super::stop::{StopQueue, Stopped};
+use crate::bindings::{
+    Bindings, Change, Command, Effects, LogLine, Mail, map_entities, new_entity_index,
+};
+use crate::script::{LuaScripts, ScriptStates};
+use crate::vm::{FieldPath, LogLevel};
+
+/// Applies the outcomes of [`Frame`].
+pub(crate) fn apply(world: &mut World) {
+    let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
+    if let Some(began) = frame.began.take() {
+        let registry = world.resource::<AppTypeRegistry>().clone();
+        let bindings = world.remove_resource::<Bindings>().expect("the plugin inserted it");
+        let mut report = std::mem::take(&mut *world.resource_mut::<Report>());
+        let mut stage = ApplyingStage {
+            contended: Contended::of(&frame),
+            max_failures: world.resource::<LuaPool>().config().max_failures,
+            registry: &registry.read(),
+            bindings: &bindings,
+            report: &mut report,
+            mail: Vec::new(),
+        };
+        let outcomes = std::mem::take(&mut frame.outcomes);
+        let mut put_back = Vec::new();
+        for outcome in outcomes {
+            let unit = &mut frame.units[outcome.unit];
+            if outcome.deferred {
+                put_back.extend_from_slice(&frame.deliveries[unit.mail.clone()]);
+                stage.defer(world, unit);
+            } else {
+                stage.apply(world, unit, outcome);
+            }
+        }
+        let mail = stage.mail;
+        report.frame.messages += mail.len() as u64;
+        let mut mailbox = world.resource_mut::<Mailbox>();
+        mailbox.waiting.splice(0..0, put_back);
+        mailbox.put(mail);
+        report.end_of_stage(began.elapsed(), frame.leased);
+        *world.resource_mut::<Report>() = report;
+        world.insert_resource(bindings);
+    }
+    frame.units.clear();
+    *world.resource_mut::<Frame>() = frame;
+}
+
+struct ApplyingStage<'s> {
+    registry: &'s TypeRegistry,
+    bindings: &'s Bindings,
+    report: &'s mut Report,
+    contended: Contended,
+    max_failures: u32,
+    mail: Vec<Mail>,
+}
+
+impl ApplyingStage<'_> {
+    fn defer(&mut self, world: &mut World, unit: &mut Unit) {
+        self.report.frame.deferred += 1;
+        if let Some(state) = unit.stop.take() {
+            let (entity, program) = (unit.entity, unit.program.clone());
+            world.resource_mut::<StopQueue>().stopped.push(Stopped { entity, program, state });
+        } else if let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity)
+            && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot)
+        {
+            state.attached.waiting += 1;
+        }
+    }
+
+    fn apply(&mut self, world: &mut World, unit: &Unit, mut outcome: UnitOutcome) {
+        self.report.runs(unit, &outcome);
+        for line in &outcome.effects.logs {
+            self.report.frame.log_lines += 1;
+            write_log(unit, line);
+        }
+        let new = spawn(world, &mut outcome.effects);
+        self.report.frame.spawned += new.len() as u64;
+        if !new.is_empty() {
+            settle_new_entities(&mut outcome, &new);
+        }
+        self.write_components(world, &mut outcome.effects, &new);
+        for command in outcome.effects.commands.drain(..) {
+            match command {
+                Command::Despawn(entity) => {
+                    self.report.frame.despawned += u64::from(world.despawn(entity));
+                }
+                Command::Host(command) => command(world),
+            }
+        }
+        self.mail.append(&mut outcome.effects.messages);
+        for (name, payload) in outcome.effects.emitted.drain(..) {
+            let (entity, script) = (unit.entity, unit.program.name().clone());
+            let event = ScriptEvent { entity, script, name, payload };
+            world.resource_mut::<Messages<ScriptEvent>>().write(event);
+        }
+        let put_aside = self.keep_state(world, unit, &mut outcome);
+        for (callback, failure) in outcome.failures.drain(..) {
+            self.report.failure(unit.entity, callback, &failure);
+            let failed = ScriptFailed { entity: unit.entity, callback, failure, put_aside };
+            world.resource_mut::<Messages<ScriptFailed>>().write(failed);
+        }
+    }
+
+    /// Stores `self` and what the frame knows of the script. Gives whether it is put aside now.
+    fn keep_state(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) -> bool {
+        if unit.stop.is_some() {
+            return false;
+        }
+        let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity) else {
+            return false;
+        };
+        let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot) else {
+            return false;
+        };
+        let mut changed = state.started != outcome.started;
+        state.started = outcome.started;
+        if let Some(fields) = outcome.state.take()
+            && fields != state.fields
+        {
+            state.fields = fields;
+            changed = true;
+        }
+        let attached = &mut state.attached;
+        attached.waiting = 0;
+        if let Some((callback, _)) = unit.tick {
+            attached.owed[usize::from(callback == crate::vm::Callback::FixedUpdate)] = 0.0;
+        }
+        if unit.reload {
+            attached.reload = false;
+        }
+        let before = attached.put_aside;
+        if outcome.failing {
+            attached.failures += 1;
+            attached.put_aside = self.max_failures > 0 && attached.failures >= self.max_failures;
+        } else if !outcome.times.is_empty() {
+            attached.failures = 0;
+        }
+        let (failures, put_aside) = (attached.failures, attached.put_aside);
+        if changed {
+            states.set_changed();
+        }
+        if put_aside && !before {
+            warn!(
+                script = %unit.program.name(), entity = %unit.entity,
+                "{} failed {failures} times in a row on {} and is put aside; reload the script or \
+                 call `ScriptStates::wake`",
+                unit.program.name(), unit.entity,
+            );
+        }
+        put_aside
+    }
+
+    fn write_components(
+        &mut self,
+        world: &mut World,
+        effects: &mut Effects,
+        new: &[Entity],
+    ) {
+        for draft in effects.drafts.drain(..) {
+            let entity = settle(draft.entity, new);
+            let exposed = self.bindings.exposure.get(draft.component);
+            let whole = [FieldPath::default()];
+            let paths: &[FieldPath] = match &draft.change {
+                Change::Edited { paths, .. } => paths,
+                _ => &whole,
+            };
+            let conflicts = self.contended.claim(entity, draft.component, paths);
+            self.report.frame.conflicts += conflicts;
+            match draft.change {
+                Change::Edited { mut copy, paths } => {
+                    if !new.is_empty() {
+                        map_entities(copy.as_partial_reflect_mut(), &mut |e| settle(e, new));
+                    }
+                    let copy = copy.as_partial_reflect();
+                    match exposed.write_back(world, entity, copy, &paths) {
+                        Some(written) => self.report.frame.writes += written,
+                        // The entity or the component went in the same stage: that write won.
+                        None => self.report.frame.conflicts += 1,
+                    }
+                }
+                Change::Inserted(mut value) => {
+                    if !new.is_empty() {
+                        map_entities(value.as_partial_reflect_mut(), &mut |e| settle(e, new));
+                    }
+                    if world.get_entity(entity).is_err() {
+                        self.report.frame.conflicts += 1;
+                        continue;
+                    }
+                    exposed.insert(world, entity, value.as_partial_reflect(), self.registry);
+                    self.report.frame.writes += 1;
+                }
+                Change::Removed => {
+                    self.report.frame.writes += u64::from(exposed.is_on(world, entity));
+                    exposed.remove(world, entity);
+                }
+            }
+        }
+    }
+}
+
+/// Makes the entities that a unit spawned; gives them by their numbers.
+fn spawn(world: &mut World, effects: &mut Effects) -> Vec<Entity> {
+    let mut new = Vec::with_capacity(effects.spawned.len());
+    for _ in &effects.spawned {
+        new.push(world.spawn_empty().id());
+    }
+    for (spawn, entity) in effects.spawned.drain(..).zip(&new) {
+        if let Some(parent) = spawn.parent.map(|parent| settle(parent, &new))
+            && world.get_entity(parent).is_ok()
+        {
+            world.entity_mut(*entity).insert(ChildOf(parent));
+        }
+        if !spawn.scripts.is_empty()
+            && let Some(assets) = world.get_resource::<AssetServer>()
+        {
+            let scripts: LuaScripts =
+                spawn.scripts.into_iter().map(|path| assets.load(path)).collect();
+            world.entity_mut(*entity).insert(scripts);
+        }
+    }
+    new
+}
+
+/// The entity in the world that a stand-in stands for.
+fn settle(entity: Entity, new: &[Entity]) -> Entity {
+    new_entity_index(entity).and_then(|index| new.get(index)).copied().unwrap_or(entity)
+}
+
+/// Replaces stand-ins in everything but components.
+fn settle_new_entities(outcome: &mut UnitOutcome, new: &[Entity]) {
+    let map = &mut |entity| settle(entity, new);
+    if let Some(state) = &mut outcome.state {
+        state.map_entities(map);
+    }
+    for mail in &mut outcome.effects.messages {
+        mail.to = settle(mail.to, new);
+        mail.payload.map_entities(map);
+    }
+    for (_, payload) in &mut outcome.effects.emitted {
+        payload.map_entities(map);
+    }
+    for command in &mut outcome.effects.commands {
+        if let Command::Despawn(entity) = command {
+            *entity = settle(*entity, new);
+        }
+    }
+}
+
+fn write_log(unit: &Unit, line: &LogLine) {
+    let (script, entity, at) = (unit.program.name(), unit.entity, line.line.unwrap_or(0));
+    match line.level {
+        LogLevel::Info => info!(%script, line = at, %entity, "{}", line.text),
+        LogLevel::Warn => warn!(%script, line = at, %entity, "{}", line.text),
+        LogLevel::Error => error!(%script, line = at, %entity, "{}", line.text),
+    }
+}
+
+/// Fields that more than one unit may write in this stage, and who did.
+///
+/// Most units write only their own entity, which no other unit touches: for those nothing is noted.
+struct Contended {
+    entities: HashSet<Entity>,
+    written: HashMap<(Entity, u32), Vec<FieldPath>>,
+}
+
+impl Contended {
+    fn of(frame: &Frame) -> Self {
+        let mut entities = HashSet::new();
+        let mut last = None;
+        for outcome in &frame.outcomes {
+            let entity = frame.units[outcome.unit].entity;
+            // Units are sorted by entity: two in a row are two scripts of one entity.
+            if last == Some(order(entity)) {
+                entities.insert(entity);
+            }
+            last = Some(order(entity));
+            let others = outcome.effects.drafts.iter().map(|draft| draft.entity);
+            entities.extend(others.filter(|other| *other != entity));
+        }
+        Self { entities, written: HashMap::new() }
+    }
+
+    /// Notes the places that a unit wrote; gives how many an earlier unit had written.
+    fn claim(&mut self, entity: Entity, component: u32, paths: &[FieldPath]) -> u64 {
+        if !self.entities.contains(&entity) {
+            return 0;
+        }
+        let written = self.written.entry((entity, component)).or_default();
+        let overlap = |path: &FieldPath| {
+            written.iter().any(|other| other.contains(path) || path.contains(other))
+        };
+        let conflicts = paths.iter().filter(|path| overlap(path)).count() as u64;
+        written.extend_from_slice(paths);
+        conflicts
+    }
+}

@@ -1,0 +1,277 @@
+//! Who is due, and why.
+
+use std::time::Instant;
+
+use bevy::asset::Assets;
+use bevy::ecs::change_detection::DetectChangesMut;
+use bevy::ecs::system::SystemParam;
+use bevy::prelude::{AssetServer, Entity, Handle, Query, Res, ResMut, Time};
+
+use super::frame::{Frame, LuaPool, LuaScripting, Stage, Unit};
+use super::messages::{Delivery, Mailbox};
+use super::report::Report;
+use super::stop::StopQueue;
+use crate::script::{LuaScript, LuaScripts, ScriptState, ScriptStates};
+use crate::vm::Callback;
+
+/// What collecting reads and writes.
+#[derive(SystemParam)]
+pub(crate) struct Collector<'w, 's> {
+    entities: Query<'w, 's, (Entity, &'static LuaScripts, &'static mut ScriptStates)>,
+    scripts: Res<'w, Assets<LuaScript>>,
+    assets: Option<Res<'w, AssetServer>>,
+    time: Option<Res<'w, Time>>,
+    pool: Res<'w, LuaPool>,
+    scripting: ResMut<'w, LuaScripting>,
+    mailbox: ResMut<'w, Mailbox>,
+    stopped: ResMut<'w, StopQueue>,
+    frame: ResMut<'w, Frame>,
+    report: ResMut<'w, Report>,
+}
+
+/// Fills [`Frame`] with the units of this stage, in the stable order: stopped ones first, then by the
+/// entity's index and generation, then by the script's place on it.
+pub(crate) fn collect(stage: Stage, collector: Collector) {
+    let Collector {
+        mut entities,
+        scripts,
+        assets,
+        time,
+        pool,
+        mut scripting,
+        mut mailbox,
+        mut stopped,
+        mut frame,
+        mut report,
+    } = collector;
+    let frame = &mut *frame;
+    frame.units.clear();
+    frame.outcomes.clear();
+    frame.deliveries.clear();
+    frame.leased = 0;
+    frame.began = Some(Instant::now());
+    if !scripting.enabled || pool.awaits_config {
+        return;
+    }
+    scripting.stages += 1;
+    frame.delta = time.map_or(0.0, |time| time.delta_secs_f64());
+    frame.seed = mix(scripting.seed ^ mix(scripting.stages));
+
+    // Messages go with the frame, not with the fixed steps in it.
+    if stage == Stage::Update {
+        frame.deliveries = std::mem::take(&mut mailbox.waiting);
+        frame.deliveries.sort_by_key(|mail| order(mail.to));
+    }
+    let mut taken = Taken::new(frame.deliveries.len());
+
+    for (entity, scripts_of, mut states) in &mut entities {
+        let states = &mut states.bypass_change_detection().states;
+        align(entity, scripts_of, states, assets.as_deref(), &mut stopped);
+        if !scripts_of.enabled {
+            taken.wait(&frame.deliveries, entity);
+            continue;
+        }
+        for slot in 0..scripts_of.scripts.len() {
+            let handle = &scripts_of.scripts[slot];
+            let state = &mut states[slot];
+            let Some(script) = scripts.get(handle) else {
+                taken.wait(&frame.deliveries, entity);
+                continue;
+            };
+            let unit = due(entity, slot, script, state, stage, frame, &mut taken);
+            frame.units.extend(unit);
+        }
+    }
+    frame.units.sort_by_key(|unit| (order(unit.entity), unit.slot));
+
+    if stage == Stage::Update {
+        let stops = stopped.stopped.drain(..).map(|stopped| Unit {
+            entity: stopped.entity,
+            slot: 0,
+            program: stopped.program,
+            started: true,
+            reload: false,
+            mail: 0..0,
+            tick: None,
+            stop: Some(stopped.state),
+            waiting: 0,
+        });
+        frame.units.splice(0..0, stops);
+        taken.settle(frame, &mut mailbox, &mut report);
+    }
+}
+
+/// The stable order of entities.
+pub(crate) fn order(entity: Entity) -> (u32, u32) {
+    (entity.index_u32(), entity.generation().to_bits())
+}
+
+/// Gives each script of the list its state, and states without script to the stop queue.
+fn align(
+    entity: Entity,
+    scripts: &LuaScripts,
+    states: &mut Vec<ScriptState>,
+    assets: Option<&AssetServer>,
+    stopped: &mut StopQueue,
+) {
+    let handles = &scripts.scripts;
+    let aligned = states.len() >= handles.len()
+        && handles
+            .iter()
+            .zip(states.iter())
+            .all(|(handle, state)| state.attached.asset == Some(handle.id()));
+    if aligned && states.len() == handles.len() {
+        return;
+    }
+    let mut old = std::mem::take(states);
+    for handle in handles {
+        let attached = |state: &ScriptState| state.attached.asset == Some(handle.id());
+        let position = old.iter().position(attached).or_else(|| {
+            // A state that was loaded or made by the game is known by its path.
+            let path = path_of(handle, assets)?;
+            old.iter().position(|state| state.attached.asset.is_none() && state.script == path)
+        });
+        let mut state = position.map(|position| old.remove(position)).unwrap_or_default();
+        state.attached.asset = Some(handle.id());
+        states.push(state);
+    }
+    for mut state in old {
+        if state.attached.asset.is_some() {
+            stopped.push(entity, &mut state);
+        } else if aligned_later(&state) {
+            states.push(state);
+        }
+    }
+}
+
+/// A loaded state whose script is not on the entity yet is kept for it.
+fn aligned_later(state: &ScriptState) -> bool {
+    !state.script.is_empty()
+}
+
+fn path_of(handle: &Handle<LuaScript>, assets: Option<&AssetServer>) -> Option<String> {
+    handle
+        .path()
+        .cloned()
+        .or_else(|| assets?.get_path(handle.id()).map(|path| path.into_owned()))
+        .map(|path| path.to_string())
+}
+
+/// What one script has to do in this stage, if anything.
+fn due(
+    entity: Entity,
+    slot: usize,
+    script: &LuaScript,
+    state: &mut ScriptState,
+    stage: Stage,
+    frame: &Frame,
+    taken: &mut Taken,
+) -> Option<Unit> {
+    let program = script.program();
+    let attached = &mut state.attached;
+    if attached.program.as_ref().is_none_or(|known| known.id() != program.id()) {
+        attached.reload = attached.program.is_some() && state.started;
+        if state.script.is_empty() {
+            state.script = program.name().to_string();
+        }
+        attached.failures = 0;
+        attached.put_aside = false;
+        attached.program = Some(program.clone());
+    }
+    if attached.put_aside {
+        return None;
+    }
+    let mail = taken.take(&frame.deliveries, entity);
+    let known = program.callbacks();
+    let defines = |callback| known.is_none_or(|known| known.contains(callback));
+    let tick = match stage {
+        Stage::Update => Callback::Update,
+        Stage::FixedUpdate => Callback::FixedUpdate,
+    };
+    let ticks = defines(tick);
+    if ticks {
+        attached.owed[stage as usize] += frame.delta;
+    }
+    // The callback goes with the frame, not with the fixed steps in it.
+    let reload = attached.reload && stage == Stage::Update;
+    let any = !state.started
+        || ticks
+        || reload
+        || (!mail.is_empty() && defines(Callback::Message));
+    any.then(|| Unit {
+        entity,
+        slot,
+        program: program.clone(),
+        started: state.started,
+        reload,
+        mail,
+        tick: ticks.then(|| (tick, attached.owed[stage as usize])),
+        stop: None,
+        waiting: attached.waiting,
+    })
+}
+
+/// Which deliveries found a script.
+struct Taken {
+    fates: Vec<Fate>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Fate {
+    Undelivered,
+    Waits,
+    Taken,
+}
+
+impl Taken {
+    fn new(deliveries: usize) -> Self {
+        Self { fates: vec![Fate::Undelivered; deliveries] }
+    }
+
+    fn of(deliveries: &[Delivery], entity: Entity) -> std::ops::Range<usize> {
+        if deliveries.is_empty() {
+            return 0..0;
+        }
+        let key = order(entity);
+        let start = deliveries.partition_point(|mail| order(mail.to) < key);
+        let end = start + deliveries[start..].partition_point(|mail| order(mail.to) == key);
+        start..end
+    }
+
+    fn take(&mut self, deliveries: &[Delivery], entity: Entity) -> std::ops::Range<usize> {
+        let range = Self::of(deliveries, entity);
+        self.fates[range.clone()].fill(Fate::Taken);
+        range
+    }
+
+    fn wait(&mut self, deliveries: &[Delivery], entity: Entity) {
+        for fate in &mut self.fates[Self::of(deliveries, entity)] {
+            if *fate == Fate::Undelivered {
+                *fate = Fate::Waits;
+            }
+        }
+    }
+
+    /// Puts back what waits for a script, and counts what found none.
+    fn settle(self, frame: &Frame, mailbox: &mut Mailbox, report: &mut Report) {
+        let waiting: Vec<_> = frame
+            .deliveries
+            .iter()
+            .zip(&self.fates)
+            .filter(|(_, fate)| **fate == Fate::Waits)
+            .map(|(mail, _)| mail.clone())
+            .collect();
+        // What waited longer goes before what was sent meanwhile.
+        mailbox.waiting.splice(0..0, waiting);
+        let lost = self.fates.iter().filter(|fate| **fate == Fate::Undelivered).count() as u64;
+        report.frame.undelivered += lost + std::mem::take(&mut mailbox.dropped);
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): spreads every bit over all others.
+pub(crate) fn mix(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}

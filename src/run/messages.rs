@@ -1,0 +1,95 @@
+//! Messages between scripts, and between scripts and the game.
+
+use bevy::prelude::{Entity, Message, MessageReader, ResMut, Resource};
+
+use crate::bindings::Mail;
+use crate::error::Failure;
+use crate::value::ScriptValue;
+use crate::vm::Callback;
+
+/// A message from the game to the scripts of an entity: calls their `on_message(self, name, payload)`.
+///
+/// Delivered in the next frame that collects, in the order in which it was written, after the messages
+/// that scripts sent.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct ToScript {
+    /// The receiver.
+    pub to: Entity,
+    /// The message's name.
+    pub name: String,
+    /// What comes with it.
+    pub payload: ScriptValue,
+}
+
+impl ToScript {
+    /// A message.
+    #[must_use]
+    pub fn new(to: Entity, name: impl Into<String>, payload: impl Into<ScriptValue>) -> Self {
+        Self { to, name: name.into(), payload: payload.into() }
+    }
+}
+
+/// A message from a script to the game: what `emit(name, payload)` sends.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct ScriptEvent {
+    /// The entity whose script sent it.
+    pub entity: Entity,
+    /// The script's asset path.
+    pub script: std::sync::Arc<str>,
+    /// The message's name.
+    pub name: String,
+    /// What came with it.
+    pub payload: ScriptValue,
+}
+
+/// A run failed and changed nothing.
+#[derive(Message, Clone, Debug, PartialEq)]
+pub struct ScriptFailed {
+    /// The entity.
+    pub entity: Entity,
+    /// The callback.
+    pub callback: Callback,
+    /// The script, the line, the error and the call stack.
+    pub failure: Failure,
+    /// The script had failed too often in a row: on this entity it does not run until it is reloaded or
+    /// woken.
+    pub put_aside: bool,
+}
+
+/// A message on its way to an entity, and the number of scripts that still have to take it.
+pub(crate) type Delivery = Mail;
+
+/// Messages that wait for the next stage, in the order in which they were sent.
+#[derive(Resource, Default)]
+pub(crate) struct Mailbox {
+    pub(crate) waiting: Vec<Delivery>,
+    /// Messages that were dropped because too many were waiting.
+    pub(crate) dropped: u64,
+}
+
+/// The most messages that wait for paused or deferred scripts. When there are more, the oldest are
+/// dropped and counted as undelivered.
+const MAX_WAITING: usize = 1 << 20;
+
+impl Mailbox {
+    pub(crate) fn put(&mut self, mail: impl IntoIterator<Item = Mail>) {
+        self.waiting.extend(mail);
+        if let Some(surplus) = self.waiting.len().checked_sub(MAX_WAITING) {
+            self.waiting.drain(..surplus);
+            self.dropped += surplus as u64;
+        }
+    }
+}
+
+/// Takes the game's messages, also while scripts are paused, so that none expires unread.
+pub(crate) fn gather(mut from_game: MessageReader<ToScript>, mut mailbox: ResMut<Mailbox>) {
+    if from_game.is_empty() {
+        return;
+    }
+    mailbox.put(from_game.read().map(|message| Mail {
+        to: message.to,
+        name: message.name.clone(),
+        payload: message.payload.clone(),
+        sender: None,
+    }));
+}

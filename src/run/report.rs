@@ -1,0 +1,185 @@
+//! What the frame did, gathered for the snapshot.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bevy::asset::AssetLoadFailedEvent;
+use bevy::log::error;
+use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
+
+use super::frame::{Unit, UnitOutcome};
+use crate::error::Failure;
+use crate::pool::TimingHistogram;
+use crate::script::LuaScript;
+use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, ScriptRow};
+use crate::vm::Callback;
+
+/// Counters and timings since the app started.
+#[derive(Resource, Default)]
+pub(crate) struct Report {
+    /// Of the current frame: of its fixed steps and of its update.
+    pub(crate) frame: FrameStats,
+    pub(crate) total: FrameStats,
+    pub(crate) longest_run: Duration,
+    pub(crate) leased: usize,
+    pub(crate) run_time: TimingHistogram,
+    pub(crate) scripts: BTreeMap<Arc<str>, ScriptFigures>,
+    pub(crate) errors: VecDeque<ErrorRow>,
+    pub(crate) frames: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct ScriptFigures {
+    pub(crate) runs: u64,
+    pub(crate) errors: u64,
+    pub(crate) time: TimingHistogram,
+    pub(crate) broken: Option<Arc<str>>,
+}
+
+impl Report {
+    /// Counts the runs of a unit.
+    pub(crate) fn runs(&mut self, unit: &Unit, outcome: &UnitOutcome) {
+        let (runs, failed) = (outcome.times.len() as u64, outcome.failures.len() as u64);
+        self.frame.runs += runs;
+        self.frame.failed += failed;
+        let script = match self.scripts.get_mut(unit.program.name()) {
+            Some(script) => script,
+            None => self.scripts.entry(unit.program.name().clone()).or_default(),
+        };
+        script.runs += runs;
+        script.errors += failed;
+        for time in &outcome.times {
+            script.time.record(*time);
+            self.run_time.record(*time);
+            self.longest_run = self.longest_run.max(*time);
+        }
+    }
+
+    /// Logs a failure when it is seen first, and counts it after that.
+    pub(crate) fn failure(&mut self, entity: Entity, callback: Callback, failure: &Failure) {
+        let row = ErrorRow {
+            script: failure.script.clone(),
+            line: failure.line,
+            callback: Some(callback.name()),
+            entity: Some(entity),
+            message: failure.error.to_string().into(),
+            traceback: failure.traceback.as_str().into(),
+            count: 1,
+            last_frame: self.frames,
+        };
+        if self.note(row) {
+            let callback = callback.name();
+            error!(script = %failure.script, %entity, callback, "{failure} (in {callback}, {entity})");
+        }
+    }
+
+    /// Adds an error to the list; gives whether it is a new one.
+    fn note(&mut self, mut row: ErrorRow) -> bool {
+        let same = |known: &ErrorRow| {
+            (&known.script, known.line, known.callback, &known.message)
+                == (&row.script, row.line, row.callback, &row.message)
+        };
+        let known = self.errors.iter().position(same).and_then(|index| self.errors.remove(index));
+        let new = known.is_none();
+        row.count += known.map_or(0, |known| known.count);
+        self.errors.push_front(row);
+        self.errors.truncate(ERROR_ROWS);
+        new
+    }
+
+    pub(crate) fn end_of_stage(&mut self, took: Duration, leased: usize) {
+        self.frame.time += took;
+        self.leased = self.leased.max(leased);
+    }
+
+    /// Adds the frame to the totals and begins another; gives the one that ended.
+    pub(crate) fn end_of_frame(&mut self) -> FrameStats {
+        let frame = std::mem::take(&mut self.frame);
+        self.frames += 1;
+        let total = &mut self.total;
+        for (total, count) in [
+            (&mut total.runs, frame.runs),
+            (&mut total.failed, frame.failed),
+            (&mut total.deferred, frame.deferred),
+            (&mut total.writes, frame.writes),
+            (&mut total.conflicts, frame.conflicts),
+            (&mut total.messages, frame.messages),
+            (&mut total.undelivered, frame.undelivered),
+            (&mut total.spawned, frame.spawned),
+            (&mut total.despawned, frame.despawned),
+            (&mut total.log_lines, frame.log_lines),
+        ] {
+            *total += count;
+        }
+        total.time += frame.time;
+        frame
+    }
+
+    pub(crate) fn script_rows(
+        &self,
+        carried: &HashMap<Arc<str>, (usize, usize)>,
+    ) -> Vec<ScriptRow> {
+        self.scripts
+            .iter()
+            .filter(|(path, script)| carried.contains_key(*path) || script.broken.is_some())
+            .map(|(path, script)| {
+                let (entities, put_aside) = carried.get(path).copied().unwrap_or_default();
+                ScriptRow {
+                    path: path.clone(),
+                    entities,
+                    runs: script.runs,
+                    errors: script.errors,
+                    time: script.time.timing(),
+                    put_aside,
+                    broken: script.broken.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Shows scripts that don't load, and takes that back when they do.
+pub(crate) fn report_load_failures(
+    mut failed: MessageReader<AssetLoadFailedEvent<LuaScript>>,
+    mut loaded: MessageReader<AssetEvent<LuaScript>>,
+    scripts: Res<Assets<LuaScript>>,
+    mut report: ResMut<Report>,
+) {
+    for event in loaded.read() {
+        if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event
+            && let Some(script) = scripts.get(*id)
+        {
+            let name = script.program().name().clone();
+            report.scripts.entry(name).or_default().broken = None;
+        }
+    }
+    for event in failed.read() {
+        let script: Arc<str> = event.path.to_string().into();
+        let (line, message) = match &event.error {
+            bevy::asset::AssetLoadError::AssetLoaderError(error) => match error.error().downcast_ref::<Failure>() {
+                Some(failure) => (failure.line, failure.error.to_string()),
+                None => (None, error.to_string()),
+            },
+            other => (None, other.to_string()),
+        };
+        let place = line.map_or_else(String::new, |line| format!(":{line}"));
+        let message: Arc<str> = message.into();
+        report.scripts.entry(script.clone()).or_default().broken =
+            Some(format!("{script}{place}: {message}").into());
+        let last_frame = report.frames;
+        let new = report.note(ErrorRow {
+            script: script.clone(),
+            line,
+            callback: None,
+            entity: None,
+            message: message.clone(),
+            traceback: "".into(),
+            count: 1,
+            last_frame,
+        });
+        if new {
+            error!(%script, "{script}{place}: {message}");
+        }
+    }
+}

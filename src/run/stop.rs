@@ -1,0 +1,45 @@
+//! `on_stop`: the last states of scripts that were removed.
+
+use std::sync::Arc;
+
+use bevy::ecs::lifecycle::Remove;
+use bevy::prelude::{Entity, On, Query, ResMut, Resource};
+
+use crate::script::{LuaScripts, ScriptState, ScriptStates};
+use crate::value::ScriptTable;
+use crate::vm::Program;
+
+/// The scripts whose `on_stop` is due, in the order in which they were removed.
+#[derive(Resource, Default)]
+pub(crate) struct StopQueue {
+    pub(crate) stopped: Vec<Stopped>,
+}
+
+pub(crate) struct Stopped {
+    pub(crate) entity: Entity,
+    pub(crate) program: Arc<Program>,
+    pub(crate) state: ScriptTable,
+}
+
+impl StopQueue {
+    /// Takes a state that has lost its script. One that never started has nothing to stop.
+    pub(crate) fn push(&mut self, entity: Entity, state: &mut ScriptState) {
+        let state = std::mem::take(state);
+        if let (true, Some(program)) = (state.started, state.attached.program) {
+            self.stopped.push(Stopped { entity, program, state: state.fields });
+        }
+    }
+}
+
+/// `LuaScripts` goes, or the entity with it.
+pub(crate) fn on_scripts_removed(
+    removed: On<Remove, LuaScripts>,
+    mut states: Query<&mut ScriptStates>,
+    mut queue: ResMut<StopQueue>,
+) {
+    if let Ok(mut states) = states.get_mut(removed.entity) {
+        for mut state in std::mem::take(&mut states.states) {
+            queue.push(removed.entity, &mut state);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Scripts as assets, and as components on entities.
+
+mod asset;
+mod components;
+
+pub use self::asset::{LuaScript, LuaScriptLoader};
+pub use self::components::{LuaScripts, ScriptState, ScriptStates};

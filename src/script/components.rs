@@ -1,0 +1,172 @@
+//! [`LuaScripts`] and [`ScriptStates`]: which scripts an entity carries, and what they remember.
+
+use std::sync::Arc;
+
+use bevy::asset::AssetId;
+use bevy::prelude::{Component, Handle, Reflect, ReflectComponent, ReflectDefault};
+use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
+use serde::{Deserialize, Serialize};
+
+use super::asset::LuaScript;
+use crate::value::ScriptTable;
+use crate::vm::Program;
+
+/// The scripts that an entity carries. They run in this order.
+///
+/// ```
+/// # use bevy::prelude::*;
+/// # use bevy_lua_pool::prelude::*;
+/// fn spawn(mut commands: Commands, assets: Res<AssetServer>) {
+///     commands.spawn(LuaScripts::new(assets.load("scripts/orbit.luau")));
+/// }
+/// # bevy::ecs::system::assert_is_system(spawn);
+/// ```
+///
+/// Taking a script out of the list, removing the component or despawning the entity calls its
+/// `on_stop`.
+#[derive(Component, Reflect, Clone, Debug, PartialEq)]
+#[reflect(Component, Clone, Default)]
+#[require(ScriptStates)]
+pub struct LuaScripts {
+    /// The scripts.
+    pub scripts: Vec<Handle<LuaScript>>,
+    /// Whether they run. While they don't, messages to them wait.
+    pub enabled: bool,
+}
+
+impl Default for LuaScripts {
+    fn default() -> Self {
+        Self { scripts: Vec::new(), enabled: true }
+    }
+}
+
+impl LuaScripts {
+    /// One script.
+    #[must_use]
+    pub fn new(script: Handle<LuaScript>) -> Self {
+        Self { scripts: vec![script], ..Self::default() }
+    }
+
+    /// One script more, after the others.
+    #[must_use]
+    pub fn with(mut self, script: Handle<LuaScript>) -> Self {
+        self.scripts.push(script);
+        self
+    }
+}
+
+impl FromIterator<Handle<LuaScript>> for LuaScripts {
+    fn from_iter<I: IntoIterator<Item = Handle<LuaScript>>>(scripts: I) -> Self {
+        Self { scripts: scripts.into_iter().collect(), ..Self::default() }
+    }
+}
+
+/// What the scripts of an entity remember between runs: each one's `self`.
+///
+/// This is all that a script keeps, so saving it saves the script. It is matched with [`LuaScripts`] by
+/// the scripts' paths: insert a loaded one together with the scripts, and they go on where they were.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[reflect(Component, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ScriptStates {
+    pub(crate) states: Vec<ScriptState>,
+}
+
+/// What one script of an entity remembers.
+#[derive(Reflect, Clone, Debug, Default, Serialize, Deserialize)]
+#[reflect(Clone, Default, Serialize, Deserialize)]
+pub struct ScriptState {
+    /// The asset path of the script.
+    pub script: String,
+    /// Whether `on_start` is done.
+    pub started: bool,
+    /// Its `self`.
+    #[serde(rename = "self", default)]
+    pub fields: ScriptTable,
+    #[serde(skip)]
+    #[reflect(ignore)]
+    pub(crate) attached: Attachment,
+}
+
+/// How a state hangs together with its script while the app runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attachment {
+    pub(crate) asset: Option<AssetId<LuaScript>>,
+    /// What ran last; differs from the asset's once that was reloaded.
+    pub(crate) program: Option<Arc<Program>>,
+    /// The program changed, and `on_reload` is due.
+    pub(crate) reload: bool,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// Too many failures: does not run until it is woken.
+    pub(crate) put_aside: bool,
+    /// Frames that its runs have been waiting for a VM or for the frame's budget.
+    pub(crate) waiting: u32,
+    /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
+    pub(crate) owed: [f64; 2],
+}
+
+/// States are equal if they remember the same.
+impl PartialEq for ScriptState {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.script, self.started, &self.fields)
+            == (&other.script, other.started, &other.fields)
+    }
+}
+
+impl ScriptStates {
+    /// The `self` of a script, by its asset path.
+    #[must_use]
+    pub fn get(&self, script: &str) -> Option<&ScriptTable> {
+        self.states.iter().find(|state| state.script == script).map(|state| &state.fields)
+    }
+
+    /// The `self` of a script, by its asset path, to be changed by the game between two frames.
+    pub fn get_mut(&mut self, script: &str) -> Option<&mut ScriptTable> {
+        self.states.iter_mut().find(|state| state.script == script).map(|state| &mut state.fields)
+    }
+
+    /// All states, in the order of the scripts.
+    pub fn iter(&self) -> impl Iterator<Item = &ScriptState> {
+        self.states.iter()
+    }
+
+    /// Whether a script was put aside after too many failures in a row, by its asset path.
+    #[must_use]
+    pub fn is_put_aside(&self, script: &str) -> bool {
+        self.states.iter().any(|state| state.script == script && state.attached.put_aside)
+    }
+
+    /// Lets scripts run again that were put aside after too many failures in a row.
+    pub fn wake(&mut self) {
+        for state in &mut self.states {
+            state.attached.put_aside = false;
+            state.attached.failures = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_file_holds_what_scripts_remember_and_nothing_else() {
+        let states = ScriptStates {
+            states: vec![ScriptState {
+                script: "scripts/a.luau".to_owned(),
+                started: true,
+                fields: ScriptTable::from([("n", 3.0)]),
+                attached: Attachment { failures: 4, ..Attachment::default() },
+            }],
+        };
+        let text = ron::to_string(&states).expect("plain data serializes");
+        assert_eq!(
+            text,
+            r#"[(script:"scripts/a.luau",started:true,self:(fields:[(String("n"),Number(3.0))]))]"#
+        );
+        let loaded: ScriptStates = ron::from_str(&text).expect("and comes back");
+        assert_eq!(loaded, states);
+        assert_eq!(loaded.states[0].attached.failures, 0);
+    }
+}

@@ -1,0 +1,345 @@
+//! [`ScriptValue`]: plain data that crosses between Lua, the ECS and a disk.
+//!
+//! Whatever outlives a run is made of it: a script's `self`, message payloads, the arguments and
+//! results of host functions. It holds no reference to any VM, so every thread and every VM can take
+//! over from any other.
+
+mod convert;
+
+pub(crate) use self::convert::describe;
+pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bevy::prelude::{Entity, Reflect, Vec3};
+use serde::{Deserialize, Serialize};
+
+/// A Lua value that is plain data.
+///
+/// Functions, coroutines and handles have no place here; a script that tries to keep or send one
+/// gets an error that names the field.
+#[derive(Clone, Debug, Default, PartialEq, Reflect, Serialize, Deserialize)]
+#[reflect(no_field_bounds)]
+#[non_exhaustive]
+pub enum ScriptValue {
+    /// The absent value.
+    #[default]
+    Nil,
+    /// A boolean.
+    Bool(bool),
+    /// Lua's only kind of number: whole numbers are exact up to 2⁵³.
+    Number(f64),
+    /// Text in UTF-8.
+    String(String),
+    /// A Lua string that is not UTF-8.
+    Bytes(Vec<u8>),
+    /// Luau's native vector of three 32-bit floats.
+    Vector(#[serde(with = "vector_as_array")] Vec3),
+    /// An entity.
+    Entity(#[serde(with = "entity_as_bits")] Entity),
+    /// A table.
+    Table(ScriptTable),
+}
+
+/// A Lua table as plain data: the elements 1, 2, 3, … and the fields.
+///
+/// Fields are sorted by key, so that a table is rebuilt in the same order wherever it goes.
+///
+/// ```
+/// use bevy_lua_pool::{ScriptTable, ScriptValue};
+///
+/// let mut hit = ScriptTable::from_iter([("damage", 3.0)]);
+/// hit.set("kind", "fire");
+/// assert_eq!(hit.get("damage"), &ScriptValue::Number(3.0));
+/// assert_eq!(hit.get("missing"), &ScriptValue::Nil);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Reflect, Serialize, Deserialize)]
+#[reflect(no_field_bounds)]
+pub struct ScriptTable {
+    /// The elements `t[1]`, `t[2]`, … without gaps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub array: Vec<ScriptValue>,
+    /// Everything else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "fields_as_pairs")]
+    pub fields: BTreeMap<ScriptKey, ScriptValue>,
+}
+
+/// What can be a key of a [`ScriptTable`].
+#[derive(Clone, Debug, Reflect, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ScriptKey {
+    /// `t[true]`
+    Bool(bool),
+    /// `t[0]`, `t[1.5]`
+    Number(f64),
+    /// `t.name`
+    String(String),
+    /// `t[entity.id]`
+    Entity(#[serde(with = "entity_as_bits")] Entity),
+}
+
+impl ScriptTable {
+    /// The value of a field, or [`ScriptValue::Nil`].
+    #[must_use]
+    pub fn get(&self, key: impl Into<ScriptKey>) -> &ScriptValue {
+        self.fields.get(&key.into()).unwrap_or(&ScriptValue::Nil)
+    }
+
+    /// Sets a field; [`ScriptValue::Nil`] removes it.
+    pub fn set(&mut self, key: impl Into<ScriptKey>, value: impl Into<ScriptValue>) {
+        match value.into() {
+            ScriptValue::Nil => {
+                self.fields.remove(&key.into());
+            }
+            value => {
+                self.fields.insert(key.into(), value);
+            }
+        }
+    }
+
+    /// Appends an element.
+    pub fn push(&mut self, value: impl Into<ScriptValue>) {
+        self.array.push(value.into());
+    }
+
+    /// Whether there is neither an element nor a field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.array.is_empty() && self.fields.is_empty()
+    }
+}
+
+impl ScriptValue {
+    /// What Luau's `typeof` says of this value.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Nil => "nil",
+            Self::Bool(_) => "boolean",
+            Self::Number(_) => "number",
+            Self::String(_) | Self::Bytes(_) => "string",
+            Self::Vector(_) => "vector",
+            Self::Entity(_) => "Entity",
+            Self::Table(_) => "table",
+        }
+    }
+
+    /// Replaces every entity in this value, in nested tables and in keys too.
+    pub fn map_entities(&mut self, map: &mut impl FnMut(Entity) -> Entity) {
+        match self {
+            Self::Entity(entity) => *entity = map(*entity),
+            Self::Table(table) => table.map_entities(map),
+            _ => {}
+        }
+    }
+}
+
+impl ScriptTable {
+    /// Replaces every entity in this table, in nested tables and in keys too.
+    pub fn map_entities(&mut self, map: &mut impl FnMut(Entity) -> Entity) {
+        for value in self.array.iter_mut().chain(self.fields.values_mut()) {
+            value.map_entities(map);
+        }
+        if self.fields.keys().any(|key| matches!(key, ScriptKey::Entity(_))) {
+            self.fields = std::mem::take(&mut self.fields)
+                .into_iter()
+                .map(|(key, value)| match key {
+                    ScriptKey::Entity(entity) => (ScriptKey::Entity(map(entity)), value),
+                    other => (other, value),
+                })
+                .collect();
+        }
+    }
+}
+
+/// Shows the value as a Lua literal would be written, strings in quotes.
+impl fmt::Display for ScriptValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nil => f.write_str("nil"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::String(value) => write!(f, "{value:?}"),
+            Self::Bytes(value) => write!(f, "<{} bytes>", value.len()),
+            Self::Vector(value) => write!(f, "({}, {}, {})", value.x, value.y, value.z),
+            Self::Entity(value) => write!(f, "{value}"),
+            Self::Table(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+/// Shows the table as a Lua table constructor would be written.
+impl fmt::Display for ScriptTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        let mut separator = "";
+        for value in &self.array {
+            write!(f, "{separator}{value}")?;
+            separator = ", ";
+        }
+        for (key, value) in &self.fields {
+            match key {
+                ScriptKey::String(key) => write!(f, "{separator}{key} = {value}")?,
+                key => write!(f, "{separator}[{key}] = {value}")?,
+            }
+            separator = ", ";
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Display for ScriptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::String(value) => f.write_str(value),
+            Self::Entity(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+impl ScriptKey {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Bool(_) => 0,
+            Self::Number(_) => 1,
+            Self::String(_) => 2,
+            Self::Entity(_) => 3,
+        }
+    }
+}
+
+/// A total order: booleans, numbers, strings, entities; within numbers that of [`f64::total_cmp`].
+impl Ord for ScriptKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (Self::String(a), Self::String(b)) => a.cmp(b),
+            (Self::Entity(a), Self::Entity(b)) => a.cmp(b),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
+
+impl PartialOrd for ScriptKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ScriptKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ScriptKey {}
+
+impl<K: Into<ScriptKey>, V: Into<ScriptValue>> FromIterator<(K, V)> for ScriptTable {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(iter: I) -> Self {
+        let mut table = Self::default();
+        for (key, value) in iter {
+            table.set(key, value);
+        }
+        table
+    }
+}
+
+impl<K: Into<ScriptKey>, V: Into<ScriptValue>, const N: usize> From<[(K, V); N]> for ScriptTable {
+    fn from(fields: [(K, V); N]) -> Self {
+        fields.into_iter().collect()
+    }
+}
+
+mod entity_as_bits {
+    use bevy::prelude::Entity;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(entity: &Entity, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(entity.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Entity, D::Error> {
+        let bits = u64::deserialize(from)?;
+        Entity::try_from_bits(bits)
+            .ok_or_else(|| D::Error::custom(format!("{bits} is not an entity")))
+    }
+}
+
+mod vector_as_array {
+    use bevy::prelude::Vec3;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(vector: &Vec3, to: S) -> Result<S::Ok, S::Error> {
+        vector.to_array().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec3, D::Error> {
+        <[f32; 3]>::deserialize(from).map(Vec3::from_array)
+    }
+}
+
+/// Pairs instead of a map, so that formats whose map keys must be strings can hold the fields.
+mod fields_as_pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{ScriptKey, ScriptValue};
+
+    pub(super) fn serialize<S: Serializer>(
+        fields: &BTreeMap<ScriptKey, ScriptValue>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(fields)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<ScriptKey, ScriptValue>, D::Error> {
+        Vec::<(ScriptKey, ScriptValue)>::deserialize(from)
+            .map(|pairs| pairs.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything() -> ScriptTable {
+        let mut table = ScriptTable::default();
+        table.push(1.5);
+        table.push(true);
+        table.set("text", "hé");
+        table.set("where", Vec3::new(1.0, 2.0, 3.0));
+        table.set("who", Entity::from_raw_u32(7).expect("a small index"));
+        table.set(0.5, ScriptValue::Bytes(vec![0xff]));
+        table.set("nested", ScriptTable::from([("a", 1.0)]));
+        table
+    }
+
+    #[test]
+    fn a_table_survives_a_save_and_a_load() {
+        let text = ron::to_string(&everything()).expect("plain data serializes");
+        assert_eq!(ron::from_str::<ScriptTable>(&text).expect("and comes back"), everything());
+    }
+
+    #[test]
+    fn entities_are_replaced_in_keys_and_in_nested_tables() {
+        let [a, b] = [1, 2].map(|i| Entity::from_raw_u32(i).expect("a small index"));
+        let mut table = ScriptTable::from([(a, ScriptTable::from([("x", a)]))]);
+        table.map_entities(&mut |_| b);
+        assert_eq!(table, ScriptTable::from([(b, ScriptTable::from([("x", b)]))]));
+    }
+
+    #[test]
+    fn a_table_is_shown_as_lua_would_write_it() {
+        let mut table = ScriptTable::from([("a", ScriptValue::from("x"))]);
+        table.push(1.0);
+        assert_eq!(table.to_string(), "{1, a = \"x\"}");
+    }
+}

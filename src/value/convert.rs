@@ -1,0 +1,413 @@
+//! Rust types to and from [`ScriptValue`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+
+use bevy::prelude::{Entity, Vec2, Vec3};
+
+use super::{ScriptKey, ScriptTable, ScriptValue};
+use crate::error::ScriptError;
+
+/// A Rust type that a script can pass to the host.
+pub trait FromScript: Sized {
+    /// What a script has to pass, in Lua's terms: `number`, `whole number from 0 to 255`, ….
+    fn expected() -> String;
+
+    /// Converts the value.
+    ///
+    /// # Errors
+    /// Gives the value back if it can't be held.
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue>;
+}
+
+/// A Rust type that the host can pass to a script.
+pub trait IntoScript {
+    /// Converts the value.
+    ///
+    /// # Errors
+    /// [`ScriptError::Inexact`] if Lua can't hold it without loss; what a `Result` holds if it is an
+    /// error.
+    fn into_script(self) -> Result<ScriptValue, ScriptError>;
+}
+
+/// The arguments of a host function: a tuple of [`FromScript`] types, or a single one.
+pub trait FromScriptArgs: Sized {
+    /// Converts the arguments that the script passed. Missing ones are [`ScriptValue::Nil`];
+    /// surplus ones are ignored, as Lua functions do.
+    ///
+    /// # Errors
+    /// [`ScriptError::Argument`] with the function, the position, what was expected and what came.
+    fn from_script_args(function: &str, args: Vec<ScriptValue>) -> Result<Self, ScriptError>;
+}
+
+fn argument<T: FromScript>(
+    function: &str,
+    position: usize,
+    value: Option<ScriptValue>,
+) -> Result<T, ScriptError> {
+    T::from_script(value.unwrap_or_default()).map_err(|got| ScriptError::Argument {
+        function: function.to_owned(),
+        position,
+        expected: T::expected(),
+        got: describe(&got),
+    })
+}
+
+/// The type of a value and, if it is short, the value.
+pub(crate) fn describe(value: &ScriptValue) -> String {
+    match value {
+        ScriptValue::Nil => "nil".to_owned(),
+        ScriptValue::Table(_) | ScriptValue::Bytes(_) => value.type_name().to_owned(),
+        ScriptValue::String(text) if text.chars().count() > 40 => {
+            format!("string {:?}…", text.chars().take(40).collect::<String>())
+        }
+        value => format!("{} {value}", value.type_name()),
+    }
+}
+
+impl<T: FromScript> FromScriptArgs for T {
+    fn from_script_args(function: &str, args: Vec<ScriptValue>) -> Result<Self, ScriptError> {
+        argument(function, 1, args.into_iter().next())
+    }
+}
+
+macro_rules! tuple_args {
+    ($($name:ident $position:literal),*) => {
+        impl<$($name: FromScript),*> FromScriptArgs for ($($name,)*) {
+            fn from_script_args(
+                function: &str,
+                args: Vec<ScriptValue>,
+            ) -> Result<Self, ScriptError> {
+                let mut args = args.into_iter();
+                Ok(($(argument::<$name>(function, $position, args.next())?,)*))
+            }
+        }
+    };
+}
+
+impl FromScriptArgs for () {
+    fn from_script_args(_: &str, _: Vec<ScriptValue>) -> Result<Self, ScriptError> {
+        Ok(())
+    }
+}
+
+tuple_args!(A 1);
+tuple_args!(A 1, B 2);
+tuple_args!(A 1, B 2, C 3);
+tuple_args!(A 1, B 2, C 3, D 4);
+tuple_args!(A 1, B 2, C 3, D 4, E 5);
+tuple_args!(A 1, B 2, C 3, D 4, E 5, F 6);
+tuple_args!(A 1, B 2, C 3, D 4, E 5, F 6, G 7);
+tuple_args!(A 1, B 2, C 3, D 4, E 5, F 6, G 7, H 8);
+
+/// Whole numbers up to here are exact in Lua's numbers.
+pub(crate) const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+macro_rules! whole_numbers {
+    ($($int:ty),*) => {$(
+        impl FromScript for $int {
+            fn expected() -> String {
+                format!("whole number from {} to {}", <$int>::MIN, <$int>::MAX)
+            }
+            fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+                match value {
+                    ScriptValue::Number(number) => {
+                        whole::<$int>(number).ok_or(ScriptValue::Number(number))
+                    }
+                    other => Err(other),
+                }
+            }
+        }
+
+        impl IntoScript for $int {
+            fn into_script(self) -> Result<ScriptValue, ScriptError> {
+                exact(self).map(ScriptValue::Number)
+            }
+        }
+    )*};
+}
+whole_numbers!(i8, i16, i32, i64, isize, u8, u16, u32, u64, usize);
+
+/// The whole number that a Lua number is, if it is one and fits.
+pub(crate) fn whole<T: TryFrom<i128>>(number: f64) -> Option<T> {
+    if number.fract() != 0.0 || !number.is_finite() {
+        return None;
+    }
+    T::try_from(number as i128).ok()
+}
+
+/// The Lua number that a whole number is, if it is exact.
+pub(crate) fn exact<T>(value: T) -> Result<f64, ScriptError>
+where
+    T: TryInto<i128> + std::fmt::Display + Copy,
+{
+    let shown = value.to_string();
+    match value.try_into() {
+        Ok(number) if (number as f64).abs() <= MAX_EXACT => Ok(number as f64),
+        _ => Err(ScriptError::Inexact { value: shown }),
+    }
+}
+
+macro_rules! simple {
+    ($($ty:ty, $expected:literal, $variant:ident);* $(;)?) => {$(
+        impl FromScript for $ty {
+            fn expected() -> String {
+                $expected.to_owned()
+            }
+            fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+                match value {
+                    ScriptValue::$variant(value) => Ok(value.into()),
+                    other => Err(other),
+                }
+            }
+        }
+
+        impl IntoScript for $ty {
+            fn into_script(self) -> Result<ScriptValue, ScriptError> {
+                Ok(ScriptValue::$variant(self.into()))
+            }
+        }
+
+        impl From<$ty> for ScriptValue {
+            fn from(value: $ty) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )*};
+}
+simple! {
+    bool, "boolean", Bool;
+    f64, "number", Number;
+    String, "string", String;
+    Vec3, "vector", Vector;
+    Entity, "Entity", Entity;
+    ScriptTable, "table", Table;
+}
+
+impl FromScript for f32 {
+    fn expected() -> String {
+        f64::expected()
+    }
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+        f64::from_script(value).map(|number| number as f32)
+    }
+}
+
+impl IntoScript for f32 {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        Ok(ScriptValue::Number(self.into()))
+    }
+}
+
+impl FromScript for Vec2 {
+    fn expected() -> String {
+        "vector without z".to_owned()
+    }
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+        match value {
+            ScriptValue::Vector(vector) if vector.z == 0.0 => Ok(vector.truncate()),
+            other => Err(other),
+        }
+    }
+}
+
+impl IntoScript for Vec2 {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        Ok(ScriptValue::Vector(self.extend(0.0)))
+    }
+}
+
+impl FromScript for ScriptValue {
+    fn expected() -> String {
+        "any value".to_owned()
+    }
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+        Ok(value)
+    }
+}
+
+impl IntoScript for ScriptValue {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        Ok(self)
+    }
+}
+
+impl IntoScript for () {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        Ok(ScriptValue::Nil)
+    }
+}
+
+impl IntoScript for &str {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        Ok(self.into())
+    }
+}
+
+impl<T: FromScript> FromScript for Option<T> {
+    fn expected() -> String {
+        format!("{} or nil", T::expected())
+    }
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+        match value {
+            ScriptValue::Nil => Ok(None),
+            value => T::from_script(value).map(Some),
+        }
+    }
+}
+
+impl<T: IntoScript> IntoScript for Option<T> {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        self.map_or(Ok(ScriptValue::Nil), T::into_script)
+    }
+}
+
+impl<T: IntoScript, E: std::fmt::Display> IntoScript for Result<T, E> {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        match self {
+            Ok(value) => value.into_script(),
+            Err(error) => Err(ScriptError::Host { message: error.to_string() }),
+        }
+    }
+}
+
+impl<T: FromScript> FromScript for Vec<T> {
+    fn expected() -> String {
+        format!("list of {}", T::expected())
+    }
+    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+        match value {
+            ScriptValue::Table(table) if table.fields.is_empty() => {
+                table.array.into_iter().map(T::from_script).collect()
+            }
+            other => Err(other),
+        }
+    }
+}
+
+impl<T: IntoScript> IntoScript for Vec<T> {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        let array = self.into_iter().map(T::into_script).collect::<Result<_, _>>()?;
+        Ok(ScriptValue::Table(ScriptTable { array, fields: BTreeMap::new() }))
+    }
+}
+
+macro_rules! string_maps {
+    ($($map:ty, [$($generic:tt)*]);* $(;)?) => {$(
+        impl<V: FromScript, $($generic)*> FromScript for $map {
+            fn expected() -> String {
+                format!("table of {} by string", V::expected())
+            }
+            fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
+                match value {
+                    ScriptValue::Table(table) if table.array.is_empty() => table
+                        .fields
+                        .into_iter()
+                        .map(|(key, value)| match key {
+                            ScriptKey::String(key) => Ok((key, V::from_script(value)?)),
+                            _ => Err(value),
+                        })
+                        .collect(),
+                    other => Err(other),
+                }
+            }
+        }
+    )*};
+}
+string_maps! {
+    BTreeMap<String, V>, [];
+    HashMap<String, V, S>, [S: BuildHasher + Default];
+}
+
+impl<V: IntoScript> IntoScript for BTreeMap<String, V> {
+    fn into_script(self) -> Result<ScriptValue, ScriptError> {
+        let mut table = ScriptTable::default();
+        for (key, value) in self {
+            table.set(key, value.into_script()?);
+        }
+        Ok(table.into())
+    }
+}
+
+impl From<&str> for ScriptValue {
+    fn from(value: &str) -> Self {
+        Self::String(value.to_owned())
+    }
+}
+
+impl From<f32> for ScriptValue {
+    fn from(value: f32) -> Self {
+        Self::Number(value.into())
+    }
+}
+
+macro_rules! small_numbers {
+    ($($int:ty),*) => {$(
+        impl From<$int> for ScriptValue {
+            fn from(value: $int) -> Self {
+                Self::Number(value.into())
+            }
+        }
+    )*};
+}
+small_numbers!(i8, i16, i32, u8, u16, u32);
+
+macro_rules! keys {
+    ($($ty:ty, $variant:ident);* $(;)?) => {$(
+        impl From<$ty> for ScriptKey {
+            fn from(value: $ty) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )*};
+}
+keys! {
+    bool, Bool;
+    f64, Number;
+    &str, String;
+    String, String;
+    Entity, Entity;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_out_of_range_or_with_a_fraction_is_refused() {
+        assert_eq!(u8::from_script(255.0.into()), Ok(255));
+        assert_eq!(u8::from_script(256.0.into()), Err(256.0.into()));
+        assert_eq!(i8::from_script((-129.0).into()), Err((-129.0).into()));
+        assert_eq!(i32::from_script(1.5.into()), Err(1.5.into()));
+        assert!(u64::from_script(f64::NAN.into()).is_err());
+        assert!(i64::from_script(f64::INFINITY.into()).is_err());
+    }
+
+    #[test]
+    fn a_number_that_lua_cannot_hold_exactly_is_an_error_not_a_rounding() {
+        assert_eq!((1_u64 << 53).into_script().ok(), Some(9_007_199_254_740_992.0.into()));
+        assert!(matches!(u64::MAX.into_script(), Err(ScriptError::Inexact { .. })));
+    }
+
+    #[test]
+    fn a_wrong_argument_names_function_position_expectation_and_what_came() {
+        let args = vec![ScriptValue::from(1.0), ScriptValue::from("three")];
+        let error = <(f32, u8)>::from_script_args("game.damage", args).expect_err("a string");
+        let text = error.to_string();
+        for part in ["game.damage", "argument 2", "whole number from 0 to 255", "string \"three\""] {
+            assert!(text.contains(part), "{text:?} lacks {part:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_argument_is_nil() {
+        assert_eq!(<(f64, Option<f64>)>::from_script_args("f", vec![1.0.into()]), Ok((1.0, None)));
+        assert!(<(f64, f64)>::from_script_args("f", vec![1.0.into()]).is_err());
+    }
+
+    #[test]
+    fn a_vector_with_z_does_not_pass_for_a_vec2() {
+        assert_eq!(Vec2::from_script(Vec3::new(1.0, 2.0, 0.0).into()), Ok(Vec2::new(1.0, 2.0)));
+        assert!(Vec2::from_script(Vec3::ONE.into()).is_err());
+    }
+}

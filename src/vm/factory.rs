@@ -1,0 +1,54 @@
+//! How a pool makes and resets Luau VMs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Api, Vm};
+use crate::pool::{BoxError, VmFactory, VmReport, VmResetter};
+
+/// Makes Luau VMs that offer one [`Api`].
+#[derive(Clone, Debug)]
+pub struct LuauFactory {
+    api: Arc<Api>,
+    memory_limit: Arc<AtomicUsize>,
+}
+
+impl LuauFactory {
+    /// A factory of VMs that may hold `memory_limit` bytes each.
+    #[must_use]
+    pub fn new(api: Arc<Api>, memory_limit: usize) -> Self {
+        Self { api, memory_limit: Arc::new(AtomicUsize::new(memory_limit)) }
+    }
+
+    /// Changes the memory limit, in bytes, of the VMs that this factory and its clones make from now
+    /// on. To replace those that exist, evict them all.
+    pub fn set_memory_limit(&self, memory_limit: usize) {
+        self.memory_limit.store(memory_limit, Ordering::Relaxed);
+    }
+}
+
+impl VmFactory<Vm> for LuauFactory {
+    fn create(&self) -> Result<Vm, BoxError> {
+        Ok(Vm::new(&self.api, self.memory_limit.load(Ordering::Relaxed))?)
+    }
+}
+
+/// Resets Luau VMs: there is nothing to undo, since no run leaves anything behind, so a reset only
+/// refuses VMs that are spent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LuauResetter;
+
+/// The VM met a hard limit or a panic.
+#[derive(Debug, thiserror::Error)]
+#[error("the VM met a hard limit or a panic in a host function")]
+struct Spent;
+
+impl VmResetter<Vm> for LuauResetter {
+    fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        if vm.is_spent() { Err(Spent.into()) } else { Ok(()) }
+    }
+
+    fn inspect(&self, vm: &Vm) -> VmReport {
+        VmReport { memory_bytes: vm.used_memory(), last_program: vm.last_program().cloned() }
+    }
+}

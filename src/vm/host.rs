@@ -1,0 +1,212 @@
+//! What a VM asks of the world while a run lasts.
+
+use bevy::prelude::Entity;
+
+use crate::error::ScriptError;
+use crate::value::{ScriptTable, ScriptValue};
+
+/// The world as one run sees it. The VM knows nothing of what is behind it.
+///
+/// All of it is plain data in and out. A panic in any method fails the run, and the VM is thrown away
+/// after it.
+pub trait Host {
+    /// The entity that this run is for.
+    fn entity(&self) -> Entity;
+
+    /// Reads `entity.<name>`: a component, or one of the built-in properties.
+    ///
+    /// # Errors
+    /// If there is no such entity or no such component.
+    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError>;
+
+    /// Writes `entity.<name>`: replaces or inserts a component; nil removes it.
+    ///
+    /// # Errors
+    /// If it can't be done; then nothing has changed.
+    fn set_component(
+        &mut self,
+        entity: Entity,
+        name: &str,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError>;
+
+    /// Reads a field of a place.
+    ///
+    /// # Errors
+    /// If there is no such field, or the place is gone.
+    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError>;
+
+    /// Writes a field of a place.
+    ///
+    /// # Errors
+    /// If there is no such field, or it can't hold the value; then nothing has changed.
+    fn set_field(
+        &mut self,
+        place: Place,
+        field: Field<'_>,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError>;
+
+    /// Copies the whole value at a place.
+    ///
+    /// # Errors
+    /// If the place is gone, or holds what Lua can't.
+    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError>;
+
+    /// Replaces the whole value at a place: how a table that was changed in Lua comes back.
+    ///
+    /// # Errors
+    /// If it can't hold the value; then nothing has changed.
+    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError>;
+
+    /// Names a place, for messages: `Transform.translation`.
+    fn name(&self, place: Place) -> String;
+
+    /// Calls a host function by its number in the [`Api`](super::Api).
+    ///
+    /// # Errors
+    /// What the function reports.
+    fn call(
+        &mut self,
+        function: u32,
+        args: Vec<ScriptValue>,
+    ) -> Result<ScriptValue, ScriptError>;
+
+    /// Reads a live value, such as `time.delta`.
+    ///
+    /// # Errors
+    /// If the namespace has no such name.
+    fn live(&mut self, namespace: u32, name: &str) -> Result<ScriptValue, ScriptError>;
+
+    /// Takes a log line.
+    ///
+    /// # Errors
+    /// If the run wrote more than it may.
+    fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError>;
+}
+
+/// What reading gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// A plain value, copied.
+    Value(ScriptValue),
+    /// Something with fields: a handle to it.
+    Place(Place),
+    /// A list or a map, copied; when the script changes the table, the change goes back to the place.
+    Table(ScriptTable, Place),
+}
+
+/// A place in a component: the entity, the component's number, the path of fields within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The entity.
+    pub entity: Entity,
+    /// The number of the exposed component.
+    pub component: u32,
+    /// The fields that lead there.
+    pub path: FieldPath,
+}
+
+/// The name or position of a field, as the script wrote it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Field<'a> {
+    /// `place.name`
+    Name(&'a str),
+    /// `place[1]`
+    Position(f64),
+}
+
+/// Up to [`FieldPath::MAX`] field numbers, each counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FieldPath {
+    len: u8,
+    steps: [u16; Self::MAX],
+}
+
+impl FieldPath {
+    /// The deepest path there is.
+    pub const MAX: usize = 7;
+
+    /// This path and one step more, or `None` if it would be too deep.
+    #[must_use]
+    pub fn then(mut self, step: usize) -> Option<Self> {
+        *self.steps.get_mut(usize::from(self.len))? = u16::try_from(step).ok()?;
+        self.len += 1;
+        Some(self)
+    }
+
+    /// The steps.
+    #[must_use]
+    pub fn steps(&self) -> &[u16] {
+        &self.steps[..usize::from(self.len)]
+    }
+
+    /// Whether this path leads to `other` or to something around it.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        other.steps().starts_with(self.steps())
+    }
+}
+
+/// How urgent a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// `log.info` and `print`.
+    Info,
+    /// `log.warn`.
+    Warn,
+    /// `log.error`.
+    Error,
+}
+
+/// A host without a world: what a VM sees outside Bevy, and at the file level.
+///
+/// Log lines are kept in [`NoWorld::lines`]; everything else is an error.
+#[derive(Clone, Debug, Default)]
+pub struct NoWorld {
+    /// What the script logged, the oldest first.
+    pub lines: Vec<(LogLevel, String)>,
+}
+
+impl NoWorld {
+    fn refuse<T>(what: &str) -> Result<T, ScriptError> {
+        Err(ScriptError::Host { message: format!("`{what}` needs a world, and there is none") })
+    }
+}
+
+impl Host for NoWorld {
+    fn entity(&self) -> Entity {
+        Entity::PLACEHOLDER
+    }
+    fn component(&mut self, _: Entity, name: &str) -> Result<Reading, ScriptError> {
+        Self::refuse(&format!("entity.{name}"))
+    }
+    fn set_component(&mut self, _: Entity, name: &str, _: ScriptValue) -> Result<(), ScriptError> {
+        Self::refuse(&format!("entity.{name}"))
+    }
+    fn field(&mut self, _: Place, _: Field<'_>) -> Result<Reading, ScriptError> {
+        Self::refuse("entity")
+    }
+    fn set_field(&mut self, _: Place, _: Field<'_>, _: ScriptValue) -> Result<(), ScriptError> {
+        Self::refuse("entity")
+    }
+    fn copy(&mut self, _: Place) -> Result<ScriptValue, ScriptError> {
+        Self::refuse("entity")
+    }
+    fn replace(&mut self, _: Place, _: ScriptValue) -> Result<(), ScriptError> {
+        Self::refuse("entity")
+    }
+    fn name(&self, _: Place) -> String {
+        "entity".to_owned()
+    }
+    fn call(&mut self, _: u32, _: Vec<ScriptValue>) -> Result<ScriptValue, ScriptError> {
+        Self::refuse("a host function")
+    }
+    fn live(&mut self, _: u32, name: &str) -> Result<ScriptValue, ScriptError> {
+        Self::refuse(name)
+    }
+    fn log(&mut self, level: LogLevel, text: String, _: Option<u32>) -> Result<(), ScriptError> {
+        self.lines.push((level, text));
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! [`Program`]: a script, compiled once, that any VM can run.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use mlua::chunk::Compiler;
+
+use super::NATIVE_STACK;
+use crate::error::ScriptError;
+
+/// The largest source text that compiles, in bytes.
+pub const MAX_SOURCE_SIZE: usize = 256 * 1024;
+
+/// Globals that differ from run to run: the compiler must not take their values for constants.
+const PER_RUN_GLOBALS: [&str; 3] = ["entity", "_G", "time"];
+
+/// A callback that a script may define.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Callback {
+    /// `on_stop(self)`: the script was removed or the entity despawned.
+    Stop,
+    /// `on_start(self)`: before anything else, once in the life of a state.
+    Start,
+    /// `on_reload(self)`: the script's text changed.
+    Reload,
+    /// `on_message(self, name, payload, sender)`
+    Message,
+    /// `on_fixed_update(self, dt)`
+    FixedUpdate,
+    /// `on_update(self, dt)`
+    Update,
+}
+
+impl Callback {
+    /// Every callback, in the order in which those due in one frame run.
+    pub const ALL: [Self; 6] = [
+        Self::Stop,
+        Self::Start,
+        Self::Reload,
+        Self::Message,
+        Self::FixedUpdate,
+        Self::Update,
+    ];
+
+    /// The name of the function.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "on_stop",
+            Self::Start => "on_start",
+            Self::Reload => "on_reload",
+            Self::Message => "on_message",
+            Self::FixedUpdate => "on_fixed_update",
+            Self::Update => "on_update",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Which callbacks a script defines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallbackSet(u8);
+
+impl CallbackSet {
+    /// Whether the script defines this one.
+    #[must_use]
+    pub const fn contains(self, callback: Callback) -> bool {
+        self.0 & callback.bit() != 0
+    }
+
+    /// Adds one.
+    pub(crate) const fn insert(&mut self, callback: Callback) {
+        self.0 |= callback.bit();
+    }
+}
+
+/// A compiled script. Cheap to share: hand out `Arc`s of it.
+#[derive(Debug)]
+pub struct Program {
+    id: u64,
+    name: Arc<str>,
+    bytecode: Box<[u8]>,
+    callbacks: OnceLock<CallbackSet>,
+}
+
+impl Program {
+    /// Compiles a script; `name` is its asset path and appears in errors.
+    ///
+    /// # Errors
+    /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line.
+    pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        if source.len() > MAX_SOURCE_SIZE {
+            let (size, limit) = (source.len(), MAX_SOURCE_SIZE);
+            return Err(ScriptError::TooLarge { size, limit });
+        }
+        super::set_fast_flags();
+        let compiler = Compiler::new()
+            .set_optimization_level(1)
+            .set_debug_level(1)
+            .set_mutable_globals(PER_RUN_GLOBALS);
+        // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
+        let bytecode = stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
+            .map_err(|error| syntax_error(name, &error))?;
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            name: name.into(),
+            bytecode: bytecode.into(),
+            callbacks: OnceLock::new(),
+        })
+    }
+
+    /// Compiles a script that arrives as bytes.
+    ///
+    /// # Errors
+    /// [`ScriptError::NotText`] if it is not UTF-8 (bytecode isn't), else as [`Program::compile`].
+    pub fn compile_bytes(name: &str, source: &[u8]) -> Result<Self, ScriptError> {
+        if source.len() > MAX_SOURCE_SIZE {
+            let (size, limit) = (source.len(), MAX_SOURCE_SIZE);
+            return Err(ScriptError::TooLarge { size, limit });
+        }
+        let text = std::str::from_utf8(source)
+            .map_err(|error| ScriptError::NotText { offset: error.valid_up_to() })?;
+        Self::compile(name, text.trim_start_matches('\u{feff}'))
+    }
+
+    /// The asset path.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Tells this program from any other that this process compiled.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Which callbacks the script defines; known after its first run.
+    #[must_use]
+    pub fn callbacks(&self) -> Option<CallbackSet> {
+        self.callbacks.get().copied()
+    }
+
+    pub(super) fn learn_callbacks(&self, callbacks: impl FnOnce() -> CallbackSet) {
+        self.callbacks.get_or_init(callbacks);
+    }
+
+    pub(super) fn bytecode(&self) -> &[u8] {
+        &self.bytecode
+    }
+}
+
+/// Takes the line out of Luau's `12: message`.
+fn syntax_error(name: &str, error: &mlua::Error) -> ScriptError {
+    let text = match error {
+        mlua::Error::SyntaxError { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let (line, message) = text
+        .trim_start_matches(':')
+        .split_once(':')
+        .and_then(|(line, message)| Some((line.trim().parse().ok()?, message.trim())))
+        .unwrap_or((1, text.as_str()));
+    ScriptError::Syntax { script: name.to_owned(), line, message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syntax_error_names_file_line_and_reason() {
+        let error = Program::compile("scripts/x.luau", "local a = 1\nlocal b = = 2\n").map(|_| ());
+        let Err(ScriptError::Syntax { script, line, message }) = error else {
+            panic!("not a syntax error: {error:?}");
+        };
+        assert_eq!((script.as_str(), line), ("scripts/x.luau", 2));
+        assert!(message.contains('='), "{message}");
+    }
+
+    #[test]
+    fn bytecode_and_oversized_text_are_refused() {
+        assert!(matches!(
+            Program::compile_bytes("x", &[6, 3, 0xff, 1]),
+            Err(ScriptError::NotText { offset: 2 })
+        ));
+        let long = " ".repeat(MAX_SOURCE_SIZE + 1);
+        assert!(matches!(Program::compile("x", &long), Err(ScriptError::TooLarge { .. })));
+        let program = Program::compile("x", &long[1..]);
+        assert!(program.is_ok(), "exactly the limit compiles");
+    }
+
+    #[test]
+    fn text_nested_too_deeply_is_a_syntax_error_not_a_crash() {
+        let source = format!("return {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+        assert!(matches!(Program::compile("x", &source), Err(ScriptError::Syntax { .. })));
+    }
+}

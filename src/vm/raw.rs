@@ -1,0 +1,1290 @@
+//! The raw Luau API: the only file with `unsafe`.
+//!
+//! Two rules keep it sound.
+//!
+//! 1. Every call that may raise a Lua error (allocation included) happens inside
+//!    [`mlua::Lua::exec_raw`] or inside a C function that Luau called: a protected call is below. Luau
+//!    raises by C++ exception, which unwinds Rust frames and runs their destructors, since every
+//!    function on the way is `extern "C-unwind"`. No such call happens inside
+//!    [`std::panic::catch_unwind`], which must not meet a foreign exception.
+//! 2. The state of the run is reached through a thread-local pointer that [`enter`] sets and takes
+//!    back. A VM runs on one thread at a time, the run outlives the call, and a C function turns the
+//!    pointer into a reference for no longer than it calls the host, which can't reach the VM.
+
+#![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bevy::prelude::{Entity, Vec3};
+use mlua::ffi::{self, lua_State};
+use mlua::{Function, Lua, Table};
+use rand_core::RngCore;
+use rand_pcg::Pcg32;
+
+use super::host::{Field, Host, LogLevel, Place, Reading};
+use super::Call;
+use super::limits::Deadline;
+use super::program::{Callback, CallbackSet, Program};
+use crate::error::ScriptError;
+use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+
+/// Tables nested deeper than this are not data.
+const MAX_DEPTH: u32 = 32;
+/// Messages longer than this are cut, in bytes.
+const MAX_MESSAGE: usize = 2000;
+/// Calls shown in a traceback.
+const MAX_FRAMES: c_int = 24;
+/// The userdata tag of [`Place`]s; mlua uses none.
+const PLACE_TAG: c_int = 7;
+/// The run's environment holds `_G`, `entity`, and what the script defines.
+const ENVIRONMENT_SLOTS: c_int = 8;
+
+/// What a run needs to know of its surroundings.
+pub(super) struct Run<'h> {
+    /// The world; absent at the file level.
+    pub(super) host: &'h mut dyn Host,
+    /// Whether the callback runs already, so that `host` may be used.
+    pub(super) in_callback: bool,
+    /// When it must be over.
+    pub(super) deadline: Deadline,
+    /// Where its random numbers start.
+    pub(super) seed: u64,
+    /// The most bytes that one value may have.
+    pub(super) max_value_size: usize,
+    /// Its random numbers, once it asked for one.
+    random: Option<Pcg32>,
+    /// The tables that stand for lists and maps of components.
+    handed: Vec<(Place, ScriptTable)>,
+    /// The last error raised by this layer, to tell it from one that the script raised.
+    raised: Option<ScriptError>,
+    /// The message, line and call stack of the error that ended the run.
+    trace: Option<Trace>,
+    /// A host function panicked.
+    panicked: Option<ScriptError>,
+    /// The registry slot of the array that holds the handed tables.
+    handed_ref: c_int,
+}
+
+struct Trace {
+    message: String,
+    line: Option<u32>,
+    frames: String,
+}
+
+/// How a run ended.
+pub(super) enum Ended {
+    /// The script does not define the callback.
+    Missing,
+    /// With this state.
+    Done(ScriptTable),
+    /// With an error: what, the line, the call stack.
+    Failed { error: ScriptError, line: Option<u32>, frames: String },
+    /// The memory limit was reached.
+    OutOfMemory,
+}
+
+impl<'h> Run<'h> {
+    pub(super) fn new(
+        host: &'h mut dyn Host,
+        deadline: Deadline,
+        program: &Program,
+        max_value_size: usize,
+        refs: &Refs,
+    ) -> Self {
+        Self {
+            host,
+            in_callback: false,
+            deadline,
+            seed: file_level_seed(program.name()),
+            max_value_size,
+            random: None,
+            handed: Vec::new(),
+            raised: None,
+            trace: None,
+            panicked: None,
+            handed_ref: refs.handed,
+        }
+    }
+
+    pub(super) fn panicked(&self) -> Option<&ScriptError> {
+        self.panicked.as_ref()
+    }
+
+    /// Remembers a panic of the host: it fails the run even if the script catches the error.
+    fn note<R>(&mut self, result: &Result<R, ScriptError>) {
+        if let Err(error @ ScriptError::HostPanicked { .. }) = result {
+            self.panicked = Some(error.clone());
+        }
+    }
+}
+
+/// Registry slots that a VM fills once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refs {
+    environment_metatable: c_int,
+    message_handler: c_int,
+    handed: c_int,
+}
+
+thread_local! {
+    static CURRENT: Cell<*mut c_void> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Makes `run` the run of this thread while `body` lasts.
+fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) -> R {
+    struct Restore(*mut c_void);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(run.cast()));
+    body()
+}
+
+/// Gives the run of this thread to `body`, or reports that there is none.
+fn with_run<R>(
+    what: &str,
+    body: impl FnOnce(&mut Run<'_>) -> Result<R, ScriptError>,
+) -> Result<R, ScriptError> {
+    let current = CURRENT.get().cast::<Run<'_>>();
+    // SAFETY: `run_callback` passed `enter` a pointer to a live run, which `enter` takes back before
+    // that borrow ends. `body` only reaches the host, which has no way back into this VM, so no second
+    // reference to the same run exists meanwhile.
+    match unsafe { current.as_mut() } {
+        Some(run) => body(run),
+        None => Err(ScriptError::NoRun { what: what.to_owned() }),
+    }
+}
+
+/// Gives the host of this thread's run to `body`; a panic in it becomes an error that ends the run.
+fn with_host<R>(
+    what: &str,
+    body: impl FnOnce(&mut dyn Host) -> Result<R, ScriptError>,
+) -> Result<R, ScriptError> {
+    with_run(what, |run| {
+        if !run.in_callback {
+            return Err(ScriptError::FileLevel { what: what.to_owned() });
+        }
+        let host = &mut *run.host;
+        let result = guarded(what, || body(host));
+        run.note(&result);
+        result
+    })
+}
+
+/// Turns a panic of the host into an error.
+fn guarded<R>(
+    what: &str,
+    body: impl FnOnce() -> Result<R, ScriptError>,
+) -> Result<R, ScriptError> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(ScriptError::HostPanicked { function: what.to_owned(), message })
+    })
+}
+
+// ---- set-up ------------------------------------------------------------------------------------
+
+/// Installs what runs need into a fresh VM; `builtins` is what scripts see besides their own.
+pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
+    let mut refs = Refs { environment_metatable: 0, message_handler: 0, handed: 0 };
+    let slots = &mut refs;
+    // SAFETY: rule 1: a protected call is below; the stack holds `builtins` at 1 and has room for
+    // the few values pushed here; the callbacks outlive the VM, being functions.
+    unsafe {
+        lua.exec_raw::<()>(builtins, |state| {
+            ffi::luaL_checkstack(state, 8, std::ptr::null());
+            // All pointers print alike, so that no address is seen and no output depends on one.
+            ffi::lua_setpointerencodekey(state, 0, 0, 0, 0);
+            (*ffi::lua_callbacks(state)).interrupt = Some(on_interrupt);
+
+            ffi::lua_createtable(state, 0, 2);
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_rawsetfield(state, -2, c"__index".as_ptr());
+            lock_metatable(state);
+            slots.environment_metatable = ffi::lua_ref(state, -1);
+            ffi::lua_pop(state, 1);
+
+            push_function(state, on_error);
+            slots.message_handler = ffi::lua_ref(state, -1);
+            ffi::lua_pop(state, 1);
+
+            ffi::lua_createtable(state, 0, 0);
+            slots.handed = ffi::lua_ref(state, -1);
+            ffi::lua_pop(state, 1);
+
+            // Entities are light userdata; their metatable is the type's.
+            ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
+            ffi::lua_createtable(state, 0, 6);
+            set_function(state, c"__index", entity_index);
+            set_function(state, c"__newindex", entity_newindex);
+            set_function(state, c"__tostring", entity_tostring);
+            set_type_name(state, c"Entity");
+            lock_metatable(state);
+            ffi::lua_setmetatable(state, -2);
+            ffi::lua_pop(state, 1);
+
+            ffi::lua_createtable(state, 0, 6);
+            set_function(state, c"__index", place_index);
+            set_function(state, c"__newindex", place_newindex);
+            set_function(state, c"__tostring", place_tostring);
+            set_function(state, c"__eq", place_eq);
+            set_type_name(state, c"Component");
+            lock_metatable(state);
+            ffi::lua_setuserdatametatable(state, PLACE_TAG);
+        })?;
+    }
+    Ok(refs)
+}
+
+/// A function of the host, by its number.
+pub(super) fn host_function(lua: &Lua, number: u32, name: &str) -> mlua::Result<Function> {
+    numbered(lua, number, name, call_host)
+}
+
+/// The `__index` of a namespace of live values, by its number.
+pub(super) fn live_namespace(lua: &Lua, number: u32, name: &str) -> mlua::Result<Function> {
+    numbered(lua, number, name, read_live)
+}
+
+/// `log.info` and its like.
+pub(super) fn log_function(lua: &Lua, level: LogLevel) -> mlua::Result<Function> {
+    numbered(lua, level as u32, "log", write_log)
+}
+
+/// `math.random` on the run's own generator.
+pub(super) fn random_function(lua: &Lua) -> mlua::Result<Function> {
+    numbered(lua, 0, "math.random", random)
+}
+
+fn numbered(
+    lua: &Lua,
+    number: u32,
+    name: &str,
+    function: ffi::lua_CFunction,
+) -> mlua::Result<Function> {
+    // SAFETY: rule 1; one closure with the two upvalues that were pushed.
+    unsafe {
+        lua.exec_raw((number, name), |state| {
+            ffi::lua_pushcclosurek(state, function, std::ptr::null(), 2, None);
+        })
+    }
+}
+
+// SAFETY (these four): called inside a protected call with a table on top and room for two values.
+unsafe fn set_function(state: *mut lua_State, name: &CStr, function: ffi::lua_CFunction) {
+    unsafe {
+        push_function(state, function);
+        ffi::lua_rawsetfield(state, -2, name.as_ptr());
+    }
+}
+
+unsafe fn push_function(state: *mut lua_State, function: ffi::lua_CFunction) {
+    unsafe { ffi::lua_pushcclosurek(state, function, std::ptr::null(), 0, None) }
+}
+
+unsafe fn set_type_name(state: *mut lua_State, name: &CStr) {
+    unsafe {
+        ffi::lua_pushstring(state, name.as_ptr());
+        ffi::lua_rawsetfield(state, -2, c"__type".as_ptr());
+    }
+}
+
+unsafe fn lock_metatable(state: *mut lua_State) {
+    unsafe {
+        ffi::lua_pushboolean(state, 0);
+        ffi::lua_rawsetfield(state, -2, c"__metatable".as_ptr());
+        ffi::lua_setreadonly(state, -1, 1);
+    }
+}
+
+// ---- one run -----------------------------------------------------------------------------------
+
+/// Runs one callback in a fresh environment: the file level first, then the callback.
+pub(super) fn run_callback(
+    lua: &Lua,
+    refs: &Refs,
+    program: &Program,
+    main: &Function,
+    call: Call<'_>,
+    run: &mut Run<'_>,
+) -> Ended {
+    let mut ended = None;
+    let out = &mut ended;
+    let run_ptr = std::ptr::from_mut(run);
+    let result = enter(run_ptr, || {
+        // SAFETY: rule 1. `run_ptr` is live and used between calls into Lua only, when no C function
+        // is active that could use it too.
+        unsafe {
+            lua.exec_raw::<()>(main, |state| {
+                *out = Some(execute(state, refs, program, call, run_ptr));
+                ffi::lua_settop(state, 0);
+            })
+        }
+    });
+    match (result, ended) {
+        (Ok(()), Some(ended)) => ended,
+        (Err(mlua::Error::MemoryError(_)), _) => Ended::OutOfMemory,
+        (Err(error), _) => {
+            let error = ScriptError::Raised { message: error.to_string() };
+            Ended::Failed { error, line: None, frames: String::new() }
+        }
+        (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
+    }
+}
+
+// SAFETY: called inside a protected call, with the main function at index 1; `run` is live and not
+// otherwise referenced while this function, rather than Lua, is on top of the stack.
+unsafe fn execute(
+    state: *mut lua_State,
+    refs: &Refs,
+    program: &Program,
+    call: Call<'_>,
+    run: *mut Run<'_>,
+) -> Ended {
+    const MAIN: c_int = 1;
+    const ENVIRONMENT: c_int = 2;
+    const HANDLER: c_int = 3;
+    const SELF: c_int = 4;
+    let Call { callback, state: state_in, args, seed } = call;
+    unsafe {
+        ffi::luaL_checkstack(state, 24 + args.len() as c_int, std::ptr::null());
+
+        ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
+        ffi::lua_setmetatable(state, ENVIRONMENT);
+        ffi::lua_pushvalue(state, ENVIRONMENT);
+        ffi::lua_rawsetfield(state, ENVIRONMENT, c"_G".as_ptr());
+        ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
+        ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
+        ffi::lua_setsafeenv(state, ENVIRONMENT, 1);
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
+
+        // The file level.
+        ffi::lua_clonefunction(state, MAIN);
+        ffi::lua_pushvalue(state, ENVIRONMENT);
+        ffi::lua_setfenv(state, -2);
+        let status = ffi::lua_pcall(state, 0, 0, HANDLER);
+        if status != ffi::LUA_OK {
+            return failed(state, status, program, &mut *run);
+        }
+        program.learn_callbacks(|| {
+            let mut defined = CallbackSet::default();
+            for callback in Callback::ALL {
+                push_callback(state, ENVIRONMENT, callback);
+                if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+                    defined.insert(callback);
+                }
+                ffi::lua_pop(state, 1);
+            }
+            defined
+        });
+
+        // The callback.
+        (*run).in_callback = true;
+        (*run).random = None;
+        (*run).seed = seed;
+        let entity = (*run).host.entity();
+        push_entity(state, entity);
+        ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
+        push_table(state, state_in, 0);
+        push_callback(state, ENVIRONMENT, callback);
+        match ffi::lua_type(state, -1) {
+            ffi::LUA_TFUNCTION => {}
+            ffi::LUA_TNIL => return Ended::Missing,
+            other => {
+                let name = callback.name();
+                let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
+                let message = format!("`{name}` must be a function, but it is a {kind}");
+                let error = ScriptError::Raised { message };
+                return Ended::Failed { error, line: None, frames: String::new() };
+            }
+        }
+        ffi::lua_pushvalue(state, SELF);
+        for arg in args {
+            push_value(state, arg, 0);
+        }
+        let status = ffi::lua_pcall(state, args.len() as c_int + 1, 0, HANDLER);
+        if status != ffi::LUA_OK {
+            return failed(state, status, program, &mut *run);
+        }
+
+        // What it leaves behind.
+        if let Err(error) = flush(state, &mut *run) {
+            return Ended::Failed { error, line: None, frames: String::new() };
+        }
+        match (Reader { budget: (*run).max_value_size, host: None }).table(state, SELF) {
+            Ok(table) => Ended::Done(table),
+            Err(problem) => {
+                let error = problem.into_error("self", (*run).max_value_size, "kept");
+                Ended::Failed { error, line: None, frames: String::new() }
+            }
+        }
+    }
+}
+
+// SAFETY: inside a protected call; one free slot.
+unsafe fn push_callback(state: *mut lua_State, environment: c_int, callback: Callback) {
+    let name = match callback {
+        Callback::Stop => c"on_stop",
+        Callback::Start => c"on_start",
+        Callback::Reload => c"on_reload",
+        Callback::Message => c"on_message",
+        Callback::FixedUpdate => c"on_fixed_update",
+        Callback::Update => c"on_update",
+    };
+    unsafe {
+        ffi::lua_rawgetfield(state, environment, name.as_ptr());
+    }
+}
+
+/// Reads the error that a protected call left.
+// SAFETY: the error message of that call is on top.
+unsafe fn failed(
+    state: *mut lua_State,
+    status: c_int,
+    program: &Program,
+    run: &mut Run<'_>,
+) -> Ended {
+    if status == ffi::LUA_ERRMEM {
+        return Ended::OutOfMemory;
+    }
+    let trace = run.trace.take().unwrap_or_else(|| Trace {
+        // SAFETY: see above; the handler left a string, or failed and Luau left one.
+        message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
+        line: None,
+        frames: String::new(),
+    });
+    let (line, message) = split_place(&trace.message, program.name());
+    let line = line.or(trace.line);
+    let error = match run.raised.take() {
+        Some(error) if message == error.to_string() => error,
+        _ => ScriptError::Raised { message: message.to_owned() },
+    };
+    Ended::Failed { error, line, frames: trace.frames }
+}
+
+/// Takes `scripts/x.luau:12: ` off a message.
+fn split_place<'m>(message: &'m str, script: &str) -> (Option<u32>, &'m str) {
+    let place = message
+        .strip_prefix(script)
+        .and_then(|rest| rest.strip_prefix(':'))
+        .and_then(|rest| rest.split_once(": "));
+    match place {
+        Some((line, rest)) => match line.parse() {
+            Ok(line) => (Some(line), rest),
+            Err(_) => (None, message),
+        },
+        None => (None, message),
+    }
+}
+
+/// The handler of the outer protected calls: notes message, line and call stack.
+// SAFETY: Luau calls it with the error at 1.
+unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
+    unsafe {
+        // May run the error object's `__tostring`: the limits are still armed.
+        ffi::luaL_tolstring(state, 1, std::ptr::null_mut());
+        let message = text_at(state, -1).unwrap_or_default();
+        let (line, frames) = call_stack(state);
+        let _ = with_run("error", |run| {
+            run.trace = Some(Trace { message, line, frames });
+            Ok(())
+        });
+        1
+    }
+}
+
+// SAFETY: `lua_getinfo` fills the record that it gets and raises no error with these letters; its
+// strings live while the functions do.
+unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
+    let mut first = None;
+    let mut text = String::new();
+    for level in 1..=MAX_FRAMES {
+        let Some((place, name, line)) = (unsafe { frame_at(state, level) }) else {
+            break;
+        };
+        if let Some(line) = line {
+            first.get_or_insert(line);
+            text.push_str(&format!("{place}:{line}"));
+        } else {
+            text.push_str("[host]");
+        }
+        if !name.is_empty() {
+            text.push_str(&format!(" in {name}"));
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    (first, text)
+}
+
+// SAFETY: as `call_stack`.
+unsafe fn frame_at(state: *mut lua_State, level: c_int) -> Option<(String, String, Option<u32>)> {
+    unsafe {
+        let mut record: ffi::lua_Debug = std::mem::zeroed();
+        if ffi::lua_getinfo(state, level, c"sln".as_ptr(), &raw mut record) == 0 {
+            return None;
+        }
+        let text = |text: *const std::ffi::c_char| {
+            if text.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            }
+        };
+        let line = u32::try_from(record.currentline).ok().filter(|line| *line > 0);
+        Some((text(record.short_src), text(record.name), line))
+    }
+}
+
+/// The line that the Lua function which called this C function is at.
+// SAFETY: as `call_stack`.
+unsafe fn caller_line(state: *mut lua_State) -> Option<u32> {
+    unsafe { frame_at(state, 1) }.and_then(|(_, _, line)| line)
+}
+
+// ---- limits ------------------------------------------------------------------------------------
+
+/// Called at every safepoint.
+// SAFETY: Luau calls it; `gc >= 0` are the collector's calls, which must not raise.
+unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
+    if gc >= 0 {
+        return;
+    }
+    let current = CURRENT.get().cast::<Run<'_>>();
+    // SAFETY: as in `with_run`.
+    let Some(run) = (unsafe { current.as_mut() }) else { return };
+    if run.deadline.has_passed() {
+        let error = run.deadline.error();
+        unsafe { raise(state, error) }
+    }
+}
+
+// ---- what scripts call -------------------------------------------------------------------------
+
+/// Raises `error` in the script, with the place of the caller in front.
+// SAFETY: inside a C function that Luau called.
+unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
+    unsafe {
+        let mut message = error.to_string();
+        cut(&mut message);
+        let _ = with_run("error", |run| {
+            run.raised = Some(error);
+            Ok(())
+        });
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::luaL_where(state, 1);
+        ffi::lua_pushlstring(state, message.as_ptr().cast(), message.len());
+        drop(message);
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state)
+    }
+}
+
+fn cut(message: &mut String) {
+    if message.len() > MAX_MESSAGE {
+        let mut end = MAX_MESSAGE;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message.push('…');
+    }
+}
+
+/// Ends a C function: one result, or an error.
+// SAFETY: inside a C function that Luau called.
+unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) -> c_int {
+    unsafe {
+        ffi::luaL_checkstack(state, 8, std::ptr::null());
+        match result {
+            Ok(Reading::Value(value)) => push_value(state, &value, 0),
+            Ok(Reading::Place(place)) => push_place(state, place),
+            Ok(Reading::Table(table, place)) => push_handed(state, table, place),
+            Err(error) => raise(state, error),
+        }
+        1
+    }
+}
+
+// SAFETY: inside a C function that Luau called.
+unsafe fn answer_nothing(state: *mut lua_State, result: Result<(), ScriptError>) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(error) => unsafe { raise(state, error) },
+    }
+}
+
+/// `entity.Name`
+unsafe extern "C-unwind" fn entity_index(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1 and 2.
+    unsafe {
+        let result = field_at(state, 2).and_then(|field| match field {
+            Field::Name(name) => match entity_at(state, 1) {
+                Some(entity) => {
+                    with_host(name, |host| host.component(entity, name))
+                }
+                None => Err(ScriptError::FileLevel { what: format!("entity.{name}") }),
+            },
+            Field::Position(position) => Err(no_field("entity", &position.to_string())),
+        });
+        answer(state, result)
+    }
+}
+
+/// `entity.Name = value`
+unsafe extern "C-unwind" fn entity_newindex(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    unsafe {
+        let result = field_at(state, 2).and_then(|field| {
+            let Field::Name(name) = field else {
+                return Err(no_field("entity", "a position"));
+            };
+            let Some(entity) = entity_at(state, 1) else {
+                return Err(ScriptError::FileLevel { what: format!("entity.{name}") });
+            };
+            flush_current(state)?;
+            let value = hand_over(state, 3, name)?;
+            with_host(name, |host| host.set_component(entity, name, value))?;
+            forget_handed(state, |place| place.entity == entity);
+            Ok(())
+        });
+        answer_nothing(state, result)
+    }
+}
+
+unsafe extern "C-unwind" fn entity_tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operand at 1.
+    unsafe {
+        let text = match entity_at(state, 1) {
+            Some(entity) => format!("Entity({entity})"),
+            None => "Entity(none)".to_owned(),
+        };
+        answer(state, Ok(Reading::Value(ScriptValue::String(text))))
+    }
+}
+
+/// `place.field`
+unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1 and 2.
+    unsafe {
+        let result = field_at(state, 2).and_then(|field| {
+            let place = place_at(state, 1)?;
+            with_host("component", |host| host.field(place, field))
+        });
+        answer(state, result)
+    }
+}
+
+/// `place.field = value`
+unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    unsafe {
+        let result = field_at(state, 2).and_then(|field| {
+            let place = place_at(state, 1)?;
+            flush_current(state)?;
+            let value = hand_over(state, 3, "component")?;
+            with_host("component", |host| host.set_field(place, field, value))?;
+            forget_handed(state, |handed| {
+                (handed.entity, handed.component) == (place.entity, place.component)
+            });
+            Ok(())
+        });
+        answer_nothing(state, result)
+    }
+}
+
+unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operand at 1.
+    unsafe {
+        let result = place_at(state, 1).and_then(|place| {
+            with_host("tostring", |host| {
+                let name = host.name(place);
+                Ok(Reading::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
+            })
+        });
+        answer(state, result)
+    }
+}
+
+unsafe extern "C-unwind" fn place_eq(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1 and 2.
+    unsafe {
+        let equal = match (place_at(state, 1), place_at(state, 2)) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        };
+        ffi::lua_pushboolean(state, equal.into());
+        1
+    }
+}
+
+/// A host function; its number and name are the upvalues.
+unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
+    // SAFETY: `numbered` made the closure with two upvalues; arguments lie from 1 to the top.
+    unsafe {
+        let number = upvalue_number(state);
+        let result = flush_current(state).and_then(|()| {
+            let name = text_at(state, ffi::lua_upvalueindex(2)).unwrap_or_default();
+            let count = ffi::lua_gettop(state);
+            let mut args = Vec::with_capacity(count as usize);
+            for position in 1..=count {
+                args.push(hand_over(state, position, &format!("{name}: argument {position}"))?);
+            }
+            with_host(&name, |host| host.call(number, args))
+        });
+        forget_handed(state, |_| true);
+        answer(state, result.map(Reading::Value))
+    }
+}
+
+/// A live value; the namespace's number and name are the upvalues.
+unsafe extern "C-unwind" fn read_live(state: *mut lua_State) -> c_int {
+    // SAFETY: `numbered` made the closure with two upvalues; a metamethod's operands are at 1 and 2.
+    unsafe {
+        let number = upvalue_number(state);
+        let result = field_at(state, 2).and_then(|field| match field {
+            Field::Name(name) => with_host(name, |host| host.live(number, name)),
+            Field::Position(position) => Err(no_field("namespace", &position.to_string())),
+        });
+        answer(state, result.map(Reading::Value))
+    }
+}
+
+/// `print` and `log.*`; the level is the first upvalue.
+unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
+    // SAFETY: `numbered` made the closure with two upvalues; arguments lie from 1 to the top.
+    unsafe {
+        let level = match upvalue_number(state) {
+            0 => LogLevel::Info,
+            1 => LogLevel::Warn,
+            _ => LogLevel::Error,
+        };
+        let count = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        let mut text = String::new();
+        for position in 1..=count {
+            if position > 1 {
+                text.push('\t');
+            }
+            ffi::luaL_tolstring(state, position, std::ptr::null_mut());
+            text.push_str(&text_at(state, -1).unwrap_or_default());
+            ffi::lua_pop(state, 1);
+            if text.len() > MAX_MESSAGE {
+                break;
+            }
+        }
+        cut(&mut text);
+        let line = caller_line(state);
+        answer_nothing(state, with_host("print", |host| host.log(level, text, line)))
+    }
+}
+
+/// `math.random` as Luau documents it, on the run's own generator (PCG-XSH-RR 64/32).
+unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may.
+    unsafe {
+        let count = ffi::lua_gettop(state);
+        let (low, high) = match count {
+            0 => (0, 0),
+            1 => (1, ffi::luaL_checkinteger(state, 1)),
+            _ => (ffi::luaL_checkinteger(state, 1), ffi::luaL_checkinteger(state, 2)),
+        };
+        if low > high {
+            let message = format!("math.random: the interval from {low} to {high} is empty");
+            raise(state, ScriptError::Raised { message });
+        }
+        let bits = with_run("math.random", |run| {
+            let seed = run.seed;
+            let random = run.random.get_or_insert_with(|| Pcg32::new(seed, 0xa02b_dbf7_bb3c_0a7));
+            Ok(random.next_u64())
+        });
+        let bits = match bits {
+            Ok(bits) => bits,
+            Err(error) => raise(state, error),
+        };
+        if count == 0 {
+            // 53 random bits: every multiple of 2^-53 below 1, equally likely.
+            ffi::lua_pushnumber(state, (bits >> 11) as f64 / (1_u64 << 53) as f64);
+        } else {
+            // Lemire's multiply-shift; the bias is below 2^-32 for Luau's 32-bit bounds.
+            let span = u128::from(high.abs_diff(low)) + 1;
+            let offset = ((u128::from(bits) * span) >> 64) as i64;
+            ffi::lua_pushnumber(state, (low as i64 + offset) as f64);
+        }
+        1
+    }
+}
+
+fn no_field(owner: &str, field: &str) -> ScriptError {
+    ScriptError::UnknownField { owner: owner.to_owned(), field: field.to_owned(), similar: None }
+}
+
+// SAFETY: inside a closure that `numbered` made.
+unsafe fn upvalue_number(state: *mut lua_State) -> u32 {
+    unsafe { ffi::lua_tonumber(state, ffi::lua_upvalueindex(1)) as u32 }
+}
+
+/// The entity at a stack index; `None` for anything else and for the file level's stand-in.
+// SAFETY: a valid index.
+unsafe fn entity_at(state: *mut lua_State, index: c_int) -> Option<Entity> {
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TLIGHTUSERDATA {
+            return None;
+        }
+        Entity::try_from_bits(ffi::lua_tolightuserdata(state, index) as u64)
+    }
+}
+
+// SAFETY: inside a protected call; one free slot. Light userdata is as wide as an entity's bits on
+// the 64-bit targets that this crate builds for.
+unsafe fn push_entity(state: *mut lua_State, entity: Entity) {
+    unsafe { ffi::lua_pushlightuserdata(state, entity.to_bits() as usize as *mut c_void) }
+}
+
+// SAFETY: a valid index.
+unsafe fn place_at(state: *mut lua_State, index: c_int) -> Result<Place, ScriptError> {
+    unsafe {
+        let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<Place>();
+        if place.is_null() {
+            return Err(ScriptError::Raised { message: "not a component".to_owned() });
+        }
+        // The tag is set by `push_place` alone, which wrote a `Place`.
+        Ok(place.read_unaligned())
+    }
+}
+
+// SAFETY: inside a protected call; one free slot.
+unsafe fn push_place(state: *mut lua_State, place: Place) {
+    unsafe {
+        let size = size_of::<Place>();
+        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, PLACE_TAG);
+        // A `Place` is plain data without a destructor.
+        memory.cast::<Place>().write_unaligned(place);
+    }
+}
+
+/// The field name or position at a stack index. The name lives while the value is on the stack.
+// SAFETY: a valid index; strings there are not moved by the collector.
+unsafe fn field_at<'s>(state: *mut lua_State, index: c_int) -> Result<Field<'s>, ScriptError> {
+    unsafe {
+        match ffi::lua_type(state, index) {
+            ffi::LUA_TSTRING => {
+                let mut length = 0;
+                let text = ffi::lua_tolstring(state, index, &raw mut length);
+                let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length);
+                std::str::from_utf8(bytes)
+                    .map(Field::Name)
+                    .map_err(|_| no_field("entity", "a name that is not UTF-8"))
+            }
+            ffi::LUA_TNUMBER => Ok(Field::Position(ffi::lua_tonumber(state, index))),
+            other => {
+                let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
+                Err(no_field("entity", &format!("a {kind}")))
+            }
+        }
+    }
+}
+
+/// The string at a stack index, made valid UTF-8; `None` if it is none.
+// SAFETY: a valid index.
+unsafe fn text_at(state: *mut lua_State, index: c_int) -> Option<String> {
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
+            return None;
+        }
+        let mut length = 0;
+        let text = ffi::lua_tolstring(state, index, &raw mut length);
+        let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length.min(2 * MAX_MESSAGE));
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        cut(&mut text);
+        Some(text)
+    }
+}
+
+// ---- lists and maps that go out and come back ----------------------------------------------------
+
+/// Pushes the table that stands for the list or map at `place`: the same one each time.
+// SAFETY: inside a protected call; four free slots.
+unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
+    unsafe {
+        let known = with_run("table", |run| {
+            let index = run.handed.iter().position(|(known, _)| *known == place);
+            Ok((index, run.handed_ref, run.handed.len()))
+        });
+        let (index, slot, len) = match known {
+            Ok(known) => known,
+            Err(error) => raise(state, error),
+        };
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
+        if let Some(index) = index {
+            ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
+        } else {
+            push_table(state, &table, 0);
+            ffi::lua_pushvalue(state, -1);
+            ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
+            let _ = with_run("table", |run| {
+                run.handed.push((place, table));
+                Ok(())
+            });
+        }
+        ffi::lua_remove(state, -2);
+    }
+}
+
+/// Writes back the handed tables that were changed, from within a C function.
+// SAFETY: inside a C function that Luau called.
+unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
+    let handed = with_run("table", |run| Ok(!run.handed.is_empty()));
+    if handed == Ok(true) {
+        with_run("table", |run| unsafe { flush(state, run) })?;
+    }
+    Ok(())
+}
+
+// SAFETY: inside a protected call. Reading raises nothing but a stack overflow.
+unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptError> {
+    if run.handed.is_empty() {
+        return Ok(());
+    }
+    let limit = run.max_value_size;
+    unsafe {
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
+        for index in 0..run.handed.len() {
+            ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
+            let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+            let table = reader.table(state, ffi::lua_gettop(state));
+            ffi::lua_pop(state, 1);
+            let (place, before) = &mut run.handed[index];
+            let host = &mut *run.host;
+            let result = guarded("component", || {
+                let table = table.map_err(|problem| {
+                    problem.into_error(&host.name(*place), limit, "handed over")
+                })?;
+                if table != *before {
+                    host.replace(*place, ScriptValue::Table(table.clone()))?;
+                    *before = table;
+                }
+                Ok(())
+            });
+            run.note(&result);
+            if result.is_err() {
+                ffi::lua_pop(state, 1);
+                return result;
+            }
+        }
+        ffi::lua_pop(state, 1);
+    }
+    Ok(())
+}
+
+/// Forgets handed tables whose place was written in another way: the next read gets a new one.
+// SAFETY: inside a C function that Luau called.
+unsafe fn forget_handed(state: *mut lua_State, written: impl Fn(&Place) -> bool) {
+    let _ = with_run("table", |run| {
+        if run.handed.iter().any(|(place, _)| written(place)) {
+            unsafe {
+                ffi::luaL_checkstack(state, 4, std::ptr::null());
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
+                ffi::lua_cleartable(state, -1);
+                ffi::lua_pop(state, 1);
+            }
+            run.handed.clear();
+        }
+        Ok(())
+    });
+}
+
+/// Empties the array of handed tables between two runs.
+pub(super) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
+    if run.handed.is_empty() {
+        return;
+    }
+    let slot = refs.handed;
+    // SAFETY: rule 1.
+    let cleared = unsafe {
+        lua.exec_raw::<()>((), |state| {
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
+            ffi::lua_cleartable(state, -1);
+            ffi::lua_pop(state, 1);
+        })
+    };
+    debug_assert!(cleared.is_ok(), "clearing a table allocates nothing");
+}
+
+// ---- plain data in and out ----------------------------------------------------------------------
+
+// SAFETY: inside a protected call; two free slots.
+unsafe fn push_value(state: *mut lua_State, value: &ScriptValue, depth: u32) {
+    unsafe {
+        match value {
+            ScriptValue::Nil => ffi::lua_pushnil(state),
+            ScriptValue::Bool(value) => ffi::lua_pushboolean(state, (*value).into()),
+            ScriptValue::Number(value) => ffi::lua_pushnumber(state, *value),
+            ScriptValue::String(value) => {
+                ffi::lua_pushlstring(state, value.as_ptr().cast(), value.len());
+            }
+            ScriptValue::Bytes(value) => {
+                ffi::lua_pushlstring(state, value.as_ptr().cast(), value.len());
+            }
+            ScriptValue::Vector(value) => {
+                ffi::lua_pushvector(state, value.x, value.y, value.z);
+            }
+            ScriptValue::Entity(value) => push_entity(state, *value),
+            ScriptValue::Table(value) => push_table(state, value, depth),
+        }
+    }
+}
+
+// SAFETY: inside a protected call; two free slots.
+unsafe fn push_table(state: *mut lua_State, table: &ScriptTable, depth: u32) {
+    unsafe {
+        if depth >= MAX_DEPTH {
+            let message = format!("a value of the host is nested deeper than {MAX_DEPTH} levels");
+            raise(state, ScriptError::Host { message });
+        }
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::lua_createtable(state, table.array.len() as c_int, table.fields.len() as c_int);
+        for (index, value) in table.array.iter().enumerate() {
+            push_value(state, value, depth + 1);
+            ffi::lua_rawseti(state, -2, index as ffi::lua_Integer + 1);
+        }
+        for (key, value) in &table.fields {
+            match key {
+                ScriptKey::Bool(key) => ffi::lua_pushboolean(state, (*key).into()),
+                // NaN can't be a key in Lua; a table that came from Lua has none.
+                ScriptKey::Number(key) if key.is_nan() => continue,
+                ScriptKey::Number(key) => ffi::lua_pushnumber(state, *key),
+                ScriptKey::String(key) => {
+                    ffi::lua_pushlstring(state, key.as_ptr().cast(), key.len());
+                }
+                ScriptKey::Entity(key) => push_entity(state, *key),
+            }
+            push_value(state, value, depth + 1);
+            ffi::lua_rawset(state, -3);
+        }
+    }
+}
+
+/// Reads a value that a script hands to the host: component handles are copied.
+// SAFETY: inside a C function that Luau called; a valid positive index.
+unsafe fn hand_over(
+    state: *mut lua_State,
+    index: c_int,
+    what: &str,
+) -> Result<ScriptValue, ScriptError> {
+    with_run(what, |run| {
+        let limit = run.max_value_size;
+        let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+        let result = unsafe { reader.value(state, index) }
+            .map_err(|problem| problem.into_error(what, limit, "handed over"));
+        run.note(&result);
+        result
+    })
+}
+
+/// Reads plain data off the stack, within a budget of bytes.
+struct Reader<'h> {
+    budget: usize,
+    /// Where component handles are copied from; without one they are no data.
+    host: Option<&'h mut dyn Host>,
+}
+
+/// Why a value can't be read: what, and the keys that lead there, the innermost first.
+struct Problem {
+    what: ProblemKind,
+    keys: Vec<String>,
+}
+
+enum ProblemKind {
+    NotData(String),
+    TooLarge,
+    Host(ScriptError),
+}
+
+impl Problem {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: ProblemKind::NotData(what.into()), keys: Vec::new() }
+    }
+
+    fn into_error(self, root: &str, limit: usize, purpose: &'static str) -> ScriptError {
+        match self.what {
+            ProblemKind::NotData(what) => {
+                let mut place = root.to_owned();
+                place.extend(self.keys.into_iter().rev());
+                ScriptError::NotData { place, what, purpose }
+            }
+            ProblemKind::TooLarge => {
+                ScriptError::TooMuch { what: "bytes in one value", limit, setting: "max_value_size" }
+            }
+            ProblemKind::Host(error) => error,
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
+        match self.budget.checked_sub(bytes) {
+            Some(rest) => {
+                self.budget = rest;
+                Ok(())
+            }
+            None => Err(Problem { what: ProblemKind::TooLarge, keys: Vec::new() }),
+        }
+    }
+
+    // SAFETY: a valid positive index; a protected call is below.
+    unsafe fn value(&mut self, state: *mut lua_State, index: c_int) -> Result<ScriptValue, Problem> {
+        unsafe { self.value_at(state, index, 0) }
+    }
+
+    // SAFETY: as `value`, with a table at the index.
+    unsafe fn table(&mut self, state: *mut lua_State, index: c_int) -> Result<ScriptTable, Problem> {
+        unsafe { self.table_at(state, index, 0) }
+    }
+
+    unsafe fn value_at(
+        &mut self,
+        state: *mut lua_State,
+        index: c_int,
+        depth: u32,
+    ) -> Result<ScriptValue, Problem> {
+        self.spend(size_of::<f64>())?;
+        unsafe {
+            Ok(match ffi::lua_type(state, index) {
+                ffi::LUA_TNIL | ffi::LUA_TNONE => ScriptValue::Nil,
+                ffi::LUA_TBOOLEAN => ScriptValue::Bool(ffi::lua_toboolean(state, index) != 0),
+                ffi::LUA_TNUMBER => ScriptValue::Number(ffi::lua_tonumber(state, index)),
+                ffi::LUA_TSTRING => {
+                    let mut length = 0;
+                    let text = ffi::lua_tolstring(state, index, &raw mut length);
+                    self.spend(length)?;
+                    let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length).to_vec();
+                    match String::from_utf8(bytes) {
+                        Ok(text) => ScriptValue::String(text),
+                        Err(error) => ScriptValue::Bytes(error.into_bytes()),
+                    }
+                }
+                ffi::LUA_TVECTOR => {
+                    let vector = ffi::lua_tovector(state, index);
+                    ScriptValue::Vector(Vec3::new(*vector, *vector.add(1), *vector.add(2)))
+                }
+                ffi::LUA_TLIGHTUSERDATA => match entity_at(state, index) {
+                    Some(entity) => ScriptValue::Entity(entity),
+                    None => return Err(Problem::new("the `entity` of the file level")),
+                },
+                ffi::LUA_TTABLE => ScriptValue::Table(self.table_at(state, index, depth)?),
+                ffi::LUA_TUSERDATA => match (place_at(state, index), &mut self.host) {
+                    (Ok(place), Some(host)) => {
+                        guarded("component", || host.copy(place)).map_err(|error| Problem {
+                            what: ProblemKind::Host(error),
+                            keys: Vec::new(),
+                        })?
+                    }
+                    (Ok(_), None) => {
+                        return Err(Problem::new("a component (keep its fields instead)"));
+                    }
+                    (Err(_), _) => return Err(Problem::new("a userdata")),
+                },
+                ffi::LUA_TFUNCTION => return Err(Problem::new("a function")),
+                ffi::LUA_TTHREAD => return Err(Problem::new("a coroutine")),
+                ffi::LUA_TBUFFER => {
+                    return Err(Problem::new("a buffer (use buffer.tostring)"));
+                }
+                other => {
+                    let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
+                    return Err(Problem::new(format!("a {kind}")));
+                }
+            })
+        }
+    }
+
+    unsafe fn table_at(
+        &mut self,
+        state: *mut lua_State,
+        index: c_int,
+        depth: u32,
+    ) -> Result<ScriptTable, Problem> {
+        if depth >= MAX_DEPTH {
+            return Err(Problem::new(format!(
+                "a table nested deeper than {MAX_DEPTH} levels, or one that holds itself"
+            )));
+        }
+        self.spend(size_of::<ScriptTable>())?;
+        let mut table = ScriptTable::default();
+        unsafe {
+            ffi::luaL_checkstack(state, 4, std::ptr::null());
+            if ffi::lua_getmetatable(state, index) != 0 {
+                ffi::lua_pop(state, 1);
+                return Err(Problem::new("a table with a metatable"));
+            }
+            let mut next = ffi::lua_rawiter(state, index, 0);
+            while next >= 0 {
+                let top = ffi::lua_gettop(state);
+                let read = self.entry(state, top, depth, &mut table);
+                ffi::lua_settop(state, top - 2);
+                read?;
+                next = ffi::lua_rawiter(state, index, next);
+            }
+        }
+        // Elements that were not met in order.
+        while let Some(value) =
+            table.fields.remove(&ScriptKey::Number(table.array.len() as f64 + 1.0))
+        {
+            table.array.push(value);
+        }
+        Ok(table)
+    }
+
+    /// Reads the key at `top - 1` and the value at `top`.
+    unsafe fn entry(
+        &mut self,
+        state: *mut lua_State,
+        top: c_int,
+        depth: u32,
+        table: &mut ScriptTable,
+    ) -> Result<(), Problem> {
+        let key = match unsafe { self.value_at(state, top - 1, depth + 1) }? {
+            ScriptValue::Bool(key) => ScriptKey::Bool(key),
+            ScriptValue::Number(key) => ScriptKey::Number(key),
+            ScriptValue::String(key) => ScriptKey::String(key),
+            ScriptValue::Entity(key) => ScriptKey::Entity(key),
+            other => {
+                return Err(Problem::new(format!("a table with a {} as key", other.type_name())));
+            }
+        };
+        let value = unsafe { self.value_at(state, top, depth + 1) }.map_err(|mut problem| {
+            problem.keys.push(match &key {
+                ScriptKey::String(key) => format!(".{key}"),
+                key => format!("[{key}]"),
+            });
+            problem
+        })?;
+        match key {
+            ScriptKey::Number(key) if key == table.array.len() as f64 + 1.0 => {
+                table.array.push(value);
+            }
+            key => {
+                table.fields.insert(key, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The seed that the file level of a script has: it depends on the script alone.
+fn file_level_seed(name: &str) -> u64 {
+    // FNV-1a, 64 bits.
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,150 @@
+//! What scripts see besides their own: an allow-list of Luau's libraries and the app's API, frozen.
+
+use mlua::{Lua, StdLib, Table, Value};
+
+use super::api::Api;
+use super::host::LogLevel;
+use super::raw;
+
+/// The libraries that are opened.
+pub(super) fn libraries() -> StdLib {
+    StdLib::COROUTINE
+        | StdLib::TABLE
+        | StdLib::STRING
+        | StdLib::UTF8
+        | StdLib::BIT
+        | StdLib::MATH
+        | StdLib::BUFFER
+        | StdLib::VECTOR
+        | StdLib::DEBUG
+}
+
+/// The globals that stay. All else that Luau or mlua define is removed: `getfenv`, `setfenv`, `load`,
+/// `loadstring`, `require`, `newproxy`, `collectgarbage`, `gcinfo`, `os`, `io`, `package`, …
+const GLOBALS: [&str; 22] = [
+    "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal",
+    "rawget", "rawlen", "rawset", "select", "setmetatable", "tonumber", "tostring", "type",
+    "typeof", "unpack", "xpcall", "table", "bit32",
+];
+
+/// The members of each library that stay. Libraries whose every member is pure are in [`GLOBALS`] or
+/// in [`WHOLE`].
+const MEMBERS: [(&str, &[&str]); 3] = [
+    (
+        "math",
+        &[
+            "abs", "acos", "asin", "atan", "atan2", "ceil", "clamp", "cos", "cosh", "deg", "exp",
+            "floor", "fmod", "frexp", "huge", "isfinite", "isinf", "isnan", "ldexp", "lerp", "log",
+            "log10", "map", "max", "min", "modf", "noise", "pi", "pow", "rad", "round", "sign",
+            "sin", "sinh", "sqrt", "tan", "tanh", "e", "phi", "tau", "nan", "sqrt2",
+        ],
+    ),
+    (
+        "string",
+        &[
+            "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack",
+            "packsize", "rep", "reverse", "split", "sub", "unpack", "upper",
+        ],
+    ),
+    ("debug", &["traceback"]),
+];
+
+/// The libraries that stay as they are.
+const WHOLE: [&str; 4] = ["coroutine", "utf8", "buffer", "vector"];
+
+/// Names in the environment of a run that no app may define.
+pub(crate) const RESERVED: [&str; 5] = ["_G", "entity", "log", "print", "self"];
+
+/// Whether Luau or the sandbox defines this global.
+pub(super) fn defines(name: &str) -> bool {
+    GLOBALS.contains(&name)
+        || WHOLE.contains(&name)
+        || MEMBERS.iter().any(|(library, _)| *library == name)
+}
+
+/// Prunes the globals to the allow-list, adds the API, and freezes all of it.
+pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
+    let globals = lua.globals();
+    prune(&globals, defines)?;
+    for (library, members) in MEMBERS {
+        prune(&globals.raw_get(library)?, |name| members.contains(&name))?;
+    }
+    globals.raw_get::<Table>("math")?.raw_set("random", raw::random_function(lua)?)?;
+
+    globals.raw_set("print", raw::log_function(lua, LogLevel::Info)?)?;
+    let log = lua.create_table()?;
+    for (name, level) in
+        [("info", LogLevel::Info), ("warn", LogLevel::Warn), ("error", LogLevel::Error)]
+    {
+        log.raw_set(name, raw::log_function(lua, level)?)?;
+    }
+    globals.raw_set("log", log)?;
+
+    for (number, name) in api.functions() {
+        let (table, last) = table_for(lua, &globals, name)?;
+        table.raw_set(last, raw::host_function(lua, number, name)?)?;
+    }
+    for (number, name) in api.namespaces() {
+        let (table, last) = table_for(lua, &globals, name)?;
+        let namespace = match table.raw_get(last)? {
+            Value::Table(existing) => existing,
+            _ => lua.create_table()?,
+        };
+        let metatable = lua.create_table()?;
+        metatable.raw_set("__index", raw::live_namespace(lua, number, name)?)?;
+        metatable.raw_set("__metatable", false)?;
+        namespace.set_metatable(Some(metatable))?;
+        table.raw_set(last, namespace)?;
+    }
+
+    freeze(&globals)?;
+    Ok(globals)
+}
+
+/// The table in which `a.b.c` defines `c`, made if need be, and `c`.
+fn table_for<'n>(lua: &Lua, globals: &Table, name: &'n str) -> mlua::Result<(Table, &'n str)> {
+    let mut table = globals.clone();
+    let mut parts = name.split('.').peekable();
+    let mut last = name;
+    while let Some(part) = parts.next() {
+        last = part;
+        if parts.peek().is_some() {
+            table = match table.raw_get(part)? {
+                Value::Table(next) => next,
+                _ => {
+                    let next = lua.create_table()?;
+                    table.raw_set(part, &next)?;
+                    next
+                }
+            };
+        }
+    }
+    Ok((table, last))
+}
+
+fn prune(table: &Table, keep: impl Fn(&str) -> bool) -> mlua::Result<()> {
+    let mut doomed = Vec::new();
+    table.for_each(|key: Value, _: Value| {
+        let kept = matches!(&key, Value::String(name) if keep(&name.to_string_lossy()));
+        if !kept {
+            doomed.push(key);
+        }
+        Ok(())
+    })?;
+    doomed.into_iter().try_for_each(|key| table.raw_set(key, Value::Nil))
+}
+
+/// Makes a table read-only, and all tables and metatables that it leads to.
+fn freeze(table: &Table) -> mlua::Result<()> {
+    if table.is_readonly() {
+        return Ok(());
+    }
+    table.set_readonly(true);
+    if let Some(metatable) = table.metatable() {
+        freeze(&metatable)?;
+    }
+    table.for_each(|_: Value, value: Value| match value {
+        Value::Table(inner) => freeze(&inner),
+        _ => Ok(()),
+    })
+}
