@@ -133,7 +133,7 @@ fn draw(
         .id(egui::Id::new("bevy_lua_pool_overlay"))
         .open(&mut open)
         .default_pos([12.0, 12.0])
-        .default_size([560.0, 640.0])
+        .default_size([560.0, 696.0])
         .min_size([500.0, 200.0])
         .resizable(true)
         .show(ctx, |ui| show_panel(ui, &snapshot, &mut overlay.panel));

@@ -8,8 +8,8 @@ use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::ecs::schedule::{InternedScheduleLabel, ScheduleLabel};
 use bevy::log::error;
 use bevy::prelude::{
-    AssetEvent, AssetServer, Assets, Handle, IntoScheduleConfigs, MessageReader, Res, ResMut,
-    Resource,
+    AssetEvent, AssetServer, Assets, GlobalTransform, Handle, IntoScheduleConfigs, MessageReader,
+    Name, Res, ResMut, Resource, Transform,
 };
 
 use crate::bindings::Bindings;
@@ -75,6 +75,10 @@ impl Plugin for LuaPoolPlugin {
             .register_asset_loader(LuaScriptLoader)
             .init_asset::<PoolConfigFile>()
             .register_asset_loader(PoolConfigLoader)
+            // What is exposed in every app is made by reflection, and not every app registers it.
+            .register_type::<Transform>()
+            .register_type::<GlobalTransform>()
+            .register_type::<Name>()
             .register_type::<LuaScripts>()
             .register_type::<ScriptStates>()
             .add_message::<ToScript>()

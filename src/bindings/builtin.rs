@@ -26,13 +26,9 @@ pub(super) fn register(bindings: &mut Bindings) {
             ctx.send(to, name, payload)
         },
     );
-    add(
-        bindings,
-        "emit",
-        |ctx: &mut ScriptContext<'_>, (name, payload): (String, ScriptValue)| {
-            ctx.emit(name, payload)
-        },
-    );
+    add(bindings, "emit", |ctx: &mut ScriptContext<'_>, (name, payload): (String, ScriptValue)| {
+        ctx.emit(name, payload)
+    });
     add(bindings, "quat.from_axis_angle", |(axis, angle): (Vec3, f32)| {
         match axis.try_normalize() {
             Some(axis) => Ok(Quat::from_axis_angle(axis, angle)),
@@ -45,9 +41,7 @@ pub(super) fn register(bindings: &mut Bindings) {
     add(bindings, "quat.mul", |(a, b): (Quat, Quat)| a * b);
     add(bindings, "quat.inverse", |q: Quat| q.inverse());
     add(bindings, "quat.rotate", |(q, v): (Quat, Vec3)| q * v);
-    bindings
-        .add_namespace("time", Box::new(time))
-        .expect("no built-in name is taken twice");
+    bindings.add_namespace("time", Box::new(time)).expect("no built-in name is taken twice");
 }
 
 fn add<M>(bindings: &mut Bindings, name: &str, function: impl IntoLuaFunction<M>) {
@@ -83,7 +77,7 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
     if let Some(parent) = parent {
         ctx.must_exist(parent)?;
     }
-    let before = ctx.effects.checkpoint();
+    let before = ctx.checkpoint();
     let spawned = ctx.spawn(Spawn { parent, scripts }).and_then(|entity| {
         for (key, value) in with.fields {
             let ScriptKey::String(name) = key else {
@@ -124,7 +118,13 @@ impl FromScript for Quat {
     fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
         if let ScriptValue::Table(table) = &value {
             let parts = ["x", "y", "z", "w"].map(|name| table.get(name).clone());
-            if let [ScriptValue::Number(x), ScriptValue::Number(y), ScriptValue::Number(z), ScriptValue::Number(w)] = parts {
+            if let [
+                ScriptValue::Number(x),
+                ScriptValue::Number(y),
+                ScriptValue::Number(z),
+                ScriptValue::Number(w),
+            ] = parts
+            {
                 return Ok(Self::from_xyzw(x as f32, y as f32, z as f32, w as f32));
             }
         }

@@ -1,5 +1,7 @@
 //! [`ScriptContext`]: the world as the runs of one script on one entity see it.
 
+use std::any::TypeId;
+
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
 use bevy::prelude::{ChildOf, Children, Entity, Reflect, World};
@@ -8,8 +10,7 @@ use smallvec::smallvec;
 
 use super::Bindings;
 use super::effects::{
-    Change, Checkpoint, Command, Draft, Effects, LogLine, Mail, Spawn, new_entity,
-    new_entity_index,
+    Change, Checkpoint, Command, Draft, Effects, LogLine, Mail, Spawn, new_entity, new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
 use super::reflect::{self, Shape};
@@ -76,8 +77,8 @@ impl<'w> ScriptContext<'w> {
     /// Reads an exposed component: as the script wrote it, or else as it is in the world.
     #[must_use]
     pub fn get<T: Exposable>(&self, entity: Entity) -> Option<&T> {
-        let number = self.bindings.exposure.number(T::type_info().type_path_table().short_path());
-        match number.ok().and_then(|number| self.draft(entity, number)) {
+        let number = self.bindings.exposure.number_of(TypeId::of::<T>());
+        match number.and_then(|number| self.draft(entity, number)) {
             Some(Change::Edited { copy, .. }) => copy.downcast_ref(),
             Some(Change::Inserted(value)) => value.downcast_ref(),
             Some(Change::Removed) => None,
@@ -137,9 +138,9 @@ impl<'w> ScriptContext<'w> {
         if let Some(index) = new_entity_index(entity) {
             return index < self.effects.spawned.len();
         }
-        self.world.get_entity(entity).is_ok_and(|entity| {
-            !entity.contains::<IsResource>() && !entity.contains::<Observer>()
-        })
+        self.world
+            .get_entity(entity)
+            .is_ok_and(|entity| !entity.contains::<IsResource>() && !entity.contains::<Observer>())
     }
 
     // ---- for the frame -------------------------------------------------------------------------
@@ -152,10 +153,21 @@ impl<'w> ScriptContext<'w> {
             logs: self.effects.logs.len(),
             changes: 0,
         };
-        self.effects.checkpoint()
+        self.checkpoint()
     }
 
     // ---- for the built-in functions --------------------------------------------------------------
+
+    /// Notes where the effects stand.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        self.effects.checkpoint(|component, value| {
+            self.bindings
+                .exposure
+                .get(component)
+                .duplicate(value, self.registry)
+                .expect("a value that can't be copied doesn't become a draft")
+        })
+    }
 
     pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
         self.count_command()?;
@@ -255,8 +267,9 @@ impl<'w> ScriptContext<'w> {
         let index = match self.draft_index(place.entity, place.component) {
             Some(index) => index,
             None => {
-                let copy =
-                    exposed.copy(self.world, place.entity).ok_or_else(|| self.lost(place))??;
+                let copy = exposed
+                    .copy(self.world, place.entity, self.registry)
+                    .ok_or_else(|| self.lost(place))??;
                 let change = Change::Edited { copy, paths: smallvec![] };
                 let (entity, component) = (place.entity, place.component);
                 self.effects.drafts.push(Draft { entity, component, change });
@@ -274,16 +287,24 @@ impl<'w> ScriptContext<'w> {
             Change::Inserted(value) => (value, None),
             Change::Removed => return Err(self.lost(place)),
         };
+        // A leaf is written as a whole or not at all; a table may be found wrong halfway.
+        let before = matches!(value, ScriptValue::Table(_))
+            .then(|| exposed.duplicate(copy.as_partial_reflect(), registry))
+            .transpose()?;
         let Some(target) = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())
         else {
             return Err(self.lost(place));
         };
-        match write_whole(target, value, &name, registry) {
-            Ok(()) => {}
-            Err(ScriptError::WrongType { place: at, expected, got }) if at.is_empty() => {
-                return Err(ScriptError::WrongType { place: self.name(place), expected, got });
+        if let Err(error) = reflect::write(target, value, &name, registry) {
+            if let Some(before) = before {
+                *copy = before;
             }
-            Err(error) => return Err(error),
+            return Err(match error {
+                ScriptError::WrongType { place: at, expected, got } if at.is_empty() => {
+                    ScriptError::WrongType { place: self.name(place), expected, got }
+                }
+                error => error,
+            });
         }
         if let Some(paths) = paths
             && !paths.iter().any(|path| path.contains(&place.path))
@@ -311,6 +332,8 @@ impl<'w> ScriptContext<'w> {
         }
         let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
         let value = self.make_concrete(made, component)?;
+        // What can't be copied could not be taken back if a later run fails.
+        exposed.duplicate(value.as_partial_reflect(), self.registry)?;
         self.put(entity, component, Change::Inserted(value))
     }
 
@@ -319,25 +342,21 @@ impl<'w> ScriptContext<'w> {
         made: Box<dyn PartialReflect>,
         component: u32,
     ) -> Result<Box<dyn Reflect>, ScriptError> {
-        let made = match made.try_into_reflect() {
-            Ok(made) => return Ok(made),
-            Err(made) => made,
-        };
         let exposed = self.bindings.exposure.get(component);
-        self.registry
-            .get_type_data::<bevy::reflect::ReflectFromReflect>(exposed.info.type_id())
-            .and_then(|from| from.from_reflect(made.as_ref()))
-            .ok_or_else(|| ScriptError::Host {
-                message: format!("`{}` can't be made from a table by reflection", exposed.name),
-            })
+        let made = match made.try_into_reflect() {
+            Ok(made) => exposed.can_be_inserted(self.registry).then_some(made),
+            Err(made) => reflect::duplicate(made.as_ref(), self.registry),
+        };
+        made.ok_or_else(|| ScriptError::Host {
+            message: format!(
+                "`{}` can't be made by reflection; let it derive `FromReflect`, or give it \
+                 `#[reflect(Default)]`",
+                exposed.name
+            ),
+        })
     }
 
-    fn put(
-        &mut self,
-        entity: Entity,
-        component: u32,
-        change: Change,
-    ) -> Result<(), ScriptError> {
+    fn put(&mut self, entity: Entity, component: u32, change: Change) -> Result<(), ScriptError> {
         self.count_command()?;
         self.base.changes += 1;
         match self.draft_index(entity, component) {
@@ -349,14 +368,22 @@ impl<'w> ScriptContext<'w> {
 
     fn property(&self, entity: Entity, name: &str) -> ScriptValue {
         match name {
-            "parent" => self
-                .world
-                .get::<ChildOf>(entity)
-                .map_or(ScriptValue::Nil, |child| child.parent().into()),
+            "parent" => {
+                let parent = match new_entity_index(entity) {
+                    Some(index) => self.effects.spawned[index].parent,
+                    None => self.world.get::<ChildOf>(entity).map(ChildOf::parent),
+                };
+                parent.map_or(ScriptValue::Nil, Into::into)
+            }
             "children" => {
+                let present = self.world.get::<Children>(entity).into_iter().flatten().copied();
+                let spawned = (0..)
+                    .zip(&self.effects.spawned)
+                    .filter(|(_, spawn)| spawn.parent == Some(entity))
+                    .map(|(index, _)| new_entity(index));
                 let mut list = ScriptTable::default();
-                for child in self.world.get::<Children>(entity).into_iter().flatten() {
-                    list.push(*child);
+                for child in present.chain(spawned).filter(|child| !self.despawned(*child)) {
+                    list.push(child);
                 }
                 list.into()
             }
@@ -376,35 +403,14 @@ impl<'w> ScriptContext<'w> {
     fn within(&self, place: Place, field: Field<'_>) -> Result<Place, ScriptError> {
         let step = self.look_at(place, |value| {
             // Names cost an allocation and are only needed in errors.
-            reflect::step(value, field, "").or_else(|_| {
-                reflect::step(value, field, &self.name(place))
-            })
+            reflect::step(value, field, "")
+                .or_else(|_| reflect::step(value, field, &self.name(place)))
         })?;
         let path = place.path.then(step).ok_or_else(|| ScriptError::Host {
             message: format!("`{}` is nested too deeply", self.name(place)),
         })?;
         Ok(Place { path, ..place })
     }
-}
-
-/// Writes all or nothing.
-fn write_whole(
-    target: &mut dyn PartialReflect,
-    value: ScriptValue,
-    place: &str,
-    registry: &TypeRegistry,
-) -> Result<(), ScriptError> {
-    if !matches!(value, ScriptValue::Table(_)) {
-        // A leaf is written as a whole or not at all.
-        return reflect::write(target, value, place, registry);
-    }
-    let before = target.reflect_clone();
-    let result = reflect::write(target, value, place, registry);
-    if let (Err(_), Ok(before), Some(target)) = (&result, before, target.try_as_reflect_mut()) {
-        let restored = target.set(before);
-        debug_assert!(restored.is_ok(), "a clone has the type of its origin");
-    }
-    result
 }
 
 impl Host for ScriptContext<'_> {

@@ -1,6 +1,7 @@
 //! What a unit of runs wants to change: plain data, applied after all runs of the stage.
 
 use bevy::prelude::{Entity, Reflect, World};
+use bevy::reflect::PartialReflect;
 use smallvec::SmallVec;
 
 use crate::value::ScriptValue;
@@ -28,7 +29,10 @@ pub(crate) struct Draft {
 
 pub(crate) enum Change {
     /// Places of a present component have new values.
-    Edited { copy: Box<dyn Reflect>, paths: SmallVec<[FieldPath; 2]> },
+    Edited {
+        copy: Box<dyn Reflect>,
+        paths: SmallVec<[FieldPath; 2]>,
+    },
     /// The component is inserted, or replaced as a whole.
     Inserted(Box<dyn Reflect>),
     Removed,
@@ -72,10 +76,13 @@ pub(crate) struct Checkpoint {
 }
 
 impl Effects {
-    /// Notes where the effects stand, before a run.
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
+    /// Notes where the effects stand; `copy` copies a component.
+    pub(super) fn checkpoint(
+        &self,
+        copy: impl Fn(u32, &dyn PartialReflect) -> Box<dyn Reflect>,
+    ) -> Checkpoint {
         Checkpoint {
-            drafts: self.drafts.iter().map(Draft::duplicate).collect(),
+            drafts: self.drafts.iter().map(|draft| draft.duplicate(&copy)).collect(),
             spawned: self.spawned.len(),
             commands: self.commands.len(),
             messages: self.messages.len(),
@@ -94,10 +101,8 @@ impl Effects {
 }
 
 impl Draft {
-    fn duplicate(&self) -> Self {
-        let clone = |value: &dyn Reflect| {
-            value.reflect_clone().expect("a draft began as a clone by reflection")
-        };
+    fn duplicate(&self, copy: impl Fn(u32, &dyn PartialReflect) -> Box<dyn Reflect>) -> Self {
+        let clone = |value: &dyn Reflect| copy(self.component, value.as_partial_reflect());
         let change = match &self.change {
             Change::Edited { copy, paths } => {
                 Change::Edited { copy: clone(copy.as_ref()), paths: paths.clone() }

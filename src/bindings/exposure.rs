@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
-use bevy::prelude::{Component, Entity, GlobalTransform, Name, Transform, World};
+use bevy::prelude::{
+    Component, Entity, GlobalTransform, Name, ReflectDefault, ReflectFromReflect, Transform, World,
+};
 use bevy::reflect::{
     FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
 };
@@ -19,10 +21,8 @@ use crate::vm::FieldPath;
 pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
 
 /// Components by full type path that scripts see in every app that has them.
-const CURATED_BY_PATH: [&str; 2] = [
-    "bevy_camera::visibility::Visibility",
-    "bevy_camera::visibility::InheritedVisibility",
-];
+const CURATED_BY_PATH: [&str; 2] =
+    ["bevy_camera::visibility::Visibility", "bevy_camera::visibility::InheritedVisibility"];
 
 /// One component within the scripts' reach.
 #[derive(Clone)]
@@ -84,12 +84,30 @@ impl ExposedComponent {
         &self,
         world: &World,
         entity: Entity,
+        registry: &TypeRegistry,
     ) -> Option<Result<Box<dyn Reflect>, ScriptError>> {
-        self.look(world, entity, |found| {
-            found.reflect_clone().map_err(|error| ScriptError::Host {
-                message: format!("`{}` can't be copied by reflection: {error}", self.name),
-            })
+        self.look(world, entity, |found| self.duplicate(found, registry))
+    }
+
+    /// Copies a value of the component's type.
+    pub(crate) fn duplicate(
+        &self,
+        value: &dyn PartialReflect,
+        registry: &TypeRegistry,
+    ) -> Result<Box<dyn Reflect>, ScriptError> {
+        reflect::duplicate(value, registry).ok_or_else(|| ScriptError::Host {
+            message: format!(
+                "`{}` can't be copied by reflection; give it `#[reflect(Clone)]` or let it derive \
+                 `FromReflect`",
+                self.name
+            ),
         })
+    }
+
+    /// Whether [`ExposedComponent::insert`] knows how to make one.
+    pub(crate) fn can_be_inserted(&self, registry: &TypeRegistry) -> bool {
+        registry.get_type_data::<ReflectFromReflect>(self.type_id).is_some()
+            || registry.get_type_data::<ReflectDefault>(self.type_id).is_some()
     }
 
     pub(crate) fn is_on(&self, world: &World, entity: Entity) -> bool {
@@ -115,7 +133,7 @@ impl ExposedComponent {
                 continue;
             }
             written += 1;
-            replace(old, new);
+            reflect::assign(old, new);
         }
         if written > 0 {
             component.set_changed();
@@ -140,17 +158,6 @@ impl ExposedComponent {
             self.access.remove(&mut entity);
         }
     }
-}
-
-/// Makes `old` equal to `new`, which has the same type. Plain `apply` keeps surplus elements of lists,
-/// maps and sets.
-fn replace(old: &mut dyn PartialReflect, new: &dyn PartialReflect) {
-    if let (Some(concrete), Ok(clone)) = (old.try_as_reflect_mut(), new.reflect_clone())
-        && concrete.set(clone).is_ok()
-    {
-        return;
-    }
-    old.apply(new);
 }
 
 /// The components within the scripts' reach, by number and by name.
@@ -219,6 +226,12 @@ impl Exposure {
 
     pub(crate) fn get(&self, number: u32) -> &ExposedComponent {
         &self.components[number as usize]
+    }
+
+    /// The number of a component by its type.
+    pub(crate) fn number_of(&self, type_id: TypeId) -> Option<u32> {
+        let number = self.components.iter().position(|component| component.type_id == type_id)?;
+        Some(number as u32)
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<u32, ScriptError> {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bevy::color::{Alpha, Color, Srgba};
 use bevy::math::{Dir3, Vec3A};
-use bevy::prelude::{Entity, Name, ReflectDefault, Vec2, Vec3};
+use bevy::prelude::{Entity, Name, ReflectDefault, ReflectFromReflect, Vec2, Vec3};
 use bevy::reflect::array::DynamicArray;
 use bevy::reflect::enums::{DynamicEnum, DynamicVariant, EnumInfo, VariantInfo, VariantType};
 use bevy::reflect::list::DynamicList;
@@ -29,7 +29,7 @@ use bevy::reflect::set::{DynamicSet, Set};
 use bevy::reflect::structs::DynamicStruct;
 use bevy::reflect::tuple::DynamicTuple;
 use bevy::reflect::tuple_struct::DynamicTupleStruct;
-use bevy::reflect::{PartialReflect, ReflectMut, ReflectRef, TypeInfo, TypeRegistry};
+use bevy::reflect::{PartialReflect, Reflect, ReflectMut, ReflectRef, TypeInfo, TypeRegistry};
 
 use crate::error::{ScriptError, suggest};
 use crate::value::{FromScript, IntoScript, ScriptKey, ScriptTable, ScriptValue, describe};
@@ -121,8 +121,7 @@ fn read_key(key: &dyn PartialReflect) -> Result<ScriptKey, ScriptError> {
 
 /// Moves the fields 1, 2, 3, … into the array part.
 fn settle(table: &mut ScriptTable) {
-    while let Some(value) =
-        table.fields.remove(&ScriptKey::Number(table.array.len() as f64 + 1.0))
+    while let Some(value) = table.fields.remove(&ScriptKey::Number(table.array.len() as f64 + 1.0))
     {
         table.array.push(value);
     }
@@ -195,11 +194,8 @@ pub(crate) fn write(
     if is_enum {
         let info = info.ok_or_else(|| wrong(&value))?;
         let made = construct(info, value, place, registry)?;
-        return target.try_apply(made.as_ref()).map_err(|error| ScriptError::WrongType {
-            place: place.to_owned(),
-            expected: expected(info),
-            got: error.to_string(),
-        });
+        assign(target, made.as_ref());
+        return Ok(());
     }
     let ScriptValue::Table(table) = value else {
         return Err(wrong(&value));
@@ -509,6 +505,97 @@ fn expected_variant(info: &EnumInfo) -> String {
     names.join(" or ")
 }
 
+// ---- copies ------------------------------------------------------------------------------------
+
+/// Copies a whole value. Bevy can't clone arrays and fields that reflection ignores; then the copy is
+/// made field by field, and ignored fields have their defaults.
+pub(crate) fn duplicate(
+    value: &dyn PartialReflect,
+    registry: &TypeRegistry,
+) -> Option<Box<dyn Reflect>> {
+    value.reflect_clone().ok().or_else(|| {
+        let info = value.get_represented_type_info()?;
+        registry.get_type_data::<ReflectFromReflect>(info.type_id())?.from_reflect(value)
+    })
+}
+
+/// Makes `old` equal to `new`, which has or represents the same type. Plain `apply` keeps surplus
+/// elements of lists, maps and sets. Fields that reflection ignores stay as they are, unless the type
+/// can be cloned.
+pub(crate) fn assign(old: &mut dyn PartialReflect, new: &dyn PartialReflect) {
+    if let (Some(concrete), Ok(clone)) = (old.try_as_reflect_mut(), new.reflect_clone())
+        && concrete.set(clone).is_ok()
+    {
+        return;
+    }
+    match (old.reflect_mut(), new.reflect_ref()) {
+        (ReflectMut::Struct(old), ReflectRef::Struct(new)) => {
+            for index in 0..new.field_len() {
+                assign_field(
+                    new.name_at(index).and_then(|name| old.field_mut(name)),
+                    new.field_at(index),
+                );
+            }
+        }
+        (ReflectMut::TupleStruct(old), ReflectRef::TupleStruct(new)) => {
+            for index in 0..new.field_len() {
+                assign_field(old.field_mut(index), new.field(index));
+            }
+        }
+        (ReflectMut::Tuple(old), ReflectRef::Tuple(new)) => {
+            for index in 0..new.field_len() {
+                assign_field(old.field_mut(index), new.field(index));
+            }
+        }
+        (ReflectMut::Array(old), ReflectRef::Array(new)) => {
+            for index in 0..new.len() {
+                assign_field(old.get_mut(index), new.get(index));
+            }
+        }
+        (ReflectMut::List(old), ReflectRef::List(new)) => {
+            while old.len() > new.len() {
+                old.pop();
+            }
+            for (index, new) in new.iter().enumerate() {
+                match old.get_mut(index) {
+                    Some(old) => assign(old, new),
+                    None => old.push(new.to_dynamic()),
+                }
+            }
+        }
+        (ReflectMut::Map(old), ReflectRef::Map(new)) => {
+            old.drain();
+            for (key, value) in new.iter() {
+                old.insert_boxed(key.to_dynamic(), value.to_dynamic());
+            }
+        }
+        (ReflectMut::Set(old), ReflectRef::Set(new)) => {
+            old.drain();
+            for value in new.iter() {
+                old.insert_boxed(value.to_dynamic());
+            }
+        }
+        (ReflectMut::Enum(old), ReflectRef::Enum(new))
+            if old.variant_name() == new.variant_name() =>
+        {
+            for index in 0..new.field_len() {
+                let old = match new.name_at(index) {
+                    Some(name) => old.field_mut(name),
+                    None => old.field_at_mut(index),
+                };
+                assign_field(old, new.field_at(index));
+            }
+        }
+        _ => old.apply(new),
+    }
+}
+
+fn assign_field(old: Option<&mut dyn PartialReflect>, new: Option<&dyn PartialReflect>) {
+    if let (Some(old), Some(new)) = (old, new) {
+        assign(old, new);
+    }
+}
+
 // ---- places ------------------------------------------------------------------------------------
 
 /// Follows field numbers.
@@ -580,10 +667,7 @@ pub(crate) fn field_name(value: &dyn PartialReflect, step: u16) -> String {
 }
 
 /// Replaces every entity in a value, as far as reflection reaches.
-pub(crate) fn map_entities(
-    value: &mut dyn PartialReflect,
-    map: &mut dyn FnMut(Entity) -> Entity,
-) {
+pub(crate) fn map_entities(value: &mut dyn PartialReflect, map: &mut dyn FnMut(Entity) -> Entity) {
     if let Some(entity) = value.try_downcast_mut::<Entity>() {
         *entity = map(*entity);
         return;
@@ -653,10 +737,7 @@ fn unwritable(place: &str) -> ScriptError {
     ScriptError::ReadOnly { name: place.to_owned() }
 }
 
-fn known(
-    info: Option<&'static TypeInfo>,
-    place: &str,
-) -> Result<&'static TypeInfo, ScriptError> {
+fn known(info: Option<&'static TypeInfo>, place: &str) -> Result<&'static TypeInfo, ScriptError> {
     info.ok_or_else(|| unwritable(place))
 }
 

@@ -45,7 +45,7 @@ pub(super) fn show(
     }
 }
 
-/// One line: how often, where, in which callback, for whom, and what.
+/// One line: how often, where, in which callback, and what. For whom is in the details.
 fn row(ui: &mut Ui, error: &ErrorRow, open: bool) -> Response {
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width().max(400.0), ROW), Sense::click());
@@ -88,7 +88,6 @@ fn row(ui: &mut Ui, error: &ErrorRow, open: bool) -> Response {
         left,
     );
     look::draw(ui, next(104.0), callback, look::prose(), weak, left);
-    look::draw(ui, next(54.0), &entity, look::mono(), weak, left);
     look::draw(
         ui,
         next(f32::INFINITY).intersect(rect),

@@ -171,8 +171,7 @@ pub(super) fn frames(ui: &mut Ui, last: &FrameStats, total: &FrameStats) {
                 look::text(ui, NAME, name, Tone::Normal);
                 for value in [last, total] {
                     let tone = Tone::unless_zero(value, bad);
-                    look::number(ui, VALUE, &units::count(value), tone)
-                        .on_hover_text(units::exact(value));
+                    look::count(ui, VALUE, value, tone);
                 }
                 ui.end_row();
             }

@@ -8,6 +8,8 @@ use bevy_egui::egui::{
     Align2, Color32, FontId, Rect, Response, Sense, Ui, Visuals, WidgetInfo, WidgetType, vec2,
 };
 
+use super::units;
+
 /// The space between columns, in points.
 pub(super) const GAP: f32 = 6.0;
 /// The space before a text that stands on the left, which may follow a number on the right.
@@ -73,6 +75,15 @@ pub(super) fn number(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Respons
     let color = tone.color(ui.visuals());
     draw(ui, rect, text, mono(), color, Align2::RIGHT_CENTER);
     response
+}
+
+/// A count; on hover in full if it had to be shortened.
+pub(super) fn count(ui: &mut Ui, width: f32, value: u64, tone: Tone) {
+    let (short, exact) = (units::count(value), units::exact(value));
+    let response = number(ui, width, &short, tone);
+    if short != exact {
+        response.on_hover_text(exact);
+    }
 }
 
 /// The title of a column of numbers.

@@ -107,6 +107,11 @@ fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Ser
             };
             (0..=5).map(mark).collect()
         })
+        // The leftmost one would stand in the other axis' zero.
+        .x_axis_formatter(|mark, _| match mark.value {
+            at if at <= -SPAN => String::new(),
+            at => format!("{at:.0}"),
+        })
         .y_axis_formatter(|mark, _| tick(mark.value))
         .y_grid_spacer(move |_| vec![mark(0.0), mark(0.5), mark(1.0)])
         .label_formatter(|at| match at {

@@ -177,5 +177,5 @@ fn badge(ui: &mut Ui, script: &ScriptRow, width: f32) -> Response {
 /// A number that has a tone if it is not zero.
 fn counter(ui: &mut Ui, width: f32, value: u64, tone: Tone) {
     let tone = Tone::unless_zero(value, tone);
-    look::number(ui, width, &units::count(value), tone).on_hover_text(units::exact(value));
+    look::count(ui, width, value, tone);
 }

@@ -94,9 +94,12 @@ pub(super) fn rows(
 ) {
     ui.scope(|ui| {
         ui.spacing_mut().item_spacing = vec2(GAP, ROW_GAP);
+        let height = max_rows as f32 * (ROW + ROW_GAP);
         ScrollArea::vertical()
             .id_salt(id)
-            .max_height(max_rows as f32 * (ROW + ROW_GAP))
+            .max_height(height)
+            // Also where less is in sight: the panel itself scrolls.
+            .min_scrolled_height(height)
             .auto_shrink([false, true])
             .show_rows(ui, ROW, count, |ui, range| {
                 Grid::new(id)

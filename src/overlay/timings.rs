@@ -39,8 +39,7 @@ pub(super) fn show(ui: &mut Ui, snapshot: &LuaSnapshot) {
             ui.end_row();
             for (name, timing, hint) in rows {
                 look::text(ui, NAME, name, Tone::Normal).on_hover_text(hint);
-                look::number(ui, VALUE, &units::count(timing.count), Tone::Normal)
-                    .on_hover_text(units::exact(timing.count));
+                look::count(ui, VALUE, timing.count, Tone::Normal);
                 for value in [timing.last, timing.mean, timing.p50, timing.p99, timing.max] {
                     if timing.count == 0 {
                         look::number(ui, VALUE, units::NONE, Tone::Weak);

@@ -22,7 +22,9 @@ use crate::vm::{FieldPath, LogLevel};
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
-    if let Some(began) = frame.began.take() {
+    // If a run condition held back the execution, collecting puts the units back.
+    let executed = frame.outcomes.len() == frame.units.len();
+    if let Some(began) = frame.began.take_if(|_| executed) {
         let registry = world.resource::<AppTypeRegistry>().clone();
         let bindings = world.remove_resource::<Bindings>().expect("the plugin inserted it");
         let mut report = std::mem::take(&mut *world.resource_mut::<Report>());
@@ -37,12 +39,14 @@ pub(crate) fn apply(world: &mut World) {
         let outcomes = std::mem::take(&mut frame.outcomes);
         let mut put_back = Vec::new();
         for outcome in outcomes {
-            let unit = &mut frame.units[outcome.unit];
             if outcome.deferred {
-                put_back.extend_from_slice(&frame.deliveries[unit.mail.clone()]);
-                stage.defer(world, unit);
+                put_back.extend(frame.undelivered(&frame.units[outcome.unit]));
+                stage.defer(world, &mut frame.units[outcome.unit]);
             } else {
-                stage.apply(world, unit, outcome);
+                if !outcome.started {
+                    put_back.extend(frame.undelivered(&frame.units[outcome.unit]));
+                }
+                stage.apply(world, &frame.units[outcome.unit], outcome);
             }
         }
         let mail = stage.mail;
@@ -53,8 +57,8 @@ pub(crate) fn apply(world: &mut World) {
         report.end_of_stage(began.elapsed(), frame.leased);
         *world.resource_mut::<Report>() = report;
         world.insert_resource(bindings);
+        frame.units.clear();
     }
-    frame.units.clear();
     *world.resource_mut::<Frame>() = frame;
 }
 
@@ -119,10 +123,12 @@ impl ApplyingStage<'_> {
         if unit.stop.is_some() {
             return false;
         }
-        let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity) else {
-            return false;
-        };
-        let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot) else {
+        let mut states = world.get_mut::<ScriptStates>(unit.entity);
+        let state = states
+            .as_mut()
+            .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot));
+        let Some(state) = state else {
+            world.resource_mut::<StopQueue>().catch_up(unit, outcome);
             return false;
         };
         let mut changed = state.started != outcome.started;
@@ -149,7 +155,7 @@ impl ApplyingStage<'_> {
             attached.failures = 0;
         }
         let (failures, put_aside) = (attached.failures, attached.put_aside);
-        if changed {
+        if changed && let Some(mut states) = states {
             states.set_changed();
         }
         if put_aside && !before {
@@ -188,7 +194,7 @@ impl ApplyingStage<'_> {
                     match exposed.write_back(world, entity, copy, &paths) {
                         Some(written) => self.report.frame.writes += written,
                         // The entity or the component went in the same stage: that write won.
-                        None => self.report.frame.conflicts += 1,
+                        None => self.report.frame.conflicts += u64::from(conflicts == 0),
                     }
                 }
                 Change::Inserted(mut value) => {
@@ -281,9 +287,11 @@ impl Contended {
         let mut entities = HashSet::new();
         let mut last = None;
         for outcome in &frame.outcomes {
-            let entity = frame.units[outcome.unit].entity;
-            // Units are sorted by entity: two in a row are two scripts of one entity.
-            if last == Some(order(entity)) {
+            let unit = &frame.units[outcome.unit];
+            let entity = unit.entity;
+            // Units are sorted by entity, but for those that stop: two in a row are two scripts of
+            // one entity.
+            if unit.stop.is_some() || last == Some(order(entity)) {
                 entities.insert(entity);
             }
             last = Some(order(entity));

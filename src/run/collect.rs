@@ -1,5 +1,6 @@
 //! Who is due, and why.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bevy::asset::Assets;
@@ -10,7 +11,7 @@ use bevy::prelude::{AssetServer, Entity, Handle, Query, Res, ResMut, Time};
 use super::frame::{Frame, LuaPool, LuaScripting, Stage, Unit};
 use super::messages::{Delivery, Mailbox};
 use super::report::Report;
-use super::stop::StopQueue;
+use super::stop::{StopQueue, Stopped};
 use crate::script::{LuaScript, LuaScripts, ScriptState, ScriptStates};
 use crate::vm::Callback;
 
@@ -45,7 +46,7 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
         mut report,
     } = collector;
     let frame = &mut *frame;
-    frame.units.clear();
+    put_back(frame, &mut mailbox, &mut stopped);
     frame.outcomes.clear();
     frame.deliveries.clear();
     frame.leased = 0;
@@ -60,7 +61,7 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     // Messages go with the frame, not with the fixed steps in it.
     if stage == Stage::Update {
         frame.deliveries = std::mem::take(&mut mailbox.waiting);
-        frame.deliveries.sort_by_key(|mail| order(mail.to));
+        frame.deliveries.sort_by_key(|delivery| order(delivery.mail.to));
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
@@ -68,14 +69,14 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
         let states = &mut states.bypass_change_detection().states;
         align(entity, scripts_of, states, assets.as_deref(), &mut stopped);
         if !scripts_of.enabled {
-            taken.wait(&frame.deliveries, entity);
+            taken.wait(&frame.deliveries, entity, None);
             continue;
         }
         for slot in 0..scripts_of.scripts.len() {
             let handle = &scripts_of.scripts[slot];
             let state = &mut states[slot];
             let Some(script) = scripts.get(handle) else {
-                taken.wait(&frame.deliveries, entity);
+                taken.wait(&frame.deliveries, entity, Some(slot));
                 continue;
             };
             let unit = due(entity, slot, script, state, stage, frame, &mut taken);
@@ -97,8 +98,20 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
             waiting: 0,
         });
         frame.units.splice(0..0, stops);
-        taken.settle(frame, &mut mailbox, &mut report);
+        taken.settle(&mut mailbox, &mut report);
     }
+}
+
+/// Takes back what was collected and never applied, because a run condition held back a later set.
+fn put_back(frame: &mut Frame, mailbox: &mut Mailbox, stopped: &mut StopQueue) {
+    let units = std::mem::take(&mut frame.units);
+    let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
+    mailbox.waiting.splice(0..0, mail);
+    let stops = units.into_iter().filter_map(|unit| {
+        let Unit { entity, program, stop, .. } = unit;
+        stop.map(|state| Stopped { entity, program, state })
+    });
+    stopped.stopped.splice(0..0, stops);
 }
 
 /// The stable order of entities.
@@ -181,7 +194,7 @@ fn due(
     if attached.put_aside {
         return None;
     }
-    let mail = taken.take(&frame.deliveries, entity);
+    let mail = taken.take(&frame.deliveries, entity, slot);
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
     let tick = match stage {
@@ -213,57 +226,56 @@ fn due(
 
 /// Which deliveries found a script.
 struct Taken {
-    fates: Vec<Fate>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Fate {
-    Undelivered,
-    Waits,
-    Taken,
+    found: Vec<bool>,
+    /// Those whose script can't take them yet.
+    waiting: Vec<Delivery>,
 }
 
 impl Taken {
     fn new(deliveries: usize) -> Self {
-        Self { fates: vec![Fate::Undelivered; deliveries] }
+        Self { found: vec![false; deliveries], waiting: Vec::new() }
     }
 
-    fn of(deliveries: &[Delivery], entity: Entity) -> std::ops::Range<usize> {
+    /// The deliveries to an entity.
+    fn of(deliveries: &[Delivery], entity: Entity) -> Range<usize> {
         if deliveries.is_empty() {
             return 0..0;
         }
         let key = order(entity);
-        let start = deliveries.partition_point(|mail| order(mail.to) < key);
-        let end = start + deliveries[start..].partition_point(|mail| order(mail.to) == key);
-        start..end
+        let start = deliveries.partition_point(|delivery| order(delivery.mail.to) < key);
+        let rest = &deliveries[start..];
+        start..start + rest.partition_point(|delivery| order(delivery.mail.to) == key)
     }
 
-    fn take(&mut self, deliveries: &[Delivery], entity: Entity) -> std::ops::Range<usize> {
-        let range = Self::of(deliveries, entity);
-        self.fates[range.clone()].fill(Fate::Taken);
-        range
+    /// Hands the script at a place what is for it; gives the deliveries to its entity if any is.
+    fn take(&mut self, deliveries: &[Delivery], entity: Entity, slot: usize) -> Range<usize> {
+        let to_entity = Self::of(deliveries, entity);
+        let mut any = false;
+        for index in to_entity.clone() {
+            if deliveries[index].is_for(slot) {
+                self.found[index] = true;
+                any = true;
+            }
+        }
+        if any { to_entity } else { 0..0 }
     }
 
-    fn wait(&mut self, deliveries: &[Delivery], entity: Entity) {
-        for fate in &mut self.fates[Self::of(deliveries, entity)] {
-            if *fate == Fate::Undelivered {
-                *fate = Fate::Waits;
+    /// Keeps what is for the script at a place, or for all scripts of an entity.
+    fn wait(&mut self, deliveries: &[Delivery], entity: Entity, slot: Option<usize>) {
+        for index in Self::of(deliveries, entity) {
+            let Delivery { mail, only } = &deliveries[index];
+            if slot.is_none_or(|slot| deliveries[index].is_for(slot)) {
+                self.found[index] = true;
+                self.waiting.push(Delivery { mail: mail.clone(), only: slot.or(*only) });
             }
         }
     }
 
     /// Puts back what waits for a script, and counts what found none.
-    fn settle(self, frame: &Frame, mailbox: &mut Mailbox, report: &mut Report) {
-        let waiting: Vec<_> = frame
-            .deliveries
-            .iter()
-            .zip(&self.fates)
-            .filter(|(_, fate)| **fate == Fate::Waits)
-            .map(|(mail, _)| mail.clone())
-            .collect();
+    fn settle(self, mailbox: &mut Mailbox, report: &mut Report) {
         // What waited longer goes before what was sent meanwhile.
-        mailbox.waiting.splice(0..0, waiting);
-        let lost = self.fates.iter().filter(|fate| **fate == Fate::Undelivered).count() as u64;
+        mailbox.waiting.splice(0..0, self.waiting);
+        let lost = self.found.iter().filter(|found| !**found).count() as u64;
         report.frame.undelivered += lost + std::mem::take(&mut mailbox.dropped);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bevy::prelude::{Entity, Resource, SystemSet};
 
 use super::messages::Delivery;
-use crate::bindings::Effects;
+use crate::bindings::{Effects, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::value::ScriptTable;
@@ -106,6 +106,19 @@ pub(crate) struct Frame {
     pub(crate) leased: usize,
 }
 
+impl Frame {
+    /// The messages that a unit gets.
+    pub(crate) fn mail(&self, unit: &Unit) -> impl Iterator<Item = &Mail> {
+        let to_entity = self.deliveries[unit.mail.clone()].iter();
+        to_entity.filter(|delivery| delivery.is_for(unit.slot)).map(|delivery| &delivery.mail)
+    }
+
+    /// The messages of a unit that did not get to take them.
+    pub(crate) fn undelivered(&self, unit: &Unit) -> impl Iterator<Item = Delivery> {
+        self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot) })
+    }
+}
+
 /// The runs of one script on one entity in one stage.
 pub(crate) struct Unit {
     pub(crate) entity: Entity,
@@ -114,7 +127,7 @@ pub(crate) struct Unit {
     pub(crate) program: Arc<Program>,
     pub(crate) started: bool,
     pub(crate) reload: bool,
-    /// The deliveries that it gets.
+    /// The deliveries to its entity; those for it are [`Frame::mail`].
     pub(crate) mail: std::ops::Range<usize>,
     /// `on_update` or `on_fixed_update`, with the seconds that passed.
     pub(crate) tick: Option<(Callback, f64)>,

@@ -56,8 +56,20 @@ pub struct ScriptFailed {
     pub put_aside: bool,
 }
 
-/// A message on its way to an entity, and the number of scripts that still have to take it.
-pub(crate) type Delivery = Mail;
+/// A message on its way to the scripts of an entity.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) mail: Mail,
+    /// The place of the one script that still has to take it; without one all of them have to.
+    pub(crate) only: Option<usize>,
+}
+
+impl Delivery {
+    /// Whether the script at this place is to take it.
+    pub(crate) fn is_for(&self, slot: usize) -> bool {
+        self.only.is_none_or(|only| only == slot)
+    }
+}
 
 /// Messages that wait for the next stage, in the order in which they were sent.
 #[derive(Resource, Default)]
@@ -73,7 +85,7 @@ const MAX_WAITING: usize = 1 << 20;
 
 impl Mailbox {
     pub(crate) fn put(&mut self, mail: impl IntoIterator<Item = Mail>) {
-        self.waiting.extend(mail);
+        self.waiting.extend(mail.into_iter().map(|mail| Delivery { mail, only: None }));
         if let Some(surplus) = self.waiting.len().checked_sub(MAX_WAITING) {
             self.waiting.drain(..surplus);
             self.dropped += surplus as u64;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
+use super::frame::{Unit, UnitOutcome};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::Program;
@@ -27,6 +28,23 @@ impl StopQueue {
         let state = std::mem::take(state);
         if let (true, Some(program)) = (state.started, state.attached.program) {
             self.stopped.push(Stopped { entity, program, state: state.fields });
+        }
+    }
+
+    /// Takes what a unit left whose script an earlier unit of the same stage has stopped.
+    pub(crate) fn catch_up(&mut self, unit: &Unit, outcome: &mut UnitOutcome) {
+        let Some(state) = outcome.state.take() else { return };
+        let (entity, program) = (unit.entity, &unit.program);
+        let queued = self.stopped.iter_mut().find(|stopped| {
+            stopped.entity == entity && Arc::ptr_eq(&stopped.program, program)
+        });
+        match queued {
+            Some(stopped) => stopped.state = state,
+            // It has only just started, and was not queued for that.
+            None if outcome.started && !unit.started => {
+                self.stopped.push(Stopped { entity, program: program.clone(), state });
+            }
+            None => {}
         }
     }
 }

@@ -201,8 +201,6 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     unsafe {
         lua.exec_raw::<()>(builtins, |state| {
             ffi::luaL_checkstack(state, 8, std::ptr::null());
-            // All pointers print alike, so that no address is seen and no output depends on one.
-            ffi::lua_setpointerencodekey(state, 0, 0, 0, 0);
             (*ffi::lua_callbacks(state)).interrupt = Some(on_interrupt);
 
             ffi::lua_createtable(state, 0, 2);
@@ -219,6 +217,13 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             ffi::lua_createtable(state, 0, 0);
             slots.handed = ffi::lua_ref(state, -1);
             ffi::lua_pop(state, 1);
+
+            // All strings share one metatable, and so do all vectors. Luau leaves that of strings
+            // open.
+            ffi::lua_pushlstring(state, c"".as_ptr(), 0);
+            lock_shared_metatable(state);
+            ffi::lua_pushvector(state, 0.0, 0.0, 0.0);
+            lock_shared_metatable(state);
 
             // Entities are light userdata; their metatable is the type's.
             ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
@@ -264,6 +269,23 @@ pub(super) fn random_function(lua: &Lua) -> mlua::Result<Function> {
     numbered(lua, 0, "math.random", random)
 }
 
+/// `tostring` that shows no address.
+pub(super) fn tostring_function(lua: &Lua) -> mlua::Result<Function> {
+    // SAFETY: rule 1.
+    unsafe { lua.exec_raw((), |state| push_function(state, tostring)) }
+}
+
+/// `string.format`, and with it string interpolation, that shows no address; `original` is Luau's
+/// own.
+pub(super) fn format_function(lua: &Lua, original: Function) -> mlua::Result<Function> {
+    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
+    unsafe {
+        lua.exec_raw(original, |state| {
+            ffi::lua_pushcclosurek(state, format, c"format".as_ptr(), 1, None);
+        })
+    }
+}
+
 fn numbered(
     lua: &Lua,
     number: u32,
@@ -278,7 +300,7 @@ fn numbered(
     }
 }
 
-// SAFETY (these four): called inside a protected call with a table on top and room for two values.
+// SAFETY (these five): called inside a protected call with a table on top and room for two values.
 unsafe fn set_function(state: *mut lua_State, name: &CStr, function: ffi::lua_CFunction) {
     unsafe {
         push_function(state, function);
@@ -302,6 +324,18 @@ unsafe fn lock_metatable(state: *mut lua_State) {
         ffi::lua_pushboolean(state, 0);
         ffi::lua_rawsetfield(state, -2, c"__metatable".as_ptr());
         ffi::lua_setreadonly(state, -1, 1);
+    }
+}
+
+/// Locks the metatable of the value on top, if it has one, and pops the value.
+unsafe fn lock_shared_metatable(state: *mut lua_State) {
+    unsafe {
+        if ffi::lua_getmetatable(state, -1) != 0 {
+            ffi::lua_setreadonly(state, -1, 0);
+            lock_metatable(state);
+            ffi::lua_pop(state, 1);
+        }
+        ffi::lua_pop(state, 1);
     }
 }
 
@@ -491,7 +525,7 @@ fn split_place<'m>(message: &'m str, script: &str) -> (Option<u32>, &'m str) {
 unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
     unsafe {
         // May run the error object's `__tostring`: the limits are still armed.
-        ffi::luaL_tolstring(state, 1, std::ptr::null_mut());
+        push_text(state, 1);
         let message = text_at(state, -1).unwrap_or_default();
         let (line, frames) = call_stack(state);
         let _ = with_run("error", |run| {
@@ -775,7 +809,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
             if position > 1 {
                 text.push('\t');
             }
-            ffi::luaL_tolstring(state, position, std::ptr::null_mut());
+            push_text(state, position);
             text.push_str(&text_at(state, -1).unwrap_or_default());
             ffi::lua_pop(state, 1);
             if text.len() > MAX_MESSAGE {
@@ -785,6 +819,80 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
         cut(&mut text);
         let line = caller_line(state);
         answer_nothing(state, with_host("print", |host| host.log(level, text, line)))
+    }
+}
+
+/// `tostring(value)`
+unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `luaL_checkany` raises as C functions may.
+    unsafe {
+        ffi::luaL_checkany(state, 1);
+        push_text(state, 1);
+        1
+    }
+}
+
+/// `string.format(format, …)`; Luau's own is the upvalue.
+unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top, and `push_text` gets the positions of those alone;
+    // the format's bytes are at 1 while they are read.
+    unsafe {
+        let count = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        if ffi::lua_type(state, 1) == ffi::LUA_TSTRING {
+            let mut length = 0;
+            let text = ffi::lua_tolstring(state, 1, &raw mut length);
+            let text = std::slice::from_raw_parts(text.cast::<u8>(), length);
+            for (position, conversion) in (2..=count).zip(conversions(text)) {
+                // The only one that shows a value as `tostring` does.
+                if conversion == b'*' {
+                    push_text(state, position);
+                    ffi::lua_replace(state, position);
+                }
+            }
+        }
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, count, 1);
+        1
+    }
+}
+
+/// The letters of a format that stand for an argument.
+fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = format.iter().copied();
+    std::iter::from_fn(move || {
+        loop {
+            rest.find(|byte| *byte == b'%')?;
+            match rest.find(|byte| !b"-+ #.0123456789".contains(byte))? {
+                b'%' => {}
+                conversion => return Some(conversion),
+            }
+        }
+    })
+}
+
+/// Pushes what `tostring` gives, but no address: those differ from run to run.
+// SAFETY: inside a protected call, with a valid positive index and two free slots.
+unsafe fn push_text(state: *mut lua_State, index: c_int) {
+    unsafe {
+        let has_address = matches!(
+            ffi::lua_type(state, index),
+            ffi::LUA_TTABLE
+                | ffi::LUA_TFUNCTION
+                | ffi::LUA_TTHREAD
+                | ffi::LUA_TUSERDATA
+                | ffi::LUA_TLIGHTUSERDATA
+                | ffi::LUA_TBUFFER
+        );
+        if has_address {
+            if ffi::luaL_getmetafield(state, index, c"__tostring".as_ptr()) == 0 {
+                ffi::lua_pushstring(state, ffi::lua_typename(state, ffi::lua_type(state, index)));
+                return;
+            }
+            ffi::lua_pop(state, 1);
+        }
+        ffi::luaL_tolstring(state, index, std::ptr::null_mut());
     }
 }
 

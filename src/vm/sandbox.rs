@@ -70,6 +70,9 @@ pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         prune(&globals.raw_get(library)?, |name| members.contains(&name))?;
     }
     globals.raw_get::<Table>("math")?.raw_set("random", raw::random_function(lua)?)?;
+    globals.raw_set("tostring", raw::tostring_function(lua)?)?;
+    let string = globals.raw_get::<Table>("string")?;
+    string.raw_set("format", raw::format_function(lua, string.raw_get("format")?)?)?;
 
     globals.raw_set("print", raw::log_function(lua, LogLevel::Info)?)?;
     let log = lua.create_table()?;

@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use bevy::app::{TaskPoolOptions, TaskPoolPlugin, TaskPoolThreadAssignmentPolicy};
 use bevy::asset::io::memory::{Dir, MemoryAssetReader};
-use bevy::asset::io::{AssetSourceBuilder, AssetSourceEvent, AssetSourceId, AssetWatcher};
+use bevy::asset::io::{
+    AssetReader, AssetReaderError, AssetSourceBuilder, AssetSourceEvent, AssetSourceId,
+    AssetWatcher, PathStream, Reader,
+};
 use bevy::asset::{AssetApp, LoadState};
 use bevy::prelude::*;
 use bevy::time::TimeUpdateStrategy;
@@ -21,6 +25,7 @@ pub const STEP: Duration = Duration::from_millis(20);
 pub struct Lab {
     pub app: App,
     files: Dir,
+    held: Arc<AtomicBool>,
     changed: Box<dyn Fn(PathBuf) + Send>,
     finished: bool,
 }
@@ -32,6 +37,64 @@ pub fn patient() -> PoolConfig {
         acquire_timeout: Duration::from_secs(10),
         ..PoolConfig::default()
     }
+}
+
+/// Reads from memory, once it may.
+struct HeldReader {
+    memory: MemoryAssetReader,
+    held: Arc<AtomicBool>,
+}
+
+impl AssetReader for HeldReader {
+    async fn read<'a>(&'a self, path: &'a Path) -> Result<impl Reader + 'a, AssetReaderError> {
+        while self.held.load(Ordering::SeqCst) {
+            bevy::tasks::futures_lite::future::yield_now().await;
+        }
+        self.memory.read(path).await
+    }
+
+    async fn read_meta<'a>(&'a self, path: &'a Path) -> Result<impl Reader + 'a, AssetReaderError> {
+        self.memory.read_meta(path).await
+    }
+
+    async fn read_directory<'a>(
+        &'a self,
+        path: &'a Path,
+    ) -> Result<Box<PathStream>, AssetReaderError> {
+        self.memory.read_directory(path).await
+    }
+
+    async fn is_directory<'a>(&'a self, path: &'a Path) -> Result<bool, AssetReaderError> {
+        self.memory.is_directory(path).await
+    }
+}
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps from now on what is logged in this process, by all its tests.
+pub fn keep_log() {
+    use bevy::log::tracing_subscriber::fmt;
+    // Another test may have been first.
+    let _ = fmt().with_ansi(false).with_writer(|| Log).try_init();
+}
+
+/// What was logged in this process, by all its tests.
+pub fn log() -> String {
+    let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&log).into_owned()
 }
 
 impl Lab {
@@ -51,19 +114,24 @@ impl Lab {
         let mut app = App::new();
         let files = Dir::default();
         let root = files.clone();
+        let held = Arc::new(AtomicBool::new(false));
+        let reader_held = held.clone();
         let (give, take) = mpsc::channel();
         app.register_asset_source(
             AssetSourceId::Default,
-            AssetSourceBuilder::new(move || Box::new(MemoryAssetReader { root: root.clone() }))
-                .with_watcher(move |sender| {
-                    let changed: Box<dyn Fn(PathBuf) + Send> = Box::new(move |path| {
-                        sender
-                            .send_blocking(AssetSourceEvent::ModifiedAsset(path))
-                            .expect("the asset server listens");
-                    });
-                    give.send(changed).expect("the lab listens");
-                    Some(Box::new(NoWatcher))
-                }),
+            AssetSourceBuilder::new(move || {
+                let memory = MemoryAssetReader { root: root.clone() };
+                Box::new(HeldReader { memory, held: reader_held.clone() })
+            })
+            .with_watcher(move |sender| {
+                let changed: Box<dyn Fn(PathBuf) + Send> = Box::new(move |path| {
+                    sender
+                        .send_blocking(AssetSourceEvent::ModifiedAsset(path))
+                        .expect("the asset server listens");
+                });
+                give.send(changed).expect("the lab listens");
+                Some(Box::new(NoWatcher))
+            }),
         );
         // Four threads for scripts, whatever the machine has.
         let compute = TaskPoolThreadAssignmentPolicy {
@@ -86,7 +154,12 @@ impl Lab {
         ));
         app.insert_resource(TimeUpdateStrategy::ManualDuration(STEP));
         let changed = take.recv().expect("the asset plugin asked for a watcher");
-        Self { app, files, changed, finished: false }
+        Self { app, files, held, changed, finished: false }
+    }
+
+    /// Lets no file be read until the lab is told otherwise.
+    pub fn hold_files(&mut self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
     }
 
     /// Puts a file into the asset folder, unannounced.
@@ -214,6 +287,47 @@ impl Lab {
 
     pub fn snapshot(&self) -> &LuaSnapshot {
         self.app.world().resource()
+    }
+
+    /// Runs Lua once, as the `on_start` of a script on a new entity with these components; gives what
+    /// went wrong, if anything.
+    #[track_caller]
+    pub fn run_on(&mut self, components: impl Bundle, lua: &str) -> (Entity, Option<String>) {
+        static SNIPPETS: AtomicUsize = AtomicUsize::new(0);
+        let path = format!("snippet{}.luau", SNIPPETS.fetch_add(1, Ordering::Relaxed));
+        let script = self.script(&path, &format!("function on_start(self) {lua}\nend"));
+        let entity = self.app.world_mut().spawn((components, LuaScripts::new(script))).id();
+        self.drain::<ScriptFailed>();
+        self.frame();
+        if let Some(mut scripts) = self.app.world_mut().get_mut::<LuaScripts>(entity) {
+            scripts.enabled = false;
+        }
+        let failed = self.drain::<ScriptFailed>();
+        let failure = failed.iter().find(|failed| failed.entity == entity);
+        (entity, failure.map(|failed| failed.failure.to_string()))
+    }
+
+    /// Runs Lua once on a new entity with these components.
+    #[track_caller]
+    pub fn does(&mut self, components: impl Bundle, lua: &str) -> Entity {
+        let (entity, failure) = self.run_on(components, lua);
+        assert_eq!(failure, None, "{lua}");
+        entity
+    }
+
+    /// Runs Lua that fails once on a new entity with these components; gives the error.
+    #[track_caller]
+    pub fn refuses(&mut self, components: impl Bundle, lua: &str) -> String {
+        match self.run_on(components, lua) {
+            (_, Some(failure)) => failure,
+            (_, None) => panic!("it did not fail: {lua}"),
+        }
+    }
+
+    /// A component of an entity, cloned.
+    #[track_caller]
+    pub fn get<T: Component + Clone>(&self, entity: Entity) -> T {
+        self.app.world().get::<T>(entity).expect("the entity has the component").clone()
     }
 
     /// Takes the messages of a kind that were written and not taken yet.

@@ -1,0 +1,381 @@
+//! Bounded: each run has a CPU, a memory and an output budget; each frame has one too.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use bevy::prelude::*;
+use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::{ScriptError, ScriptFailed};
+use common::{Lab, STEP, patient};
+
+const COUNT: &str = "
+function on_update(self, dt)
+    self.n = (self.n or 0) + 1
+    self.t = (self.t or 0) + dt
+end
+";
+
+/// A lab without fixed steps, with a function `burn` that takes some milliseconds.
+fn lab(config: PoolConfig) -> Lab {
+    let mut lab = Lab::with_config(config);
+    lab.app
+        .insert_resource(Time::<Fixed>::from_duration(Duration::from_secs(100_000)))
+        .add_lua_function("burn", |ms: f64| {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs_f64(ms / 1000.0) {
+                std::hint::spin_loop();
+            }
+        });
+    lab
+}
+
+/// Entities that run this script.
+fn crowd(lab: &mut Lab, path: &str, script: &str, count: usize) -> Vec<Entity> {
+    let script = lab.script(path, script);
+    let world = lab.app.world_mut();
+    (0..count)
+        .map(|_| world.spawn((Transform::default(), LuaScripts::new(script.clone()))).id())
+        .collect()
+}
+
+/// A field of the state of an entity's first script; 0 before it ran.
+fn number(lab: &Lab, entity: Entity, field: &str) -> f64 {
+    let states = lab.app.world().get::<ScriptStates>(entity).expect("it carries scripts");
+    match states.iter().next().map_or(ScriptValue::Nil, |state| state.fields.get(field).clone()) {
+        ScriptValue::Number(number) => number,
+        ScriptValue::Nil => 0.0,
+        other => panic!("{field} is {other}"),
+    }
+}
+
+/// Runs one frame in which this run fails, beside good ones that don't.
+#[track_caller]
+fn error_of(config: PoolConfig, body: &str) -> ScriptError {
+    let mut lab = lab(PoolConfig { max_size: 2, ..config });
+    let before = crowd(&mut lab, "good.luau", COUNT, 3);
+    let bad = lab.entity("bad.luau", &format!("function on_update(self) {body} end"));
+    let after = crowd(&mut lab, "good.luau", COUNT, 3);
+    lab.frame();
+    let mut failed = lab.drain::<ScriptFailed>();
+    assert_eq!(failed.len(), 1, "{failed:#?}");
+    let failed = failed.remove(0);
+    assert_eq!(failed.entity, bad);
+    for entity in before.into_iter().chain(after) {
+        assert_eq!(number(&lab, entity, "n"), 1.0, "good scripts ran in the same frame");
+    }
+    assert_eq!(lab.stats().deferred, 0);
+    failed.failure.error
+}
+
+#[test]
+fn an_endless_loop_costs_its_script_the_run_and_nobody_else() {
+    let limit = Duration::from_millis(300);
+    let brief = PoolConfig { run_time_limit: limit, ..patient() };
+    for body in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "repeat local t = {} until #t > 0",
+        "coroutine.wrap(function() while true do end end)()",
+        "burn(320)",
+    ] {
+        let error = error_of(brief.clone(), body);
+        assert_eq!(error, ScriptError::TimedOut { limit, setting: "run_time_limit" }, "{body}");
+    }
+}
+
+#[test]
+fn a_hog_costs_its_script_the_run_and_nobody_else() {
+    let memory_limit = 2 * 1024 * 1024;
+    let small = PoolConfig { memory_limit, ..patient() };
+    for body in [
+        "local t = {} while true do t[#t + 1] = {} end",
+        "local s = 'x' while true do s ..= s end",
+        "local t = table.create(1e7, 0)",
+        "local s = ('x'):rep(1e8)",
+        "local b = buffer.create(1e8)",
+    ] {
+        let error = error_of(small.clone(), body);
+        assert_eq!(error, ScriptError::OutOfMemory { limit: memory_limit }, "{body}");
+    }
+}
+
+#[test]
+fn output_has_limits_and_reaching_them_exactly_is_allowed() {
+    let config = || PoolConfig {
+        max_log_lines: 5,
+        max_messages: 6,
+        max_commands: 7,
+        max_value_size: 2000,
+        ..patient()
+    };
+    for (fits, too_much, field) in [
+        ("for n = 1, 5 do print(n) end", "for n = 1, 6 do log.warn(n) end", "max_log_lines"),
+        (
+            "for n = 1, 6 do send(entity.id, 'x') end",
+            "for n = 1, 7 do send(entity.id, 'x') end",
+            "max_messages",
+        ),
+        (
+            "for n = 1, 3 do send(entity.id, 'x') emit('x') end",
+            "for n = 1, 4 do send(entity.id, 'x') emit('x') end",
+            "max_messages",
+        ),
+        ("for n = 1, 7 do world.spawn() end", "for n = 1, 8 do world.spawn() end", "max_commands"),
+        (
+            "for n = 1, 3 do world.despawn(world.spawn()) end entity.Name = 'x'",
+            "for n = 1, 4 do world.despawn(world.spawn()) end",
+            "max_commands",
+        ),
+        ("self.s = ('x'):rep(1800)", "self.s = ('x'):rep(2000)", "max_value_size"),
+        ("emit('x', ('x'):rep(1900))", "emit('x', ('x'):rep(2000))", "max_value_size"),
+        (
+            "send(entity.id, 'x', ('x'):rep(1900))",
+            "send(entity.id, 'x', {('x'):rep(2000)})",
+            "max_value_size",
+        ),
+    ] {
+        let error = error_of(config(), too_much).to_string();
+        assert!(error.contains(field), "{too_much}: {error}");
+        let mut lab = lab(config());
+        lab.entity("a.luau", &format!("function on_update(self) {fits} end"));
+        lab.frames(2);
+        assert_eq!(lab.failures(), [""; 0], "{fits}");
+    }
+}
+
+#[test]
+fn each_run_of_a_frame_has_the_whole_output_budget() {
+    let mut lab =
+        lab(PoolConfig { max_messages: 3, max_log_lines: 3, max_commands: 3, ..patient() });
+    let entity = lab.entity(
+        "a.luau",
+        "local function use()
+            for n = 1, 3 do emit('x') print(n) world.spawn() end
+        end
+        function on_start() use() end
+        function on_message() use() end
+        function on_update() use() end",
+    );
+    for _ in 0..2 {
+        lab.app.world_mut().write_message(ToScript::new(entity, "x", ScriptValue::Nil));
+    }
+    lab.frame();
+    assert_eq!(lab.failures(), [""; 0]);
+    assert_eq!((lab.stats().spawned, lab.stats().log_lines), (12, 12));
+}
+
+#[test]
+fn what_does_not_fit_into_the_frame_waits_its_turn() {
+    const CROWD: usize = 12;
+    let budget = Some(Duration::from_millis(8));
+    let mut lab = lab(PoolConfig { frame_budget: budget, min_size: 1, max_size: 1, ..patient() });
+    let count = |lab: &Lab, entity| number(lab, entity, "n") as u32;
+    let script = COUNT.replace("self.n =", "burn(2) self.n =");
+    let all = crowd(&mut lab, "a.luau", &script, CROWD);
+    let mut deferred = 0;
+    let mut waiting = vec![0; CROWD];
+    for frame in 1..=30 {
+        let before: Vec<_> = all.iter().map(|entity| count(&lab, *entity)).collect();
+        lab.frame();
+        let stats = lab.stats();
+        assert_eq!(stats.runs + stats.deferred, CROWD as u64, "each runs or waits");
+        assert!(stats.runs >= 1, "the frame goes on, however late");
+        deferred += stats.deferred;
+        let ran = |n: usize| count(&lab, all[n]) > before[n];
+        let first = (0..CROWD).filter(|n| ran(*n)).map(|n| waiting[n]).min();
+        let last = (0..CROWD).filter(|n| !ran(*n)).map(|n| waiting[n]).max();
+        assert!(first >= last, "frame {frame}: who waited longest goes first: {waiting:?}");
+        for n in 0..CROWD {
+            waiting[n] = if ran(n) { 0 } else { waiting[n] + 1 };
+        }
+    }
+    // 12 runs of 2 ms don't fit into 8 ms.
+    assert!(deferred >= 30 * 7, "{deferred}");
+    assert!(all.iter().all(|entity| count(&lab, *entity) >= 2), "everybody ran");
+
+    // Nobody lost time by waiting.
+    let unlimited = PoolConfig { min_size: 1, max_size: 1, ..patient() };
+    let mut pool = lab.app.world_mut().resource_mut::<LuaPool>();
+    pool.set_config(unlimited).expect("it is valid");
+    lab.frame();
+    assert_eq!(lab.stats().deferred, 0);
+    for entity in all {
+        let t = number(&lab, entity, "t");
+        assert!((t - 31.0 * STEP.as_secs_f64()).abs() < 1e-9, "{t}");
+    }
+}
+
+#[test]
+fn a_frame_budget_that_is_spent_at_once_still_lets_everybody_run_in_the_end() {
+    let budget = Some(Duration::from_micros(10));
+    let mut lab = lab(PoolConfig { frame_budget: budget, max_size: 2, ..patient() });
+    let all = crowd(&mut lab, "a.luau", COUNT, 8);
+    for _ in 0..8 {
+        lab.frame();
+        assert!(lab.stats().runs >= 1);
+    }
+    assert!(all.iter().all(|entity| number(&lab, *entity, "n") >= 1.0));
+}
+
+const LISTENER: &str = "
+function on_message(self, _, n)
+    self.got = (self.got or '') .. n .. ' '
+end
+";
+
+#[test]
+fn without_a_vm_everything_waits_and_nothing_is_lost_or_done_twice() {
+    let config =
+        PoolConfig { min_size: 1, max_size: 1, acquire_timeout: Duration::ZERO, ..patient() };
+    let mut lab = lab(config);
+    let scripts = [("a.luau", COUNT), ("b.luau", ""), ("c.luau", "")]
+        .map(|(path, script)| lab.script(path, &format!("{LISTENER}{script}")));
+    let scripts: LuaScripts = scripts.into_iter().collect();
+    let entity = lab.app.world_mut().spawn(scripts).id();
+    lab.frame();
+    let vms = lab.app.world().resource::<LuaPool>().vms().clone();
+    let lease = vms.acquire().expect("nobody else has it");
+    for n in 1..=3 {
+        lab.app.world_mut().write_message(ToScript::new(entity, "x", f64::from(n)));
+        lab.frame();
+        assert_eq!((lab.stats().runs, lab.stats().deferred), (0, 3));
+    }
+    drop(lease);
+    lab.app.world_mut().write_message(ToScript::new(entity, "x", 4.0));
+    lab.frames(2);
+    assert_eq!(lab.failures(), [""; 0]);
+    let states = lab.app.world().get::<ScriptStates>(entity).expect("it ran");
+    for path in ["a.luau", "b.luau", "c.luau"] {
+        let got = states.get(path).expect("it ran").get("got");
+        assert_eq!(got, &"1 2 3 4 ".into(), "{path}");
+    }
+    assert_eq!(states.get("a.luau").map(|fields| fields.get("n")), Some(&3.0.into()));
+    let t = number(&lab, entity, "t");
+    assert!((t - 6.0 * STEP.as_secs_f64()).abs() < 1e-9, "{t}");
+    assert_eq!(lab.snapshot().total.undelivered, 0);
+}
+
+#[test]
+fn a_message_waits_for_a_script_that_can_not_start_yet() {
+    let mut lab = lab(PoolConfig { max_failures: 0, ..patient() });
+    let entity = lab.entity(
+        "a.luau",
+        &format!("function on_start(self) assert(entity.Name, 'no name') end {LISTENER}"),
+    );
+    lab.app.world_mut().write_message(ToScript::new(entity, "x", 1.0));
+    lab.frame();
+    lab.app.world_mut().write_message(ToScript::new(entity, "x", 2.0));
+    lab.frame();
+    assert_eq!(lab.failures().len(), 2);
+    lab.app.world_mut().entity_mut(entity).insert(Name::new("x"));
+    lab.frames(2);
+    assert_eq!(lab.field(entity, "got"), "1 2 ".into());
+    assert_eq!(lab.snapshot().total.undelivered, 0);
+}
+
+#[test]
+fn a_message_waits_for_each_script_that_is_not_loaded_yet() {
+    let mut lab = lab(patient());
+    let here = lab.script("here.luau", LISTENER);
+    let late = lab.load("late.luau");
+    let scripts = LuaScripts::new(here).with(late);
+    let entity = lab.app.world_mut().spawn(scripts).id();
+    lab.app.world_mut().write_message(ToScript::new(entity, "x", 1.0));
+    lab.frames(3);
+    lab.edit("late.luau", LISTENER);
+    let got = |lab: &Lab, path| {
+        let states = lab.app.world().get::<ScriptStates>(entity).expect("it ran");
+        states.get(path).map(|fields| fields.get("got").clone())
+    };
+    lab.until(|lab| got(lab, "late.luau").is_some_and(|got| got != ScriptValue::Nil));
+    lab.frames(3);
+    assert_eq!(got(&lab, "late.luau"), Some("1 ".into()));
+    assert_eq!(got(&lab, "here.luau"), Some("1 ".into()));
+    assert_eq!(lab.snapshot().total.undelivered, 0);
+}
+
+const WRONG: &str = "function on_update(self) if entity.Name ~= 'good' then error('bad') end end";
+
+/// A script that has just been put aside, for one entity of two.
+fn put_aside() -> (Lab, Entity) {
+    let mut lab = lab(PoolConfig { max_failures: 3, ..patient() });
+    let entity = lab.entity("a.luau", WRONG);
+    let script = lab.script("a.luau", WRONG);
+    lab.app.world_mut().spawn((Name::new("good"), LuaScripts::new(script)));
+    for n in 1..=3 {
+        lab.frame();
+        let failed = lab.drain::<ScriptFailed>();
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0].put_aside, n == 3, "{n}");
+    }
+    assert!(is_put_aside(&lab, entity));
+    lab.app.world_mut().write_message(ToScript::new(entity, "x", 1.0));
+    lab.frame();
+    assert_eq!((lab.stats().runs, lab.stats().failed), (1, 0), "the other one goes on");
+    assert_eq!(lab.stats().undelivered, 1);
+    assert_eq!(lab.snapshot().scripts[0].put_aside, 1);
+    (lab, entity)
+}
+
+fn is_put_aside(lab: &Lab, entity: Entity) -> bool {
+    lab.app.world().get::<ScriptStates>(entity).expect("it ran").is_put_aside("a.luau")
+}
+
+#[test]
+fn a_script_that_fails_too_often_in_a_row_is_put_aside() {
+    put_aside();
+}
+
+#[test]
+fn a_success_in_between_starts_the_count_anew() {
+    let mut lab = lab(PoolConfig { max_failures: 3, ..patient() });
+    let entity = lab.entity("a.luau", WRONG);
+    for n in 1..=12 {
+        let name = if n % 3 == 0 { "good" } else { "bad" };
+        lab.app.world_mut().entity_mut(entity).insert(Name::new(name));
+        lab.frame();
+        assert_eq!(lab.stats().failed, u64::from(n % 3 != 0), "{n}");
+    }
+    assert!(!is_put_aside(&lab, entity));
+}
+
+#[test]
+fn no_script_is_put_aside_where_the_limit_is_zero() {
+    let mut lab = lab(PoolConfig { max_failures: 0, ..patient() });
+    lab.entity("a.luau", WRONG);
+    for _ in 0..50 {
+        lab.frame();
+        assert_eq!(lab.stats().failed, 1);
+    }
+}
+
+#[test]
+fn a_reload_wakes_a_script_that_was_put_aside() {
+    let (mut lab, entity) = put_aside();
+    lab.edit("a.luau", COUNT);
+    lab.until(|lab| lab.field(entity, "n") != ScriptValue::Nil);
+    assert!(!is_put_aside(&lab, entity));
+}
+
+#[test]
+fn waking_a_state_gives_its_script_a_whole_new_row_of_failures() {
+    let (mut lab, entity) = put_aside();
+    lab.app.world_mut().get_mut::<ScriptStates>(entity).expect("it ran").wake();
+    assert!(!is_put_aside(&lab, entity));
+    for _ in 0..3 {
+        lab.frame();
+        assert_eq!(lab.stats().failed, 1);
+    }
+    assert!(is_put_aside(&lab, entity));
+}
+
+#[test]
+fn wake_scripts_wakes_all() {
+    let (mut lab, entity) = put_aside();
+    lab.app.world_mut().entity_mut(entity).insert(Name::new("good"));
+    lab.app.world_mut().write_message(LuaControl::WakeScripts);
+    lab.frame();
+    assert!(!is_put_aside(&lab, entity));
+    assert_eq!((lab.stats().runs, lab.stats().failed), (2, 0));
+}

@@ -1,0 +1,276 @@
+//! Clean: every run starts from the same pristine state. Nothing that a run does is visible to
+//! another one, except through its own `self`, the ECS, and messages.
+
+mod common;
+
+use bevy::prelude::*;
+use bevy_lua_pool::prelude::*;
+use common::{Lab, patient};
+
+/// `mark` leaves marks in every way, `census` finds them.
+const MARKER: &str = include_str!("common/marker.luau");
+
+/// Tells what it finds in each callback, then leaves marks of its own.
+const PROBE: &str = "
+local function look(self, callback)
+    emit(callback, census())
+    emit('random', math.random())
+    mark(self)
+end
+function on_start(self) look(self, 'start') end
+function on_update(self) look(self, 'update') end
+function on_fixed_update(self) look(self, 'fixed update') end
+function on_message(self) look(self, 'message') end
+function on_stop(self) look(self, 'stop') end
+";
+
+/// A list, so that tables are handed to scripts.
+#[derive(Component, Reflect, Clone, Default)]
+struct Bag {
+    items: Vec<f64>,
+}
+
+fn bag() -> Bag {
+    Bag { items: vec![1.0, 2.0] }
+}
+
+/// One VM, so that everybody meets everybody.
+fn one_vm() -> PoolConfig {
+    PoolConfig { min_size: 1, max_size: 1, max_failures: 0, ..patient() }
+}
+
+fn lab(config: PoolConfig) -> Lab {
+    let mut lab = Lab::with_config(config);
+    lab.app
+        .expose_component::<Bag>()
+        .add_lua_function("panics", |(): ()| -> f64 { panic!("on purpose") })
+        // One fixed step a frame, however many frames loading took.
+        .insert_resource(Time::<Fixed>::from_duration(common::STEP));
+    lab
+}
+
+/// What the probe finds in a few frames, between two neighbours that run this script.
+fn findings(config: PoolConfig, neighbour: Option<&str>) -> Vec<(String, ScriptValue)> {
+    let mut lab = lab(config);
+    let hostile = lab.script("hostile.luau", neighbour.unwrap_or_default());
+    let probe = lab.script("probe.luau", &format!("{MARKER}{PROBE}"));
+    let world = lab.app.world_mut();
+    let [before, probed, after] = [(); 3].map(|()| world.spawn((Transform::default(), bag())).id());
+    world.entity_mut(probed).insert(LuaScripts::new(probe));
+    if neighbour.is_some() {
+        for entity in [before, after] {
+            world.entity_mut(entity).insert(LuaScripts::new(hostile.clone()));
+        }
+    }
+    let mut found = Vec::new();
+    for frame in 0..4 {
+        let world = lab.app.world_mut();
+        for entity in [before, probed, after] {
+            if frame < 3 {
+                world.write_message(ToScript::new(entity, "look", ScriptValue::Nil));
+            } else {
+                world.entity_mut(entity).remove::<LuaScripts>();
+            }
+        }
+        lab.frame();
+        let events = lab.drain::<ScriptEvent>().into_iter();
+        found.extend(
+            events.filter(|event| event.entity == probed).map(|event| (event.name, event.payload)),
+        );
+        let failures = lab.failures();
+        assert!(failures.iter().all(|failure| !failure.starts_with("probe")), "{failures:#?}");
+    }
+    assert_eq!(found.len(), 2 * 11, "start, 3 frames of 3 callbacks, stop");
+    found
+}
+
+/// Asserts that the probe finds the same next to this script as it finds alone.
+#[track_caller]
+fn leaves_nothing(neighbour: &str) {
+    leaves_nothing_with(one_vm(), neighbour);
+}
+
+#[track_caller]
+fn leaves_nothing_with(config: PoolConfig, neighbour: &str) {
+    let alone = findings(config.clone(), None);
+    let beside = findings(config, Some(neighbour));
+    for ((name, alone), (_, beside)) in alone.iter().zip(&beside) {
+        assert_same(name, alone, beside);
+    }
+}
+
+/// Compares line by line, so that a difference is read at once.
+#[track_caller]
+fn assert_same(name: &str, expected: &ScriptValue, found: &ScriptValue) {
+    let (ScriptValue::String(expected_text), ScriptValue::String(found_text)) = (expected, found)
+    else {
+        assert_eq!(expected, found, "{name}");
+        return;
+    };
+    for (expected, found) in expected_text.lines().zip(found_text.lines()) {
+        assert_eq!(expected, found, "{name}");
+    }
+    assert_eq!(expected_text, found_text, "{name}");
+}
+
+/// A script that does this in each of its callbacks, and then does `last`.
+fn in_every_callback(body: &str, last: &str) -> String {
+    let callbacks = ["start", "update", "fixed_update", "message", "stop"]
+        .map(|name| format!("function on_{name}(self) act(self) {last} end\n"));
+    format!("{MARKER}\nlocal function act(self) {body} end\n{}", callbacks.concat())
+}
+
+#[test]
+fn a_run_finds_no_mark_of_another_run_of_the_same_entity() {
+    let found = findings(one_vm(), None);
+    let censuses: Vec<_> = found.iter().filter(|(name, _)| name != "random").collect();
+    for (name, census) in &censuses {
+        assert_same(name, &censuses[0].1, census);
+    }
+    let ScriptValue::String(census) = &censuses[0].1 else { panic!("not a text") };
+    for line in [
+        "captured: 0",
+        "list: 0",
+        "counter: 1",
+        "generator: 1",
+        "instance: 0",
+        "kept: nil",
+        "the items: 1,2",
+        "items are one table: true",
+        "an unknown global: function",
+        "table: table",
+        "method of a string: MARK",
+        "string is frozen: true",
+    ] {
+        assert!(census.lines().any(|found| found == line), "{line:?} is not in {census}");
+    }
+}
+
+#[test]
+fn random_numbers_differ_from_run_to_run() {
+    let found = findings(one_vm(), None);
+    let mut numbers: Vec<_> = found
+        .iter()
+        .filter(|(name, _)| name == "random")
+        .map(|(_, number)| number.to_string())
+        .collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 11);
+}
+
+#[test]
+fn a_neighbour_that_marks_everything_is_not_noticed() {
+    leaves_nothing(&in_every_callback("mark(self)", ""));
+}
+
+#[test]
+fn a_neighbour_that_marks_everything_and_fails_is_not_noticed() {
+    leaves_nothing(&in_every_callback("mark(self)", "error('on purpose')"));
+}
+
+#[test]
+fn a_neighbour_whose_errors_are_objects_is_not_noticed() {
+    let objects = "
+        local function text() return mark and mark() or 'mark' end
+        local trap = setmetatable({}, {__tostring = text})
+        pcall(error, trap)
+        error(trap)";
+    leaves_nothing(&in_every_callback(objects, ""));
+}
+
+#[test]
+fn a_neighbour_that_marks_at_the_file_level_is_not_noticed() {
+    leaves_nothing(&format!("{MARKER}\nvalues_of_mark = pcall(mark, {{}})\nstring = nil\n"));
+    leaves_nothing("math.random() math.random() mark = 1 error('on purpose')");
+}
+
+#[test]
+fn a_neighbour_that_changes_lists_of_components_is_not_noticed() {
+    let lists = "
+        local items = entity.Bag.items
+        table.insert(items, 7)
+        items[1] = 'not a number'
+        kept = items";
+    leaves_nothing(&in_every_callback(lists, ""));
+    leaves_nothing(&in_every_callback("table.insert(entity.Bag.items, 7)", ""));
+    leaves_nothing(&in_every_callback("table.insert(entity.Bag.items, 7)", "error('on purpose')"));
+}
+
+#[test]
+fn a_neighbour_that_leaves_coroutines_behind_is_not_noticed() {
+    let threads = "
+        for _ = 1, 50 do
+            local thread = coroutine.create(function(...)
+                mark = ...
+                coroutine.yield(mark)
+            end)
+            coroutine.resume(thread, self)
+            self[#self + 1] = coroutine.status(thread)
+        end
+        coroutine.wrap(function() error('on purpose') end)()";
+    leaves_nothing(&in_every_callback(threads, ""));
+}
+
+#[test]
+fn a_neighbour_whose_host_function_panics_is_not_noticed() {
+    leaves_nothing(&in_every_callback("pcall(mark, self) panics()", ""));
+}
+
+#[test]
+fn a_neighbour_that_runs_out_of_memory_is_not_noticed() {
+    let hog = "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end";
+    let small = PoolConfig { memory_limit: 2 * 1024 * 1024, ..one_vm() };
+    leaves_nothing_with(small.clone(), &in_every_callback(hog, ""));
+    leaves_nothing_with(small, &format!("{MARKER}\npcall(mark, {{}})\n{hog}"));
+}
+
+#[test]
+fn a_neighbour_that_runs_out_of_time_is_not_noticed() {
+    // The probe needs a hundredth of this limit.
+    let limit = std::time::Duration::from_millis(300);
+    let brief = PoolConfig { run_time_limit: limit, ..one_vm() };
+    leaves_nothing_with(brief, &format!("{MARKER}\npcall(mark, {{}})\nwhile true do end"));
+}
+
+#[test]
+fn a_run_of_one_script_finds_no_mark_of_another_script_of_its_entity() {
+    let mut lab = lab(one_vm());
+    let marker = lab.script("a.luau", &in_every_callback("mark(self)", ""));
+    let probe = lab.script("b.luau", &format!("{MARKER}{PROBE}"));
+    let scripts = LuaScripts::new(marker).with(probe);
+    lab.app.world_mut().spawn((Transform::default(), bag(), scripts));
+    let mut censuses = Vec::new();
+    for _ in 0..3 {
+        lab.frame();
+        let events = lab.drain::<ScriptEvent>();
+        censuses.extend(events.into_iter().filter(|event| event.name != "random"));
+    }
+    assert_eq!(lab.failures(), [""; 0]);
+    assert!(censuses.len() >= 7, "{}", censuses.len());
+    for census in &censuses {
+        assert_same(&census.name, &censuses[0].payload, &census.payload);
+    }
+}
+
+#[test]
+fn self_components_and_messages_are_the_ways_from_run_to_run() {
+    let mut lab = lab(one_vm());
+    let script = "
+        function on_update(self)
+            self.n = (self.n or 0) + 1
+            entity.Transform.translation += vector.create(1, 0, 0)
+            table.insert(entity.Bag.items, self.n)
+            send(entity.id, 'hello', self.n)
+        end
+        function on_message(self, name, n) self.heard = n end";
+    let entity = lab.entity("a.luau", script);
+    lab.app.world_mut().entity_mut(entity).insert(bag());
+    lab.frames(3);
+    assert_eq!(lab.failures(), [""; 0]);
+    assert_eq!(lab.field(entity, "n"), 3.0.into());
+    assert_eq!(lab.field(entity, "heard"), 2.0.into());
+    assert_eq!(lab.transform(entity).translation.x, 3.0);
+    let bag = lab.app.world().get::<Bag>(entity).expect("it has one");
+    assert_eq!(bag.items, [1.0, 2.0, 1.0, 2.0, 3.0]);
+}

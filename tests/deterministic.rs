@@ -1,0 +1,332 @@
+//! Deterministic: effects are applied in a stable order. The result is the same for one thread and
+//! for several, and on every run.
+
+mod common;
+
+use bevy::prelude::*;
+use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::{FrameStats, ScriptFailed};
+use common::{Lab, patient};
+
+/// Moves at random, pushes its neighbours, talks to them, spawns, dies, and fails now and then.
+const RESTLESS: &str = r#"
+local function pick(self)
+    return self.friends[math.random(#self.friends)]
+end
+
+function on_update(self, dt)
+    if not self.friends then return end
+    local t = entity.Transform
+    t.translation += vector.create(math.random(), math.random(-3, 3), dt)
+    self.print = `{self} {pick} {coroutine.create(pick)} {entity} {math.random}`
+    local friend = pick(self)
+    if not world.exists(friend) then
+        self.gone = (self.gone or 0) + 1
+        return
+    end
+    local luck = math.random(12)
+    if luck <= 3 then
+        friend.Transform.translation += vector.create(0, 1, 0)
+    elseif luck <= 6 then
+        send(friend, "hit", { strength = math.random(100), by = entity.id, list = { 1, luck } })
+        emit("sent", { to = friend })
+    elseif luck == 7 then
+        local child = world.spawn { Transform = t, parent = entity.id, Name = `child of {entity}` }
+        self.children = self.children or {}
+        table.insert(self.children, child)
+        if #self.children > 3 then
+            world.despawn(table.remove(self.children, 1))
+        end
+    elseif luck == 8 then
+        friend.Name = `{entity} {luck}`
+    elseif luck == 9 then
+        friend.Transform.scale = vector.one * math.random()
+        t.scale = vector.zero
+        error(`bad luck: {math.random()} {t} { {} }`)
+    elseif luck == 10 then
+        friend.Name = nil
+    elseif luck == 11 and math.random(40) == 1 then
+        world.despawn(friend)
+        log.info("killed", friend)
+    end
+end
+
+function on_message(self, name, payload, sender)
+    self.heard = (self.heard or "") .. payload.strength .. " "
+    if #self.heard > 200 then self.heard = nil end
+    if math.random(5) == 1 then
+        send(sender, "hit", { strength = payload.strength / 2 })
+    end
+end
+"#;
+
+/// The first stage that a script sees is that of a fixed step.
+const WITHOUT_START: &str = "
+function on_fixed_update(self) self.first = self.first or math.random() end";
+
+/// Everything that a game could see of this app.
+#[derive(PartialEq, Debug)]
+struct Seen {
+    entities: Vec<String>,
+    events: Vec<ScriptEvent>,
+    failures: Vec<ScriptFailed>,
+    stats: Vec<FrameStats>,
+}
+
+fn lab(max_size: usize) -> Lab {
+    let config = PoolConfig { min_size: 1, max_size, max_failures: 2, ..patient() };
+    let mut lab = Lab::with_config(config);
+    // One fixed step a frame, however many frames loading took.
+    lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
+    lab
+}
+
+fn play(max_size: usize, script: &str, entities: usize, frames: usize) -> Seen {
+    let mut lab = lab(max_size);
+    let script = lab.script("restless.luau", script);
+    let world = lab.app.world_mut();
+    let all: Vec<Entity> = (0..entities)
+        .map(|n| {
+            let place = Transform::from_xyz(n as f32, 0.0, 0.0);
+            world.spawn((place, Name::new("nobody"), LuaScripts::new(script.clone()))).id()
+        })
+        .collect();
+    lab.frame();
+    for (n, entity) in all.iter().enumerate() {
+        let mut states = lab.app.world_mut().get_mut::<ScriptStates>(*entity).expect("it is there");
+        let mut friends = ScriptTable::default();
+        // Few enough to quarrel over.
+        (0..4).for_each(|k| friends.push(all[(n * 7 + k * 13) % entities]));
+        states.get_mut("restless.luau").expect("it ran").set("friends", friends);
+    }
+    let mut seen =
+        Seen { entities: Vec::new(), events: Vec::new(), failures: Vec::new(), stats: Vec::new() };
+    for _ in 0..frames {
+        lab.frame();
+        seen.events.extend(lab.drain());
+        seen.failures.extend(lab.drain());
+        seen.stats.push(FrameStats { time: default(), ..lab.stats() });
+    }
+    let world = lab.app.world_mut();
+    let mut query =
+        world
+            .query::<(Entity, &Transform, Option<&Name>, Option<&ChildOf>, Option<&ScriptStates>)>(
+            );
+    seen.entities = query
+        .iter(world)
+        .map(|(entity, transform, name, parent, states)| {
+            let states: Vec<_> = states.into_iter().flat_map(|states| states.iter()).collect();
+            let states: Vec<_> = states.iter().map(|state| state.fields.to_string()).collect();
+            format!("{entity} {transform:?} {name:?} {parent:?} {states:?}")
+        })
+        .collect();
+    seen.entities.sort();
+    seen
+}
+
+#[track_caller]
+fn assert_same(a: &Seen, b: &Seen) {
+    for (a, b) in a.entities.iter().zip(&b.entities) {
+        assert_eq!(a, b);
+    }
+    assert_eq!(a.events, b.events);
+    assert_eq!(a.failures, b.failures);
+    assert_eq!(a.stats, b.stats);
+    assert!(a == b);
+}
+
+#[test]
+fn one_vm_and_four_make_the_same_world() {
+    let one = play(1, RESTLESS, 300, 50);
+    let four = play(4, RESTLESS, 300, 50);
+    assert_same(&one, &four);
+
+    let total = |count: fn(&FrameStats) -> u64| one.stats.iter().map(count).sum::<u64>();
+    assert!(total(|s| s.conflicts) > 100, "they quarrel");
+    assert!(total(|s| s.messages) > 100 && total(|s| s.undelivered) > 0, "they talk");
+    assert!(total(|s| s.spawned) > 100 && total(|s| s.despawned) > 10, "they come and go");
+    assert!(total(|s| s.failed) > 100 && !one.failures.is_empty(), "they fail");
+    assert!(total(|s| s.log_lines) > 0 && !one.events.is_empty(), "they tell");
+    assert_eq!(total(|s| s.deferred), 0, "nothing depended on the clock");
+    assert!(one.entities.iter().any(|entity| entity.contains("child of")));
+    assert!(one.failures.iter().any(|failed| failed.put_aside));
+}
+
+#[test]
+fn the_same_game_played_twice_makes_the_same_world() {
+    assert_same(&play(4, RESTLESS, 300, 20), &play(4, RESTLESS, 300, 20));
+}
+
+#[test]
+fn random_numbers_do_not_depend_on_who_ran_first() {
+    let one = play(1, WITHOUT_START, 300, 1);
+    let four = play(4, WITHOUT_START, 300, 1);
+    assert_same(&one, &four);
+    // Whether the script was known already when an entity came to run makes no difference.
+    let mut lab = lab(1);
+    let script = lab.script("a.luau", WITHOUT_START);
+    let world = lab.app.world_mut();
+    let [a, b] = [(); 2].map(|()| world.spawn(LuaScripts::new(script.clone())).id());
+    lab.frame();
+    let numbers = [a, b].map(|entity| lab.field(entity, "first"));
+
+    let mut lab = self::lab(1);
+    let script = lab.script("a.luau", WITHOUT_START);
+    let world = lab.app.world_mut();
+    world.spawn_empty();
+    let b_alone = world.spawn(LuaScripts::new(script)).id();
+    lab.frame();
+    assert_eq!(b, b_alone);
+    assert_eq!(lab.field(b_alone, "first"), numbers[1]);
+}
+
+#[test]
+fn another_seed_makes_other_random_numbers() {
+    let first = |seed| {
+        let mut lab =
+            Lab::with_plugin(LuaPoolPlugin { config: patient(), seed, ..LuaPoolPlugin::default() });
+        lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
+        let entity = lab.entity("a.luau", WITHOUT_START);
+        lab.frame();
+        lab.field(entity, "first")
+    };
+    assert_eq!(first(1), first(1));
+    assert_ne!(first(1), first(2));
+}
+
+#[test]
+fn of_two_that_write_one_field_the_later_one_wins_and_the_conflict_is_counted() {
+    let mut lab = lab(4);
+    let victim = lab.app.world_mut().spawn(Transform::default()).id();
+    let script = lab.script(
+        "a.luau",
+        "function on_update(self)
+            if self.x then self.victim.Transform.translation = vector.create(self.x, 0, 0) end
+            if self.y then self.victim.Transform.translation.y = self.y end
+            if self.s then self.victim.Transform.scale = vector.one * self.s end
+        end",
+    );
+    let world = lab.app.world_mut();
+    let writers =
+        [(); 3].map(|()| world.spawn((Transform::default(), LuaScripts::new(script.clone()))).id());
+    lab.frame();
+    let tell = |lab: &mut Lab, orders: [(&str, f64); 3]| {
+        for (writer, (name, value)) in writers.iter().zip(orders) {
+            let mut states = lab.app.world_mut().get_mut::<ScriptStates>(*writer).expect("it ran");
+            let fields = states.get_mut("a.luau").expect("it ran");
+            *fields = ScriptTable::from([("victim", ScriptValue::Entity(victim))]);
+            fields.set(name, value);
+        }
+        lab.frame();
+        assert_eq!(lab.failures(), [""; 0]);
+        (lab.transform(victim), lab.stats().conflicts)
+    };
+
+    let (transform, conflicts) = tell(&mut lab, [("x", 1.0), ("x", 2.0), ("x", 3.0)]);
+    assert_eq!((transform.translation.x, conflicts), (3.0, 2));
+    let (transform, conflicts) = tell(&mut lab, [("x", 5.0), ("s", 2.0), ("x", 3.0)]);
+    assert_eq!(transform.translation.x, 3.0, "the last wins even if it wrote what was there");
+    assert_eq!((transform.scale, conflicts), (Vec3::splat(2.0), 1), "fields don't meet");
+}
+
+#[test]
+fn a_write_to_what_an_earlier_run_took_away_is_one_conflict() {
+    for (take, conflicts) in [("world.despawn(victim)", 1), ("victim.Transform = nil", 1)] {
+        let mut lab = lab(4);
+        let victim = lab.app.world_mut().spawn(Transform::default()).id();
+        let script = format!("function on_message(self, _, victim) {take} end");
+        let taker = lab.script("a.luau", &script);
+        let write = lab.script(
+            "b.luau",
+            "function on_message(_, _, victim) victim.Transform.scale = vector.zero end",
+        );
+        let world = lab.app.world_mut();
+        let [a, b] = [taker, write].map(|script| world.spawn(LuaScripts::new(script)).id());
+        for to in [a, b] {
+            world.write_message(ToScript::new(to, "go", victim));
+        }
+        lab.frame();
+        assert_eq!(lab.failures(), [""; 0]);
+        assert!(lab.app.world().get::<Transform>(victim).is_none(), "{take:?}");
+        assert_eq!(lab.stats().conflicts, conflicts, "{take:?}");
+    }
+}
+
+#[test]
+fn messages_arrive_in_the_order_of_their_senders_then_in_the_order_of_sending() {
+    let mut lab = lab(4);
+    let receiver = lab.entity(
+        "r.luau",
+        "function on_message(self, name, n) self.got = (self.got or '') .. name .. n .. ' ' end",
+    );
+    let script = lab.script(
+        "s.luau",
+        "function on_message(self, name, to)
+            for n = 1, 3 do send(to, name, n) end
+        end",
+    );
+    let world = lab.app.world_mut();
+    // More than one batch, so that several VMs take part.
+    let senders: Vec<_> =
+        (0..200).map(|_| world.spawn(LuaScripts::new(script.clone())).id()).collect();
+    for (n, sender) in senders.iter().enumerate().rev() {
+        world.write_message(ToScript::new(*sender, format!("{n}:"), receiver));
+    }
+    lab.frame();
+    lab.app.world_mut().write_message(ToScript::new(receiver, "game", 0.0));
+    lab.frame();
+    let mut expected = String::new();
+    for sender in 0..senders.len() {
+        (1..=3).for_each(|n| expected.push_str(&format!("{sender}:{n} ")));
+    }
+    assert_eq!(lab.field(receiver, "got"), format!("{expected}game0 ").into());
+}
+
+#[test]
+fn nothing_prints_an_address() {
+    let mut lab = lab(2);
+    lab.entity(
+        "a.luau",
+        "function on_update(self)
+            local t, f, thread = {}, function() end, coroutine.create(function() end)
+            local things = {t, f, thread, print, string, buffer.create(1), entity.Transform}
+            local shown = ''
+            for _, thing in things do
+                local _, message = pcall(error, thing)
+                shown ..= tostring(thing) .. string.format(' %* %s ', thing, 'x')
+                shown ..= `{thing} {message} {tostring(message)}; `
+            end
+            emit('shown', shown)
+            emit('formatted', `{t} {print} {f}` .. string.format('%d%% %5.2f %*', 7, 1, t))
+        end
+        function on_fixed_update() error({}) end",
+    );
+    lab.frame();
+    let failures = lab.failures();
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].contains(": table") && !failures[0].contains("0x"), "{failures:?}");
+    let events = lab.drain::<ScriptEvent>();
+    let ScriptValue::String(shown) = &events[0].payload else { panic!("{events:?}") };
+    assert!(shown.contains("thread thread x thread") && !shown.contains("0x"), "{shown}");
+    assert_eq!(events[1].payload, "table function function7%  1.00 table".into());
+}
+
+#[test]
+fn what_on_stop_writes_meets_what_the_other_scripts_of_its_entity_write() {
+    let mut lab = lab(4);
+    let write = "entity.Transform.translation = vector.one * ";
+    let stopping = lab.script("a.luau", &format!("function on_stop() {write} 1 end"));
+    let going_on = lab.script("b.luau", &format!("function on_update() {write} 2 end"));
+    let idle = lab.script("c.luau", "function on_update() end");
+    let world = lab.app.world_mut();
+    world.spawn(LuaScripts::new(idle));
+    let both = LuaScripts::new(stopping).with(going_on);
+    let entity = world.spawn((Transform::default(), both)).id();
+    lab.frame();
+    assert_eq!(lab.stats().conflicts, 0);
+    lab.app.world_mut().get_mut::<LuaScripts>(entity).expect("it is there").scripts.remove(0);
+    lab.frame();
+    assert_eq!(lab.failures(), [""; 0]);
+    assert_eq!(lab.transform(entity).translation, Vec3::splat(2.0));
+    assert_eq!(lab.stats().conflicts, 1);
+}

@@ -1,0 +1,44 @@
+//! The main figures in Bevy's diagnostics.
+
+mod common;
+
+use bevy::diagnostic::{DiagnosticPath, DiagnosticsPlugin, DiagnosticsStore};
+use bevy_lua_pool::LuaDiagnosticsPlugin as Lua;
+use common::Lab;
+
+fn measured(lab: &Lab, path: &DiagnosticPath) -> f64 {
+    let store = lab.app.world().resource::<DiagnosticsStore>();
+    let diagnostic = store.get(path).unwrap_or_else(|| panic!("{path} is not registered"));
+    diagnostic.value().unwrap_or_else(|| panic!("{path} was never measured"))
+}
+
+#[test]
+fn every_figure_is_measured_and_says_what_the_snapshot_says() {
+    let mut lab = Lab::new();
+    lab.app.add_plugins(DiagnosticsPlugin);
+    lab.entity("good.luau", "function on_update(self) end");
+    lab.entity("bad.luau", "function on_update(self) error('no') end");
+    lab.frames(3);
+    assert_eq!(measured(&lab, &Lua::RUNS), 2.0);
+    assert_eq!(measured(&lab, &Lua::FAILED), 1.0);
+    assert_eq!(measured(&lab, &Lua::DEFERRED), 0.0);
+    assert_eq!(measured(&lab, &Lua::CONFLICTS), 0.0);
+    assert_eq!(measured(&lab, &Lua::LEASED), 1.0);
+    let snapshot = lab.snapshot();
+    assert_eq!(measured(&lab, &Lua::CREATED), snapshot.pool.created as f64);
+    assert_eq!(measured(&lab, &Lua::DESTROYED), snapshot.pool.destroyed as f64);
+    assert_eq!(measured(&lab, &Lua::IDLE), snapshot.pool.idle as f64);
+    assert!(snapshot.pool.created > 0);
+    assert_eq!(measured(&lab, &Lua::FRAME_TIME), snapshot.frame.time.as_secs_f64() * 1e3);
+    assert!(measured(&lab, &Lua::FRAME_TIME) > 0.0);
+    let memory: usize = snapshot.vms.iter().map(|vm| vm.memory_bytes).sum();
+    assert_eq!(measured(&lab, &Lua::MEMORY), memory as f64 / 1024.0);
+}
+
+#[test]
+fn an_app_without_diagnostics_runs_scripts_all_the_same() {
+    let mut lab = Lab::new();
+    let entity = lab.entity("a.luau", "function on_update(self) self.ran = true end");
+    lab.frame();
+    assert_eq!(lab.field(entity, "ran"), true.into());
+}
