@@ -101,7 +101,10 @@ fn print_ratios() {
 
 fn pool(count: u32) -> Box<dyn FnMut()> {
     let mut app = App::new();
-    app.add_plugins((MinimalPlugins, AssetPlugin::default(), LuaPoolPlugin::default()));
+    // All limits are on; this one is so high that a busy machine doesn't end a run by accident.
+    let config = PoolConfig { run_time_limit: Duration::from_secs(1), ..PoolConfig::default() };
+    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
     app.finish();
     app.cleanup();
     let script = LuaScript::from_source("bench.luau", SCRIPT).expect("the script compiles");
@@ -200,8 +203,8 @@ fn vm_per_entity(count: u32) -> Box<dyn FnMut()> {
     Box::new(move || {
         for (mut transform, frames) in query.iter_mut(&mut world).zip(&mut states) {
             let lua = Lua::new();
-            let update = load(&lua);
             lua.sandbox(true).expect("memory");
+            let update = load(&lua);
             let state = lua.create_table().expect("memory");
             state.raw_set("frames", *frames).expect("memory");
             run_once(&lua, &update, &state, &mut transform);

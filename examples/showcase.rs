@@ -58,7 +58,7 @@ fn main() -> AppExit {
     let config = PoolConfig {
         max_size: 4,
         // Long enough for a good script on a machine that is busy drawing.
-        run_time_limit: std::time::Duration::from_millis(20),
+        run_time_limit: std::time::Duration::from_millis(50),
         max_use_count: 600,
         ..default()
     };

@@ -13,9 +13,7 @@ pub use self::context::ScriptContext;
 pub use self::exposure::Exposable;
 pub use self::functions::IntoLuaFunction;
 
-pub(crate) use self::effects::{
-    Change, Command, Effects, LogLine, Mail, new_entity_index,
-};
+pub(crate) use self::effects::{Change, Command, Effects, LogLine, Mail, new_entity_index};
 pub(crate) use self::reflect::map_entities;
 
 use bevy::prelude::{Resource, World};

@@ -74,8 +74,10 @@ pub enum ScriptError {
         setting: &'static str,
     },
     /// A value can't be kept in `self`, sent, or handed to the host.
-    #[error("`{place}` is {what}; only nil, booleans, numbers, strings, vectors, entities and \
-             tables of these can be {purpose}")]
+    #[error(
+        "`{place}` is {what}; only nil, booleans, numbers, strings, vectors, entities and \
+             tables of these can be {purpose}"
+    )]
     NotData {
         /// Where in the value, such as `self.items[3]`.
         place: String,
@@ -140,8 +142,10 @@ pub enum ScriptError {
         component: String,
     },
     /// The file level reached for the world.
-    #[error("`{what}` is not available while the file itself is loaded: there is no entity yet; \
-             use it in a callback such as on_start(self) or on_update(self, dt)")]
+    #[error(
+        "`{what}` is not available while the file itself is loaded: there is no entity yet; \
+             use it in a callback such as on_start(self) or on_update(self, dt)"
+    )]
     FileLevel {
         /// What was reached for.
         what: String,
@@ -165,8 +169,10 @@ pub enum ScriptError {
         message: String,
     },
     /// A host function panicked.
-    #[error("the host function `{function}` panicked: {message}; this is a bug in the game, not in \
-             the script")]
+    #[error(
+        "the host function `{function}` panicked: {message}; this is a bug in the game, not in \
+             the script"
+    )]
     HostPanicked {
         /// The function.
         function: String,

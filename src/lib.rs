@@ -192,9 +192,7 @@ pub use self::error::{Failure, ScriptError};
 pub use self::overlay::{LuaOverlay, LuaOverlayPlugin, PanelState, show_panel};
 pub use self::plugin::LuaPoolPlugin;
 pub use self::pool::{PoolConfig, PoolStats, Timing, VmInfo};
-pub use self::run::{
-    LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript,
-};
+pub use self::run::{LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript};
 pub use self::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptState, ScriptStates};
 pub use self::snapshot::{
     ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, LuaSnapshot, Sample, ScriptRow,

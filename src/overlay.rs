@@ -56,10 +56,7 @@ pub struct LuaOverlayPlugin {
 
 impl Default for LuaOverlayPlugin {
     fn default() -> Self {
-        Self {
-            toggle_key: KeyCode::F3,
-            open: false,
-        }
+        Self { toggle_key: KeyCode::F3, open: false }
     }
 }
 
@@ -133,7 +130,7 @@ fn draw(
         .id(egui::Id::new("bevy_lua_pool_overlay"))
         .open(&mut open)
         .default_pos([12.0, 12.0])
-        .default_size([560.0, 696.0])
+        .default_size([572.0, 696.0])
         .min_size([500.0, 200.0])
         .resizable(true)
         .show(ctx, |ui| show_panel(ui, &snapshot, &mut overlay.panel));

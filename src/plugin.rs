@@ -37,7 +37,8 @@ pub struct LuaPoolPlugin {
     /// loaded; when the file changes, so does the pool. Not valid: an error is logged, and what was in
     /// force stays. Default: none.
     pub config_file: Option<String>,
-    /// Where `on_start`, `on_update`, `on_message`, `on_reload` and `on_stop` run. Default: [`Update`].
+    /// Where `on_update`, `on_message`, `on_reload` and `on_stop` run. `on_start` runs here or in
+    /// `fixed_schedule`, whichever comes first. Default: [`Update`].
     pub schedule: InternedScheduleLabel,
     /// Where `on_fixed_update` runs. Default: [`FixedUpdate`].
     pub fixed_schedule: InternedScheduleLabel,

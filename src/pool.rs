@@ -96,9 +96,7 @@ impl<V: Send + 'static> VmPool<V> {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let slots = Slots::new(config, Box::new(factory), Box::new(resetter));
-        Ok(Self {
-            slots: Arc::new(slots),
-        })
+        Ok(Self { slots: Arc::new(slots) })
     }
 
     /// Makes VMs until `min_size` are alive. Returns how many it made.
@@ -261,9 +259,7 @@ impl<V: Send + 'static> VmPool<V> {
 
 impl<V> Clone for VmPool<V> {
     fn clone(&self) -> Self {
-        Self {
-            slots: Arc::clone(&self.slots),
-        }
+        Self { slots: Arc::clone(&self.slots) }
     }
 }
 

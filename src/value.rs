@@ -301,8 +301,7 @@ mod fields_as_pairs {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<BTreeMap<ScriptKey, ScriptValue>, D::Error> {
-        Vec::<(ScriptKey, ScriptValue)>::deserialize(from)
-            .map(|pairs| pairs.into_iter().collect())
+        Vec::<(ScriptKey, ScriptValue)>::deserialize(from).map(|pairs| pairs.into_iter().collect())
     }
 }
 

@@ -19,10 +19,10 @@ pub use self::factory::{LuauFactory, LuauResetter};
 pub use self::host::{Field, FieldPath, Host, LogLevel, NoWorld, Place, Reading};
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Program};
 
-use std::collections::HashMap;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use bevy::platform::collections::HashMap;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
@@ -165,14 +165,14 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Outcome {
-        let main = match self.load(program) {
-            Ok(main) => main,
-            Err(error) => return Outcome::Failed(Failure::new(program.name(), error)),
-        };
+        if let Err(error) = self.load(program) {
+            return Outcome::Failed(Failure::new(program.name(), error));
+        }
+        let main = &self.loaded[&program.id()];
         let start = Instant::now();
         let deadline = Deadline::new(start, limits.time);
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
-        let ended = raw::run_callback(&self.lua, &self.refs, program, &main, call, &mut run);
+        let ended = raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
 
         let fail = |error, line, traceback| {
@@ -201,10 +201,10 @@ impl Vm {
         }
     }
 
-    /// The main function of a program, loaded against the built-ins alone.
-    fn load(&mut self, program: &Program) -> Result<Function, ScriptError> {
-        if let Some(main) = self.loaded.get(&program.id()) {
-            return Ok(main.clone());
+    /// Loads the main function of a program, against the built-ins alone.
+    fn load(&mut self, program: &Program) -> Result<(), ScriptError> {
+        if self.loaded.contains_key(&program.id()) {
+            return Ok(());
         }
         if self.loaded.len() >= MAX_LOADED {
             self.loaded.clear();
@@ -224,8 +224,8 @@ impl Vm {
                     error => ScriptError::Raised { message: error.to_string() },
                 }
             })?;
-        self.loaded.insert(program.id(), main.clone());
-        Ok(main)
+        self.loaded.insert(program.id(), main);
+        Ok(())
     }
 
     /// Collects the garbage of earlier runs when it would cut into the next one's memory.
@@ -289,9 +289,7 @@ mod tests;
 fn set_fast_flags() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        for flag in
-            ["LuauTableArrayAdjustCheck", "LuauTableRobustOom", "LuauTableMoveTimeoutFix"]
-        {
+        for flag in ["LuauTableArrayAdjustCheck", "LuauTableRobustOom", "LuauTableMoveTimeoutFix"] {
             // An error only means that this Luau no longer has the flag: the fix is always on.
             let _ = Lua::set_fflag(flag, true);
         }

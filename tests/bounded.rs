@@ -186,8 +186,8 @@ fn what_does_not_fit_into_the_frame_waits_its_turn() {
         let first = (0..CROWD).filter(|n| ran(*n)).map(|n| waiting[n]).min();
         let last = (0..CROWD).filter(|n| !ran(*n)).map(|n| waiting[n]).max();
         assert!(first >= last, "frame {frame}: who waited longest goes first: {waiting:?}");
-        for n in 0..CROWD {
-            waiting[n] = if ran(n) { 0 } else { waiting[n] + 1 };
+        for (n, waited) in waiting.iter_mut().enumerate() {
+            *waited = if ran(n) { 0 } else { *waited + 1 };
         }
     }
     // 12 runs of 2 ms don't fit into 8 ms.

@@ -171,10 +171,10 @@ fn bad_scripts_of_each_kind_do_not_harm_the_good_ones_in_the_same_frame() {
     for frame in 1..=FRAMES {
         lab.frame();
         let failed = lab.drain::<ScriptFailed>();
-        for n in 1..BAD.len() {
+        for (n, bad) in BAD.iter().enumerate().skip(1) {
             let path = format!("bad_{n}.luau");
             let failures = failed.iter().filter(|failed| *failed.failure.script == *path).count();
-            assert!(failures >= 2, "{path} fails in each frame: {}", BAD[n]);
+            assert!(failures >= 2, "{path} fails in each frame: {bad}");
         }
         assert!(failed.iter().all(|failed| &*failed.failure.script != "good.luau"), "{failed:#?}");
         assert_eq!(lab.stats().deferred, 0);

@@ -21,20 +21,14 @@ struct Panel {
 
 /// The panel, tall enough to show all of itself, as wide as the overlay's window.
 fn panel(snapshot: LuaSnapshot) -> Harness<'static, Panel> {
-    let panel = Panel {
-        snapshot,
-        state: PanelState::default(),
-        requests: Vec::new(),
-    };
-    let mut harness = Harness::builder()
-        .with_size([560.0, 3000.0])
-        .build_ui_state(
-            |ui, panel: &mut Panel| {
-                let requests = show_panel(ui, &panel.snapshot, &mut panel.state);
-                panel.requests.extend(requests);
-            },
-            panel,
-        );
+    let panel = Panel { snapshot, state: PanelState::default(), requests: Vec::new() };
+    let mut harness = Harness::builder().with_size([560.0, 3000.0]).build_ui_state(
+        |ui, panel: &mut Panel| {
+            let requests = show_panel(ui, &panel.snapshot, &mut panel.state);
+            panel.requests.extend(requests);
+        },
+        panel,
+    );
     harness.run_steps(3);
     harness
 }
@@ -44,8 +38,7 @@ fn click(harness: &mut Harness<'_, Panel>, label: &str) {
         let role = node.accesskit_node().role();
         role != accesskit::Role::Label
     });
-    node.unwrap_or_else(|| panic!("nothing to click is called {label:?}"))
-        .click();
+    node.unwrap_or_else(|| panic!("nothing to click is called {label:?}")).click();
     harness.run_steps(4);
 }
 
@@ -72,10 +65,7 @@ fn painted(harness: &Harness<'_, Panel>) -> Vec<String> {
 fn assert_painted(harness: &Harness<'_, Panel>, texts: &[&str]) {
     let painted = painted(harness);
     for text in texts {
-        assert!(
-            painted.iter().any(|p| p == text),
-            "{text:?} is not among {painted:#?}"
-        );
+        assert!(painted.iter().any(|p| p == text), "{text:?} is not among {painted:#?}");
     }
 }
 
@@ -171,10 +161,7 @@ fn full() -> LuaSnapshot {
                 broken: Some("line 4: expected 'end'".into()),
                 ..script("b/broken.luau", 52, 2_200, 13_300, 62)
             },
-            ScriptRow {
-                put_aside: 6,
-                ..script("c/busy.luau", 1_024, 4_400, 139, 63)
-            },
+            ScriptRow { put_aside: 6, ..script("c/busy.luau", 1_024, 4_400, 139, 63) },
         ],
         errors: vec![error("b/broken.luau", "x is nil")],
         frame: FrameStats {
@@ -223,111 +210,39 @@ fn sample(frame: u32) -> Sample {
 fn every_figure_of_a_snapshot_is_on_the_screen() {
     let harness = panel(full());
     // The line at the top.
-    assert_painted(
-        &harness,
-        &["▶ running", "2,001 runs", "202 failed", "2.11 ms a frame"],
-    );
+    assert_painted(&harness, &["▶ running", "2,001 runs", "202 failed", "2.11 ms a frame"]);
     // Gauges.
-    let gauges = [
-        "101", "98", "2", "1", "17", "88,123", "87,456", "19", "21", "23", "25", "27",
-    ];
+    let gauges = ["101", "98", "2", "1", "17", "88,123", "87,456", "19", "21", "23", "25", "27"];
     assert_painted(&harness, &gauges);
     assert_painted(&harness, &["2 leased + 1 idle of 8"]);
-    for gauge in [
-        "created: 101",
-        "destroyed: 98",
-        "leased: 2",
-        "idle: 1",
-        "waiting: 17",
-    ] {
+    for gauge in ["created: 101", "destroyed: 98", "leased: 2", "idle: 1", "waiting: 17"] {
         harness.get_by_label(gauge);
     }
     // Timings: count, last, mean, p50, p99, max of each.
-    assert_painted(
-        &harness,
-        &[
-            "31,000", "1.01 µs", "2.02 µs", "3.03 µs", "5.05 µs", "6.06 µs",
-        ],
-    );
-    assert_painted(
-        &harness,
-        &["31,001", "111 ns", "222 ns", "333 ns", "555 ns", "666 ns"],
-    );
-    assert_painted(
-        &harness,
-        &[
-            "31,002", "1.13 µs", "2.26 µs", "3.39 µs", "5.65 µs", "6.78 µs",
-        ],
-    );
-    assert_painted(
-        &harness,
-        &["31,003", "117 µs", "234 µs", "351 µs", "585 µs", "702 µs"],
-    );
-    assert_painted(
-        &harness,
-        &[
-            "31,004", "1.19 ms", "2.38 ms", "3.57 ms", "5.95 ms", "7.14 ms",
-        ],
-    );
+    assert_painted(&harness, &["31,000", "1.01 µs", "2.02 µs", "3.03 µs", "5.05 µs", "6.06 µs"]);
+    assert_painted(&harness, &["31,001", "111 ns", "222 ns", "333 ns", "555 ns", "666 ns"]);
+    assert_painted(&harness, &["31,002", "1.13 µs", "2.26 µs", "3.39 µs", "5.65 µs", "6.78 µs"]);
+    assert_painted(&harness, &["31,003", "117 µs", "234 µs", "351 µs", "585 µs", "702 µs"]);
+    assert_painted(&harness, &["31,004", "1.19 ms", "2.38 ms", "3.57 ms", "5.95 ms", "7.14 ms"]);
     // VMs.
-    assert_painted(
-        &harness,
-        &[
-            "71",
-            "12m 03s",
-            "5,432",
-            "640 KiB",
-            "leased",
-            "boot/zebra.luau",
-        ],
-    );
-    assert_painted(
-        &harness,
-        &["72", "9 s", "0", "3.00 MiB", "idle", "none yet"],
-    );
+    assert_painted(&harness, &["71", "12m 03s", "5,432", "640 KiB", "leased", "boot/zebra.luau"]);
+    assert_painted(&harness, &["72", "9 s", "0", "3.00 MiB", "idle", "none yet"]);
     // Scripts.
-    assert_painted(
-        &harness,
-        &["a/slow.luau", "ok", "3", "3.10 M", "2.54 ms", "6.35 ms"],
-    );
-    assert_painted(
-        &harness,
-        &["b/broken.luau", "⚠ broken", "52", "2,200", "26.6 µs", "62"],
-    );
-    assert_painted(
-        &harness,
-        &[
-            "c/busy.luau",
-            "1,024",
-            "4,400",
-            "278 ns",
-            "695 ns",
-            "63",
-            "6",
-        ],
-    );
+    assert_painted(&harness, &["a/slow.luau", "ok", "3", "3.10 M", "2.54 ms", "6.35 ms"]);
+    assert_painted(&harness, &["b/broken.luau", "⚠ broken", "52", "2,200", "26.6 µs", "62"]);
+    assert_painted(&harness, &["c/busy.luau", "1,024", "4,400", "278 ns", "695 ns", "63", "6"]);
     // Errors.
     assert_painted(&harness, &["12×", "b/broken.luau:7", "on_update"]);
     assert_painted(&harness, &["x is nil"]);
     assert!(paints(&harness, "41v0"), "the entity is missing");
     // Frames: the last one, and all.
-    let last = [
-        "2,001", "202", "203", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms",
-    ];
+    let last =
+        ["2,001", "202", "203", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms"];
     assert_painted(&harness, &last);
-    assert_painted(
-        &harness,
-        &["300,001", "30,002", "30,003", "3.00 M", "30,005", "30,006"],
-    );
-    assert_painted(
-        &harness,
-        &["30,007", "30,008", "30,009", "30,010", "41.0 s"],
-    );
+    assert_painted(&harness, &["300,001", "30,002", "30,003", "3.00 M", "30,005", "30,006"]);
+    assert_painted(&harness, &["30,007", "30,008", "30,009", "30,010", "41.0 s"]);
     // The plots, with a legend.
-    assert_painted(
-        &harness,
-        &["frame time", "longest run", "Runs a frame", "Leased VMs"],
-    );
+    assert_painted(&harness, &["frame time", "longest run", "Runs a frame", "Leased VMs"]);
 }
 
 #[test]
@@ -342,11 +257,7 @@ fn each_button_asks_for_what_it_says() {
     ] {
         harness.state_mut().requests.clear();
         click(&mut harness, button);
-        assert_eq!(
-            harness.state().requests,
-            [request],
-            "after a click on {button}"
-        );
+        assert_eq!(harness.state().requests, [request], "after a click on {button}");
     }
 }
 
@@ -358,10 +269,7 @@ fn a_panel_left_alone_asks_for_nothing() {
 
 #[test]
 fn paused_scripts_are_said_to_be_paused_and_can_be_resumed() {
-    let mut harness = panel(LuaSnapshot {
-        paused: true,
-        ..full()
-    });
+    let mut harness = panel(LuaSnapshot { paused: true, ..full() });
     assert_painted(&harness, &["⏸ paused", "Resume"]);
     assert!(harness.query_by_label("Pause").is_none());
     click(&mut harness, "Resume");
@@ -371,12 +279,7 @@ fn paused_scripts_are_said_to_be_paused_and_can_be_resumed() {
 /// The scripts of [`full`], from top to bottom.
 fn script_order(harness: &Harness<'_, Panel>) -> String {
     let mut rows: Vec<(f32, char)> = ["a/slow.luau", "b/broken.luau", "c/busy.luau"]
-        .map(|path| {
-            (
-                harness.get_by_label(path).rect().top(),
-                path.as_bytes()[0] as char,
-            )
-        })
+        .map(|path| (harness.get_by_label(path).rect().top(), path.as_bytes()[0] as char))
         .to_vec();
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     rows.into_iter().map(|(_, letter)| letter).collect()
@@ -433,23 +336,14 @@ fn an_error_opens_to_its_full_text_and_closes_again() {
     snapshot.errors.insert(0, error("z/other.luau", &long));
     let mut harness = panel(snapshot);
     assert!(!paints(&harness, "function helper"));
-    assert!(
-        !paints(&harness, "the end"),
-        "a long message is cut while closed"
-    );
+    assert!(!paints(&harness, "the end"), "a long message is cut while closed");
 
     harness.get_by_label_contains("z/other.luau:7").click();
     harness.run_steps(4);
-    assert_painted(
-        &harness,
-        &["z/other.luau:7 function on_updatez/other.luau:3 function helper"],
-    );
+    assert_painted(&harness, &["z/other.luau:7 function on_updatez/other.luau:3 function helper"]);
     assert!(paints(&harness, "the end"));
     assert!(paints(&harness, "frame 4567, 12 times"));
-    assert!(
-        !paints(&harness, "b/broken.luau:3"),
-        "the other stays closed"
-    );
+    assert!(!paints(&harness, "b/broken.luau:3"), "the other stays closed");
 
     harness.get_by_label_contains("12× z/other.luau:7").click();
     harness.run_steps(4);
@@ -461,24 +355,15 @@ fn an_open_error_stays_open_when_others_come_before_it() {
     let mut harness = panel(full());
     harness.get_by_label_contains("12× b/broken.luau:7").click();
     harness.run_steps(4);
-    let traced = |row: ErrorRow, traceback: &str| ErrorRow {
-        traceback: traceback.into(),
-        ..row
-    };
+    let traced = |row: ErrorRow, traceback: &str| ErrorRow { traceback: traceback.into(), ..row };
     let errors = &mut harness.state_mut().snapshot.errors;
     errors[0].count = 13;
     // Each differs from the open one in one thing.
     errors.insert(0, traced(error("a/slow.luau", "x is nil"), "1st other"));
     errors.insert(0, traced(error("b/broken.luau", "y is nil"), "2nd other"));
-    let elsewhere = ErrorRow {
-        line: Some(8),
-        ..error("b/broken.luau", "x is nil")
-    };
+    let elsewhere = ErrorRow { line: Some(8), ..error("b/broken.luau", "x is nil") };
     errors.insert(0, traced(elsewhere, "3rd other"));
-    let in_start = ErrorRow {
-        callback: Some("on_start"),
-        ..error("b/broken.luau", "x is nil")
-    };
+    let in_start = ErrorRow { callback: Some("on_start"), ..error("b/broken.luau", "x is nil") };
     errors.insert(0, traced(in_start, "4th other"));
     harness.run_steps(4);
     assert!(paints(&harness, "b/broken.luau:3 function helper"));
@@ -533,10 +418,7 @@ fn an_error_without_a_place_is_shown_too() {
         ..error("gone.luau", "file not found")
     }];
     let mut harness = panel(snapshot);
-    assert_painted(
-        &harness,
-        &["gone.luau", "(loading)", "–", "file not found", "1×"],
-    );
+    assert_painted(&harness, &["gone.luau", "(loading)", "–", "file not found", "1×"]);
     harness.get_by_label_contains("1× gone.luau").click();
     harness.run_steps(4);
     assert!(paints(&harness, "There is no traceback."));
@@ -564,48 +446,23 @@ fn an_empty_snapshot_says_what_is_missing() {
 #[test]
 fn a_crowd_of_scripts_and_errors_draws_only_the_rows_in_sight() {
     let scripts = (0..2_000)
-        .map(|i| {
-            script(
-                &format!("Crowd/{i:04}.luau"),
-                i,
-                i as u64,
-                1_000 + i as u64,
-                0,
-            )
-        })
+        .map(|i| script(&format!("Crowd/{i:04}.luau"), i, i as u64, 1_000 + i as u64, 0))
         .collect();
-    let errors = (0..64)
-        .map(|i| error(&format!("Crowd/{i:04}.luau"), "no"))
-        .collect();
-    let mut harness = panel(LuaSnapshot {
-        scripts,
-        errors,
-        ..full()
-    });
-    assert_painted(
-        &harness,
-        &["Scripts (2000)", "Errors (64)", "Crowd/0000.luau"],
-    );
+    let errors = (0..64).map(|i| error(&format!("Crowd/{i:04}.luau"), "no")).collect();
+    let mut harness = panel(LuaSnapshot { scripts, errors, ..full() });
+    assert_painted(&harness, &["Scripts (2000)", "Errors (64)", "Crowd/0000.luau"]);
     // Built, not only visible: a row that is built has nodes.
     let rows = |harness: &Harness<'_, Panel>| {
         let nodes = harness.query_all_by_label_contains("Crowd/");
-        nodes
-            .filter(|node| node.accesskit_node().role() == accesskit::Role::Label)
-            .count()
+        nodes.filter(|node| node.accesskit_node().role() == accesskit::Role::Label).count()
     };
-    assert!(
-        (10..40).contains(&rows(&harness)),
-        "{} rows",
-        rows(&harness)
-    );
+    assert!((10..40).contains(&rows(&harness)), "{} rows", rows(&harness));
     let listed = harness.query_all_by_label_contains("12× Crowd/").count();
     assert_eq!(listed, 64, "every error is listed");
 
     harness.get_by_role(accesskit::Role::TextInput).focus();
     harness.run_steps(2);
-    harness
-        .get_by_role(accesskit::Role::TextInput)
-        .type_text("cROWD/1999");
+    harness.get_by_role(accesskit::Role::TextInput).type_text("cROWD/1999");
     harness.run_steps(4);
     assert_eq!(harness.state().state.filter, "cROWD/1999");
     assert_painted(&harness, &["Crowd/1999.luau", "1,999"]);
@@ -632,35 +489,15 @@ fn no_figure_is_ever_not_a_number() {
         scripts: vec![script("never/ran.luau", 0, 0, 0, 0)],
         vms: vec![VmInfo::default()],
         history: [f64::NAN, 1.0, f64::INFINITY, 1.0]
-            .map(|at| Sample {
-                at,
-                ..Sample::default()
-            })
+            .map(|at| Sample { at, ..Sample::default() })
             .into(),
         ..Default::default()
     };
     let overfull = LuaSnapshot {
-        pool: PoolStats {
-            leased: 9,
-            idle: 9,
-            max_size: 2,
-            ..Default::default()
-        },
-        history: [Sample {
-            at: f64::NAN,
-            ..sample(1)
-        }]
-        .into(),
-        run_time: Timing {
-            count: u64::MAX,
-            max: Duration::MAX,
-            ..Default::default()
-        },
-        total: FrameStats {
-            runs: u64::MAX,
-            time: Duration::MAX,
-            ..Default::default()
-        },
+        pool: PoolStats { leased: 9, idle: 9, max_size: 2, ..Default::default() },
+        history: [Sample { at: f64::NAN, ..sample(1) }].into(),
+        run_time: Timing { count: u64::MAX, max: Duration::MAX, ..Default::default() },
+        total: FrameStats { runs: u64::MAX, time: Duration::MAX, ..Default::default() },
         ..Default::default()
     };
     for snapshot in [nothing, overfull, LuaSnapshot::default()] {
@@ -715,10 +552,7 @@ fn nothing_moves_while_values_change() {
     large.scripts[1].path = format!("b/{}.luau", "long".repeat(100)).into();
     large.errors[0].message = "long ".repeat(200).into();
     large.total.writes = u64::MAX;
-    large
-        .history
-        .iter_mut()
-        .for_each(|sample| sample.frame *= 1_000);
+    large.history.iter_mut().for_each(|sample| sample.frame *= 1_000);
     let mut small = full();
     small.run_time = Timing::default();
     small.frame = FrameStats::default();
@@ -728,16 +562,10 @@ fn nothing_moves_while_values_change() {
 #[test]
 fn a_long_path_keeps_its_end_and_shows_all_of_it_on_hover() {
     let path = "mods/some_author/some_package/scripts/enemies/orbit.luau";
-    let mut harness = panel(LuaSnapshot {
-        scripts: vec![script(path, 1, 1, 1, 0)],
-        ..Default::default()
-    });
+    let mut harness =
+        panel(LuaSnapshot { scripts: vec![script(path, 1, 1, 1, 0)], ..Default::default() });
     let cut = |text: &String| text.starts_with('…') && text.ends_with("/orbit.luau");
-    assert!(
-        painted(&harness).iter().any(cut),
-        "{:#?}",
-        painted(&harness)
-    );
+    assert!(painted(&harness).iter().any(cut), "{:#?}", painted(&harness));
     assert!(!paints(&harness, path));
     harness.get_by_label(path).hover();
     harness.run_steps(4);
@@ -816,11 +644,7 @@ fn the_default_fonts_have_every_sign_that_the_panel_uses() {
         harness.run_steps(4);
         let missing = picture(&harness, '\u{10fffd}');
         let texts = painted(&harness).concat();
-        for sign in texts
-            .chars()
-            .chain(['…'])
-            .filter(|sign| !sign.is_whitespace())
-        {
+        for sign in texts.chars().chain(['…']).filter(|sign| !sign.is_whitespace()) {
             assert_ne!(picture(&harness, sign), missing, "no font has {sign:?}");
         }
     }
@@ -847,10 +671,7 @@ mod headless_apps {
 
     #[test]
     fn an_app_without_window_camera_or_keyboard_runs_with_the_overlay() {
-        let mut app = headless(LuaOverlayPlugin {
-            open: true,
-            ..Default::default()
-        });
+        let mut app = headless(LuaOverlayPlugin { open: true, ..Default::default() });
         for _ in 0..3 {
             app.update();
         }
@@ -860,10 +681,7 @@ mod headless_apps {
     #[test]
     fn the_toggle_key_opens_and_closes_the_overlay() {
         let toggle_key = KeyCode::F9;
-        let mut app = headless(LuaOverlayPlugin {
-            toggle_key,
-            ..Default::default()
-        });
+        let mut app = headless(LuaOverlayPlugin { toggle_key, ..Default::default() });
         app.init_resource::<ButtonInput<KeyCode>>();
         let mut open_after = |key: Option<KeyCode>| {
             let mut keys = app.world_mut().resource_mut::<ButtonInput<KeyCode>>();
@@ -888,13 +706,10 @@ mod headless_apps {
             input.screen_rect = Some(egui::Rect::from_min_size(egui::Pos2::ZERO, size));
             input.events.extend(events.clone());
         };
-        app.world_mut().run_system_once(send).unwrap();
+        app.world_mut().run_system_once(send).expect("the system runs");
         app.update();
-        let output = app
-            .world_mut()
-            .query::<&EguiOutput>()
-            .single(app.world())
-            .unwrap();
+        let output =
+            app.world_mut().query::<&EguiOutput>().single(app.world()).expect("one context");
         let Some(tree) = output.platform_output.accesskit_update.as_ref() else {
             return Vec::new();
         };
@@ -929,9 +744,7 @@ mod headless_apps {
         let mut app = headless(plugin);
         // In place of the renderer, which takes these and would be missed.
         app.add_systems(Last, |mut drawn: Query<&mut EguiRenderOutput>| {
-            drawn
-                .iter_mut()
-                .for_each(|mut output| output.textures_delta.clear());
+            drawn.iter_mut().for_each(|mut output| output.textures_delta.clear());
         });
         let mut context = EguiContext::default();
         context.get_mut().enable_accesskit();
@@ -956,10 +769,7 @@ mod headless_apps {
 
     #[test]
     fn the_window_can_be_closed_with_its_own_button() {
-        let mut app = with_canvas(LuaOverlayPlugin {
-            open: true,
-            ..Default::default()
-        });
+        let mut app = with_canvas(LuaOverlayPlugin { open: true, ..Default::default() });
         drawn(&mut app, Vec::new());
         let close = find(&mut app, "Close window").expect("the window has a button to close it");
         click_at(&mut app, close);

@@ -687,8 +687,8 @@ mod elsewhere {
 
     /// It has the short name of another component.
     #[derive(Component, Reflect, Clone, Debug, PartialEq)]
-    pub struct Health {
-        pub full: f32,
+    pub(crate) struct Health {
+        pub(crate) full: f32,
     }
 }
 

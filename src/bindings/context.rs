@@ -1,6 +1,7 @@
 //! [`ScriptContext`]: the world as the runs of one script on one entity see it.
 
 use std::any::TypeId;
+use std::cell::Cell;
 
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
@@ -29,6 +30,8 @@ pub struct ScriptContext<'w> {
     registry: &'w TypeRegistry,
     limits: &'w PoolConfig,
     entity: Entity,
+    /// The entity in the world that was last found to be visible.
+    seen: Cell<Option<Entity>>,
     pub(crate) effects: Effects,
     /// Where the current run began to count its output.
     base: Output,
@@ -57,6 +60,7 @@ impl<'w> ScriptContext<'w> {
             registry,
             limits,
             entity,
+            seen: Cell::new(None),
             effects: Effects::default(),
             base: Output::default(),
         }
@@ -138,9 +142,18 @@ impl<'w> ScriptContext<'w> {
         if let Some(index) = new_entity_index(entity) {
             return index < self.effects.spawned.len();
         }
-        self.world
+        // The world doesn't change during a stage.
+        if self.seen.get() == Some(entity) {
+            return true;
+        }
+        let visible = self
+            .world
             .get_entity(entity)
-            .is_ok_and(|entity| !entity.contains::<IsResource>() && !entity.contains::<Observer>())
+            .is_ok_and(|entity| !entity.contains::<IsResource>() && !entity.contains::<Observer>());
+        if visible {
+            self.seen.set(Some(entity));
+        }
+        visible
     }
 
     // ---- for the frame -------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 //! Which components scripts can reach, and under which names.
 
 use std::any::TypeId;
-use std::collections::HashMap;
 
 use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
+use bevy::platform::collections::HashMap;
 use bevy::prelude::{
     Component, Entity, GlobalTransform, Name, ReflectDefault, ReflectFromReflect, Transform, World,
 };
@@ -24,6 +24,9 @@ pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
 const CURATED_BY_PATH: [&str; 2] =
     ["bevy_camera::visibility::Visibility", "bevy_camera::visibility::InheritedVisibility"];
 
+/// Makes what scripts see in a component's stead.
+type View = fn(&dyn Reflect) -> Option<Box<dyn Reflect>>;
+
 /// One component within the scripts' reach.
 #[derive(Clone)]
 pub(crate) struct ExposedComponent {
@@ -37,7 +40,7 @@ pub(crate) struct ExposedComponent {
     /// It can't be replaced, inserted or removed either.
     pub(crate) fixed: bool,
     /// What scripts see in its stead.
-    view: Option<fn(&dyn Reflect) -> Option<Box<dyn Reflect>>>,
+    view: Option<View>,
 }
 
 impl ExposedComponent {

@@ -14,7 +14,7 @@
 //! | `Option` | nil or the value |
 //! | enum | the variant's name; a variant with fields is `{Name = fields}` |
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -856,10 +856,13 @@ macro_rules! leaves {
     ($($ty:ty),* $(,)?) => {
         /// A type that Lua holds as one value: `None` for all others.
         fn read_leaf(value: &dyn PartialReflect) -> Option<Result<ScriptValue, ScriptError>> {
-            $(if let Some(value) = value.try_downcast_ref::<$ty>() {
-                return Some(value.clone().into_script());
+            let value = value.try_as_reflect()?.as_any();
+            // Asked once: each downcast would ask again, through a pointer.
+            let id = value.type_id();
+            $(if id == TypeId::of::<$ty>() {
+                return value.downcast_ref::<$ty>().map(|value| value.clone().into_script());
             })*
-            read_special(value)
+            read_special(value, id)
         }
 
         /// Writes a leaf. Gives the value back if the target is none.
@@ -896,22 +899,26 @@ fn blank<T: Default>() -> T {
     T::default()
 }
 
-fn read_special(value: &dyn PartialReflect) -> Option<Result<ScriptValue, ScriptError>> {
-    Some(Ok(if let Some(value) = value.try_downcast_ref::<Entity>() {
+fn read_special(value: &dyn Any, id: TypeId) -> Option<Result<ScriptValue, ScriptError>> {
+    /// Downcasts without asking for the type again if it is another.
+    fn cast<T: 'static>(value: &dyn Any, id: TypeId) -> Option<&T> {
+        if id == TypeId::of::<T>() { value.downcast_ref() } else { None }
+    }
+    Some(Ok(if let Some(value) = cast::<Entity>(value, id) {
         (*value).into()
-    } else if let Some(value) = value.try_downcast_ref::<Name>() {
+    } else if let Some(value) = cast::<Name>(value, id) {
         value.as_str().into()
-    } else if let Some(value) = value.try_downcast_ref::<Cow<'static, str>>() {
+    } else if let Some(value) = cast::<Cow<'static, str>>(value, id) {
         value.as_ref().into()
-    } else if let Some(value) = value.try_downcast_ref::<char>() {
+    } else if let Some(value) = cast::<char>(value, id) {
         value.to_string().into()
-    } else if let Some(value) = value.try_downcast_ref::<Duration>() {
+    } else if let Some(value) = cast::<Duration>(value, id) {
         value.as_secs_f64().into()
-    } else if let Some(value) = value.try_downcast_ref::<Vec3A>() {
+    } else if let Some(value) = cast::<Vec3A>(value, id) {
         Vec3::from(*value).into()
-    } else if let Some(value) = value.try_downcast_ref::<Dir3>() {
+    } else if let Some(value) = cast::<Dir3>(value, id) {
         value.as_vec3().into()
-    } else if let Some(value) = value.try_downcast_ref::<Color>() {
+    } else if let Some(value) = cast::<Color>(value, id) {
         let Srgba { red, green, blue, alpha } = value.to_srgba();
         ScriptTable::from([("red", red), ("green", green), ("blue", blue), ("alpha", alpha)]).into()
     } else {

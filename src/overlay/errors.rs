@@ -24,11 +24,7 @@ pub(super) fn show(
         return;
     }
     ui.horizontal(|ui| {
-        if ui
-            .button("Clear")
-            .on_hover_text("Forget these errors. Counters are kept.")
-            .clicked()
-        {
+        if ui.button("Clear").on_hover_text("Forget these errors. Counters are kept.").clicked() {
             requests.push(LuaControl::ClearErrors);
         }
         ui.label("The most recent first. A click shows the full text.");
@@ -45,7 +41,7 @@ pub(super) fn show(
     }
 }
 
-/// One line: how often, where, in which callback, and what. For whom is in the details.
+/// One line: how often, where, in which callback, for whom, and what.
 fn row(ui: &mut Ui, error: &ErrorRow, open: bool) -> Response {
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width().max(400.0), ROW), Sense::click());
@@ -57,8 +53,7 @@ fn row(ui: &mut Ui, error: &ErrorRow, open: bool) -> Response {
     });
     if response.hovered() || response.has_focus() || open {
         let fill = ui.visuals().widgets.hovered.weak_bg_fill;
-        ui.painter()
-            .rect_filled(rect, 2.0, fill.gamma_multiply(0.6));
+        ui.painter().rect_filled(rect, 2.0, fill.gamma_multiply(0.6));
     }
     let [normal, weak, red] =
         [Tone::Normal, Tone::Weak, Tone::Error].map(|tone| tone.color(ui.visuals()));
@@ -74,20 +69,10 @@ fn row(ui: &mut Ui, error: &ErrorRow, open: bool) -> Response {
     look::draw(ui, next(46.0), &count, look::mono(), red, right);
     const PLACE: f32 = 146.0;
     let fitting = look::path_end(ui, &place, &look::prose(), PLACE);
-    let cut = if fitting.len() < place.len() {
-        "…"
-    } else {
-        ""
-    };
-    look::draw(
-        ui,
-        next(PLACE),
-        &format!("{cut}{fitting}"),
-        look::prose(),
-        normal,
-        left,
-    );
+    let cut = if fitting.len() < place.len() { "…" } else { "" };
+    look::draw(ui, next(PLACE), &format!("{cut}{fitting}"), look::prose(), normal, left);
     look::draw(ui, next(104.0), callback, look::prose(), weak, left);
+    look::draw(ui, next(54.0), &entity, look::mono(), weak, left);
     look::draw(
         ui,
         next(f32::INFINITY).intersect(rect),

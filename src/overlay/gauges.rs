@@ -23,32 +23,11 @@ pub(super) fn pool(ui: &mut Ui, stats: &PoolStats) {
     let plain = Tone::Normal;
     ui.horizontal(|ui| {
         gauge(ui, width, "created", stats.created, plain, "VMs made.");
-        gauge(
-            ui,
-            width,
-            "destroyed",
-            stats.destroyed,
-            plain,
-            &why_destroyed(stats),
-        );
+        gauge(ui, width, "destroyed", stats.destroyed, plain, &why_destroyed(stats));
         gauge(ui, width, "leased", leased, plain, "VMs at work.");
         gauge(ui, width, "idle", idle, plain, "VMs ready to be leased.");
-        gauge(
-            ui,
-            width,
-            "waiting",
-            waiting,
-            warn(waiting),
-            "Threads that wait for a VM.",
-        );
-        gauge(
-            ui,
-            width,
-            "acquired",
-            stats.acquired,
-            plain,
-            "Leases given out.",
-        );
+        gauge(ui, width, "waiting", waiting, warn(waiting), "Threads that wait for a VM.");
+        gauge(ui, width, "acquired", stats.acquired, plain, "Leases given out.");
     });
     ui.horizontal(|ui| {
         gauge(ui, width, "resets", stats.resets, plain, "VMs wiped clean.");
@@ -58,10 +37,7 @@ pub(super) fn pool(ui: &mut Ui, stats: &PoolStats) {
         gauge(ui, width, "create errors", value, fail(value), hint);
         let (value, hint) = (stats.reset_errors, "VMs that could not be wiped clean.");
         gauge(ui, width, "reset errors", value, fail(value), hint);
-        let (value, hint) = (
-            stats.quarantined,
-            "VMs taken out of use because they misbehaved.",
-        );
+        let (value, hint) = (stats.quarantined, "VMs taken out of use because they misbehaved.");
         gauge(ui, width, "quarantined", value, warn(value), hint);
         let (value, hint) = (stats.overdue, "Leases that lasted longer than they should.");
         gauge(ui, width, "overdue", value, warn(value), hint);
@@ -88,27 +64,14 @@ fn gauge(ui: &mut Ui, width: f32, name: &str, value: u64, tone: Tone, hint: &str
     let weak = Tone::Weak.color(ui.visuals());
     let color = tone.color(ui.visuals());
     look::draw(ui, rect, name, look::caption(), weak, Align2::RIGHT_TOP);
-    look::draw(
-        ui,
-        rect,
-        &text,
-        FontId::monospace(14.0),
-        color,
-        Align2::RIGHT_BOTTOM,
-    );
+    look::draw(ui, rect, &text, FontId::monospace(14.0), color, Align2::RIGHT_BOTTOM);
     response.on_hover_text(format!("{hint}\n{}", units::exact(value)))
 }
 
 /// A bar as long as the pool may grow, filled by the VMs that there are.
 fn occupancy(ui: &mut Ui, stats: &PoolStats) {
     const TEXT_WIDTH: f32 = 200.0;
-    let &PoolStats {
-        leased,
-        idle,
-        min_size,
-        max_size,
-        ..
-    } = stats;
+    let &PoolStats { leased, idle, min_size, max_size, .. } = stats;
     ui.horizontal(|ui| {
         let width = (ui.available_width() - TEXT_WIDTH - GAP).max(40.0);
         let (rect, _) = ui.allocate_exact_size(vec2(width, ROW), Sense::hover());
@@ -147,12 +110,7 @@ pub(super) fn frames(ui: &mut Ui, last: &FrameStats, total: &FrameStats) {
         ("writes", last.writes, total.writes, Tone::Normal),
         ("conflicts", last.conflicts, total.conflicts, Tone::Warning),
         ("messages", last.messages, total.messages, Tone::Normal),
-        (
-            "undelivered",
-            last.undelivered,
-            total.undelivered,
-            Tone::Warning,
-        ),
+        ("undelivered", last.undelivered, total.undelivered, Tone::Warning),
         ("spawned", last.spawned, total.spawned, Tone::Normal),
         ("despawned", last.despawned, total.despawned, Tone::Normal),
         ("log lines", last.log_lines, total.log_lines, Tone::Normal),

@@ -32,11 +32,8 @@ pub(super) fn show(
 }
 
 fn badge(ui: &mut Ui, paused: bool) {
-    let (text, tone) = if paused {
-        ("⏸ paused", Tone::Warning)
-    } else {
-        ("▶ running", Tone::Ok)
-    };
+    let (text, tone) =
+        if paused { ("⏸ paused", Tone::Warning) } else { ("▶ running", Tone::Ok) };
     let (rect, response) = ui.allocate_exact_size(vec2(84.0, 20.0), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(WidgetType::Label, true, text));
     let color = tone.color(ui.visuals());
@@ -74,11 +71,7 @@ fn buttons(ui: &mut Ui, paused: bool, requests: &mut Vec<LuaControl>) {
     let pause = if paused {
         ("Resume", LuaControl::Resume, "Run callbacks again.")
     } else {
-        (
-            "Pause",
-            LuaControl::Pause,
-            "Run no callback. Messages to scripts are kept.",
-        )
+        ("Pause", LuaControl::Pause, "Run no callback. Messages to scripts are kept.")
     };
     let buttons = [
         pause,
@@ -87,11 +80,7 @@ fn buttons(ui: &mut Ui, paused: bool, requests: &mut Vec<LuaControl>) {
             LuaControl::ReloadScripts,
             "Load every script in use anew from its source.",
         ),
-        (
-            "Evict all VMs",
-            LuaControl::EvictVms,
-            "Replace every VM by a fresh one.",
-        ),
+        ("Evict all VMs", LuaControl::EvictVms, "Replace every VM by a fresh one."),
         (
             "Wake scripts",
             LuaControl::WakeScripts,

@@ -33,18 +33,9 @@ impl Tone {
         match self {
             Self::Normal => visuals.widgets.inactive.text_color(),
             Self::Weak => visuals.text_color(),
-            Self::Ok => pick(
-                Color32::from_rgb(112, 192, 120),
-                Color32::from_rgb(24, 110, 40),
-            ),
-            Self::Warning => pick(
-                Color32::from_rgb(240, 176, 72),
-                Color32::from_rgb(150, 84, 0),
-            ),
-            Self::Error => pick(
-                Color32::from_rgb(255, 118, 108),
-                Color32::from_rgb(176, 20, 20),
-            ),
+            Self::Ok => pick(Color32::from_rgb(112, 192, 120), Color32::from_rgb(24, 110, 40)),
+            Self::Warning => pick(Color32::from_rgb(240, 176, 72), Color32::from_rgb(150, 84, 0)),
+            Self::Error => pick(Color32::from_rgb(255, 118, 108), Color32::from_rgb(176, 20, 20)),
         }
     }
 

@@ -35,18 +35,13 @@ pub(super) fn show(ui: &mut Ui, snapshot: &LuaSnapshot) {
             .filter(|[x, y]| x.is_finite() && y.is_finite() && *x >= -SPAN)
             .collect(),
     };
-    let blue = (
-        Color32::from_rgb(110, 168, 240),
-        Color32::from_rgb(30, 90, 190),
-    );
+    let blue = (Color32::from_rgb(110, 168, 240), Color32::from_rgb(30, 90, 190));
     let grey = (Color32::from_gray(200), Color32::from_gray(70));
     let solid = LineStyle::Solid;
 
     let times = vec![
         line("frame time", solid, blue, &|s| millis(s.frame)),
-        line("longest run", LineStyle::dashed_dense(), grey, &|s| {
-            millis(s.longest_run)
-        }),
+        line("longest run", LineStyle::dashed_dense(), grey, &|s| millis(s.longest_run)),
     ];
     caption(ui, "Time on scripts, in ms");
     timeline(ui, "times", 120.0, None, times);
@@ -74,19 +69,13 @@ fn millis(duration: std::time::Duration) -> f64 {
 
 /// A plot whose frame stays where it is. With more than one line it has a legend.
 fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Series>) {
-    let values = lines
-        .iter()
-        .flat_map(|line| &line.points)
-        .map(|point| point[1]);
+    let values = lines.iter().flat_map(|line| &line.points).map(|point| point[1]);
     let highest = values.fold(0.0, f64::max);
     let top = match top {
         Some(top) if top > 0.0 && top >= highest => top,
         _ => units::round_up(highest),
     };
-    let mark = move |share: f64| GridMark {
-        value: top * share,
-        step_size: top / 2.0,
-    };
+    let mark = move |share: f64| GridMark { value: top * share, step_size: top / 2.0 };
     let several = lines.len() > 1;
     let grid = Tone::Weak.color(ui.visuals()).gamma_multiply(0.5);
     let mut plot = Plot::new(id)
@@ -101,10 +90,7 @@ fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Ser
         .show_axes([several, true])
         .y_axis_min_width(40.0)
         .x_grid_spacer(|_| {
-            let mark = |step: u32| GridMark {
-                value: f64::from(step) * 2.0 - SPAN,
-                step_size: 2.0,
-            };
+            let mark = |step: u32| GridMark { value: f64::from(step) * 2.0 - SPAN, step_size: 2.0 };
             (0..=5).map(mark).collect()
         })
         // The leftmost one would stand in the other axis' zero.
@@ -115,11 +101,7 @@ fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Ser
         .y_axis_formatter(|mark, _| tick(mark.value))
         .y_grid_spacer(move |_| vec![mark(0.0), mark(0.5), mark(1.0)])
         .label_formatter(|at| match at {
-            HoverPosition::NearDataPoint {
-                plot_name,
-                position,
-                ..
-            } => {
+            HoverPosition::NearDataPoint { plot_name, position, .. } => {
                 let ago = -position.x;
                 Some(format!("{plot_name}: {}\n{ago:.1} s ago", tick(position.y)))
             }
@@ -131,13 +113,7 @@ fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Ser
     plot.show(ui, move |plot| {
         plot.set_plot_bounds_x(-SPAN..=0.0);
         plot.set_plot_bounds_y(0.0..=top * 1.05);
-        for Series {
-            name,
-            points,
-            style,
-            color,
-        } in lines
-        {
+        for Series { name, points, style, color } in lines {
             plot.line(Line::new(name, points).style(style).color(color).width(1.5));
         }
     });

@@ -22,41 +22,11 @@ const COLUMNS: [Column<ScriptColumn>; 8] = [
         false,
     ),
     column(ScriptColumn::Path, "path", "The asset path.", None, false),
-    column(
-        ScriptColumn::Entities,
-        "entities",
-        "Entities that carry it.",
-        Some(54.0),
-        true,
-    ),
-    column(
-        ScriptColumn::Runs,
-        "runs",
-        "Runs of any callback.",
-        Some(54.0),
-        true,
-    ),
-    column(
-        ScriptColumn::Mean,
-        "mean",
-        "The mean time of a run.",
-        Some(54.0),
-        true,
-    ),
-    column(
-        ScriptColumn::P99,
-        "p99",
-        "99 of 100 runs took no longer.",
-        Some(54.0),
-        true,
-    ),
-    column(
-        ScriptColumn::Errors,
-        "errors",
-        "Runs that failed.",
-        Some(50.0),
-        true,
-    ),
+    column(ScriptColumn::Entities, "entities", "Entities that carry it.", Some(54.0), true),
+    column(ScriptColumn::Runs, "runs", "Runs of any callback.", Some(54.0), true),
+    column(ScriptColumn::Mean, "mean", "The mean time of a run.", Some(54.0), true),
+    column(ScriptColumn::P99, "p99", "99 of 100 runs took no longer.", Some(54.0), true),
+    column(ScriptColumn::Errors, "errors", "Runs that failed.", Some(50.0), true),
     column(
         ScriptColumn::PutAside,
         "aside",
@@ -73,13 +43,7 @@ const fn column(
     width: Option<f32>,
     numeric: bool,
 ) -> Column<ScriptColumn> {
-    Column {
-        key,
-        title,
-        hint,
-        width,
-        numeric,
-    }
+    Column { key, title, hint, width, numeric }
 }
 
 pub(super) fn show(ui: &mut Ui, scripts: &[ScriptRow], state: &mut PanelState) {
@@ -119,11 +83,7 @@ fn ordered<'a>(
     let mut rows: Vec<&ScriptRow> = scripts.iter().filter(fits).collect();
     rows.sort_by(|a, b| {
         let ordering = compare(a, b, sort.column);
-        let ordering = if sort.descending {
-            ordering.reverse()
-        } else {
-            ordering
-        };
+        let ordering = if sort.descending { ordering.reverse() } else { ordering };
         ordering.then_with(|| a.path.cmp(&b.path))
     });
     rows

@@ -57,11 +57,7 @@ impl PanelState {
 
     /// Shows the full text of this error, or hides it if it is the one shown.
     pub(super) fn toggle_error(&mut self, row: &ErrorRow) {
-        self.selected_error = if self.shows_error(row) {
-            None
-        } else {
-            Some(ErrorKey::of(row))
-        };
+        self.selected_error = if self.shows_error(row) { None } else { Some(ErrorKey::of(row)) };
     }
 }
 

@@ -10,7 +10,7 @@ use super::state::Sort;
 /// The space between rows, in points.
 const ROW_GAP: f32 = 2.0;
 /// Room for the scroll bar, in points.
-const SCROLL_BAR: f32 = 10.0;
+pub(super) const SCROLL_BAR: f32 = 8.0;
 /// The least width of the column that takes what is left, in points.
 const MIN_REST: f32 = 96.0;
 
@@ -73,15 +73,9 @@ fn header<C>(ui: &mut Ui, column: &Column<C>, width: f32, arrow: Option<&str>) -
     } else {
         Tone::Weak.color(ui.visuals())
     };
-    let text_rect = if column.numeric {
-        rect
-    } else {
-        look::indented(rect)
-    };
+    let text_rect = if column.numeric { rect } else { look::indented(rect) };
     look::draw(ui, text_rect, &title, look::caption(), color, align);
-    response
-        .on_hover_text(column.hint)
-        .on_hover_cursor(CursorIcon::PointingHand)
+    response.on_hover_text(column.hint).on_hover_cursor(CursorIcon::PointingHand)
 }
 
 /// The rows, at most `max_rows` of them in sight at a time.

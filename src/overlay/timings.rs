@@ -12,19 +12,11 @@ pub(super) fn show(ui: &mut Ui, snapshot: &LuaSnapshot) {
     const VALUE: f32 = 62.0;
     let pool = &snapshot.pool;
     let rows: [(&str, &Timing, &str); 5] = [
-        (
-            "run",
-            &snapshot.run_time,
-            "One callback of one script for one entity.",
-        ),
+        ("run", &snapshot.run_time, "One callback of one script for one entity."),
         ("acquire", &pool.acquire, "The wait for a VM."),
         ("reset", &pool.reset, "Wiping a VM clean."),
         ("create", &pool.create, "Making a VM."),
-        (
-            "lease",
-            &pool.use_time,
-            "From taking a VM to giving it back.",
-        ),
+        ("lease", &pool.use_time, "From taking a VM to giving it back."),
     ];
     Grid::new("timings")
         .striped(true)

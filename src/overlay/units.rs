@@ -8,10 +8,7 @@ pub(super) const NONE: &str = "–";
 
 /// `532 ns`, `1.23 µs`, `45.6 ms`, `12.0 s`.
 pub(super) fn duration(value: Duration) -> String {
-    scaled(
-        value.as_nanos(),
-        &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")],
-    )
+    scaled(value.as_nanos(), &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")])
 }
 
 /// Whole seconds, then minutes, hours and days: `45 s`, `12m 03s`, `3h 05m`, `2d 01h`.
@@ -32,15 +29,7 @@ pub(super) fn age(value: Duration) -> String {
 /// `512 B`, `1.50 KiB`, `12.3 MiB`.
 pub(super) fn bytes(value: usize) -> String {
     const KIB: f64 = 1024.0;
-    scaled(
-        value as u128,
-        &[
-            (1.0, "B"),
-            (KIB, "KiB"),
-            (KIB * KIB, "MiB"),
-            (KIB * KIB * KIB, "GiB"),
-        ],
-    )
+    scaled(value as u128, &[(1.0, "B"), (KIB, "KiB"), (KIB * KIB, "MiB"), (KIB * KIB * KIB, "GiB")])
 }
 
 /// Exact up to 999,999; then `1.23 M`, `1.23 G`, `1.23 T`.
@@ -48,10 +37,7 @@ pub(super) fn count(value: u64) -> String {
     if value < 1_000_000 {
         exact(value)
     } else {
-        scaled(
-            u128::from(value),
-            &[(1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P")],
-        )
+        scaled(u128::from(value), &[(1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P")])
     }
 }
 
@@ -127,13 +113,9 @@ mod tests {
 
     #[test]
     fn ages_are_told_in_the_two_units_that_matter() {
-        for (seconds, text) in [
-            (0, "0 s"),
-            (59, "59 s"),
-            (723, "12m 03s"),
-            (11_100, "3h 05m"),
-            (176_400, "2d 01h"),
-        ] {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (723, "12m 03s"), (11_100, "3h 05m"), (176_400, "2d 01h")]
+        {
             assert_eq!(age(Duration::from_secs(seconds)), text);
         }
     }
@@ -155,12 +137,9 @@ mod tests {
 
     #[test]
     fn memory_is_told_in_powers_of_1024() {
-        for (value, text) in [
-            (512, "512 B"),
-            (1_536, "1.50 KiB"),
-            (1_040_000, "0.99 MiB"),
-            (12_897_485, "12.3 MiB"),
-        ] {
+        for (value, text) in
+            [(512, "512 B"), (1_536, "1.50 KiB"), (1_040_000, "0.99 MiB"), (12_897_485, "12.3 MiB")]
+        {
             assert_eq!(bytes(value), text);
         }
     }

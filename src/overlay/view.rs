@@ -4,6 +4,7 @@ use bevy_egui::egui::{Align, CollapsingHeader, RichText, ScrollArea, Ui, vec2};
 
 use super::look::GAP;
 use super::state::{PanelState, Section};
+use super::table::SCROLL_BAR;
 use super::{errors, gauges, header, plots, scripts, timings, vms};
 use crate::control::LuaControl;
 use crate::snapshot::LuaSnapshot;
@@ -34,9 +35,10 @@ pub fn show_panel(ui: &mut Ui, snapshot: &LuaSnapshot, state: &mut PanelState) -
         ui.spacing_mut().item_spacing = vec2(GAP, 4.0);
         header::show(ui, snapshot, state, &mut requests);
         ui.separator();
-        ScrollArea::vertical()
-            .auto_shrink([false, false])
-            .show(ui, |ui| sections(ui, snapshot, state, &mut requests));
+        ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+            ui.set_max_width(ui.available_width() - SCROLL_BAR);
+            sections(ui, snapshot, state, &mut requests);
+        });
     });
     requests
 }

@@ -22,34 +22,10 @@ const COLUMNS: [Column<VmColumn>; 6] = [
         Some(56.0),
         false,
     ),
-    column(
-        VmColumn::Age,
-        "age",
-        "Time since it was made.",
-        Some(62.0),
-        true,
-    ),
-    column(
-        VmColumn::Uses,
-        "uses",
-        "How often it was leased.",
-        Some(58.0),
-        true,
-    ),
-    column(
-        VmColumn::Memory,
-        "memory",
-        "The memory it holds.",
-        Some(64.0),
-        true,
-    ),
-    column(
-        VmColumn::LastScript,
-        "last script",
-        "The script that it ran last.",
-        None,
-        false,
-    ),
+    column(VmColumn::Age, "age", "Time since it was made.", Some(62.0), true),
+    column(VmColumn::Uses, "uses", "How often it was leased.", Some(58.0), true),
+    column(VmColumn::Memory, "memory", "The memory it holds.", Some(64.0), true),
+    column(VmColumn::LastScript, "last script", "The script that it ran last.", None, false),
 ];
 
 const fn column(
@@ -59,13 +35,7 @@ const fn column(
     width: Option<f32>,
     numeric: bool,
 ) -> Column<VmColumn> {
-    Column {
-        key,
-        title,
-        hint,
-        width,
-        numeric,
-    }
+    Column { key, title, hint, width, numeric }
 }
 
 pub(super) fn show(ui: &mut Ui, vms: &[VmInfo], sort: &mut Sort<VmColumn>) {
@@ -78,11 +48,7 @@ pub(super) fn show(ui: &mut Ui, vms: &[VmInfo], sort: &mut Sort<VmColumn>) {
     let mut order: Vec<&VmInfo> = vms.iter().collect();
     order.sort_by(|a, b| {
         let ordering = compare(a, b, sort.column);
-        let ordering = if sort.descending {
-            ordering.reverse()
-        } else {
-            ordering
-        };
+        let ordering = if sort.descending { ordering.reverse() } else { ordering };
         ordering.then(a.id.cmp(&b.id))
     });
     table::rows(ui, "vms", order.len(), MAX_ROWS, |ui, row| {

@@ -151,20 +151,12 @@ impl PoolConfig {
             return Err(invalid("max_size", &self.max_size, allowed));
         }
         if self.acquire_timeout > HOUR {
-            return Err(invalid(
-                "acquire_timeout",
-                &self.acquire_timeout,
-                "0s to 1h",
-            ));
+            return Err(invalid("acquire_timeout", &self.acquire_timeout, "0s to 1h"));
         }
         check_life("max_idle_time", self.max_idle_time)?;
         check_life("max_lifetime", self.max_lifetime)?;
         if !(0.0..=0.5).contains(&self.lifetime_jitter) {
-            return Err(invalid(
-                "lifetime_jitter",
-                &self.lifetime_jitter,
-                "0.0 to 0.5",
-            ));
+            return Err(invalid("lifetime_jitter", &self.lifetime_jitter, "0.0 to 0.5"));
         }
         if let Some(threshold) = self.leak_threshold {
             check_life("leak_threshold", threshold)?;
@@ -181,10 +173,7 @@ impl PoolConfig {
         check_count("max_messages", self.max_messages)?;
         check_count("max_commands", self.max_commands)?;
         if !(KIB..=self.memory_limit).contains(&self.max_value_size) {
-            let allowed = format!(
-                "1024 (1 KiB) to `memory_limit`, which is {}",
-                self.memory_limit
-            );
+            let allowed = format!("1024 (1 KiB) to `memory_limit`, which is {}", self.memory_limit);
             return Err(invalid("max_value_size", &self.max_value_size, allowed));
         }
         Ok(())
@@ -244,9 +233,5 @@ fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {
 }
 
 fn invalid(field: &'static str, value: &dyn Debug, allowed: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid {
-        field,
-        value: format!("{value:?}"),
-        allowed: allowed.into(),
-    }
+    ConfigError::Invalid { field, value: format!("{value:?}"), allowed: allowed.into() }
 }

@@ -47,11 +47,7 @@ impl WaitQueue {
         }
         places.waiting.push_back((ticket, sender));
         self.len.store(places.waiting.len(), Ordering::Release);
-        Place {
-            queue: self,
-            ticket,
-            turn,
-        }
+        Place { queue: self, ticket, turn }
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -79,16 +75,13 @@ impl Drop for Place<'_> {
         {
             call_up(next);
         }
-        self.queue
-            .len
-            .store(places.waiting.len(), Ordering::Release);
+        self.queue.len.store(places.waiting.len(), Ordering::Release);
     }
 }
 
 /// Says that it is the receiver's turn. A place comes to the front once, so there is room.
 fn call_up(turn: &Sender<()>) {
-    turn.try_send(())
-        .expect("the turn channel of a waiting place is open and empty");
+    turn.try_send(()).expect("the turn channel of a waiting place is open and empty");
 }
 
 #[cfg(test)]

@@ -125,14 +125,8 @@ mod tests {
         assert!(shares.iter().all(|share| (0.0..1.0).contains(share)));
         for tenth in 0..10 {
             let from = f64::from(tenth) / 10.0;
-            let here = shares
-                .iter()
-                .filter(|share| (from..from + 0.1).contains(*share));
-            assert!(
-                here.count() > 60,
-                "few lifetimes between {from} and {}",
-                from + 0.1
-            );
+            let here = shares.iter().filter(|share| (from..from + 0.1).contains(*share));
+            assert!(here.count() > 60, "few lifetimes between {from} and {}", from + 0.1);
         }
     }
 }

@@ -149,9 +149,7 @@ impl<V> Registry<V> {
 
     /// Strikes out a VM that is no more; its slot is occupied by the caller.
     pub(crate) fn strike_out(&mut self, id: u64, reason: DestroyReason) -> u64 {
-        self.records
-            .remove(&id)
-            .expect("a VM has a record until it is destroyed");
+        self.records.remove(&id).expect("a VM has a record until it is destroyed");
         self.destroyed_by[reason as usize] += 1;
         self.building += 1;
         self.generation
@@ -172,11 +170,7 @@ impl<V> Registry<V> {
                 self.records[&slot.id].report.last_program.as_deref() == Some(program)
             })
         });
-        let top = self
-            .idle
-            .len()
-            .checked_sub(1)
-            .expect("a ready token stands for an idle VM");
+        let top = self.idle.len().checked_sub(1).expect("a ready token stands for an idle VM");
         let index = preferred.unwrap_or(top);
         let worn = self.worn(self.idle[index].id, Instant::now());
         Some((self.take(index, Some(borrower)), worn))
@@ -215,9 +209,7 @@ impl<V> Registry<V> {
             let idle_time = now.saturating_duration_since(self.records[&slot.id].since);
             let idle = spare && idle_time >= self.config.max_idle_time;
             let reason = self.worn(slot.id, now);
-            reason
-                .or(idle.then_some(DestroyReason::Idle))
-                .map(|reason| (index, reason))
+            reason.or(idle.then_some(DestroyReason::Idle)).map(|reason| (index, reason))
         })
     }
 
@@ -230,10 +222,7 @@ impl<V> Registry<V> {
     /// An idle VM from before the last `evict_all`.
     pub(crate) fn first_stale(&self) -> Option<(usize, DestroyReason)> {
         let stale = |slot: &Slot<V>| self.records[&slot.id].generation < self.generation;
-        self.idle
-            .iter()
-            .position(stale)
-            .map(|index| (index, DestroyReason::Evicted))
+        self.idle.iter().position(stale).map(|index| (index, DestroyReason::Evicted))
     }
 
     /// Takes the idle VM at this place out.
@@ -289,12 +278,7 @@ impl<V> Registry<V> {
     pub(crate) fn note(&mut self, kind: IncidentKind, vm: Option<u64>, message: String) {
         let record = vm.and_then(|id| self.records.get(&id));
         let program = record.and_then(|record| record.report.last_program.clone());
-        self.incidents.push(Incident {
-            kind,
-            vm,
-            program,
-            message,
-        });
+        self.incidents.push(Incident { kind, vm, program, message });
     }
 
     /// The incidents since the last time, and how many were left out.
@@ -303,10 +287,7 @@ impl<V> Registry<V> {
     }
 
     pub(crate) fn vms(&self, now: Instant) -> Vec<VmInfo> {
-        self.records
-            .values()
-            .map(|record| record.info(now))
-            .collect()
+        self.records.values().map(|record| record.info(now)).collect()
     }
 
     /// Why a VM may not be leased again, if so. The one judgement for acquire, release and
@@ -316,9 +297,7 @@ impl<V> Registry<V> {
     }
 
     fn record_mut(&mut self, id: u64) -> &mut Record {
-        self.records
-            .get_mut(&id)
-            .expect("a VM has a record until it is destroyed")
+        self.records.get_mut(&id).expect("a VM has a record until it is destroyed")
     }
 }
 
@@ -329,11 +308,7 @@ mod tests {
     #[test]
     fn a_slot_too_many_ends_when_it_is_taken_or_falls_vacant() {
         let (closer, _closed) = crossbeam_channel::bounded(1);
-        let sized = |max_size| PoolConfig {
-            min_size: 0,
-            max_size,
-            ..PoolConfig::default()
-        };
+        let sized = |max_size| PoolConfig { min_size: 0, max_size, ..PoolConfig::default() };
         let mut registry = Registry::<u32>::new(sized(3), closer);
         assert_eq!(registry.occupy(), Some(0));
         assert_eq!(registry.reconfigure(sized(1)), 0);

@@ -104,11 +104,7 @@ impl<V: 'static> Slots<V> {
                 }
             };
             // The slot stays in hand while another idle VM is looked for, so it can't be lost.
-            token = if self.tokens.take_ready() {
-                Token::Ready
-            } else {
-                Token::Vacant(vacancy)
-            };
+            token = if self.tokens.take_ready() { Token::Ready } else { Token::Vacant(vacancy) };
         };
         self.timings().acquire.record(started.elapsed());
         Ok(slot)
@@ -155,10 +151,7 @@ impl<V: 'static> Slots<V> {
         let Slot { id, vm } = slot;
         drop_quietly(vm);
         let generation = self.registry().strike_out(id, reason);
-        Vacancy {
-            slots: self,
-            generation,
-        }
+        Vacancy { slots: self, generation }
     }
 
     /// Closes and waits until no VM is left. Returns whether that happened in time.
@@ -217,10 +210,7 @@ impl<V: 'static> Slots<V> {
     /// Turns a token of the `vacant` channel into a slot in hand, unless the slot ends here.
     pub(crate) fn occupy(&self) -> Option<Vacancy<'_, V>> {
         let generation = self.registry().occupy()?;
-        Some(Vacancy {
-            slots: self,
-            generation,
-        })
+        Some(Vacancy { slots: self, generation })
     }
 
     /// Makes a VM in a slot. On failure the slot goes back.
@@ -262,9 +252,7 @@ impl<V: 'static> Slots<V> {
 
     /// Validates a VM. Says why it must be destroyed, if it must.
     fn quarantine(&self, slot: &mut Slot<V>) -> Option<DestroyReason> {
-        let outcome = guarded("the validation of a VM", || {
-            self.resetter.validate(&mut slot.vm)
-        });
+        let outcome = guarded("the validation of a VM", || self.resetter.validate(&mut slot.vm));
         let failure = outcome.err()?;
         let reason = failure.reason(DestroyReason::ValidationFailed);
         let message = describe(failure.into_error());

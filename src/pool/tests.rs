@@ -129,13 +129,7 @@ impl VmFactory<Vm> for Maker {
         let census = Arc::clone(&self.0.census);
         let alive = census.alive.fetch_add(1, Ordering::SeqCst) + 1;
         census.peak.fetch_max(alive, Ordering::SeqCst);
-        Ok(Vm {
-            dirt: 0,
-            program: None,
-            drop_panics: false,
-            drop_stops: None,
-            census,
-        })
+        Ok(Vm { dirt: 0, program: None, drop_panics: false, drop_stops: None, census })
     }
 }
 
@@ -150,10 +144,7 @@ impl VmResetter<Vm> for Cleaner {
     }
 
     fn inspect(&self, vm: &Vm) -> VmReport {
-        VmReport {
-            memory_bytes: 100,
-            last_program: vm.program.clone(),
-        }
+        VmReport { memory_bytes: 100, last_program: vm.program.clone() }
     }
 }
 
@@ -205,11 +196,7 @@ pub(super) fn assert_quiet(pool: &VmPool<Vm>, rig: &Rig) -> PoolStats {
     let stats = pool.stats();
     assert_balanced(&stats);
     assert_eq!(stats.idle + stats.leased, rig.alive(), "{stats:?}");
-    assert!(
-        rig.peak() <= stats.max_size,
-        "{} VMs: {stats:?}",
-        rig.peak()
-    );
+    assert!(rig.peak() <= stats.max_size, "{} VMs: {stats:?}", rig.peak());
     assert_eq!(stats.waiting, 0);
     stats
 }

@@ -119,18 +119,9 @@ mod tests {
         assert_eq!(timing.last, Duration::from_micros(1000));
         assert_eq!(timing.max, Duration::from_micros(1000));
         assert_eq!(timing.mean, Duration::from_nanos(500_500));
-        assert!(
-            close_to(timing.p50, Duration::from_micros(500)),
-            "{timing:?}"
-        );
-        assert!(
-            close_to(timing.p90, Duration::from_micros(900)),
-            "{timing:?}"
-        );
-        assert!(
-            close_to(timing.p99, Duration::from_micros(990)),
-            "{timing:?}"
-        );
+        assert!(close_to(timing.p50, Duration::from_micros(500)), "{timing:?}");
+        assert!(close_to(timing.p90, Duration::from_micros(900)), "{timing:?}");
+        assert!(close_to(timing.p99, Duration::from_micros(990)), "{timing:?}");
     }
 
     #[test]

@@ -90,15 +90,11 @@ impl Tokens {
 }
 
 fn left(deadline: Deadline) -> Duration {
-    deadline.map_or(Duration::MAX, |deadline| {
-        deadline.saturating_duration_since(Instant::now())
-    })
+    deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 fn send(tokens: &Sender<()>) {
-    tokens
-        .try_send(())
-        .expect("there are never more tokens than a channel has room for");
+    tokens.try_send(()).expect("there are never more tokens than a channel has room for");
 }
 
 #[cfg(test)]

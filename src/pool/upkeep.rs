@@ -101,11 +101,7 @@ impl<V: 'static> Slots<V> {
             return None;
         }
         let mut registry = self.registry();
-        let chosen = if registry.is_closed() {
-            None
-        } else {
-            choose(&registry)
-        };
+        let chosen = if registry.is_closed() { None } else { choose(&registry) };
         if let Some((index, reason)) = chosen {
             return Some((registry.take(index, None), reason));
         }

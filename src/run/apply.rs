@@ -9,7 +9,7 @@ use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
 use super::collect::order;
-use super::frame::{Frame, LuaPool, Unit, UnitOutcome};
+use super::frame::{Frame, LuaPool, Stage, Unit, UnitOutcome};
 use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
@@ -30,6 +30,7 @@ pub(crate) fn apply(world: &mut World) {
         let mut report = std::mem::take(&mut *world.resource_mut::<Report>());
         let mut stage = ApplyingStage {
             contended: Contended::of(&frame),
+            stage: frame.stage,
             max_failures: world.resource::<LuaPool>().config().max_failures,
             registry: &registry.read(),
             bindings: &bindings,
@@ -67,6 +68,7 @@ struct ApplyingStage<'s> {
     bindings: &'s Bindings,
     report: &'s mut Report,
     contended: Contended,
+    stage: Stage,
     max_failures: u32,
     mail: Vec<Mail>,
 }
@@ -86,6 +88,15 @@ impl ApplyingStage<'_> {
 
     fn apply(&mut self, world: &mut World, unit: &Unit, mut outcome: UnitOutcome) {
         self.report.runs(unit, &outcome);
+        for (callback, global) in unit.program.take_strays() {
+            let script = unit.program.name();
+            warn!(
+                %script,
+                "{script}: {} assigns the global `{global}`, which is gone after the run; make it \
+                 `local`, or keep it as `self.{global}`",
+                callback.name(),
+            );
+        }
         for line in &outcome.effects.logs {
             self.report.frame.log_lines += 1;
             write_log(unit, line);
@@ -141,20 +152,19 @@ impl ApplyingStage<'_> {
         }
         let attached = &mut state.attached;
         attached.waiting = 0;
-        if let Some((callback, _)) = unit.tick {
-            attached.owed[usize::from(callback == crate::vm::Callback::FixedUpdate)] = 0.0;
-        }
+        attached.owed[self.stage as usize] = 0.0;
         if unit.reload {
             attached.reload = false;
         }
         let before = attached.put_aside;
         if outcome.failing {
-            attached.failures += 1;
-            attached.put_aside = self.max_failures > 0 && attached.failures >= self.max_failures;
+            attached.failures[self.stage as usize] += 1;
         } else if !outcome.times.is_empty() {
-            attached.failures = 0;
+            attached.failures[self.stage as usize] = 0;
         }
-        let (failures, put_aside) = (attached.failures, attached.put_aside);
+        let failures = attached.failures[self.stage as usize];
+        let put_aside = self.max_failures > 0 && failures >= self.max_failures;
+        attached.put_aside = put_aside;
         if changed && let Some(mut states) = states {
             states.set_changed();
         }
@@ -169,12 +179,7 @@ impl ApplyingStage<'_> {
         put_aside
     }
 
-    fn write_components(
-        &mut self,
-        world: &mut World,
-        effects: &mut Effects,
-        new: &[Entity],
-    ) {
+    fn write_components(&mut self, world: &mut World, effects: &mut Effects, new: &[Entity]) {
         for draft in effects.drafts.drain(..) {
             let entity = settle(draft.entity, new);
             let exposed = self.bindings.exposure.get(draft.component);

@@ -50,6 +50,7 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     frame.outcomes.clear();
     frame.deliveries.clear();
     frame.leased = 0;
+    frame.stage = stage;
     frame.began = Some(Instant::now());
     if !scripting.enabled || pool.awaits_config {
         return;
@@ -72,9 +73,7 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
             taken.wait(&frame.deliveries, entity, None);
             continue;
         }
-        for slot in 0..scripts_of.scripts.len() {
-            let handle = &scripts_of.scripts[slot];
-            let state = &mut states[slot];
+        for (slot, (handle, state)) in scripts_of.scripts.iter().zip(states).enumerate() {
             let Some(script) = scripts.get(handle) else {
                 taken.wait(&frame.deliveries, entity, Some(slot));
                 continue;
@@ -187,7 +186,7 @@ fn due(
         if state.script.is_empty() {
             state.script = program.name().to_string();
         }
-        attached.failures = 0;
+        attached.failures = [0; 2];
         attached.put_aside = false;
         attached.program = Some(program.clone());
     }
@@ -207,10 +206,7 @@ fn due(
     }
     // The callback goes with the frame, not with the fixed steps in it.
     let reload = attached.reload && stage == Stage::Update;
-    let any = !state.started
-        || ticks
-        || reload
-        || (!mail.is_empty() && defines(Callback::Message));
+    let any = !state.started || ticks || reload || (!mail.is_empty() && defines(Callback::Message));
     any.then(|| Unit {
         entity,
         slot,

@@ -1,6 +1,6 @@
 //! Runs what is due, in parallel, on pooled VMs. Nothing in the world changes meanwhile.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use bevy::prelude::World;
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
 
-use super::collect::mix;
+use super::collect::{mix, order};
 use super::frame::{Frame, LuaPool, Unit, UnitOutcome};
 use crate::bindings::{Bindings, Effects, ScriptContext};
 use crate::error::ScriptError;
@@ -294,11 +294,10 @@ impl UnitRuns<'_> {
     /// Depends on the world's seed, the stage, the entity, the script, the callback, and on which run of
     /// it this is; not on the VM or on who ran before.
     fn seed(&self, callback: Callback) -> u64 {
-        let mut hasher = FixedHasher.build_hasher();
-        (super::collect::order(self.unit.entity), self.unit.program.name(), self.unit.slot)
-            .hash(&mut hasher);
+        let unit = self.unit;
+        let who = FixedHasher.hash_one((order(unit.entity), unit.program.name(), unit.slot));
         // A missing callback is not a run: whether it had to be looked for depends on others.
         let number = self.times.len() as u64;
-        mix(self.stage.frame.seed ^ hasher.finish() ^ mix(number << 8 | callback as u64))
+        mix(self.stage.frame.seed ^ who ^ mix(number << 8 | callback as u64))
     }
 }

@@ -86,8 +86,9 @@ impl LuaPool {
 }
 
 /// Which of the two schedules a stage belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
+    #[default]
     Update,
     FixedUpdate,
 }
@@ -99,6 +100,7 @@ pub(crate) struct Frame {
     /// The messages that are delivered in this stage, sorted by receiver.
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) outcomes: Vec<UnitOutcome>,
+    pub(crate) stage: Stage,
     pub(crate) delta: f64,
     pub(crate) seed: u64,
     pub(crate) began: Option<Instant>,

@@ -84,9 +84,13 @@ pub(crate) fn control(
                     .ids()
                     .filter_map(|id| assets.get_path(id))
                     .map(|path| path.to_string())
-                    .chain(report.scripts.iter().filter(|(_, script)| script.broken.is_some()).map(
-                        |(path, _)| path.to_string(),
-                    ))
+                    .chain(
+                        report
+                            .scripts
+                            .iter()
+                            .filter(|(_, script)| script.broken.is_some())
+                            .map(|(path, _)| path.to_string()),
+                    )
                     .collect();
                 for path in paths {
                     assets.reload(path);

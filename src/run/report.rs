@@ -157,10 +157,12 @@ pub(crate) fn report_load_failures(
     for event in failed.read() {
         let script: Arc<str> = event.path.to_string().into();
         let (line, message) = match &event.error {
-            bevy::asset::AssetLoadError::AssetLoaderError(error) => match error.error().downcast_ref::<Failure>() {
-                Some(failure) => (failure.line, failure.error.to_string()),
-                None => (None, error.to_string()),
-            },
+            bevy::asset::AssetLoadError::AssetLoaderError(error) => {
+                match error.error().downcast_ref::<Failure>() {
+                    Some(failure) => (failure.line, failure.error.to_string()),
+                    None => (None, error.to_string()),
+                }
+            }
             other => (None, other.to_string()),
         };
         let place = line.map_or_else(String::new, |line| format!(":{line}"));

@@ -35,9 +35,10 @@ impl StopQueue {
     pub(crate) fn catch_up(&mut self, unit: &Unit, outcome: &mut UnitOutcome) {
         let Some(state) = outcome.state.take() else { return };
         let (entity, program) = (unit.entity, &unit.program);
-        let queued = self.stopped.iter_mut().find(|stopped| {
-            stopped.entity == entity && Arc::ptr_eq(&stopped.program, program)
-        });
+        let queued = self
+            .stopped
+            .iter_mut()
+            .find(|stopped| stopped.entity == entity && Arc::ptr_eq(&stopped.program, program));
         match queued {
             Some(stopped) => stopped.state = state,
             // It has only just started, and was not queued for that.

@@ -96,8 +96,8 @@ pub(crate) struct Attachment {
     pub(crate) program: Option<Arc<Program>>,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
-    /// Failures in a row.
-    pub(crate) failures: u32,
+    /// Failures in a row, in the update and in the fixed schedule.
+    pub(crate) failures: [u32; 2],
     /// Too many failures: does not run until it is woken.
     pub(crate) put_aside: bool,
     /// Frames that its runs have been waiting for a VM or for the frame's budget.
@@ -109,8 +109,7 @@ pub(crate) struct Attachment {
 /// States are equal if they remember the same.
 impl PartialEq for ScriptState {
     fn eq(&self, other: &Self) -> bool {
-        (&self.script, self.started, &self.fields)
-            == (&other.script, other.started, &other.fields)
+        (&self.script, self.started, &self.fields) == (&other.script, other.started, &other.fields)
     }
 }
 
@@ -141,7 +140,7 @@ impl ScriptStates {
     pub fn wake(&mut self) {
         for state in &mut self.states {
             state.attached.put_aside = false;
-            state.attached.failures = 0;
+            state.attached.failures = [0; 2];
         }
     }
 }
@@ -157,7 +156,7 @@ mod tests {
                 script: "scripts/a.luau".to_owned(),
                 started: true,
                 fields: ScriptTable::from([("n", 3.0)]),
-                attached: Attachment { failures: 4, ..Attachment::default() },
+                attached: Attachment { failures: [4; 2], ..Attachment::default() },
             }],
         };
         let text = ron::to_string(&states).expect("plain data serializes");
@@ -167,6 +166,6 @@ mod tests {
         );
         let loaded: ScriptStates = ron::from_str(&text).expect("and comes back");
         assert_eq!(loaded, states);
-        assert_eq!(loaded.states[0].attached.failures, 0);
+        assert_eq!(loaded.states[0].attached.failures, [0; 2]);
     }
 }

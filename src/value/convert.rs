@@ -1,5 +1,6 @@
 //! Rust types to and from [`ScriptValue`].
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
@@ -262,12 +263,13 @@ impl<T: IntoScript> IntoScript for Option<T> {
     }
 }
 
-impl<T: IntoScript, E: std::fmt::Display> IntoScript for Result<T, E> {
+impl<T: IntoScript, E: std::fmt::Display + 'static> IntoScript for Result<T, E> {
     fn into_script(self) -> Result<ScriptValue, ScriptError> {
-        match self {
-            Ok(value) => value.into_script(),
-            Err(error) => Err(ScriptError::Host { message: error.to_string() }),
-        }
+        self.map_err(|error| match (&error as &dyn Any).downcast_ref::<ScriptError>() {
+            Some(error) => error.clone(),
+            None => ScriptError::Host { message: error.to_string() },
+        })?
+        .into_script()
     }
 }
 
@@ -394,7 +396,8 @@ mod tests {
         let args = vec![ScriptValue::from(1.0), ScriptValue::from("three")];
         let error = <(f32, u8)>::from_script_args("game.damage", args).expect_err("a string");
         let text = error.to_string();
-        for part in ["game.damage", "argument 2", "whole number from 0 to 255", "string \"three\""] {
+        for part in ["game.damage", "argument 2", "whole number from 0 to 255", "string \"three\""]
+        {
             assert!(text.contains(part), "{text:?} lacks {part:?}");
         }
     }

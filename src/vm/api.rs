@@ -126,7 +126,8 @@ mod tests {
         let mut api = Api::default();
         assert_eq!(api.add_function("game.damage"), Ok(0));
         assert_eq!(api.add_function("game.heal"), Ok(1));
-        for name in ["game", "game.damage", "game.damage.now", "math.sin", "print", "entity", "log.x"]
+        for name in
+            ["game", "game.damage", "game.damage.now", "math.sin", "print", "entity", "log.x"]
         {
             let error = api.add_function(name);
             assert!(matches!(error, Err(NameError::Taken { .. })), "{name:?}: {error:?}");

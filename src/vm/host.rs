@@ -66,11 +66,7 @@ pub trait Host {
     ///
     /// # Errors
     /// What the function reports.
-    fn call(
-        &mut self,
-        function: u32,
-        args: Vec<ScriptValue>,
-    ) -> Result<ScriptValue, ScriptError>;
+    fn call(&mut self, function: u32, args: Vec<ScriptValue>) -> Result<ScriptValue, ScriptError>;
 
     /// Reads a live value, such as `time.delta`.
     ///

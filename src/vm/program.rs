@@ -1,7 +1,7 @@
 //! [`Program`]: a script, compiled once, that any VM can run.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mlua::chunk::Compiler;
 
@@ -34,14 +34,8 @@ pub enum Callback {
 
 impl Callback {
     /// Every callback, in the order in which those due in one frame run.
-    pub const ALL: [Self; 6] = [
-        Self::Stop,
-        Self::Start,
-        Self::Reload,
-        Self::Message,
-        Self::FixedUpdate,
-        Self::Update,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Stop, Self::Start, Self::Reload, Self::Message, Self::FixedUpdate, Self::Update];
 
     /// The name of the function.
     #[must_use]
@@ -85,6 +79,10 @@ pub struct Program {
     name: Arc<str>,
     bytecode: Box<[u8]>,
     callbacks: OnceLock<CallbackSet>,
+    /// The callbacks that were searched for stray globals: once each is enough.
+    searched: AtomicU8,
+    any_strays: AtomicBool,
+    strays: Mutex<Vec<(Callback, String)>>,
 }
 
 impl Program {
@@ -104,13 +102,17 @@ impl Program {
             .set_debug_level(1)
             .set_mutable_globals(PER_RUN_GLOBALS);
         // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
-        let bytecode = stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
-            .map_err(|error| syntax_error(name, &error))?;
+        let bytecode =
+            stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
+                .map_err(|error| syntax_error(name, &error))?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             bytecode: bytecode.into(),
             callbacks: OnceLock::new(),
+            searched: AtomicU8::new(0),
+            any_strays: AtomicBool::new(false),
+            strays: Mutex::new(Vec::new()),
         })
     }
 
@@ -148,6 +150,31 @@ impl Program {
 
     pub(super) fn learn_callbacks(&self, callbacks: impl FnOnce() -> CallbackSet) {
         self.callbacks.get_or_init(callbacks);
+    }
+
+    /// Whether a callback is still to be searched for globals that it assigns.
+    pub(super) fn is_unsearched(&self, callback: Callback) -> bool {
+        self.searched.load(Ordering::Relaxed) & callback.bit() == 0
+    }
+
+    /// Notes the globals that a callback assigned.
+    pub(super) fn note_strays(&self, callback: Callback, globals: Vec<String>) {
+        let before = self.searched.fetch_or(callback.bit(), Ordering::Relaxed);
+        if before & callback.bit() == 0 && !globals.is_empty() {
+            let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+            strays.extend(globals.into_iter().map(|global| (callback, global)));
+            self.any_strays.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes the globals that callbacks were found to assign and that are gone after the run: the first
+    /// mistake everyone makes. Each is told once.
+    pub fn take_strays(&self) -> Vec<(Callback, String)> {
+        if !self.any_strays.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.any_strays.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *self.strays.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn bytecode(&self) -> &[u8] {

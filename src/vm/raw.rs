@@ -23,8 +23,8 @@ use mlua::{Function, Lua, Table};
 use rand_core::RngCore;
 use rand_pcg::Pcg32;
 
-use super::host::{Field, Host, LogLevel, Place, Reading};
 use super::Call;
+use super::host::{Field, Host, LogLevel, Place, Reading};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Program};
 use crate::error::ScriptError;
@@ -34,6 +34,13 @@ use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 const MAX_DEPTH: u32 = 32;
 /// Messages longer than this are cut, in bytes.
 const MAX_MESSAGE: usize = 2000;
+/// The stream of PCG that all runs use; any odd number does.
+const RANDOM_STREAM: u64 = 0x0a02_bdbf_7bb3_c0a7;
+/// Luau's message for it.
+const OUT_OF_MEMORY: &str = "not enough memory";
+/// The most bytes that a list or map of a component may have when it comes back from Lua: as a whole it
+/// fitted into the VM.
+const MAX_HANDED: usize = 64 * 1024 * 1024;
 /// Calls shown in a traceback.
 const MAX_FRAMES: c_int = 24;
 /// The userdata tag of [`Place`]s; mlua uses none.
@@ -176,10 +183,7 @@ fn with_host<R>(
 }
 
 /// Turns a panic of the host into an error.
-fn guarded<R>(
-    what: &str,
-    body: impl FnOnce() -> Result<R, ScriptError>,
-) -> Result<R, ScriptError> {
+fn guarded<R>(what: &str, body: impl FnOnce() -> Result<R, ScriptError>) -> Result<R, ScriptError> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<&str>()
@@ -300,8 +304,11 @@ fn numbered(
     }
 }
 
-// SAFETY (these five): called inside a protected call with a table on top and room for two values.
+/// # Safety
+///
+/// Called inside a protected call with a table on top and room for two values.
 unsafe fn set_function(state: *mut lua_State, name: &CStr, function: ffi::lua_CFunction) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         push_function(state, function);
         ffi::lua_rawsetfield(state, -2, name.as_ptr());
@@ -309,10 +316,12 @@ unsafe fn set_function(state: *mut lua_State, name: &CStr, function: ffi::lua_CF
 }
 
 unsafe fn push_function(state: *mut lua_State, function: ffi::lua_CFunction) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe { ffi::lua_pushcclosurek(state, function, std::ptr::null(), 0, None) }
 }
 
 unsafe fn set_type_name(state: *mut lua_State, name: &CStr) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::lua_pushstring(state, name.as_ptr());
         ffi::lua_rawsetfield(state, -2, c"__type".as_ptr());
@@ -320,6 +329,7 @@ unsafe fn set_type_name(state: *mut lua_State, name: &CStr) {
 }
 
 unsafe fn lock_metatable(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::lua_pushboolean(state, 0);
         ffi::lua_rawsetfield(state, -2, c"__metatable".as_ptr());
@@ -329,6 +339,7 @@ unsafe fn lock_metatable(state: *mut lua_State) {
 
 /// Locks the metatable of the value on top, if it has one, and pops the value.
 unsafe fn lock_shared_metatable(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         if ffi::lua_getmetatable(state, -1) != 0 {
             ffi::lua_setreadonly(state, -1, 0);
@@ -374,8 +385,10 @@ pub(super) fn run_callback(
     }
 }
 
-// SAFETY: called inside a protected call, with the main function at index 1; `run` is live and not
-// otherwise referenced while this function, rather than Lua, is on top of the stack.
+/// # Safety
+///
+/// Called inside a protected call, with the main function at index 1; `run` is live and not
+/// otherwise referenced while this function, rather than Lua, is on top of the stack.
 unsafe fn execute(
     state: *mut lua_State,
     refs: &Refs,
@@ -388,6 +401,7 @@ unsafe fn execute(
     const HANDLER: c_int = 3;
     const SELF: c_int = 4;
     let Call { callback, state: state_in, args, seed } = call;
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 24 + args.len() as c_int, std::ptr::null());
 
@@ -421,6 +435,9 @@ unsafe fn execute(
             defined
         });
 
+        let searches = program.is_unsearched(callback);
+        let known = if searches { globals_of(state, ENVIRONMENT) } else { Vec::new() };
+
         // The callback.
         (*run).in_callback = true;
         (*run).random = None;
@@ -450,6 +467,12 @@ unsafe fn execute(
             return failed(state, status, program, &mut *run);
         }
 
+        if searches {
+            let mut strays = globals_of(state, ENVIRONMENT);
+            strays.retain(|name| !known.contains(name));
+            program.note_strays(callback, strays);
+        }
+
         // What it leaves behind.
         if let Err(error) = flush(state, &mut *run) {
             return Ended::Failed { error, line: None, frames: String::new() };
@@ -464,7 +487,9 @@ unsafe fn execute(
     }
 }
 
-// SAFETY: inside a protected call; one free slot.
+/// # Safety
+///
+/// Inside a protected call; one free slot.
 unsafe fn push_callback(state: *mut lua_State, environment: c_int, callback: Callback) {
     let name = match callback {
         Callback::Stop => c"on_stop",
@@ -474,13 +499,40 @@ unsafe fn push_callback(state: *mut lua_State, environment: c_int, callback: Cal
         Callback::FixedUpdate => c"on_fixed_update",
         Callback::Update => c"on_update",
     };
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::lua_rawgetfield(state, environment, name.as_ptr());
     }
 }
 
+/// The names in an environment, sorted; at most the first few hundred.
+///
+/// # Safety
+///
+/// Inside a protected call; three free slots.
+unsafe fn globals_of(state: *mut lua_State, environment: c_int) -> Vec<String> {
+    let mut names = Vec::new();
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let mut next = ffi::lua_rawiter(state, environment, 0);
+        while next >= 0 && names.len() < 256 {
+            names.extend(text_at(state, -2));
+            ffi::lua_pop(state, 2);
+            next = ffi::lua_rawiter(state, environment, next);
+        }
+        if next >= 0 {
+            ffi::lua_pop(state, 2);
+        }
+    }
+    names.sort();
+    names
+}
+
 /// Reads the error that a protected call left.
-// SAFETY: the error message of that call is on top.
+///
+/// # Safety
+///
+/// The error message of that call is on top.
 unsafe fn failed(
     state: *mut lua_State,
     status: c_int,
@@ -498,6 +550,10 @@ unsafe fn failed(
     });
     let (line, message) = split_place(&trace.message, program.name());
     let line = line.or(trace.line);
+    // A coroutine passes it on as a message.
+    if message == OUT_OF_MEMORY {
+        return Ended::OutOfMemory;
+    }
     let error = match run.raised.take() {
         Some(error) if message == error.to_string() => error,
         _ => ScriptError::Raised { message: message.to_owned() },
@@ -521,8 +577,12 @@ fn split_place<'m>(message: &'m str, script: &str) -> (Option<u32>, &'m str) {
 }
 
 /// The handler of the outer protected calls: notes message, line and call stack.
-// SAFETY: Luau calls it with the error at 1.
+///
+/// # Safety
+///
+/// Luau calls it with the error at 1.
 unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         // May run the error object's `__tostring`: the limits are still armed.
         push_text(state, 1);
@@ -536,12 +596,15 @@ unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
     }
 }
 
-// SAFETY: `lua_getinfo` fills the record that it gets and raises no error with these letters; its
-// strings live while the functions do.
+/// # Safety
+///
+/// `lua_getinfo` fills the record that it gets and raises no error with these letters; its
+/// strings live while the functions do.
 unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
     let mut first = None;
     let mut text = String::new();
     for level in 1..=MAX_FRAMES {
+        // SAFETY: the caller keeps what this function asks for.
         let Some((place, name, line)) = (unsafe { frame_at(state, level) }) else {
             break;
         };
@@ -560,8 +623,11 @@ unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
     (first, text)
 }
 
-// SAFETY: as `call_stack`.
+/// # Safety
+///
+/// As `call_stack`.
 unsafe fn frame_at(state: *mut lua_State, level: c_int) -> Option<(String, String, Option<u32>)> {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let mut record: ffi::lua_Debug = std::mem::zeroed();
         if ffi::lua_getinfo(state, level, c"sln".as_ptr(), &raw mut record) == 0 {
@@ -580,15 +646,22 @@ unsafe fn frame_at(state: *mut lua_State, level: c_int) -> Option<(String, Strin
 }
 
 /// The line that the Lua function which called this C function is at.
-// SAFETY: as `call_stack`.
+///
+/// # Safety
+///
+/// As `call_stack`.
 unsafe fn caller_line(state: *mut lua_State) -> Option<u32> {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe { frame_at(state, 1) }.and_then(|(_, _, line)| line)
 }
 
 // ---- limits ------------------------------------------------------------------------------------
 
 /// Called at every safepoint.
-// SAFETY: Luau calls it; `gc >= 0` are the collector's calls, which must not raise.
+///
+/// # Safety
+///
+/// Luau calls it; `gc >= 0` are the collector's calls, which must not raise.
 unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
     if gc >= 0 {
         return;
@@ -598,6 +671,7 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
     let Some(run) = (unsafe { current.as_mut() }) else { return };
     if run.deadline.has_passed() {
         let error = run.deadline.error();
+        // SAFETY: the caller keeps what this function asks for.
         unsafe { raise(state, error) }
     }
 }
@@ -605,8 +679,12 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
 // ---- what scripts call -------------------------------------------------------------------------
 
 /// Raises `error` in the script, with the place of the caller in front.
-// SAFETY: inside a C function that Luau called.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
 unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let mut message = error.to_string();
         cut(&mut message);
@@ -635,8 +713,12 @@ fn cut(message: &mut String) {
 }
 
 /// Ends a C function: one result, or an error.
-// SAFETY: inside a C function that Luau called.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
 unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 8, std::ptr::null());
         match result {
@@ -649,10 +731,13 @@ unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) ->
     }
 }
 
-// SAFETY: inside a C function that Luau called.
+/// # Safety
+///
+/// Inside a C function that Luau called.
 unsafe fn answer_nothing(state: *mut lua_State, result: Result<(), ScriptError>) -> c_int {
     match result {
         Ok(()) => 0,
+        // SAFETY: the caller keeps what this function asks for.
         Err(error) => unsafe { raise(state, error) },
     }
 }
@@ -663,9 +748,7 @@ unsafe extern "C-unwind" fn entity_index(state: *mut lua_State) -> c_int {
     unsafe {
         let result = field_at(state, 2).and_then(|field| match field {
             Field::Name(name) => match entity_at(state, 1) {
-                Some(entity) => {
-                    with_host(name, |host| host.component(entity, name))
-                }
+                Some(entity) => with_host(name, |host| host.component(entity, name)),
                 None => Err(ScriptError::FileLevel { what: format!("entity.{name}") }),
             },
             Field::Position(position) => Err(no_field("entity", &position.to_string())),
@@ -688,7 +771,7 @@ unsafe extern "C-unwind" fn entity_newindex(state: *mut lua_State) -> c_int {
             flush_current(state)?;
             let value = hand_over(state, 3, name)?;
             with_host(name, |host| host.set_component(entity, name, value))?;
-            forget_handed(state, |place| place.entity == entity);
+            forget_stale(state);
             Ok(())
         });
         answer_nothing(state, result)
@@ -727,9 +810,7 @@ unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
             flush_current(state)?;
             let value = hand_over(state, 3, "component")?;
             with_host("component", |host| host.set_field(place, field, value))?;
-            forget_handed(state, |handed| {
-                (handed.entity, handed.component) == (place.entity, place.component)
-            });
+            forget_stale(state);
             Ok(())
         });
         answer_nothing(state, result)
@@ -775,7 +856,6 @@ unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
             }
             with_host(&name, |host| host.call(number, args))
         });
-        forget_handed(state, |_| true);
         answer(state, result.map(Reading::Value))
     }
 }
@@ -873,8 +953,12 @@ fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
 }
 
 /// Pushes what `tostring` gives, but no address: those differ from run to run.
-// SAFETY: inside a protected call, with a valid positive index and two free slots.
+///
+/// # Safety
+///
+/// Inside a protected call, with a valid positive index and two free slots.
 unsafe fn push_text(state: *mut lua_State, index: c_int) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let has_address = matches!(
             ffi::lua_type(state, index),
@@ -912,7 +996,7 @@ unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
         }
         let bits = with_run("math.random", |run| {
             let seed = run.seed;
-            let random = run.random.get_or_insert_with(|| Pcg32::new(seed, 0xa02b_dbf7_bb3c_0a7));
+            let random = run.random.get_or_insert_with(|| Pcg32::new(seed, RANDOM_STREAM));
             Ok(random.next_u64())
         });
         let bits = match bits {
@@ -926,7 +1010,7 @@ unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
             // Lemire's multiply-shift; the bias is below 2^-32 for Luau's 32-bit bounds.
             let span = u128::from(high.abs_diff(low)) + 1;
             let offset = ((u128::from(bits) * span) >> 64) as i64;
-            ffi::lua_pushnumber(state, (low as i64 + offset) as f64);
+            ffi::lua_pushnumber(state, (low + offset) as f64);
         }
         1
     }
@@ -936,14 +1020,21 @@ fn no_field(owner: &str, field: &str) -> ScriptError {
     ScriptError::UnknownField { owner: owner.to_owned(), field: field.to_owned(), similar: None }
 }
 
-// SAFETY: inside a closure that `numbered` made.
+/// # Safety
+///
+/// Inside a closure that `numbered` made.
 unsafe fn upvalue_number(state: *mut lua_State) -> u32 {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe { ffi::lua_tonumber(state, ffi::lua_upvalueindex(1)) as u32 }
 }
 
 /// The entity at a stack index; `None` for anything else and for the file level's stand-in.
-// SAFETY: a valid index.
+///
+/// # Safety
+///
+/// A valid index.
 unsafe fn entity_at(state: *mut lua_State, index: c_int) -> Option<Entity> {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TLIGHTUSERDATA {
             return None;
@@ -952,14 +1043,20 @@ unsafe fn entity_at(state: *mut lua_State, index: c_int) -> Option<Entity> {
     }
 }
 
-// SAFETY: inside a protected call; one free slot. Light userdata is as wide as an entity's bits on
-// the 64-bit targets that this crate builds for.
+/// # Safety
+///
+/// Inside a protected call; one free slot. Light userdata is as wide as an entity's bits on
+/// the 64-bit targets that this crate builds for.
 unsafe fn push_entity(state: *mut lua_State, entity: Entity) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe { ffi::lua_pushlightuserdata(state, entity.to_bits() as usize as *mut c_void) }
 }
 
-// SAFETY: a valid index.
+/// # Safety
+///
+/// A valid index.
 unsafe fn place_at(state: *mut lua_State, index: c_int) -> Result<Place, ScriptError> {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<Place>();
         if place.is_null() {
@@ -970,8 +1067,11 @@ unsafe fn place_at(state: *mut lua_State, index: c_int) -> Result<Place, ScriptE
     }
 }
 
-// SAFETY: inside a protected call; one free slot.
+/// # Safety
+///
+/// Inside a protected call; one free slot.
 unsafe fn push_place(state: *mut lua_State, place: Place) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let size = size_of::<Place>();
         let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, PLACE_TAG);
@@ -981,8 +1081,12 @@ unsafe fn push_place(state: *mut lua_State, place: Place) {
 }
 
 /// The field name or position at a stack index. The name lives while the value is on the stack.
-// SAFETY: a valid index; strings there are not moved by the collector.
+///
+/// # Safety
+///
+/// A valid index; strings there are not moved by the collector.
 unsafe fn field_at<'s>(state: *mut lua_State, index: c_int) -> Result<Field<'s>, ScriptError> {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         match ffi::lua_type(state, index) {
             ffi::LUA_TSTRING => {
@@ -1003,8 +1107,12 @@ unsafe fn field_at<'s>(state: *mut lua_State, index: c_int) -> Result<Field<'s>,
 }
 
 /// The string at a stack index, made valid UTF-8; `None` if it is none.
-// SAFETY: a valid index.
+///
+/// # Safety
+///
+/// A valid index.
 unsafe fn text_at(state: *mut lua_State, index: c_int) -> Option<String> {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
             return None;
@@ -1021,8 +1129,12 @@ unsafe fn text_at(state: *mut lua_State, index: c_int) -> Option<String> {
 // ---- lists and maps that go out and come back ----------------------------------------------------
 
 /// Pushes the table that stands for the list or map at `place`: the same one each time.
-// SAFETY: inside a protected call; four free slots.
+///
+/// # Safety
+///
+/// Inside a protected call; four free slots.
 unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let known = with_run("table", |run| {
             let index = run.handed.iter().position(|(known, _)| *known == place);
@@ -1049,21 +1161,28 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
 }
 
 /// Writes back the handed tables that were changed, from within a C function.
-// SAFETY: inside a C function that Luau called.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
 unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
     let handed = with_run("table", |run| Ok(!run.handed.is_empty()));
     if handed == Ok(true) {
+        // SAFETY: the caller keeps what this function asks for.
         with_run("table", |run| unsafe { flush(state, run) })?;
     }
     Ok(())
 }
 
-// SAFETY: inside a protected call. Reading raises nothing but a stack overflow.
+/// # Safety
+///
+/// Inside a protected call. Reading raises nothing but a stack overflow.
 unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptError> {
     if run.handed.is_empty() {
         return Ok(());
     }
-    let limit = run.max_value_size;
+    let limit = MAX_HANDED;
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 4, std::ptr::null());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
@@ -1095,19 +1214,44 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
     Ok(())
 }
 
-/// Forgets handed tables whose place was written in another way: the next read gets a new one.
-// SAFETY: inside a C function that Luau called.
-unsafe fn forget_handed(state: *mut lua_State, written: impl Fn(&Place) -> bool) {
+/// Forgets the handed tables whose place has another value since it was written in another way: the
+/// next read gets a new one. All others still come back.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn forget_stale(state: *mut lua_State) {
     let _ = with_run("table", |run| {
-        if run.handed.iter().any(|(place, _)| written(place)) {
-            unsafe {
-                ffi::luaL_checkstack(state, 4, std::ptr::null());
-                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
-                ffi::lua_cleartable(state, -1);
-                ffi::lua_pop(state, 1);
-            }
-            run.handed.clear();
+        let host = &mut *run.host;
+        let fresh: Vec<bool> = run
+            .handed
+            .iter()
+            .map(|(place, before)| {
+                let now = guarded("component", || host.copy(*place));
+                matches!(&now, Ok(ScriptValue::Table(now)) if now == before)
+            })
+            .collect();
+        if fresh.iter().all(|fresh| *fresh) {
+            return Ok(());
         }
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            ffi::luaL_checkstack(state, 4, std::ptr::null());
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
+            let mut kept = 0;
+            for index in (1..).zip(&fresh).filter(|(_, fresh)| **fresh).map(|(index, _)| index) {
+                kept += 1;
+                ffi::lua_rawgeti(state, -1, index);
+                ffi::lua_rawseti(state, -2, kept);
+            }
+            for index in kept + 1..=fresh.len() as ffi::lua_Integer {
+                ffi::lua_pushnil(state);
+                ffi::lua_rawseti(state, -2, index);
+            }
+            ffi::lua_pop(state, 1);
+        }
+        let mut fresh = fresh.into_iter();
+        run.handed.retain(|_| fresh.next().unwrap_or(false));
         Ok(())
     });
 }
@@ -1131,8 +1275,11 @@ pub(super) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
 
 // ---- plain data in and out ----------------------------------------------------------------------
 
-// SAFETY: inside a protected call; two free slots.
+/// # Safety
+///
+/// Inside a protected call; two free slots.
 unsafe fn push_value(state: *mut lua_State, value: &ScriptValue, depth: u32) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         match value {
             ScriptValue::Nil => ffi::lua_pushnil(state),
@@ -1153,8 +1300,11 @@ unsafe fn push_value(state: *mut lua_State, value: &ScriptValue, depth: u32) {
     }
 }
 
-// SAFETY: inside a protected call; two free slots.
+/// # Safety
+///
+/// Inside a protected call; two free slots.
 unsafe fn push_table(state: *mut lua_State, table: &ScriptTable, depth: u32) {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         if depth >= MAX_DEPTH {
             let message = format!("a value of the host is nested deeper than {MAX_DEPTH} levels");
@@ -1184,7 +1334,10 @@ unsafe fn push_table(state: *mut lua_State, table: &ScriptTable, depth: u32) {
 }
 
 /// Reads a value that a script hands to the host: component handles are copied.
-// SAFETY: inside a C function that Luau called; a valid positive index.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called; a valid positive index.
 unsafe fn hand_over(
     state: *mut lua_State,
     index: c_int,
@@ -1193,6 +1346,7 @@ unsafe fn hand_over(
     with_run(what, |run| {
         let limit = run.max_value_size;
         let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+        // SAFETY: the caller keeps what this function asks for.
         let result = unsafe { reader.value(state, index) }
             .map_err(|problem| problem.into_error(what, limit, "handed over"));
         run.note(&result);
@@ -1231,9 +1385,11 @@ impl Problem {
                 place.extend(self.keys.into_iter().rev());
                 ScriptError::NotData { place, what, purpose }
             }
-            ProblemKind::TooLarge => {
-                ScriptError::TooMuch { what: "bytes in one value", limit, setting: "max_value_size" }
-            }
+            ProblemKind::TooLarge => ScriptError::TooMuch {
+                what: "bytes in one value",
+                limit,
+                setting: "max_value_size",
+            },
             ProblemKind::Host(error) => error,
         }
     }
@@ -1250,13 +1406,27 @@ impl Reader<'_> {
         }
     }
 
-    // SAFETY: a valid positive index; a protected call is below.
-    unsafe fn value(&mut self, state: *mut lua_State, index: c_int) -> Result<ScriptValue, Problem> {
+    /// # Safety
+    ///
+    /// A valid positive index; a protected call is below.
+    unsafe fn value(
+        &mut self,
+        state: *mut lua_State,
+        index: c_int,
+    ) -> Result<ScriptValue, Problem> {
+        // SAFETY: the caller keeps what this function asks for.
         unsafe { self.value_at(state, index, 0) }
     }
 
-    // SAFETY: as `value`, with a table at the index.
-    unsafe fn table(&mut self, state: *mut lua_State, index: c_int) -> Result<ScriptTable, Problem> {
+    /// # Safety
+    ///
+    /// As `value`, with a table at the index.
+    unsafe fn table(
+        &mut self,
+        state: *mut lua_State,
+        index: c_int,
+    ) -> Result<ScriptTable, Problem> {
+        // SAFETY: the caller keeps what this function asks for.
         unsafe { self.table_at(state, index, 0) }
     }
 
@@ -1267,6 +1437,7 @@ impl Reader<'_> {
         depth: u32,
     ) -> Result<ScriptValue, Problem> {
         self.spend(size_of::<f64>())?;
+        // SAFETY: the caller keeps what this function asks for.
         unsafe {
             Ok(match ffi::lua_type(state, index) {
                 ffi::LUA_TNIL | ffi::LUA_TNONE => ScriptValue::Nil,
@@ -1329,6 +1500,7 @@ impl Reader<'_> {
         }
         self.spend(size_of::<ScriptTable>())?;
         let mut table = ScriptTable::default();
+        // SAFETY: the caller keeps what this function asks for.
         unsafe {
             ffi::luaL_checkstack(state, 4, std::ptr::null());
             if ffi::lua_getmetatable(state, index) != 0 {
@@ -1361,6 +1533,7 @@ impl Reader<'_> {
         depth: u32,
         table: &mut ScriptTable,
     ) -> Result<(), Problem> {
+        // SAFETY: the caller keeps what this function asks for.
         let key = match unsafe { self.value_at(state, top - 1, depth + 1) }? {
             ScriptValue::Bool(key) => ScriptKey::Bool(key),
             ScriptValue::Number(key) => ScriptKey::Number(key),
@@ -1370,6 +1543,7 @@ impl Reader<'_> {
                 return Err(Problem::new(format!("a table with a {} as key", other.type_name())));
             }
         };
+        // SAFETY: the caller keeps what this function asks for.
         let value = unsafe { self.value_at(state, top, depth + 1) }.map_err(|mut problem| {
             problem.keys.push(match &key {
                 ScriptKey::String(key) => format!(".{key}"),

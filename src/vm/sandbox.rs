@@ -22,9 +22,28 @@ pub(super) fn libraries() -> StdLib {
 /// The globals that stay. All else that Luau or mlua define is removed: `getfenv`, `setfenv`, `load`,
 /// `loadstring`, `require`, `newproxy`, `collectgarbage`, `gcinfo`, `os`, `io`, `package`, …
 const GLOBALS: [&str; 22] = [
-    "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal",
-    "rawget", "rawlen", "rawset", "select", "setmetatable", "tonumber", "tostring", "type",
-    "typeof", "unpack", "xpcall", "table", "bit32",
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "setmetatable",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "unpack",
+    "xpcall",
+    "table",
+    "bit32",
 ];
 
 /// The members of each library that stay. Libraries whose every member is pure are in [`GLOBALS`] or

@@ -109,7 +109,11 @@ fn an_error_has_its_line_and_its_call_stack() {
     assert_eq!(failure.line, Some(2));
     assert_eq!(failure.error, ScriptError::Raised { message: "no good".to_owned() });
     assert!(failure.traceback.contains("scripts/test.luau:2 in inner"), "{}", failure.traceback);
-    assert!(failure.traceback.contains("scripts/test.luau:6 in on_update"), "{}", failure.traceback);
+    assert!(
+        failure.traceback.contains("scripts/test.luau:6 in on_update"),
+        "{}",
+        failure.traceback
+    );
 }
 
 #[test]
@@ -228,7 +232,11 @@ fn random_numbers_depend_on_the_seed_alone() {
     assert_eq!(run(&mut used, 1), first);
     assert_eq!(run(&mut vm(), 1), first);
     assert_ne!(second.get("a"), first.get("a"));
-    assert_eq!(second.get("early"), first.get("early"), "the file level depends on the script alone");
+    assert_eq!(
+        second.get("early"),
+        first.get("early"),
+        "the file level depends on the script alone"
+    );
 }
 
 #[test]
@@ -299,7 +307,8 @@ fn the_file_level_has_no_entity_and_says_why() {
 fn logging_keeps_the_order_and_joins_by_tabs() {
     let mut host = NoWorld::default();
     let state = ScriptTable::default();
-    let program = program("function on_update() print('a', 1, nil) log.warn('b') log.error({}) end");
+    let program =
+        program("function on_update() print('a', 1, nil) log.warn('b') log.error({}) end");
     let call = Call { callback: Callback::Update, state: &state, args: &[], seed: 0 };
     assert!(matches!(vm().run(&program, call, &mut host, &LIMITS), Outcome::Done(_)));
     assert_eq!(host.lines[0], (LogLevel::Info, "a\t1\tnil".to_owned()));
@@ -337,4 +346,25 @@ fn a_vm_moves_between_threads() {
     });
     let (mut vm, first) = handle.join().expect("the thread ran");
     assert_eq!(update(&mut vm, &program, &ScriptTable::default()), first);
+}
+
+#[test]
+fn a_global_that_a_callback_assigns_is_told_once_and_with_its_name() {
+    let mut vm = vm();
+    let program = program(
+        "function helper() end  limit = 3
+        function on_update(self) score = 1 limit = 4 local fine = 2 end",
+    );
+    for expected in [vec![(Callback::Update, "score".to_owned())], vec![]] {
+        assert!(matches!(update(&mut vm, &program, &ScriptTable::default()), Outcome::Done(_)));
+        assert_eq!(program.take_strays(), expected);
+    }
+}
+
+#[test]
+fn memory_that_runs_out_in_a_coroutine_is_told_as_such() {
+    let failure = failure(
+        "function on_update() coroutine.wrap(function() local s = ('x'):rep(2^24) end)() end",
+    );
+    assert!(matches!(failure.error, ScriptError::OutOfMemory { .. }), "{failure}");
 }

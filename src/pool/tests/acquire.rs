@@ -24,20 +24,11 @@ fn a_new_pool_has_no_vm_until_somebody_asks() {
 
 #[test]
 fn a_wrong_configuration_makes_no_pool() {
-    let config = PoolConfig {
-        max_size: 0,
-        ..PoolConfig::default()
-    };
+    let config = PoolConfig { max_size: 0, ..PoolConfig::default() };
     let resetter = Nothing;
     let made = VmPool::new(config, || Ok::<u32, PoolError>(1), resetter);
     let error = made.map(drop).unwrap_err();
-    assert!(matches!(
-        error,
-        ConfigError::Invalid {
-            field: "max_size",
-            ..
-        }
-    ));
+    assert!(matches!(error, ConfigError::Invalid { field: "max_size", .. }));
 }
 
 struct Nothing;
@@ -124,19 +115,8 @@ fn without_a_free_vm_try_acquire_fails_at_once_and_says_what_to_do() {
     let (pool, rig) = pool(0, 2);
     let _leases = [pool.acquire().unwrap(), pool.acquire().unwrap()];
     let error = pool.try_acquire().unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("2 of 2 are leased; try again later, raise `max_size`")
-    );
-    assert!(matches!(
-        error,
-        PoolError::Exhausted {
-            max_size: 2,
-            leased: 2,
-            ..
-        }
-    ));
+    assert!(error.to_string().contains("2 of 2 are leased; try again later, raise `max_size`"));
+    assert!(matches!(error, PoolError::Exhausted { max_size: 2, leased: 2, .. }));
     assert_eq!(assert_quiet(&pool, &rig).timeouts, 1);
 }
 
@@ -153,10 +133,7 @@ fn acquire_gives_up_at_its_deadline_and_not_before() {
     for (error, at_least) in [
         (pool.acquire().unwrap_err(), 15),
         (pool.acquire_for("x").unwrap_err(), 15),
-        (
-            pool.acquire_timeout(Duration::from_millis(5)).unwrap_err(),
-            5,
-        ),
+        (pool.acquire_timeout(Duration::from_millis(5)).unwrap_err(), 5),
     ] {
         let PoolError::Exhausted { waited, .. } = error else {
             panic!("{error}");
@@ -203,9 +180,7 @@ fn waiters_are_served_in_the_order_in_which_they_came() {
         super::until(|| pool.stats().waiting == number + 1);
     }
     drop(lease);
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     let order: Vec<usize> = order.try_iter().collect();
     assert_eq!(order, (0..20).collect::<Vec<_>>());
 }
@@ -272,9 +247,7 @@ fn twenty_threads_on_four_slots_never_make_a_fifth() {
             })
         })
         .collect();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(rig.peak() <= 4, "there were {}", rig.peak());
     let stats = assert_quiet(&pool, &rig);
     assert_eq!(stats.acquired, 4000);
@@ -290,9 +263,7 @@ fn thousands_of_waiters_on_three_slots_all_finish() {
         .map(|_| {
             let pool = pool.clone();
             let small = thread::Builder::new().stack_size(128 * 1024);
-            small
-                .spawn(move || Got::from(pool.acquire_timeout(LONG).map(drop)))
-                .unwrap()
+            small.spawn(move || Got::from(pool.acquire_timeout(LONG).map(drop))).unwrap()
         })
         .collect();
     super::until(|| pool.stats().waiting == 2000);

@@ -53,16 +53,10 @@ fn close_waits_for_leases_and_may_be_called_twice() {
     let began = start.recv().unwrap();
     drop(lease);
     assert!(closer.join().unwrap());
-    assert!(
-        began.elapsed() < LONG / 2,
-        "the last lease ends the waiting"
-    );
+    assert!(began.elapsed() < LONG / 2, "the last lease ends the waiting");
     assert!(pool.close(Duration::ZERO));
     let stats = assert_quiet(&pool, &rig);
-    assert_eq!(
-        (stats.leased, stats.destroyed_by(DestroyReason::Closed)),
-        (0, 1)
-    );
+    assert_eq!((stats.leased, stats.destroyed_by(DestroyReason::Closed)), (0, 1));
 }
 
 #[test]
@@ -105,10 +99,7 @@ fn a_vm_that_is_being_reset_when_the_pool_closes_is_destroyed() {
     go_on.send(()).unwrap();
     assert!(pool.close(LONG));
     releaser.join().unwrap();
-    assert_eq!(
-        assert_quiet(&pool, &rig).destroyed_by(DestroyReason::Closed),
-        1
-    );
+    assert_eq!(assert_quiet(&pool, &rig).destroyed_by(DestroyReason::Closed), 1);
 }
 
 #[test]
@@ -138,9 +129,7 @@ fn many_threads_may_close_while_others_lease() {
     for closer in closers {
         assert!(closer.join().unwrap());
     }
-    borrowers
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    borrowers.into_iter().for_each(|thread| thread.join().unwrap());
     let stats = assert_quiet(&pool, &rig);
     assert_eq!((stats.idle, stats.leased), (0, 0));
 }

@@ -20,11 +20,7 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
 
 fn syntax(text: &str) -> (usize, usize, String) {
     match PoolConfig::from_ron(text) {
-        Err(ConfigError::Syntax {
-            line,
-            column,
-            message,
-        }) => (line, column, message),
+        Err(ConfigError::Syntax { line, column, message }) => (line, column, message),
         other => panic!("expected a syntax error, got {other:?}"),
     }
 }
@@ -51,16 +47,12 @@ fn each_wrong_value_names_its_field() {
         ("acquire_timeout", |c| c.acquire_timeout = HOUR * 2),
         ("max_idle_time", |c| c.max_idle_time = Duration::ZERO),
         ("max_idle_time", |c| c.max_idle_time = YEAR * 2),
-        ("max_lifetime", |c| {
-            c.max_lifetime = Duration::from_micros(999)
-        }),
+        ("max_lifetime", |c| c.max_lifetime = Duration::from_micros(999)),
         ("max_lifetime", |c| c.max_lifetime = Duration::MAX),
         ("lifetime_jitter", |c| c.lifetime_jitter = -0.1),
         ("lifetime_jitter", |c| c.lifetime_jitter = 0.6),
         ("lifetime_jitter", |c| c.lifetime_jitter = f64::NAN),
-        ("leak_threshold", |c| {
-            c.leak_threshold = Some(Duration::ZERO)
-        }),
+        ("leak_threshold", |c| c.leak_threshold = Some(Duration::ZERO)),
         ("run_time_limit", |c| c.run_time_limit = Duration::ZERO),
         ("run_time_limit", |c| c.run_time_limit = HOUR),
         ("memory_limit", |c| c.memory_limit = MIB - 1),
@@ -104,15 +96,8 @@ fn the_borders_of_each_range_are_allowed() {
 
 #[test]
 fn the_first_wrong_field_is_reported_and_the_text_says_what_is_allowed() {
-    let config = PoolConfig {
-        max_size: 0,
-        memory_limit: 0,
-        ..PoolConfig::default()
-    };
-    let text = config
-        .validate()
-        .expect_err("two fields are wrong")
-        .to_string();
+    let config = PoolConfig { max_size: 0, memory_limit: 0, ..PoolConfig::default() };
+    let text = config.validate().expect_err("two fields are wrong").to_string();
     assert_eq!(
         text,
         "`max_size` is 0: allowed is 1 to 1024; change it, or leave it out to have the default"
@@ -140,10 +125,8 @@ fn ron_text_overrides_what_it_names_and_keeps_the_rest() {
 
 #[test]
 fn a_written_configuration_reads_back_the_same() {
-    let config = PoolConfig {
-        frame_budget: Some(Duration::from_micros(1500)),
-        ..PoolConfig::default()
-    };
+    let config =
+        PoolConfig { frame_budget: Some(Duration::from_micros(1500)), ..PoolConfig::default() };
     let text = ron::to_string(&config).expect("a configuration is plain data");
     // Plain RON writes `Some(…)` in full, which the reader understands as well.
     assert_eq!(PoolConfig::from_ron(&text), Ok(config), "{text}");
@@ -154,10 +137,7 @@ fn an_unknown_ron_field_is_named_with_its_place() {
     let (line, column, message) = syntax("(\n    max_size: 4,\n    max_sise: 5,\n)");
     assert_eq!(line, 3);
     assert_eq!(column, 5);
-    assert!(
-        message.contains("max_sise") && message.contains("max_size"),
-        "{message}"
-    );
+    assert!(message.contains("max_sise") && message.contains("max_size"), "{message}");
 }
 
 #[test]
@@ -173,14 +153,5 @@ fn broken_ron_text_is_reported_with_its_place() {
 #[test]
 fn ron_text_with_a_forbidden_value_names_the_field() {
     let error = PoolConfig::from_ron("(max_size: 0)").expect_err("0 is not allowed");
-    assert!(
-        matches!(
-            error,
-            ConfigError::Invalid {
-                field: "max_size",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ConfigError::Invalid { field: "max_size", .. }), "{error}");
 }

@@ -36,10 +36,7 @@ fn a_failed_or_panicking_creation_keeps_its_slot_and_its_cause() {
     );
     let error = pool.warm_up().unwrap_err();
     assert!(matches!(error, PoolError::Create(_)));
-    assert!(
-        error.to_string().contains("panicked: as planned"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("panicked: as planned"), "{error}");
     assert_eq!(assert_quiet(&pool, &rig).create_errors, 2);
     assert_all_slots_there(&pool);
 }
@@ -61,11 +58,7 @@ fn maintain_reports_a_failed_refill_and_tries_again() {
     let done = pool.maintain(Instant::now());
     assert_eq!((done.created, done.incidents.len()), (0, 1));
     assert_eq!(done.incidents[0].kind, IncidentKind::CreateFailed);
-    assert!(
-        done.incidents[0]
-            .message
-            .contains("the error can't be shown")
-    );
+    assert!(done.incidents[0].message.contains("the error can't be shown"));
     let done = pool.maintain(Instant::now());
     assert_eq!((done.created, done.incidents.len()), (2, 0));
     assert_quiet(&pool, &rig);
@@ -75,16 +68,8 @@ fn maintain_reports_a_failed_refill_and_tries_again() {
 fn a_failed_or_panicking_reset_destroys_the_vm_and_wakes_a_waiter() {
     let cases = [
         (Step::Fail, DestroyReason::ResetFailed, "as planned"),
-        (
-            Step::Panic,
-            DestroyReason::Panicked,
-            "the reset of a VM panicked: as planned",
-        ),
-        (
-            Step::FailUnspeakably,
-            DestroyReason::ResetFailed,
-            "can't be shown",
-        ),
+        (Step::Panic, DestroyReason::Panicked, "the reset of a VM panicked: as planned"),
+        (Step::FailUnspeakably, DestroyReason::ResetFailed, "can't be shown"),
     ];
     for (step, reason, message) in cases {
         let (pool, rig) = pool(0, 1);
@@ -102,10 +87,7 @@ fn a_failed_or_panicking_reset_destroys_the_vm_and_wakes_a_waiter() {
         assert_all_slots_there(&pool);
         let incidents = pool.maintain(Instant::now()).incidents;
         assert_eq!(incidents.len(), 1);
-        assert_eq!(
-            (incidents[0].kind, incidents[0].vm),
-            (IncidentKind::ResetFailed, Some(0))
-        );
+        assert_eq!((incidents[0].kind, incidents[0].vm), (IncidentKind::ResetFailed, Some(0)));
         assert_eq!(incidents[0].program.as_deref(), Some("before"));
         assert!(incidents[0].message.contains(message), "{incidents:?}");
     }
@@ -113,10 +95,9 @@ fn a_failed_or_panicking_reset_destroys_the_vm_and_wakes_a_waiter() {
 
 #[test]
 fn an_unsound_vm_is_quarantined_and_the_borrower_gets_another() {
-    for (step, reason) in [
-        (Step::Fail, DestroyReason::ValidationFailed),
-        (Step::Panic, DestroyReason::Panicked),
-    ] {
+    for (step, reason) in
+        [(Step::Fail, DestroyReason::ValidationFailed), (Step::Panic, DestroyReason::Panicked)]
+    {
         let (pool, rig) = pool(2, 2);
         assert_eq!(pool.warm_up().unwrap(), 2);
         rig.validate.then(step);

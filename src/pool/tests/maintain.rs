@@ -19,10 +19,7 @@ fn idle_eviction_keeps_min_size() {
     assert_eq!((done.idle, done.evicted(), done.created), (4, 4, 0));
     assert_eq!(pool.maintain(now + 10 * MINUTE).evicted(), 0);
     let stats = assert_quiet(&pool, &rig);
-    assert_eq!(
-        (stats.idle, stats.destroyed_by(DestroyReason::Idle)),
-        (2, 4)
-    );
+    assert_eq!((stats.idle, stats.destroyed_by(DestroyReason::Idle)), (2, 4));
     assert_all_slots_there(&pool);
 }
 
@@ -65,11 +62,8 @@ fn old_vms_are_replaced() {
 
 #[test]
 fn a_vm_past_its_lifetime_is_destroyed_when_its_lease_ends() {
-    let config = PoolConfig {
-        min_size: 0,
-        max_lifetime: Duration::from_millis(1),
-        ..PoolConfig::default()
-    };
+    let config =
+        PoolConfig { min_size: 0, max_lifetime: Duration::from_millis(1), ..PoolConfig::default() };
     let (pool, rig) = pool_with(config);
     let lease = pool.acquire().unwrap();
     let taken = Instant::now();
@@ -81,28 +75,18 @@ fn a_vm_past_its_lifetime_is_destroyed_when_its_lease_ends() {
 
 #[test]
 fn jitter_spreads_retirement() {
-    let config = PoolConfig {
-        min_size: 100,
-        max_size: 100,
-        lifetime_jitter: 0.5,
-        ..PoolConfig::default()
-    };
+    let config =
+        PoolConfig { min_size: 100, max_size: 100, lifetime_jitter: 0.5, ..PoolConfig::default() };
     let (pool, rig) = pool_with(config);
     assert_eq!(pool.warm_up().unwrap(), 100);
     let now = Instant::now();
     assert_eq!(pool.maintain(now + 14 * MINUTE).lifetime, 0);
     let first = pool.maintain(now + 20 * MINUTE).lifetime;
-    assert!(
-        (15..55).contains(&first),
-        "{first} of 100 in the first third"
-    );
+    assert!((15..55).contains(&first), "{first} of 100 in the first third");
     assert!(pool.maintain(now + 25 * MINUTE).lifetime > 0);
     let old: BTreeSet<u64> = (0..100).collect();
     let left = pool.vms().iter().filter(|vm| old.contains(&vm.id)).count();
-    assert!(
-        (15..55).contains(&left),
-        "{left} of 100 are left for the last third"
-    );
+    assert!((15..55).contains(&left), "{left} of 100 are left for the last third");
     // All of the first hundred are gone at the full lifetime.
     let _ = pool.maintain(now + 30 * MINUTE + LONG);
     assert!(pool.vms().iter().all(|vm| !old.contains(&vm.id)));
@@ -111,16 +95,9 @@ fn jitter_spreads_retirement() {
 
 #[test]
 fn max_use_count_is_exact() {
-    let config = PoolConfig {
-        min_size: 0,
-        max_size: 1,
-        max_use_count: 3,
-        ..PoolConfig::default()
-    };
+    let config = PoolConfig { min_size: 0, max_size: 1, max_use_count: 3, ..PoolConfig::default() };
     let (pool, rig) = pool_with(config);
-    let ids: Vec<u64> = (0..7)
-        .map(|_| Lease::id(&pool.acquire().unwrap()))
-        .collect();
+    let ids: Vec<u64> = (0..7).map(|_| Lease::id(&pool.acquire().unwrap())).collect();
     assert_eq!(ids, [0, 0, 0, 1, 1, 1, 2]);
     let stats = assert_quiet(&pool, &rig);
     assert_eq!((stats.created, stats.destroyed), (3, 2));
@@ -130,12 +107,7 @@ fn max_use_count_is_exact() {
 
 #[test]
 fn a_vm_made_by_warm_up_has_all_its_uses() {
-    let config = PoolConfig {
-        min_size: 1,
-        max_size: 1,
-        max_use_count: 1,
-        ..PoolConfig::default()
-    };
+    let config = PoolConfig { min_size: 1, max_size: 1, max_use_count: 1, ..PoolConfig::default() };
     let (pool, _rig) = pool_with(config);
     assert_eq!(pool.warm_up().unwrap(), 1);
     assert_eq!(pool.vms()[0].uses, 0);
@@ -177,10 +149,7 @@ fn evict_all_takes_idle_vms_now_and_leased_ones_when_they_come_back() {
     drop(lease);
     drop(new);
     let stats = assert_quiet(&pool, &rig);
-    assert_eq!(
-        (stats.idle, stats.destroyed_by(DestroyReason::Evicted)),
-        (1, 2)
-    );
+    assert_eq!((stats.idle, stats.destroyed_by(DestroyReason::Evicted)), (1, 2));
     assert_eq!(pool.maintain(Instant::now()).created, 1);
     assert_all_slots_there(&pool);
 }
@@ -205,17 +174,10 @@ fn an_overdue_lease_is_named_once_with_the_place_that_took_it() {
     let now = Instant::now();
     let line = line!() + 1;
     let lease = pool.acquire().unwrap();
-    assert!(
-        pool.maintain(now + Duration::from_secs(20))
-            .incidents
-            .is_empty()
-    );
+    assert!(pool.maintain(now + Duration::from_secs(20)).incidents.is_empty());
     let incidents = pool.maintain(now + MINUTE).incidents;
     assert_eq!(incidents.len(), 1);
-    assert_eq!(
-        (incidents[0].kind, incidents[0].vm),
-        (IncidentKind::LeaseOverdue, Some(0))
-    );
+    assert_eq!((incidents[0].kind, incidents[0].vm), (IncidentKind::LeaseOverdue, Some(0)));
     let place = format!("maintain.rs:{line}:");
     assert!(incidents[0].message.contains(&place), "{incidents:?}");
     assert!(pool.maintain(now + 2 * MINUTE).incidents.is_empty());
@@ -230,10 +192,8 @@ fn an_overdue_lease_is_named_once_with_the_place_that_took_it() {
 
 #[test]
 fn a_lease_of_an_old_vm_is_not_overdue_by_the_age_of_the_vm() {
-    let config = PoolConfig {
-        leak_threshold: Some(Duration::from_millis(1)),
-        ..PoolConfig::default()
-    };
+    let config =
+        PoolConfig { leak_threshold: Some(Duration::from_millis(1)), ..PoolConfig::default() };
     let (pool, _rig) = pool_with(config);
     assert_eq!(pool.warm_up().unwrap(), 2);
     let made = Instant::now();

@@ -42,16 +42,14 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Most runs never close; some close somewhere.
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    (
-        prop::collection::vec(op(), 1..80),
-        prop::option::weighted(0.3, 0..80_usize),
-    )
-        .prop_map(|(mut ops, close)| {
+    (prop::collection::vec(op(), 1..80), prop::option::weighted(0.3, 0..80_usize)).prop_map(
+        |(mut ops, close)| {
             if let Some(at) = close {
                 ops.insert(at.min(ops.len()), Op::Close);
             }
             ops
-        })
+        },
+    )
 }
 
 fn failing(panic: bool) -> Step {

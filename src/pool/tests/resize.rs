@@ -7,11 +7,7 @@ use super::{Got, LONG, assert_all_slots_there, assert_quiet, pool, waiter};
 use crate::pool::{ConfigError, DestroyReason, PoolConfig, VmPool};
 
 fn resize(pool: &VmPool<super::Vm>, min_size: usize, max_size: usize) {
-    let config = PoolConfig {
-        min_size,
-        max_size,
-        ..pool.config()
-    };
+    let config = PoolConfig { min_size, max_size, ..pool.config() };
     pool.set_config(config).unwrap();
     assert_eq!(pool.config().max_size, max_size);
 }
@@ -41,10 +37,7 @@ fn a_smaller_size_destroys_idle_vms_now_and_leased_ones_later() {
     assert_eq!(rig.alive(), 2);
     drop((b, c));
     let stats = pool.stats();
-    assert_eq!(
-        (stats.idle, stats.destroyed_by(DestroyReason::Shrunk)),
-        (2, 2)
-    );
+    assert_eq!((stats.idle, stats.destroyed_by(DestroyReason::Shrunk)), (2, 2));
     assert_all_slots_there(&pool);
 }
 
@@ -89,34 +82,19 @@ fn a_lower_use_limit_holds_for_vms_that_are_idle_already() {
     for _ in 0..5 {
         drop(pool.acquire().unwrap());
     }
-    let config = PoolConfig {
-        max_use_count: 5,
-        ..pool.config()
-    };
+    let config = PoolConfig { max_use_count: 5, ..pool.config() };
     pool.set_config(config).unwrap();
     drop(pool.try_acquire().unwrap());
     let stats = assert_quiet(&pool, &rig);
-    assert_eq!(
-        (stats.created, stats.destroyed_by(DestroyReason::UseCount)),
-        (2, 1)
-    );
+    assert_eq!((stats.created, stats.destroyed_by(DestroyReason::UseCount)), (2, 1));
 }
 
 #[test]
 fn a_wrong_configuration_changes_nothing() {
     let (pool, _rig) = pool(0, 2);
-    let wrong = PoolConfig {
-        max_size: 0,
-        ..pool.config()
-    };
+    let wrong = PoolConfig { max_size: 0, ..pool.config() };
     let error = pool.set_config(wrong).unwrap_err();
-    assert!(matches!(
-        error,
-        ConfigError::Invalid {
-            field: "max_size",
-            ..
-        }
-    ));
+    assert!(matches!(error, ConfigError::Invalid { field: "max_size", .. }));
     assert_eq!(pool.config().max_size, 2);
     assert_all_slots_there(&pool);
 }
@@ -137,9 +115,7 @@ fn resizing_under_load_never_goes_above_the_largest_size() {
     for size in [1, 8, 3, 5, 2, 7, 1, 8, 4].into_iter().cycle().take(200) {
         resize(&pool, 0, size);
     }
-    borrowers
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    borrowers.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(rig.peak() <= 8, "there were {}", rig.peak());
     resize(&pool, 0, 3);
     let stats = pool.stats();
