@@ -26,7 +26,7 @@ use bevy::platform::collections::HashMap;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
-use self::limits::Deadline;
+use self::limits::{CpuClock, Deadline};
 use crate::error::{Failure, ScriptError};
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
@@ -53,7 +53,7 @@ const GARBAGE_SLACK: usize = 1024 * 1024;
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimits {
-    /// Wall time.
+    /// Wall time, less what the system spent on other threads.
     pub time: Duration,
     /// The most bytes that `self`, an argument or a result may have.
     pub value_size: usize,
@@ -100,6 +100,7 @@ pub struct Vm {
     runs: u64,
     last_program: Option<Arc<str>>,
     last_run_time: Duration,
+    cpu: CpuClock,
     /// It met a hard limit or a panic: to be thrown away.
     spent: bool,
 }
@@ -136,6 +137,7 @@ impl Vm {
             runs: 0,
             last_program: None,
             last_run_time: Duration::ZERO,
+            cpu: CpuClock::read(),
             spent: false,
         })
     }
@@ -153,7 +155,7 @@ impl Vm {
         if self.last_program.as_ref().is_none_or(|last| !Arc::ptr_eq(last, program.name())) {
             self.last_program = Some(Arc::clone(program.name()));
         }
-        let outcome = self.run_once(program, call, host, limits);
+        let outcome = with_native_stack(|| self.run_once(program, call, host, limits));
         self.tidy();
         outcome
     }
@@ -169,8 +171,9 @@ impl Vm {
             return Outcome::Failed(Failure::new(program.name(), error));
         }
         let main = &self.loaded[&program.id()];
+        self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time);
+        let deadline = Deadline::new(start, limits.time, self.cpu);
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
         let ended = raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);

@@ -62,6 +62,7 @@ pub struct PoolConfig {
     #[serde(with = "humantime_serde")]
     pub leak_threshold: Option<Duration>,
     /// Wall time one run may take before it is stopped, the file level of its script included.
+    /// Time in which the system ran something else is not charged.
     /// Default 2 ms; from 10 µs to 1 min.
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Duration,

@@ -169,12 +169,7 @@ impl ApplyingStage<'_> {
             states.set_changed();
         }
         if put_aside && !before {
-            warn!(
-                script = %unit.program.name(), entity = %unit.entity,
-                "{} failed {failures} times in a row on {} and is put aside; reload the script or \
-                 call `ScriptStates::wake`",
-                unit.program.name(), unit.entity,
-            );
+            self.report.put_aside(unit.program.name(), unit.entity, failures);
         }
         put_aside
     }

@@ -64,6 +64,12 @@ impl LuaPool {
         &self.pool
     }
 
+    /// Whether scripts can run: `false` while the configuration file is still loading.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.awaits_config
+    }
+
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> &PoolConfig {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bevy::asset::AssetLoadFailedEvent;
-use bevy::log::error;
+use bevy::log::{error, warn};
 use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
 
 use super::frame::{Unit, UnitOutcome};
-use crate::error::Failure;
+use crate::error::{Failure, ScriptError};
 use crate::pool::TimingHistogram;
 use crate::script::LuaScript;
 use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, ScriptRow};
@@ -35,6 +35,8 @@ pub(crate) struct ScriptFigures {
     pub(crate) errors: u64,
     pub(crate) time: TimingHistogram,
     pub(crate) broken: Option<Arc<str>>,
+    /// That it was put aside somewhere was logged already.
+    pub(crate) told_put_aside: bool,
 }
 
 impl Report {
@@ -68,17 +70,21 @@ impl Report {
             count: 1,
             last_frame: self.frames,
         };
-        if self.note(row) {
-            let callback = callback.name();
-            error!(script = %failure.script, %entity, callback, "{failure} (in {callback}, {entity})");
+        // Where a limit is met is an accident.
+        let anywhere =
+            matches!(failure.error, ScriptError::TimedOut { .. } | ScriptError::OutOfMemory { .. });
+        if self.note(row, anywhere) {
+            error!("{failure}\n    in {} of {entity}", callback.name());
         }
     }
 
-    /// Adds an error to the list; gives whether it is a new one.
-    fn note(&mut self, mut row: ErrorRow) -> bool {
+    /// Adds an error to the list; gives whether it is a new one. Errors that happen `anywhere` are the
+    /// same whatever their lines.
+    fn note(&mut self, mut row: ErrorRow, anywhere: bool) -> bool {
         let same = |known: &ErrorRow| {
-            (&known.script, known.line, known.callback, &known.message)
-                == (&row.script, row.line, row.callback, &row.message)
+            (anywhere || known.line == row.line)
+                && (&known.script, known.callback, &known.message)
+                    == (&row.script, row.callback, &row.message)
         };
         let known = self.errors.iter().position(same).and_then(|index| self.errors.remove(index));
         let new = known.is_none();
@@ -86,6 +92,17 @@ impl Report {
         self.errors.push_front(row);
         self.errors.truncate(ERROR_ROWS);
         new
+    }
+
+    /// Logs that a script is put aside: once for each script, since often many entities carry it.
+    pub(crate) fn put_aside(&mut self, script: &Arc<str>, entity: Entity, failures: u32) {
+        let figures = self.scripts.entry(script.clone()).or_default();
+        if !std::mem::replace(&mut figures.told_put_aside, true) {
+            warn!(
+                "{script} failed {failures} times in a row on {entity} and is put aside there; reload \
+                 the script or call `ScriptStates::wake` (this is told once for each script)"
+            );
+        }
     }
 
     pub(crate) fn end_of_stage(&mut self, took: Duration, leased: usize) {
@@ -151,7 +168,9 @@ pub(crate) fn report_load_failures(
             && let Some(script) = scripts.get(*id)
         {
             let name = script.program().name().clone();
-            report.scripts.entry(name).or_default().broken = None;
+            let figures = report.scripts.entry(name).or_default();
+            figures.broken = None;
+            figures.told_put_aside = false;
         }
     }
     for event in failed.read() {
@@ -170,7 +189,7 @@ pub(crate) fn report_load_failures(
         report.scripts.entry(script.clone()).or_default().broken =
             Some(format!("{script}{place}: {message}").into());
         let last_frame = report.frames;
-        let new = report.note(ErrorRow {
+        let row = ErrorRow {
             script: script.clone(),
             line,
             callback: None,
@@ -179,8 +198,8 @@ pub(crate) fn report_load_failures(
             traceback: "".into(),
             count: 1,
             last_frame,
-        });
-        if new {
+        };
+        if report.note(row, false) {
             error!(%script, "{script}{place}: {message}");
         }
     }

@@ -611,6 +611,9 @@ unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
         if let Some(line) = line {
             first.get_or_insert(line);
             text.push_str(&format!("{place}:{line}"));
+        } else if name.is_empty() || name == "error" {
+            // The protected call at the bottom, and what only raised the error.
+            continue;
         } else {
             text.push_str("[host]");
         }
