@@ -1,5 +1,7 @@
 //! [`ScriptContext`]: the world as the runs of one script on one entity see it.
 
+mod host;
+
 use std::any::TypeId;
 use std::cell::Cell;
 
@@ -11,14 +13,14 @@ use smallvec::smallvec;
 
 use super::Bindings;
 use super::effects::{
-    Change, Checkpoint, Command, Draft, Effects, LogLine, Mail, Spawn, new_entity, new_entity_index,
+    Change, Checkpoint, Command, Draft, Effects, Mail, Spawn, new_entity, new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
 use super::reflect::{self, Shape};
 use crate::error::ScriptError;
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Field, FieldPath, Host, LogLevel, Place, Reading};
+use crate::vm::{Field, FieldPath, Host, Place, Reading};
 
 /// What a host function may do on behalf of the script that called it.
 ///
@@ -423,131 +425,5 @@ impl<'w> ScriptContext<'w> {
             message: format!("`{}` is nested too deeply", self.name(place)),
         })?;
         Ok(Place { path, ..place })
-    }
-}
-
-impl Host for ScriptContext<'_> {
-    fn entity(&self) -> Entity {
-        self.entity
-    }
-
-    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError> {
-        if name == "id" {
-            return Ok(Reading::Value(entity.into()));
-        }
-        self.must_exist(entity)?;
-        if PROPERTIES.contains(&name) {
-            return Ok(Reading::Value(self.property(entity, name)));
-        }
-        let component = self.bindings.exposure.number(name)?;
-        let place = Place { entity, component, path: FieldPath::default() };
-        self.look(entity, component, |value| Self::reading(value, place))
-            .unwrap_or(Ok(Reading::Value(ScriptValue::Nil)))
-    }
-
-    fn set_component(
-        &mut self,
-        entity: Entity,
-        name: &str,
-        value: ScriptValue,
-    ) -> Result<(), ScriptError> {
-        self.must_exist(entity)?;
-        if PROPERTIES.contains(&name) {
-            return Err(ScriptError::ReadOnly { name: name.to_owned() });
-        }
-        let component = self.bindings.exposure.number(name)?;
-        if value != ScriptValue::Nil {
-            return self.assign(entity, component, value);
-        }
-        if self.bindings.exposure.get(component).fixed {
-            return Err(ScriptError::ReadOnly { name: name.to_owned() });
-        }
-        if self.look(entity, component, |_| ()).is_none() {
-            return Ok(());
-        }
-        self.put(entity, component, Change::Removed)
-    }
-
-    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError> {
-        let inner = self.within(place, field)?;
-        self.look_at(inner, |value| Self::reading(value, inner))
-    }
-
-    fn set_field(
-        &mut self,
-        place: Place,
-        field: Field<'_>,
-        value: ScriptValue,
-    ) -> Result<(), ScriptError> {
-        let inner = self.within(place, field)?;
-        self.edit(inner, value)
-    }
-
-    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
-        self.look_at(place, reflect::read)
-    }
-
-    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
-        self.edit(place, value)
-    }
-
-    fn name(&self, place: Place) -> String {
-        let mut name = self.bindings.exposure.get(place.component).name.to_owned();
-        self.look(place.entity, place.component, |component| {
-            let steps = place.path.steps();
-            for depth in 0..steps.len() {
-                if let Some(value) = reflect::at(component, &steps[..depth]) {
-                    name.push_str(&reflect::field_name(value, steps[depth]));
-                }
-            }
-        });
-        name
-    }
-
-    fn call(
-        &mut self,
-        function: u32,
-        mut args: Vec<ScriptValue>,
-    ) -> Result<ScriptValue, ScriptError> {
-        let bindings = self.bindings;
-        let function = bindings.function(function);
-        if !function.takes_new_entities && !self.effects.spawned.is_empty() {
-            for (arg, position) in args.iter_mut().zip(1..) {
-                let mut new = false;
-                arg.map_entities(&mut |entity| {
-                    new |= new_entity_index(entity).is_some();
-                    entity
-                });
-                if new {
-                    return Err(ScriptError::Argument {
-                        function: function.name.clone(),
-                        position,
-                        expected: "an entity that is in the world".to_owned(),
-                        got: "one that this run has just spawned; keep it in `self` and call from \
-                              the next frame on"
-                            .to_owned(),
-                    });
-                }
-            }
-        }
-        function.call(self, args)
-    }
-
-    fn live(&mut self, namespace: u32, name: &str) -> Result<ScriptValue, ScriptError> {
-        let bindings = self.bindings;
-        bindings.live(namespace, self, name)
-    }
-
-    fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError> {
-        let limit = self.limits.max_log_lines;
-        if self.effects.logs.len() - self.base.logs >= limit {
-            return Err(ScriptError::TooMuch {
-                what: "log lines",
-                limit,
-                setting: "max_log_lines",
-            });
-        }
-        self.effects.logs.push(LogLine { level, text, line });
-        Ok(())
     }
 }

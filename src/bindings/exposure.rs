@@ -255,7 +255,7 @@ fn is_internal(info: &TypeInfo) -> bool {
         || path.starts_with("bevy_ecs::system")
 }
 
-/// What [`ExposedComponent`] needs of a type.
+/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
 pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
 
 impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}

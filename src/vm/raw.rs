@@ -36,11 +36,15 @@ const MAX_DEPTH: u32 = 32;
 const MAX_MESSAGE: usize = 2000;
 /// The stream of PCG that all runs use; any odd number does.
 const RANDOM_STREAM: u64 = 0x0a02_bdbf_7bb3_c0a7;
+/// What Luau adds to `stack overflow`.
+const TOO_DEEP: &CStr = c"too many values";
 /// Luau's message for it.
 const OUT_OF_MEMORY: &str = "not enough memory";
 /// The most bytes that a list or map of a component may have when it comes back from Lua: as a whole it
 /// fitted into the VM.
 const MAX_HANDED: usize = 64 * 1024 * 1024;
+/// The most arguments that a host function gets.
+const MAX_ARGUMENTS: c_int = 255;
 /// Calls shown in a traceback.
 const MAX_FRAMES: c_int = 24;
 /// The userdata tag of [`Place`]s; mlua uses none.
@@ -204,7 +208,7 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     // the few values pushed here; the callbacks outlive the VM, being functions.
     unsafe {
         lua.exec_raw::<()>(builtins, |state| {
-            ffi::luaL_checkstack(state, 8, std::ptr::null());
+            ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
             (*ffi::lua_callbacks(state)).interrupt = Some(on_interrupt);
 
             ffi::lua_createtable(state, 0, 2);
@@ -403,7 +407,7 @@ unsafe fn execute(
     let Call { callback, state: state_in, args, seed } = call;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        ffi::luaL_checkstack(state, 24 + args.len() as c_int, std::ptr::null());
+        ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
 
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
@@ -695,7 +699,7 @@ unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
             run.raised = Some(error);
             Ok(())
         });
-        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::luaL_where(state, 1);
         ffi::lua_pushlstring(state, message.as_ptr().cast(), message.len());
         drop(message);
@@ -723,7 +727,7 @@ fn cut(message: &mut String) {
 unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        ffi::luaL_checkstack(state, 8, std::ptr::null());
+        ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         match result {
             Ok(Reading::Value(value)) => push_value(state, &value, 0),
             Ok(Reading::Place(place)) => push_place(state, place),
@@ -853,9 +857,21 @@ unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
         let result = flush_current(state).and_then(|()| {
             let name = text_at(state, ffi::lua_upvalueindex(2)).unwrap_or_default();
             let count = ffi::lua_gettop(state);
+            if count > MAX_ARGUMENTS {
+                let message =
+                    format!("{name}: {count} arguments; at most {MAX_ARGUMENTS} are taken");
+                return Err(ScriptError::Host { message });
+            }
             let mut args = Vec::with_capacity(count as usize);
             for position in 1..=count {
-                args.push(hand_over(state, position, &format!("{name}: argument {position}"))?);
+                args.push(hand_over(state, position, &name).map_err(|error| match error {
+                    ScriptError::NotData { place, what, purpose } => {
+                        let within = place.strip_prefix(&name).unwrap_or_default();
+                        let place = format!("{name}: argument {position}{within}");
+                        ScriptError::NotData { place, what, purpose }
+                    }
+                    error => error,
+                })?);
             }
             with_host(&name, |host| host.call(number, args))
         });
@@ -886,7 +902,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
             _ => LogLevel::Error,
         };
         let count = ffi::lua_gettop(state);
-        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         let mut text = String::new();
         for position in 1..=count {
             if position > 1 {
@@ -921,7 +937,7 @@ unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
     // the format's bytes are at 1 while they are read.
     unsafe {
         let count = ffi::lua_gettop(state);
-        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         if ffi::lua_type(state, 1) == ffi::LUA_TSTRING {
             let mut length = 0;
             let text = ffi::lua_tolstring(state, 1, &raw mut length);
@@ -1187,7 +1203,7 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
     let limit = MAX_HANDED;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
         for index in 0..run.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
@@ -1239,7 +1255,7 @@ unsafe fn forget_stale(state: *mut lua_State) {
         }
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
-            ffi::luaL_checkstack(state, 4, std::ptr::null());
+            ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
             let mut kept = 0;
             for index in (1..).zip(&fresh).filter(|(_, fresh)| **fresh).map(|(index, _)| index) {
@@ -1313,7 +1329,7 @@ unsafe fn push_table(state: *mut lua_State, table: &ScriptTable, depth: u32) {
             let message = format!("a value of the host is nested deeper than {MAX_DEPTH} levels");
             raise(state, ScriptError::Host { message });
         }
-        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_createtable(state, table.array.len() as c_int, table.fields.len() as c_int);
         for (index, value) in table.array.iter().enumerate() {
             push_value(state, value, depth + 1);
@@ -1505,7 +1521,7 @@ impl Reader<'_> {
         let mut table = ScriptTable::default();
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
-            ffi::luaL_checkstack(state, 4, std::ptr::null());
+            ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
             if ffi::lua_getmetatable(state, index) != 0 {
                 ffi::lua_pop(state, 1);
                 return Err(Problem::new("a table with a metatable"));

@@ -368,3 +368,21 @@ fn memory_that_runs_out_in_a_coroutine_is_told_as_such() {
     );
     assert!(matches!(failure.error, ScriptError::OutOfMemory { .. }), "{failure}");
 }
+
+#[test]
+fn a_host_function_gets_no_flood_of_arguments() {
+    let mut api = Api::default();
+    api.add_function("game.f").expect("a free name");
+    let mut vm = Vm::new(&api, 16 * 1024 * 1024).expect("a VM fits into 16 MiB");
+    let program = program(
+        "function on_update(self)
+            local ok, message = pcall(game.f, table.unpack(table.create(5000, 1)))
+            self.message = message
+        end",
+    );
+    let Outcome::Done(state) = update(&mut vm, &program, &ScriptTable::default()) else {
+        panic!("the script catches the error");
+    };
+    let text = state.get("message").to_string();
+    assert!(text.contains("game.f: 5000 arguments; at most 255"), "{text}");
+}
