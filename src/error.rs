@@ -195,6 +195,10 @@ fn nearest(similar: &Option<String>) -> String {
 ///
 /// Similarity is that of Jaro and Winkler; below 0.7 nothing is suggested.
 pub(crate) fn suggest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    // Nobody misspelt that; comparing would take long.
+    if name.len() > 64 {
+        return None;
+    }
     let lower = name.to_lowercase();
     names
         .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))

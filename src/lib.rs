@@ -49,10 +49,13 @@
 //! 3. **Atomic.** A run that errors, times out or runs out of memory changes nothing: no component, no
 //!    command, no message, no field of `self`. Only its log lines stay.
 //! 4. **Deterministic.** Effects are applied in a stable order: by entity, then by the script's place on
-//!    it. The result is the same for one thread and for eight. (Two things are outside: limits of wall
-//!    time, which depend on the machine, and the order in which `pairs` visits keys that are tables or
-//!    functions.)
-//! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one.
+//!    it. The result is the same for one thread and for eight. (Four things are outside: limits of time,
+//!    which depend on the machine; the order in which `pairs` visits keys that are tables or functions;
+//!    when a weak table loses what it holds; and how far a script gets that catches its own
+//!    out-of-memory errors.)
+//! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A few
+//!    built-ins are not interrupted, such as `table.sort` without a comparator: a run inside one ends
+//!    late, by as much as its memory budget lets it sort, and is then judged.)
 //! 6. **Recoverable.** All that must survive lives in the ECS, in [`ScriptStates`]. A VM can be thrown
 //!    away between two runs at any time, and nothing is lost.
 //!
@@ -81,8 +84,9 @@
 //! | `on_update(self, dt)` | every frame |
 //! | `on_stop(self)` | the script was taken away, or its entity despawned |
 //!
-//! Those that are due in one frame run in this order, and each sees what the earlier ones of the same
-//! script wrote. The file level is executed afresh for every run, so it should hold constants and
+//! Those that are due in one schedule run in this order, and each sees what the earlier ones of the same
+//! script wrote. Fixed steps come before the frame's update, as in all of Bevy; `on_stop` of scripts that
+//! are gone comes before everybody else's callbacks. The file level is executed afresh for every run, so it should hold constants and
 //! functions; what has to last goes into `self`. `self` takes plain data: nil, booleans, numbers, strings,
 //! vectors, entities, and tables of these.
 //!

@@ -103,6 +103,17 @@ impl ScriptTable {
         self.array.push(value.into());
     }
 
+    /// Roughly the bytes that its elements and fields take up.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let elements: usize = self.array.iter().map(ScriptValue::size).sum();
+        let fields = self.fields.iter().map(|(key, value)| {
+            let text = if let ScriptKey::String(text) = key { text.len() } else { 0 };
+            size_of::<ScriptKey>() + text + value.size()
+        });
+        elements + fields.sum::<usize>()
+    }
+
     /// Whether there is neither an element nor a field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -123,6 +134,18 @@ impl ScriptValue {
             Self::Entity(_) => "Entity",
             Self::Table(_) => "table",
         }
+    }
+
+    /// Roughly the bytes that it takes up.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::String(text) => text.len(),
+                Self::Bytes(bytes) => bytes.len(),
+                Self::Table(table) => table.size(),
+                _ => 0,
+            }
     }
 
     /// Replaces every entity in this value, in nested tables and in keys too.
@@ -333,6 +356,17 @@ mod tests {
         let mut table = ScriptTable::from([(a, ScriptTable::from([("x", a)]))]);
         table.map_entities(&mut |_| b);
         assert_eq!(table, ScriptTable::from([(b, ScriptTable::from([("x", b)]))]));
+    }
+
+    #[test]
+    fn the_size_of_a_value_grows_with_all_that_is_in_it() {
+        let small = ScriptValue::from("x").size();
+        assert_eq!(ScriptValue::from("x".repeat(101).as_str()).size(), small + 100);
+        let mut table = ScriptTable::from([("key", "x")]);
+        let before = table.size();
+        assert!(before > small);
+        table.push("x");
+        assert_eq!(table.size(), before + small);
     }
 
     #[test]

@@ -379,3 +379,65 @@ fn wake_scripts_wakes_all() {
     assert!(!is_put_aside(&lab, entity));
     assert_eq!((lab.stats().runs, lab.stats().failed), (2, 0));
 }
+
+#[test]
+fn a_search_that_would_take_long_without_a_safepoint_is_refused() {
+    let mut lab = lab(patient());
+    for call in [
+        "('a'):rep(2^20):find(('a'):rep(2^19) .. 'b', 1, true)",
+        "('b'):rep(1e6):match('[' .. ('a'):rep(1e5) .. 'b]*')",
+        "string.gsub(('a'):rep(1e6), ('a'):rep(1e5), '')",
+        "string.split(('a'):rep(1e6), ('a'):rep(1e5))",
+        "string.gmatch(('a'):rep(1e6), ('a'):rep(1e5))",
+    ] {
+        let failure = lab.refuses(Transform::default(), &format!("local _ = {call}"));
+        assert!(failure.contains("takes too long"), "{failure}");
+    }
+    lab.does(
+        Transform::default(),
+        "assert(('hello'):find('l+') == 3) assert(('k=v'):match('(%w)=(%w)') == 'k')
+         assert(#('a,b'):split(',') == 2) assert(('aa'):gsub('a', 'b') == 'bb')
+         for word in ('x y'):gmatch('%a') do assert(#word == 1) end",
+    );
+}
+
+#[test]
+fn a_path_that_is_none_fails_the_run_and_not_the_game() {
+    let mut lab = lab(patient());
+    for path in ["x#", "://x", "a#b://c"] {
+        let call = format!("world.spawn{{scripts = {path:?}}}");
+        let failure = lab.refuses(Transform::default(), &call);
+        assert!(failure.contains("an asset path"), "{failure}");
+    }
+}
+
+#[test]
+fn a_name_of_enormous_length_is_refused_without_a_search_for_similar_ones() {
+    let mut lab = lab(patient());
+    let failure = lab.refuses(Transform::default(), "local _ = entity[('x'):rep(1e6)]");
+    assert!(failure.contains("a name of 1000000 bytes"), "{failure}");
+}
+
+#[test]
+fn messages_have_a_limit_in_bytes_too() {
+    let mut lab = lab(patient());
+    let failure = lab.refuses(
+        Transform::default(),
+        "for i = 1, 100 do send(entity.id, 'x', ('a'):rep(6e4)) end",
+    );
+    assert!(failure.contains("bytes in messages"), "{failure}");
+}
+
+#[test]
+fn what_an_entity_cannot_take_in_one_frame_it_takes_in_the_next() {
+    let mut lab = lab(patient());
+    let count = "function on_message(self) self.n = (self.n or 0) + 1 end";
+    let entity = crowd(&mut lab, "a.luau", count, 1)[0];
+    for _ in 0..1500 {
+        lab.app.world_mut().write_message(ToScript::new(entity, "x", ScriptValue::Nil));
+    }
+    lab.frame();
+    assert_eq!(number(&lab, entity, "n"), 1024.0);
+    lab.frame();
+    assert_eq!(number(&lab, entity, "n"), 1500.0);
+}

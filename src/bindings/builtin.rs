@@ -1,6 +1,7 @@
 //! The functions that every script has: `world`, `send`, `emit`, `quat`, `time`. They are host functions
 //! like an app's own.
 
+use bevy::asset::AssetPath;
 use bevy::math::{EulerRot, Quat, Vec3};
 use bevy::prelude::{Entity, Time};
 
@@ -72,6 +73,12 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
         other => Vec::from_script(other)
             .map_err(|got| wrong("scripts", "an asset path or a list of them", &got))?,
     };
+    for path in &scripts {
+        if let Err(error) = AssetPath::try_parse(path) {
+            let got = ScriptValue::from(path.as_str());
+            return Err(wrong("scripts", &format!("an asset path ({error})"), &got));
+        }
+    }
     let parent: Option<Entity> =
         Option::from_script(take("parent")).map_err(|got| wrong("parent", "an entity", &got))?;
     if let Some(parent) = parent {

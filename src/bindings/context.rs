@@ -35,9 +35,14 @@ pub struct ScriptContext<'w> {
     /// The entity in the world that was last found to be visible.
     seen: Cell<Option<Entity>>,
     pub(crate) effects: Effects,
+    /// Bytes of the messages that the runs of this unit sent.
+    message_bytes: usize,
     /// Where the current run began to count its output.
     base: Output,
 }
+
+/// All messages that one script on one entity sends in a stage may have so many times `max_value_size`.
+const MESSAGE_BYTES_FACTOR: usize = 16;
 
 #[derive(Clone, Copy, Default)]
 struct Output {
@@ -64,6 +69,7 @@ impl<'w> ScriptContext<'w> {
             entity,
             seen: Cell::new(None),
             effects: Effects::default(),
+            message_bytes: 0,
             base: Output::default(),
         }
     }
@@ -115,8 +121,8 @@ impl<'w> ScriptContext<'w> {
         name: impl Into<String>,
         payload: impl Into<ScriptValue>,
     ) -> Result<(), ScriptError> {
-        self.count_message()?;
         let (name, payload, sender) = (name.into(), payload.into(), Some(self.entity));
+        self.count_message(&name, &payload)?;
         self.effects.messages.push(Mail { to, name, payload, sender });
         Ok(())
     }
@@ -130,8 +136,9 @@ impl<'w> ScriptContext<'w> {
         name: impl Into<String>,
         payload: impl Into<ScriptValue>,
     ) -> Result<(), ScriptError> {
-        self.count_message()?;
-        self.effects.emitted.push((name.into(), payload.into()));
+        let (name, payload) = (name.into(), payload.into());
+        self.count_message(&name, &payload)?;
+        self.effects.emitted.push((name, payload));
         Ok(())
     }
 
@@ -218,14 +225,20 @@ impl<'w> ScriptContext<'w> {
         Err(ScriptError::TooMuch { what: "commands", limit, setting: "max_commands" })
     }
 
-    fn count_message(&self) -> Result<(), ScriptError> {
+    fn count_message(&mut self, name: &str, payload: &ScriptValue) -> Result<(), ScriptError> {
         let effects = &self.effects;
         let made = effects.messages.len() + effects.emitted.len() - self.base.messages;
         let limit = self.limits.max_messages;
-        if made < limit {
-            return Ok(());
+        if made >= limit {
+            return Err(ScriptError::TooMuch { what: "messages", limit, setting: "max_messages" });
         }
-        Err(ScriptError::TooMuch { what: "messages", limit, setting: "max_messages" })
+        self.message_bytes += name.len() + payload.size();
+        let limit = self.limits.max_value_size.saturating_mul(MESSAGE_BYTES_FACTOR);
+        if self.message_bytes > limit {
+            let (what, setting) = ("bytes in messages", "max_value_size");
+            return Err(ScriptError::TooMuch { what, limit, setting });
+        }
+        Ok(())
     }
 
     fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {

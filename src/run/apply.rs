@@ -40,14 +40,13 @@ pub(crate) fn apply(world: &mut World) {
         let outcomes = std::mem::take(&mut frame.outcomes);
         let mut put_back = Vec::new();
         for outcome in outcomes {
+            let rest = frame.undelivered(&frame.units[outcome.unit]).skip(outcome.mail_taken);
+            put_back.extend(rest);
+            let unit = &mut frame.units[outcome.unit];
             if outcome.deferred {
-                put_back.extend(frame.undelivered(&frame.units[outcome.unit]));
-                stage.defer(world, &mut frame.units[outcome.unit]);
+                stage.defer(world, unit);
             } else {
-                if !outcome.started {
-                    put_back.extend(frame.undelivered(&frame.units[outcome.unit]));
-                }
-                stage.apply(world, &frame.units[outcome.unit], outcome);
+                stage.apply(world, unit, outcome);
             }
         }
         let mail = stage.mail;
@@ -137,7 +136,12 @@ impl ApplyingStage<'_> {
         let mut states = world.get_mut::<ScriptStates>(unit.entity);
         let state = states
             .as_mut()
-            .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot));
+            .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot))
+            // The game may have put another state there in the same stage.
+            .filter(|state| {
+                let program = state.attached.program.as_ref();
+                program.is_some_and(|program| program.id() == unit.program.id())
+            });
         let Some(state) = state else {
             world.resource_mut::<StopQueue>().catch_up(unit, outcome);
             return false;
@@ -152,8 +156,10 @@ impl ApplyingStage<'_> {
         }
         let attached = &mut state.attached;
         attached.waiting = 0;
-        attached.owed[self.stage as usize] = 0.0;
-        if unit.reload {
+        if !outcome.unfinished {
+            attached.owed[self.stage as usize] = 0.0;
+        }
+        if unit.reload && !outcome.unfinished {
             attached.reload = false;
         }
         let before = attached.put_aside;

@@ -23,6 +23,9 @@ use crate::vm::{Call, Callback, Outcome, RunLimits, Vm, with_native_stack};
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
 
+/// Messages that one script on one entity takes in a frame; the rest wait for the next.
+const MAX_MESSAGES_TAKEN: usize = 1024;
+
 /// Runs all units of [`Frame`] and puts their outcomes there, in the order of the units.
 pub(crate) fn execute(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
@@ -108,8 +111,7 @@ impl ExecutingStage<'_> {
             for (place, unit) in batch.iter().enumerate() {
                 // Who has waited longest runs however late it is: everybody does in the end.
                 let first = (number, place) == (0, 0);
-                let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                let runs = (first || !late) && lease.is_some();
+                let runs = (first || !self.is_late()) && lease.is_some();
                 outcomes.push(if runs {
                     self.run_unit(*unit, &mut lease)
                 } else {
@@ -121,6 +123,11 @@ impl ExecutingStage<'_> {
             }
         }
         outcomes
+    }
+
+    /// Whether the frame's budget is spent.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn acquire(&self) -> Option<Lease<Vm>> {
@@ -162,12 +169,16 @@ impl ExecutingStage<'_> {
             failures: Vec::new(),
             failing: false,
             times: Vec::with_capacity(1),
+            mail_taken: 0,
+            unfinished: false,
         };
         let started = runs.all(lease);
         UnitOutcome {
             unit: index,
             deferred: false,
             started,
+            mail_taken: runs.mail_taken,
+            unfinished: runs.unfinished,
             state: runs.state,
             effects: runs.context.effects,
             failures: runs.failures,
@@ -182,6 +193,8 @@ fn deferred(unit: usize) -> UnitOutcome {
         unit,
         deferred: true,
         started: false,
+        mail_taken: 0,
+        unfinished: true,
         state: None,
         effects: Effects::default(),
         failures: Vec::new(),
@@ -200,6 +213,9 @@ struct UnitRuns<'s> {
     failures: Vec<(Callback, crate::error::Failure)>,
     failing: bool,
     times: Vec<Duration>,
+    mail_taken: usize,
+    /// There was no VM for the rest.
+    unfinished: bool,
 }
 
 impl UnitRuns<'_> {
@@ -214,12 +230,23 @@ impl UnitRuns<'_> {
         }
         if self.unit.reload {
             self.one(vm, Callback::Reload, &[]);
+            if self.unfinished {
+                return true;
+            }
         }
         let stage = self.stage;
-        for mail in stage.frame.mail(self.unit) {
+        for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
+            // One at least, so that a small budget delays messages and doesn't stop them.
+            if self.mail_taken > 0 && stage.is_late() {
+                break;
+            }
             let sender = mail.sender.map_or(ScriptValue::Nil, Into::into);
             let args = [mail.name.as_str().into(), mail.payload.clone(), sender];
             self.one(vm, Callback::Message, &args);
+            if self.unfinished {
+                return true;
+            }
+            self.mail_taken += 1;
         }
         if let Some((tick, delta)) = self.unit.tick {
             self.one(vm, tick, &[delta.into()]);
@@ -270,7 +297,10 @@ impl UnitRuns<'_> {
             }
         }
         match outcome {
-            None => return false,
+            None => {
+                self.unfinished = true;
+                return false;
+            }
             Some(Outcome::Missing) => return true,
             Some(Outcome::Done(state)) => {
                 self.state = Some(state);

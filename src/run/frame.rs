@@ -76,7 +76,8 @@ impl LuaPool {
         &self.config
     }
 
-    /// Puts another configuration in force: from the next frame on, on fresh VMs.
+    /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
+    /// limit changes.
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
@@ -150,6 +151,10 @@ pub(crate) struct UnitOutcome {
     /// It did not run: no VM was to be had, or the frame's budget was spent.
     pub(crate) deferred: bool,
     pub(crate) started: bool,
+    /// How many of its messages it took; the others wait for the next frame.
+    pub(crate) mail_taken: usize,
+    /// There was no VM for some of its runs, which stay due.
+    pub(crate) unfinished: bool,
     /// Its state, if a run returned.
     pub(crate) state: Option<ScriptTable>,
     pub(crate) effects: Effects,

@@ -65,6 +65,10 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.mail.name.len() + self.mail.payload.size()
+    }
+
     /// Whether the script at this place is to take it.
     pub(crate) fn is_for(&self, slot: usize) -> bool {
         self.only.is_none_or(|only| only == slot)
@@ -79,17 +83,26 @@ pub(crate) struct Mailbox {
     pub(crate) dropped: u64,
 }
 
-/// The most messages that wait for paused or deferred scripts. When there are more, the oldest are
-/// dropped and counted as undelivered.
+/// The most messages that wait for the next stage or for paused and deferred scripts. When there are
+/// more, the oldest are dropped and counted as undelivered.
 const MAX_WAITING: usize = 1 << 20;
+/// The most bytes that they may have together.
+const MAX_WAITING_BYTES: usize = 256 * 1024 * 1024;
 
 impl Mailbox {
     pub(crate) fn put(&mut self, mail: impl IntoIterator<Item = Mail>) {
         self.waiting.extend(mail.into_iter().map(|mail| Delivery { mail, only: None }));
-        if let Some(surplus) = self.waiting.len().checked_sub(MAX_WAITING) {
-            self.waiting.drain(..surplus);
-            self.dropped += surplus as u64;
+        let mut bytes: usize = self.waiting.iter().map(Delivery::size).sum();
+        let mut surplus = self.waiting.len().saturating_sub(MAX_WAITING);
+        for (index, oldest) in self.waiting.iter().enumerate() {
+            if index >= surplus && bytes <= MAX_WAITING_BYTES {
+                break;
+            }
+            bytes -= oldest.size();
+            surplus = surplus.max(index + 1);
         }
+        self.waiting.drain(..surplus);
+        self.dropped += surplus as u64;
     }
 }
 

@@ -42,7 +42,12 @@ const TOO_DEEP: &CStr = c"too many values";
 const OUT_OF_MEMORY: &str = "not enough memory";
 /// The most bytes that a list or map of a component may have when it comes back from Lua: as a whole it
 /// fitted into the VM.
-const MAX_HANDED: usize = 64 * 1024 * 1024;
+const MAX_HANDED: usize = 8 * 1024 * 1024;
+/// The longest name of a component or field, in bytes.
+const MAX_NAME: usize = 1024;
+/// The most that the length of a subject times that of a pattern may be: a search may look at that many
+/// pairs of bytes without a safepoint, which takes a few milliseconds.
+const MAX_SEARCH: usize = 8_000_000;
 /// The most arguments that a host function gets.
 const MAX_ARGUMENTS: c_int = 255;
 /// Calls shown in a traceback.
@@ -957,6 +962,40 @@ unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
     }
 }
 
+/// `string.find` and its like, with a cap on the work between two safepoints; Luau's own is the upvalue.
+pub(super) fn search_function(lua: &Lua, original: Function) -> mlua::Result<Function> {
+    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
+    unsafe {
+        lua.exec_raw(original, |state| {
+            ffi::lua_pushcclosurek(state, search, c"search".as_ptr(), 1, None);
+        })
+    }
+}
+
+/// `string.find(subject, pattern, …)` and its like.
+unsafe extern "C-unwind" fn search(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; the upvalue is a function.
+    unsafe {
+        let length = |index| match ffi::lua_type(state, index) {
+            ffi::LUA_TSTRING => ffi::lua_objlen(state, index),
+            _ => 0,
+        };
+        let (subject, pattern) = (length(1), length(2));
+        if subject.saturating_mul(pattern) > MAX_SEARCH {
+            let message = format!(
+                "a search of {subject} bytes for a pattern of {pattern} bytes takes too long: the \
+                 product may be {MAX_SEARCH} at most"
+            );
+            raise(state, ScriptError::Raised { message });
+        }
+        ffi::luaL_checkstack(state, 1, TOO_DEEP.as_ptr());
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
+        ffi::lua_gettop(state)
+    }
+}
+
 /// The letters of a format that stand for an argument.
 fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = format.iter().copied();
@@ -1026,10 +1065,10 @@ unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
             // 53 random bits: every multiple of 2^-53 below 1, equally likely.
             ffi::lua_pushnumber(state, (bits >> 11) as f64 / (1_u64 << 53) as f64);
         } else {
-            // Lemire's multiply-shift; the bias is below 2^-32 for Luau's 32-bit bounds.
+            // Lemire's multiply-shift; the bias is the span times 2^-64.
             let span = u128::from(high.abs_diff(low)) + 1;
             let offset = ((u128::from(bits) * span) >> 64) as i64;
-            ffi::lua_pushnumber(state, (low + offset) as f64);
+            ffi::lua_pushnumber(state, low.wrapping_add(offset) as f64);
         }
         1
     }
@@ -1111,6 +1150,9 @@ unsafe fn field_at<'s>(state: *mut lua_State, index: c_int) -> Result<Field<'s>,
             ffi::LUA_TSTRING => {
                 let mut length = 0;
                 let text = ffi::lua_tolstring(state, index, &raw mut length);
+                if length > MAX_NAME {
+                    return Err(no_field("entity", &format!("a name of {length} bytes")));
+                }
                 let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length);
                 std::str::from_utf8(bytes)
                     .map(Field::Name)

@@ -386,3 +386,17 @@ fn a_host_function_gets_no_flood_of_arguments() {
     let text = state.get("message").to_string();
     assert!(text.contains("game.f: 5000 arguments; at most 255"), "{text}");
 }
+
+#[test]
+fn random_numbers_of_the_widest_interval_are_no_overflow() {
+    let state = state_after(
+        "function on_update(self)
+            for _ = 1, 99 do
+                local n = math.random(-9e18, 9e18)
+                assert(n >= -9e18 and n <= 9e18)
+            end
+            self.ok = true
+        end",
+    );
+    assert_eq!(state.get("ok"), &ScriptValue::Bool(true));
+}
