@@ -10,7 +10,7 @@ use crate::vm::Callback;
 /// A message from the game to the scripts of an entity: calls their `on_message(self, name, payload)`.
 ///
 /// Delivered in the next frame that collects, in the order in which it was written, after the messages
-/// that scripts sent.
+/// that scripts sent. One script on one entity takes at most 1,024 messages in a frame; the rest wait.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ToScript {
     /// The receiver.

@@ -33,7 +33,7 @@ pub enum Callback {
 }
 
 impl Callback {
-    /// Every callback, in the order in which those due in one frame run.
+    /// Every callback, in the order in which those that are due in one schedule run.
     pub const ALL: [Self; 6] =
         [Self::Stop, Self::Start, Self::Reload, Self::Message, Self::FixedUpdate, Self::Update];
 
