@@ -2,12 +2,11 @@
 
 use bevy::app::{App, Plugin};
 use bevy::diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic};
-use bevy::prelude::{IntoScheduleConfigs, Res};
+use bevy::prelude::Res;
 
-use crate::run::ScriptSystems;
 use crate::snapshot::LuaSnapshot;
 
-/// Publishes [`LuaSnapshot`]'s main figures as diagnostics. Added by
+/// Registers [`LuaSnapshot`]'s main figures as diagnostics, and names their paths. Added by
 /// [`LuaPoolPlugin`](crate::LuaPoolPlugin).
 ///
 /// Outside an app with `DiagnosticsPlugin` nobody reads them.
@@ -25,7 +24,7 @@ macro_rules! diagnostics {
             }
         }
 
-        fn measure(snapshot: Res<LuaSnapshot>, mut diagnostics: Diagnostics) {
+        pub(crate) fn measure(snapshot: Res<LuaSnapshot>, mut diagnostics: Diagnostics) {
             $(diagnostics.add_measurement(&LuaDiagnosticsPlugin::$name, || {
                 let value: fn(&LuaSnapshot) -> f64 = $value;
                 value(&snapshot)
@@ -56,10 +55,5 @@ diagnostics! {
 impl Plugin for LuaDiagnosticsPlugin {
     fn build(&self, app: &mut App) {
         Self::register(app);
-    }
-
-    fn finish(&self, app: &mut App) {
-        let schedule = app.world().resource::<crate::plugin::Schedules>().update;
-        app.add_systems(schedule, measure.after(ScriptSystems::Maintain));
     }
 }

@@ -15,7 +15,7 @@ use bevy::prelude::{
 use crate::bindings::Bindings;
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
-use crate::diagnostics::LuaDiagnosticsPlugin;
+use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
 use crate::pool::{PoolConfig, VmPool};
 use crate::run::{
     Collector, Frame, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed,
@@ -58,12 +58,6 @@ impl Default for LuaPoolPlugin {
     }
 }
 
-/// The schedules that the plugin was told to use.
-#[derive(Resource)]
-pub(crate) struct Schedules {
-    pub(crate) update: InternedScheduleLabel,
-}
-
 /// Keeps the configuration file loaded.
 #[derive(Resource)]
 struct ConfigFile {
@@ -93,7 +87,6 @@ impl Plugin for LuaPoolPlugin {
             .init_resource::<StopQueue>()
             .init_resource::<LuaSnapshot>()
             .insert_resource(LuaScripting::new(self.seed))
-            .insert_resource(Schedules { update: self.schedule })
             .add_observer(on_scripts_removed)
             .add_plugins(LuaDiagnosticsPlugin);
 
@@ -114,6 +107,7 @@ impl Plugin for LuaPoolPlugin {
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
                     maintain.in_set(ScriptSystems::Maintain),
+                    measure.after(ScriptSystems::Maintain),
                 ),
             )
             .add_systems(

@@ -150,15 +150,11 @@ fn align(
     for mut state in old {
         if state.attached.asset.is_some() {
             stopped.push(entity, &mut state);
-        } else if aligned_later(&state) {
+        } else if !state.script.is_empty() {
+            // A loaded state whose script is not on the entity yet is kept for it.
             states.push(state);
         }
     }
-}
-
-/// A loaded state whose script is not on the entity yet is kept for it.
-fn aligned_later(state: &ScriptState) -> bool {
-    !state.script.is_empty()
 }
 
 fn path_of(handle: &Handle<LuaScript>, assets: Option<&AssetServer>) -> Option<String> {

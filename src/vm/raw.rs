@@ -43,6 +43,8 @@ const OUT_OF_MEMORY: &str = "not enough memory";
 /// The most bytes that a list or map of a component may have when it comes back from Lua: as a whole it
 /// fitted into the VM.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
+/// The most globals of a script that are told apart from stray ones.
+const MAX_GLOBALS: usize = 256;
 /// The longest name of a component or field, in bytes.
 const MAX_NAME: usize = 1024;
 /// The most that the length of a subject times that of a pattern may be: a search may look at that many
@@ -478,7 +480,8 @@ unsafe fn execute(
 
         if searches {
             let mut strays = globals_of(state, ENVIRONMENT);
-            strays.retain(|name| !known.contains(name));
+            // Of more globals than that it is not known which were there before.
+            strays.retain(|name| known.len() < MAX_GLOBALS && !known.contains(name));
             program.note_strays(callback, strays);
         }
 
@@ -514,7 +517,7 @@ unsafe fn push_callback(state: *mut lua_State, environment: c_int, callback: Cal
     }
 }
 
-/// The names in an environment, sorted; at most the first few hundred.
+/// The names in an environment, sorted; at most [`MAX_GLOBALS`].
 ///
 /// # Safety
 ///
@@ -524,7 +527,7 @@ unsafe fn globals_of(state: *mut lua_State, environment: c_int) -> Vec<String> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let mut next = ffi::lua_rawiter(state, environment, 0);
-        while next >= 0 && names.len() < 256 {
+        while next >= 0 && names.len() < MAX_GLOBALS {
             names.extend(text_at(state, -2));
             ffi::lua_pop(state, 2);
             next = ffi::lua_rawiter(state, environment, next);

@@ -9,7 +9,7 @@ use bevy::reflect::set::{DynamicSet, Set};
 use bevy::reflect::structs::DynamicStruct;
 use bevy::reflect::tuple::DynamicTuple;
 use bevy::reflect::tuple_struct::DynamicTupleStruct;
-use bevy::reflect::{PartialReflect, TypeInfo, TypeRegistry};
+use bevy::reflect::{PartialReflect, TypeInfo, TypeRegistry, UnnamedField};
 
 use super::leaf::blank_leaf;
 use super::table::{
@@ -17,7 +17,7 @@ use super::table::{
 };
 use super::write::write;
 use crate::error::ScriptError;
-use crate::value::{ScriptValue, describe};
+use crate::value::{ScriptTable, ScriptValue, describe};
 
 /// Makes a value of a type: its default with the given fields, or all of it from the given fields.
 ///
@@ -67,24 +67,16 @@ pub(crate) fn construct(
         TypeInfo::TupleStruct(fields) => {
             let mut made = DynamicTupleStruct::default();
             made.set_represented_type(Some(info));
-            let mut values = all_positions(table, fields.field_len(), place)?.into_iter();
-            for (field, index) in fields.iter().zip(1..) {
-                let inner = format!("{place}[{index}]");
-                let field_info = known(field.type_info(), &inner)?;
-                let value = values.next().unwrap_or_default();
-                made.insert_boxed(construct(field_info, value, &inner, registry)?);
+            for field in construct_fields(fields.iter(), table, place, registry)? {
+                made.insert_boxed(field);
             }
             Ok(Box::new(made))
         }
         TypeInfo::Tuple(fields) => {
             let mut made = DynamicTuple::default();
             made.set_represented_type(Some(info));
-            let mut values = all_positions(table, fields.field_len(), place)?.into_iter();
-            for (field, index) in fields.iter().zip(1..) {
-                let inner = format!("{place}[{index}]");
-                let field_info = known(field.type_info(), &inner)?;
-                let value = values.next().unwrap_or_default();
-                made.insert_boxed(construct(field_info, value, &inner, registry)?);
+            for field in construct_fields(fields.iter(), table, place, registry)? {
+                made.insert_boxed(field);
             }
             Ok(Box::new(made))
         }
@@ -127,6 +119,24 @@ pub(crate) fn construct(
         }
         _ => Err(unwritable(place)),
     }
+}
+
+/// All fields of a tuple or tuple struct.
+fn construct_fields<'f>(
+    fields: impl ExactSizeIterator<Item = &'f UnnamedField>,
+    table: ScriptTable,
+    place: &str,
+    registry: &TypeRegistry,
+) -> Result<Vec<Box<dyn PartialReflect>>, ScriptError> {
+    let values = all_positions(table, fields.len(), place)?;
+    fields
+        .zip(values)
+        .zip(1..)
+        .map(|((field, value), index)| {
+            let inner = format!("{place}[{index}]");
+            construct(known(field.type_info(), &inner)?, value, &inner, registry)
+        })
+        .collect()
 }
 
 fn construct_enum(
