@@ -8,16 +8,20 @@
 
 mod api;
 mod factory;
+mod function;
 mod host;
 mod limits;
 mod program;
+mod random;
 mod raw;
 mod sandbox;
 
 pub use self::api::{Api, NameError};
 pub use self::factory::{LuauFactory, LuauResetter};
+pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
 pub use self::host::{Field, FieldPath, Host, LogLevel, NoWorld, Place, Reading};
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Program};
+pub use self::random::RunRandom;
 
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};

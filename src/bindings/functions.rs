@@ -3,6 +3,7 @@
 use super::context::ScriptContext;
 use crate::error::ScriptError;
 use crate::value::{FromScriptArgs, IntoScript, ScriptValue};
+use crate::vm::{Caller, NativeFunction, RunRandom};
 
 type BoxedFunction = Box<
     dyn Fn(&mut ScriptContext<'_>, Vec<ScriptValue>) -> Result<ScriptValue, ScriptError>
@@ -15,21 +16,38 @@ pub(crate) struct HostFunction {
     pub(crate) name: String,
     /// Whether it may get entities that the run spawned itself and that are not in the world yet.
     pub(crate) takes_new_entities: bool,
-    call: BoxedFunction,
+    body: Body,
+}
+
+enum Body {
+    /// It gets the run's view of the world.
+    InContext(BoxedFunction),
+    /// It needs no world.
+    Native(NativeFunction),
 }
 
 impl HostFunction {
     pub(crate) fn new<M>(name: &str, function: impl IntoLuaFunction<M>) -> Self {
-        let call = function.into_lua_function(name.to_owned());
-        Self { name: name.to_owned(), takes_new_entities: false, call }
+        let body = Body::InContext(function.into_lua_function(name.to_owned()));
+        Self { name: name.to_owned(), takes_new_entities: false, body }
+    }
+
+    /// A function that needs no world; entities mean nothing to it.
+    pub(crate) fn native(function: NativeFunction) -> Self {
+        let name = function.name().to_owned();
+        Self { name, takes_new_entities: true, body: Body::Native(function) }
     }
 
     pub(crate) fn call(
         &self,
         context: &mut ScriptContext<'_>,
         args: Vec<ScriptValue>,
+        random: &mut RunRandom,
     ) -> Result<ScriptValue, ScriptError> {
-        (self.call)(context, args)
+        match &self.body {
+            Body::InContext(function) => function(context, args),
+            Body::Native(function) => function.call(&mut Caller::new(random), args),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bevy::prelude::Entity;
 
+use super::RunRandom;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -62,11 +63,17 @@ pub trait Host {
     /// Names a place, for messages: `Transform.translation`.
     fn name(&self, place: Place) -> String;
 
-    /// Calls a host function by its number in the [`Api`](super::Api).
+    /// Calls a host function by its number in the [`Api`](super::Api); `random` are the random numbers
+    /// of the run.
     ///
     /// # Errors
     /// What the function reports.
-    fn call(&mut self, function: u32, args: Vec<ScriptValue>) -> Result<ScriptValue, ScriptError>;
+    fn call(
+        &mut self,
+        function: u32,
+        args: Vec<ScriptValue>,
+        random: &mut RunRandom,
+    ) -> Result<ScriptValue, ScriptError>;
 
     /// Reads a live value, such as `time.delta`.
     ///
@@ -195,7 +202,12 @@ impl Host for NoWorld {
     fn name(&self, _: Place) -> String {
         "entity".to_owned()
     }
-    fn call(&mut self, _: u32, _: Vec<ScriptValue>) -> Result<ScriptValue, ScriptError> {
+    fn call(
+        &mut self,
+        _: u32,
+        _: Vec<ScriptValue>,
+        _: &mut RunRandom,
+    ) -> Result<ScriptValue, ScriptError> {
         Self::refuse("a host function")
     }
     fn live(&mut self, _: u32, name: &str) -> Result<ScriptValue, ScriptError> {

@@ -20,13 +20,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bevy::prelude::{Entity, Vec3};
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
-use rand_core::RngCore;
-use rand_pcg::Pcg32;
+use rand::Rng;
 
 use super::Call;
 use super::host::{Field, Host, LogLevel, Place, Reading};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Program};
+use super::random::RunRandom;
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -34,8 +34,6 @@ use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 const MAX_DEPTH: u32 = 32;
 /// Messages longer than this are cut, in bytes.
 const MAX_MESSAGE: usize = 2000;
-/// The stream of PCG that all runs use; any odd number does.
-const RANDOM_STREAM: u64 = 0x0a02_bdbf_7bb3_c0a7;
 /// What Luau adds to `stack overflow`.
 const TOO_DEEP: &CStr = c"too many values";
 /// Luau's message for it.
@@ -67,12 +65,10 @@ pub(super) struct Run<'h> {
     pub(super) in_callback: bool,
     /// When it must be over.
     pub(super) deadline: Deadline,
-    /// Where its random numbers start.
-    pub(super) seed: u64,
     /// The most bytes that one value may have.
     pub(super) max_value_size: usize,
-    /// Its random numbers, once it asked for one.
-    random: Option<Pcg32>,
+    /// Its random numbers.
+    random: RunRandom,
     /// The tables that stand for lists and maps of components.
     handed: Vec<(Place, ScriptTable)>,
     /// The last error raised by this layer, to tell it from one that the script raised.
@@ -115,9 +111,8 @@ impl<'h> Run<'h> {
             host,
             in_callback: false,
             deadline,
-            seed: file_level_seed(program.name()),
             max_value_size,
-            random: None,
+            random: RunRandom::new(file_level_seed(program.name())),
             handed: Vec::new(),
             raised: None,
             trace: None,
@@ -180,14 +175,14 @@ fn with_run<R>(
 /// Gives the host of this thread's run to `body`; a panic in it becomes an error that ends the run.
 fn with_host<R>(
     what: &str,
-    body: impl FnOnce(&mut dyn Host) -> Result<R, ScriptError>,
+    body: impl FnOnce(&mut dyn Host, &mut RunRandom) -> Result<R, ScriptError>,
 ) -> Result<R, ScriptError> {
     with_run(what, |run| {
         if !run.in_callback {
             return Err(ScriptError::FileLevel { what: what.to_owned() });
         }
-        let host = &mut *run.host;
-        let result = guarded(what, || body(host));
+        let (host, random) = (&mut *run.host, &mut run.random);
+        let result = guarded(what, || body(host, random));
         run.note(&result);
         result
     })
@@ -451,8 +446,7 @@ unsafe fn execute(
 
         // The callback.
         (*run).in_callback = true;
-        (*run).random = None;
-        (*run).seed = seed;
+        (*run).random = RunRandom::new(seed);
         let entity = (*run).host.entity();
         push_entity(state, entity);
         ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
@@ -763,7 +757,7 @@ unsafe extern "C-unwind" fn entity_index(state: *mut lua_State) -> c_int {
     unsafe {
         let result = field_at(state, 2).and_then(|field| match field {
             Field::Name(name) => match entity_at(state, 1) {
-                Some(entity) => with_host(name, |host| host.component(entity, name)),
+                Some(entity) => with_host(name, |host, _| host.component(entity, name)),
                 None => Err(ScriptError::FileLevel { what: format!("entity.{name}") }),
             },
             Field::Position(position) => Err(no_field("entity", &position.to_string())),
@@ -785,7 +779,7 @@ unsafe extern "C-unwind" fn entity_newindex(state: *mut lua_State) -> c_int {
             };
             flush_current(state)?;
             let value = hand_over(state, 3, name)?;
-            with_host(name, |host| host.set_component(entity, name, value))?;
+            with_host(name, |host, _| host.set_component(entity, name, value))?;
             forget_stale(state);
             Ok(())
         });
@@ -810,7 +804,7 @@ unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
     unsafe {
         let result = field_at(state, 2).and_then(|field| {
             let place = place_at(state, 1)?;
-            with_host("component", |host| host.field(place, field))
+            with_host("component", |host, _| host.field(place, field))
         });
         answer(state, result)
     }
@@ -824,7 +818,7 @@ unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
             let place = place_at(state, 1)?;
             flush_current(state)?;
             let value = hand_over(state, 3, "component")?;
-            with_host("component", |host| host.set_field(place, field, value))?;
+            with_host("component", |host, _| host.set_field(place, field, value))?;
             forget_stale(state);
             Ok(())
         });
@@ -836,7 +830,7 @@ unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operand at 1.
     unsafe {
         let result = place_at(state, 1).and_then(|place| {
-            with_host("tostring", |host| {
+            with_host("tostring", |host, _| {
                 let name = host.name(place);
                 Ok(Reading::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
             })
@@ -881,7 +875,7 @@ unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
                     error => error,
                 })?);
             }
-            with_host(&name, |host| host.call(number, args))
+            with_host(&name, |host, random| host.call(number, args, random))
         });
         answer(state, result.map(Reading::Value))
     }
@@ -893,7 +887,7 @@ unsafe extern "C-unwind" fn read_live(state: *mut lua_State) -> c_int {
     unsafe {
         let number = upvalue_number(state);
         let result = field_at(state, 2).and_then(|field| match field {
-            Field::Name(name) => with_host(name, |host| host.live(number, name)),
+            Field::Name(name) => with_host(name, |host, _| host.live(number, name)),
             Field::Position(position) => Err(no_field("namespace", &position.to_string())),
         });
         answer(state, result.map(Reading::Value))
@@ -925,7 +919,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
         }
         cut(&mut text);
         let line = caller_line(state);
-        answer_nothing(state, with_host("print", |host| host.log(level, text, line)))
+        answer_nothing(state, with_host("print", |host, _| host.log(level, text, line)))
     }
 }
 
@@ -1041,7 +1035,7 @@ unsafe fn push_text(state: *mut lua_State, index: c_int) {
     }
 }
 
-/// `math.random` as Luau documents it, on the run's own generator (PCG-XSH-RR 64/32).
+/// `math.random` as Luau documents it, on the run's own generator.
 unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may.
     unsafe {
@@ -1055,11 +1049,7 @@ unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
             let message = format!("math.random: the interval from {low} to {high} is empty");
             raise(state, ScriptError::Raised { message });
         }
-        let bits = with_run("math.random", |run| {
-            let seed = run.seed;
-            let random = run.random.get_or_insert_with(|| Pcg32::new(seed, RANDOM_STREAM));
-            Ok(random.next_u64())
-        });
+        let bits = with_run("math.random", |run| Ok(run.random.next_u64()));
         let bits = match bits {
             Ok(bits) => bits,
             Err(error) => raise(state, error),

@@ -7,7 +7,7 @@ use crate::bindings::effects::{Change, LogLine, new_entity_index};
 use crate::bindings::reflect;
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
-use crate::vm::{Field, FieldPath, Host, LogLevel, Place, Reading};
+use crate::vm::{Field, FieldPath, Host, LogLevel, Place, Reading, RunRandom};
 
 impl Host for ScriptContext<'_> {
     fn entity(&self) -> Entity {
@@ -91,6 +91,7 @@ impl Host for ScriptContext<'_> {
         &mut self,
         function: u32,
         mut args: Vec<ScriptValue>,
+        random: &mut RunRandom,
     ) -> Result<ScriptValue, ScriptError> {
         let bindings = self.bindings;
         let function = bindings.function(function);
@@ -113,7 +114,7 @@ impl Host for ScriptContext<'_> {
                 }
             }
         }
-        function.call(self, args)
+        function.call(self, args, random)
     }
 
     fn live(&mut self, namespace: u32, name: &str) -> Result<ScriptValue, ScriptError> {

@@ -1,0 +1,131 @@
+//! [`NativeFunction`]: a function of the host that needs no world.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::RunRandom;
+use crate::error::ScriptError;
+use crate::value::{FromScriptArgs, IntoScript, ScriptValue};
+
+/// Who called a function of the host.
+#[derive(Debug)]
+pub struct Caller<'r> {
+    random: &'r mut RunRandom,
+}
+
+impl<'r> Caller<'r> {
+    /// The caller whose random numbers these are.
+    #[must_use]
+    pub const fn new(random: &'r mut RunRandom) -> Self {
+        Self { random }
+    }
+
+    /// The random numbers of the run that called, those of `math.random`.
+    pub const fn random(&mut self) -> &mut RunRandom {
+        self.random
+    }
+}
+
+type Body =
+    dyn Fn(&mut Caller<'_>, Vec<ScriptValue>) -> Result<ScriptValue, ScriptError> + Send + Sync;
+
+/// A function written in Rust that a script calls, and that needs nothing of the world: the same for
+/// entity scripts, engines and pools. Cheap to clone.
+#[derive(Clone)]
+pub struct NativeFunction {
+    name: Arc<str>,
+    body: Arc<Body>,
+}
+
+impl NativeFunction {
+    /// A function under a name; a dotted one such as `game.damage` makes tables.
+    pub fn new<M>(name: &str, function: impl IntoNativeFunction<M>) -> Self {
+        Self { name: name.into(), body: function.into_body(name.to_owned()) }
+    }
+
+    /// The name, dots and all.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Calls it.
+    ///
+    /// # Errors
+    /// [`ScriptError::Argument`] for arguments that it doesn't take, and what it reports itself.
+    pub fn call(
+        &self,
+        caller: &mut Caller<'_>,
+        args: Vec<ScriptValue>,
+    ) -> Result<ScriptValue, ScriptError> {
+        (self.body)(caller, args)
+    }
+}
+
+impl fmt::Debug for NativeFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NativeFunction").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A closure that can become a [`NativeFunction`]: `Fn(Args) -> Result`, or with the caller first,
+/// `Fn(&mut Caller, Args) -> Result`.
+///
+/// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the result
+/// an [`IntoScript`] type; a `Result` raises its error in the script.
+///
+/// `M` only tells the two kinds apart.
+pub trait IntoNativeFunction<M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_body(self, name: String) -> Arc<Body>;
+}
+
+impl<F, A, R> IntoNativeFunction<fn(A) -> R> for F
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: FromScriptArgs,
+    R: IntoScript,
+{
+    fn into_body(self, name: String) -> Arc<Body> {
+        Arc::new(move |_, args| self(A::from_script_args(&name, args)?).into_script())
+    }
+}
+
+impl<F, A, R> IntoNativeFunction<fn(&mut Caller<'_>, A) -> R> for F
+where
+    F: Fn(&mut Caller<'_>, A) -> R + Send + Sync + 'static,
+    A: FromScriptArgs,
+    R: IntoScript,
+{
+    fn into_body(self, name: String) -> Arc<Body> {
+        Arc::new(move |caller, args| {
+            let args = A::from_script_args(&name, args)?;
+            self(caller, args).into_script()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_converts_its_arguments_and_names_the_wrong_one() {
+        let add = NativeFunction::new("add", |(a, b): (f64, f64)| a + b);
+        let mut random = RunRandom::new(0);
+        let mut call = |args: Vec<ScriptValue>| add.call(&mut Caller::new(&mut random), args);
+        assert_eq!(call(vec![1.0.into(), 2.0.into()]), Ok(3.0.into()));
+        let error = call(vec![1.0.into(), "x".into()]).expect_err("a string is no number");
+        assert!(matches!(error, ScriptError::Argument { position: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_function_draws_from_the_random_numbers_of_its_caller() {
+        let draw = NativeFunction::new("draw", |caller: &mut Caller<'_>, (): ()| {
+            rand::Rng::next_u32(caller.random())
+        });
+        let first = |seed| draw.call(&mut Caller::new(&mut RunRandom::new(seed)), Vec::new());
+        assert_eq!(first(7), first(7));
+        assert_ne!(first(7), first(8));
+    }
+}
