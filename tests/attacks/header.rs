@@ -1,0 +1,149 @@
+//! The comment at the top of an attack: what it tries, where it is known from, how it must end.
+
+use std::path::{Path, PathBuf};
+
+use bevy_lua_pool::{ScriptError, ScriptFailed};
+use bevy_lua_pool::prelude::*;
+
+/// A script that tries to do harm.
+pub struct Attack {
+    /// `time/endless_loop`
+    pub name: String,
+    pub source: String,
+    /// A script for another entity, that looks for what this one left: the file `<name>_probe.luau`.
+    pub probe: Option<String>,
+    /// One of these must be how it ends.
+    expected: Vec<Ending>,
+}
+
+/// How an attack ends.
+#[derive(Clone, Debug)]
+enum Ending {
+    /// Each run ran out of time.
+    Timeout,
+    /// Each run ran out of memory.
+    Memory,
+    /// Each run, or loading it, failed with an error that contains this.
+    Error(String),
+    /// No run failed, and `self.result` is this.
+    Done(ScriptValue),
+    /// However it likes.
+    Any,
+}
+
+/// What an attack came to.
+#[derive(Default)]
+pub struct Outcome {
+    /// Why it did not load.
+    pub broken: Option<String>,
+    pub failures: Vec<ScriptFailed>,
+    /// Its `self` at the end.
+    pub state: ScriptTable,
+}
+
+impl Attack {
+    /// All attacks of a folder, sorted by name.
+    pub fn all(folder: &Path) -> Vec<Self> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .map(|entry| entry.expect("it can be listed").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "luau"))
+            .filter(|path| !stem(path).ends_with("_probe"))
+            .collect();
+        paths.sort();
+        paths.iter().map(|path| Self::read(path)).collect()
+    }
+
+    /// A script that does nothing.
+    pub fn harmless() -> Self {
+        let (name, source) = ("nothing".to_owned(), String::new());
+        Self { name, source, probe: None, expected: vec![Ending::Any] }
+    }
+
+    fn read(path: &Path) -> Self {
+        let text = |path: &Path| std::fs::read_to_string(path).expect("it is text");
+        let group = path.parent().map_or_else(String::new, stem);
+        let name = format!("{group}/{}", stem(path));
+        let source = text(path);
+        let field = |field: &str| {
+            let prefix = format!("-- {field}: ");
+            let mut lines = source.lines().take_while(|line| line.starts_with("--"));
+            lines.find_map(|line| line.strip_prefix(&prefix)).map(str::trim)
+        };
+        assert!(field("tries").is_some(), "{name}: `-- tries:` is missing");
+        let expected = field("expect").unwrap_or_else(|| panic!("{name}: `-- expect:` is missing"));
+        let expected = expected.split(" | ").map(|ending| Ending::parse(&name, ending)).collect();
+        let probe = path.with_file_name(format!("{}_probe.luau", stem(path)));
+        let probe = probe.exists().then(|| text(&probe));
+        Self { name, source, probe, expected }
+    }
+
+    /// Asserts that it ended as expected.
+    pub fn judge(&self, outcome: &Outcome) -> Result<(), String> {
+        if self.expected.iter().any(|ending| ending.is(outcome)) {
+            return Ok(());
+        }
+        let mut failures: Vec<String> =
+            outcome.failures.iter().map(|failed| failed.failure.to_string()).collect();
+        failures.sort();
+        failures.dedup();
+        failures.extend(outcome.broken.clone());
+        let happened = match failures.first() {
+            Some(failure) => failure.chars().take(400).collect(),
+            None => format!("it was done: {}", outcome.state.get("result")),
+        };
+        Err(format!("expected {:?}, but: {happened}", self.expected))
+    }
+}
+
+impl Ending {
+    fn parse(name: &str, text: &str) -> Self {
+        let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match kind {
+            "timeout" => Self::Timeout,
+            "memory" => Self::Memory,
+            "any" => Self::Any,
+            "error" => Self::Error(rest.to_owned()),
+            "done" => Self::Done(match rest {
+                "nil" => ScriptValue::Nil,
+                "true" => true.into(),
+                "false" => false.into(),
+                _ => match (rest.parse::<f64>(), rest.strip_prefix('"')) {
+                    (Ok(number), _) => number.into(),
+                    (_, Some(text)) => text.trim_end_matches('"').into(),
+                    _ => panic!("{name}: {rest} is no Lua literal"),
+                },
+            }),
+            _ => panic!("{name}: `{text}` is no way to end"),
+        }
+    }
+
+    fn is(&self, outcome: &Outcome) -> bool {
+        let all = |is: fn(&ScriptError) -> bool| {
+            let failures = &outcome.failures;
+            !failures.is_empty() && failures.iter().all(|failed| is(&failed.failure.error))
+        };
+        match self {
+            Self::Timeout => all(|error| matches!(error, ScriptError::TimedOut { .. })),
+            Self::Memory => all(|error| matches!(error, ScriptError::OutOfMemory { .. })),
+            Self::Error(part) => match &outcome.broken {
+                Some(broken) => broken.contains(part),
+                None => {
+                    let failures = &outcome.failures;
+                    let says = |failed: &ScriptFailed| failed.failure.to_string().contains(part);
+                    !failures.is_empty() && failures.iter().all(says)
+                }
+            },
+            Self::Done(result) => {
+                outcome.broken.is_none()
+                    && outcome.failures.is_empty()
+                    && outcome.state.get("result") == result
+            }
+            Self::Any => true,
+        }
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}

@@ -1,0 +1,319 @@
+//! One attack in one app: one VM, so that everybody meets everybody, with good scripts before and after
+//! it, and a probe that runs right after it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bevy::asset::LoadState;
+use bevy::ecs::observer::Observer;
+use bevy::ecs::resource::IsResource;
+use bevy::prelude::*;
+use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::vm::{Api, Call, NoWorld, Outcome as VmOutcome, Program, RunLimits, Vm};
+use bevy_lua_pool::{Callback, ScriptFailed};
+
+use super::common::{Lab, patient};
+use super::header::{Attack, Outcome};
+
+/// Frames that an attack has.
+const FRAMES: usize = 4;
+/// The most bytes by which the process may have grown after an attack.
+const MAX_GROWTH: usize = 64 * 1024 * 1024;
+/// The most bytes that the text of one failure may have, its call stack included.
+const MAX_TEXT: usize = 8 * 1024;
+/// By how much a run may be late.
+const GRACE: Duration = Duration::from_millis(5);
+/// No attack takes longer in a build without optimisation, however busy the machine.
+const AGES: Duration = Duration::from_secs(30);
+
+const MARKER: &str = include_str!("../common/marker.luau");
+const NEIGHBOUR: &str = include_str!("neighbour.luau");
+const PROBE: &str = include_str!("probe.luau");
+
+/// A list and a map that scripts change in place.
+#[derive(Component, Reflect, Clone, Default)]
+#[reflect(Default)]
+struct Bag {
+    items: Vec<f64>,
+    prices: std::collections::BTreeMap<String, f64>,
+}
+
+/// Entities that scripts must not reach, although they hold them.
+#[derive(Component, Reflect, Clone)]
+struct Hidden {
+    observer: Entity,
+    resource: Entity,
+    gone: Entity,
+}
+
+/// Registered for reflection, but not exposed.
+#[derive(Component, Reflect, Clone, Default)]
+#[reflect(Component, Default)]
+struct Secret {
+    text: String,
+}
+
+/// The limits under which the attacks of a folder run.
+pub fn config(folder: &str) -> PoolConfig {
+    let config = PoolConfig { min_size: 1, max_size: 1, max_failures: 0, ..patient() };
+    match folder {
+        // Where time is what is attacked, the limit is the default one; a build without optimisation
+        // needs more for the good scripts.
+        "time" | "frame" => {
+            let slow = cfg!(debug_assertions);
+            let run_time_limit =
+                if slow { Duration::from_millis(40) } else { PoolConfig::default().run_time_limit };
+            PoolConfig { run_time_limit, ..config }
+        }
+        "memory" => PoolConfig { memory_limit: 4 * 1024 * 1024, ..config },
+        _ => config,
+    }
+}
+
+/// Runs an attack, and tells all that is wrong.
+pub fn run(attack: &Attack, config: &PoolConfig) -> Vec<String> {
+    let before = resident_memory();
+    let trial = catch_unwind(AssertUnwindSafe(|| Trial::new(config, attack).run(attack)));
+    let mut problems = trial.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        vec![format!("a panic: {}", text.unwrap_or("no message"))]
+    });
+    let growth = resident_memory().saturating_sub(before);
+    if growth > MAX_GROWTH {
+        problems.push(format!("the process grew by {} MiB", growth >> 20));
+    }
+    problems
+}
+
+struct Trial {
+    lab: Lab,
+    attacker: Entity,
+    prober: Entity,
+    good: Vec<Entity>,
+    /// What the probe found in each frame.
+    found: Vec<String>,
+    outcome: Outcome,
+    problems: Vec<String>,
+    time_limit: Duration,
+    longest_run: Duration,
+}
+
+impl Trial {
+    fn new(config: &PoolConfig, attack: &Attack) -> Self {
+        let mut lab = Lab::with_config(config.clone());
+        add_host(&mut lab.app);
+        // One stage a frame, so that the frames of all trials are alike.
+        lab.app.insert_resource(Time::<Fixed>::from_duration(Duration::from_secs(1_000_000)));
+        let neighbour = lab.script("neighbour.luau", NEIGHBOUR);
+        let general = lab.script("probe.luau", &format!("{MARKER}{PROBE}"));
+        let special = lab.script("special.luau", attack.probe.as_deref().unwrap_or(""));
+        lab.file("attack.luau", &attack.source);
+        let attack = lab.load("attack.luau");
+        let server = lab.app.world().resource::<AssetServer>().clone();
+        let broken = match server.load_state(&attack) {
+            LoadState::Failed(error) => Some(error.to_string()),
+            _ => None,
+        };
+
+        let world = lab.app.world_mut();
+        let observer = world.spawn(Observer::new(|_: On<Add, Secret>| {})).id();
+        let mut resources = world.query_filtered::<Entity, With<IsResource>>();
+        let resource = resources.iter(world).next().expect("resources are entities");
+        let gone = world.spawn_empty().id();
+        let mut spawn = |scripts: LuaScripts| {
+            let bag = Bag { items: vec![1.0, 2.0], ..Bag::default() };
+            let hidden = Hidden { observer, resource, gone };
+            let secret = Secret { text: "the secret".to_owned() };
+            world.spawn((Transform::default(), bag, hidden, secret, scripts)).id()
+        };
+        let mut good: Vec<_> = (0..2).map(|_| spawn(LuaScripts::new(neighbour.clone()))).collect();
+        let attacker = spawn(LuaScripts::new(attack));
+        let prober = spawn(LuaScripts::new(special).with(general));
+        good.extend((0..2).map(|_| spawn(LuaScripts::new(neighbour.clone()))));
+        world.despawn(gone);
+        let outcome = Outcome { broken, ..Outcome::default() };
+        let (found, problems) = (Vec::new(), Vec::new());
+        let time_limit = config.run_time_limit;
+        let longest_run = Duration::ZERO;
+        Self { lab, attacker, prober, good, found, outcome, problems, time_limit, longest_run }
+    }
+
+    fn run(mut self, attack: &Attack) -> Vec<String> {
+        self.frames();
+        self.problems.extend(attack.judge(&self.outcome).err());
+        for (frame, (found, alone)) in self.found.iter().zip(alone()).enumerate() {
+            let mut lines = found.lines().zip(alone.lines());
+            if let Some((found, alone)) = lines.find(|(found, alone)| found != alone) {
+                let problem = format!("in frame {frame} the probe found `{found}`, not `{alone}`");
+                self.problems.push(problem);
+            } else if found != alone {
+                self.problems.push(format!("in frame {frame} the probe found more or less"));
+            }
+        }
+        self.problems.dedup();
+        println!("{}: longest run {:?}", attack.name, self.longest_run);
+        self.problems
+    }
+
+    fn frames(&mut self) {
+        for frame in 1..=FRAMES {
+            for entity in self.good.clone() {
+                let greeting = ToScript::new(entity, "host", frame as f64 - 1.0);
+                self.lab.app.world_mut().write_message(greeting);
+            }
+            self.lab.frame();
+            self.take_failures();
+            self.check_time();
+            self.check_neighbours(frame as f64);
+            self.check_pool();
+            let events = self.lab.drain::<ScriptEvent>().into_iter();
+            self.found.extend(
+                events
+                    .filter(|event| event.entity == self.prober && event.name == "found")
+                    .map(|event| event.payload.to_string()),
+            );
+            if self.found.len() != frame {
+                self.problem(format!("the probe did not run in frame {frame}"));
+            }
+        }
+        for (entity, who) in [(self.attacker, "the attack"), (self.prober, "its probe")] {
+            let states = self.lab.app.world().get::<ScriptStates>(entity);
+            let state = states.and_then(|states| states.iter().next());
+            let fields = state.map(|state| state.fields.clone()).unwrap_or_default();
+            if *fields.get("leak") != ScriptValue::Nil {
+                self.problem(format!("{who} saw {}", fields.get("leak")));
+            }
+            if entity == self.attacker {
+                self.outcome.state = fields;
+            }
+        }
+    }
+
+    fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    fn take_failures(&mut self) {
+        for failed in self.lab.drain::<ScriptFailed>() {
+            let text = failed.failure.to_string();
+            if text.len() > MAX_TEXT {
+                self.problem(format!("an error of {} bytes", text.len()));
+            }
+            for told in ["0x", env!("CARGO_MANIFEST_DIR"), ".rs:", "/home/", "/root/"] {
+                if text.contains(told) {
+                    self.problem(format!("an error tells `{told}`: {text}"));
+                }
+            }
+            if failed.entity == self.attacker {
+                self.outcome.failures.push(failed);
+            } else if self.good.contains(&failed.entity) || failed.entity == self.prober {
+                self.problem(format!("a good script failed: {text}"));
+            }
+        }
+    }
+
+    fn check_time(&mut self) {
+        let sample = self.lab.snapshot().history.back().copied().unwrap_or_default();
+        let limit = if cfg!(debug_assertions) { AGES } else { self.time_limit + GRACE };
+        self.longest_run = self.longest_run.max(sample.longest_run);
+        if sample.longest_run > limit {
+            self.problem(format!("a run took {:?}, limit and grace are {limit:?}", sample.longest_run));
+        }
+    }
+
+    fn check_neighbours(&mut self, frame: f64) {
+        if self.lab.stats().deferred > 0 {
+            self.problem(format!("{} runs were deferred", self.lab.stats().deferred));
+        }
+        for entity in self.good.clone() {
+            let x = self.lab.app.world().get::<Transform>(entity).map(|place| place.translation.x);
+            let items = self.lab.app.world().get::<Bag>(entity).map(|bag| bag.items.len());
+            let states = self.lab.app.world().get::<ScriptStates>(entity);
+            let state = states.and_then(|states| states.iter().next());
+            let counts = ["n", "heard", "told"]
+                .map(|count| state.map_or(ScriptValue::Nil, |state| state.fields.get(count).clone()));
+            let expected = [frame, frame - 1.0, frame].map(ScriptValue::from);
+            let served = counts == expected
+                && x == Some(frame as f32)
+                && items == Some(2 + frame as usize);
+            if !served {
+                self.problem(format!("in frame {frame} {entity} has {counts:?}, {x:?}, {items:?}"));
+            }
+        }
+    }
+
+    fn check_pool(&mut self) {
+        let pool = self.lab.snapshot().pool;
+        if pool.created - pool.destroyed != (pool.idle + pool.leased) as u64 || pool.leased > 0 {
+            self.problem(format!("VMs are unaccounted for: {pool:?}"));
+        }
+    }
+}
+
+/// What the probe finds where nobody attacks.
+fn alone() -> &'static [String] {
+    static ALONE: OnceLock<Vec<String>> = OnceLock::new();
+    ALONE.get_or_init(|| {
+        let harmless = Attack::harmless();
+        let mut trial = Trial::new(&config("isolation"), &harmless);
+        trial.frames();
+        assert_eq!(trial.problems, [""; 0]);
+        assert!(trial.found.iter().all(|found| !found.contains("CHANGED")), "{:?}", trial.found[0]);
+        trial.found
+    })
+}
+
+/// What the app offers to the attacks.
+fn add_host(app: &mut App) {
+    app.expose_component::<Bag>()
+        .expose_component::<Hidden>()
+        .register_type::<Secret>()
+        .add_lua_function("host.panics", |(): ()| -> f64 { panic!("on purpose") })
+        .add_lua_function("host.fails", |message: String| -> Result<f64, String> { Err(message) })
+        .add_lua_function("host.echo", |value: ScriptValue| value)
+        .add_lua_function("host.repeats", |(text, times): (String, f64)| {
+            text.repeat(times as usize)
+        })
+        .add_lua_function("host.nests", |depth: f64| {
+            (0..depth as usize).fold(ScriptValue::Nil, |inner, _| {
+                let mut table = ScriptTable::default();
+                table.push(inner);
+                table.into()
+            })
+        })
+        .add_lua_function("host.list", |count: f64| {
+            let mut table = ScriptTable::default();
+            (0..count as usize).for_each(|n| table.push(n as f64));
+            table
+        })
+        .add_lua_function("host.scripts", |source: String| script_within(&source))
+        .add_lua_function("host.sends", |ctx: &mut ScriptContext<'_>, times: f64| {
+            let to = ctx.entity();
+            (0..times as usize).try_for_each(|n| ctx.send(to, "host", n as f64))
+        });
+}
+
+/// Runs a script on a VM of its own, from within a host function: gives its `self.result`.
+fn script_within(source: &str) -> Result<ScriptValue, String> {
+    let program = Program::compile("within.luau", source).map_err(|error| error.to_string())?;
+    let config = PoolConfig::default();
+    let mut vm = Vm::new(&Api::default(), config.memory_limit).map_err(|error| error.to_string())?;
+    let state = ScriptTable::default();
+    let call = Call { callback: Callback::Start, state: &state, args: &[], seed: 0 };
+    let limits = RunLimits::from(&patient());
+    match vm.run(&program, call, &mut NoWorld::default(), &limits) {
+        VmOutcome::Done(state) => Ok(state.get("result").clone()),
+        VmOutcome::Missing => Err("it has no on_start".to_owned()),
+        VmOutcome::Failed(failure) => Err(failure.to_string()),
+    }
+}
+
+/// Bytes of memory that this process has resident; 0 where that can't be told.
+fn resident_memory() -> usize {
+    const PAGE: usize = 4096;
+    let statm = std::fs::read_to_string(Path::new("/proc/self/statm")).unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).map_or(0, |pages: usize| pages * PAGE)
+}
