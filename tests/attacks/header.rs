@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use bevy_lua_pool::{ScriptError, ScriptFailed};
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::{ScriptError, ScriptFailed};
 
 /// A script that tries to do harm.
-pub struct Attack {
+pub(crate) struct Attack {
     /// `time/endless_loop`
-    pub name: String,
-    pub source: String,
+    pub(crate) name: String,
+    pub(crate) source: String,
     /// A script for another entity, that looks for what this one left: the file `<name>_probe.luau`.
-    pub probe: Option<String>,
+    pub(crate) probe: Option<String>,
     /// One of these must be how it ends.
     expected: Vec<Ending>,
 }
@@ -33,17 +33,17 @@ enum Ending {
 
 /// What an attack came to.
 #[derive(Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Why it did not load.
-    pub broken: Option<String>,
-    pub failures: Vec<ScriptFailed>,
+    pub(crate) broken: Option<String>,
+    pub(crate) failures: Vec<ScriptFailed>,
     /// Its `self` at the end.
-    pub state: ScriptTable,
+    pub(crate) state: ScriptTable,
 }
 
 impl Attack {
     /// All attacks of a folder, sorted by name.
-    pub fn all(folder: &Path) -> Vec<Self> {
+    pub(crate) fn all(folder: &Path) -> Vec<Self> {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
             .map(|entry| entry.expect("it can be listed").path())
@@ -55,7 +55,7 @@ impl Attack {
     }
 
     /// A script that does nothing.
-    pub fn harmless() -> Self {
+    pub(crate) fn harmless() -> Self {
         let (name, source) = ("nothing".to_owned(), String::new());
         Self { name, source, probe: None, expected: vec![Ending::Any] }
     }
@@ -79,7 +79,7 @@ impl Attack {
     }
 
     /// Asserts that it ended as expected.
-    pub fn judge(&self, outcome: &Outcome) -> Result<(), String> {
+    pub(crate) fn judge(&self, outcome: &Outcome) -> Result<(), String> {
         if self.expected.iter().any(|ending| ending.is(outcome)) {
             return Ok(());
         }
