@@ -21,7 +21,7 @@ pub(super) fn libraries() -> StdLib {
 
 /// The globals that stay. All else that Luau or mlua define is removed: `getfenv`, `setfenv`, `load`,
 /// `loadstring`, `require`, `newproxy`, `collectgarbage`, `gcinfo`, `os`, `io`, `package`, …
-const GLOBALS: [&str; 22] = [
+const GLOBALS: [&str; 21] = [
     "_VERSION",
     "assert",
     "error",
@@ -42,13 +42,12 @@ const GLOBALS: [&str; 22] = [
     "typeof",
     "unpack",
     "xpcall",
-    "table",
     "bit32",
 ];
 
 /// The members of each library that stay. Libraries whose every member is pure are in [`GLOBALS`] or
 /// in [`WHOLE`].
-const MEMBERS: [(&str, &[&str]); 3] = [
+const MEMBERS: [(&str, &[&str]); 4] = [
     (
         "math",
         &[
@@ -63,6 +62,15 @@ const MEMBERS: [(&str, &[&str]); 3] = [
         &[
             "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack",
             "packsize", "rep", "reverse", "split", "sub", "unpack", "upper",
+        ],
+    ),
+    (
+        // Not `foreach` and `foreachi`, which call built-ins without a safepoint, nor the other members
+        // that Luau has for the sake of Lua 5.0 alone.
+        "table",
+        &[
+            "clear", "clone", "concat", "create", "find", "freeze", "insert", "isfrozen", "move",
+            "pack", "remove", "sort", "unpack",
         ],
     ),
     ("debug", &["traceback"]),
