@@ -39,6 +39,8 @@ pub struct ScriptContext<'w> {
     message_bytes: usize,
     /// Where the current run began to count its output.
     base: Output,
+    /// Where to return to if the current run fails or begins once more.
+    start: Checkpoint,
 }
 
 /// All messages that one script on one entity sends in a stage may have so many times `max_value_size`.
@@ -71,6 +73,7 @@ impl<'w> ScriptContext<'w> {
             effects: Effects::default(),
             message_bytes: 0,
             base: Output::default(),
+            start: Checkpoint::default(),
         }
     }
 
@@ -168,14 +171,19 @@ impl<'w> ScriptContext<'w> {
     // ---- for the frame -------------------------------------------------------------------------
 
     /// Before each run.
-    pub(crate) fn begin_run(&mut self) -> Checkpoint {
+    fn begin_run(&mut self) {
         self.base = Output {
             commands: self.effects.commands.len() + self.effects.spawned.len(),
             messages: self.effects.messages.len() + self.effects.emitted.len(),
             logs: self.effects.logs.len(),
             changes: 0,
         };
-        self.checkpoint()
+        self.start = self.checkpoint();
+    }
+
+    /// Takes back all that the current run asked for. Log lines stay: they tell of the failure.
+    pub(crate) fn roll_back(&mut self) {
+        self.effects.roll_back(std::mem::take(&mut self.start));
     }
 
     // ---- for the built-in functions --------------------------------------------------------------

@@ -67,6 +67,7 @@ pub(crate) struct LogLine {
 }
 
 /// A point to return to.
+#[derive(Default)]
 pub(crate) struct Checkpoint {
     drafts: Vec<Draft>,
     spawned: usize,

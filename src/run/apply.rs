@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bevy::ecs::change_detection::DetectChangesMut;
+use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::{error, info, warn};
 use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
@@ -17,7 +17,7 @@ use crate::bindings::{
     Bindings, Change, Command, Effects, LogLine, Mail, map_entities, new_entity_index,
 };
 use crate::script::{LuaScripts, ScriptStates};
-use crate::vm::{FieldPath, LogLevel};
+use crate::vm::{FieldPath, LogLevel, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
@@ -31,13 +31,19 @@ pub(crate) fn apply(world: &mut World) {
         let mut stage = ApplyingStage {
             contended: Contended::of(&frame),
             stage: frame.stage,
+            executed: frame.executed,
             max_failures: world.resource::<LuaPool>().config().max_failures,
             registry: &registry.read(),
             bindings: &bindings,
             report: &mut report,
+            kept: None,
             mail: Vec::new(),
         };
-        let outcomes = std::mem::take(&mut frame.outcomes);
+        let mut outcomes = std::mem::take(&mut frame.outcomes);
+        // States first: what follows may run code of the game, which may change any of them.
+        for outcome in outcomes.iter_mut().filter(|outcome| !outcome.deferred) {
+            stage.settle(world, &frame.units[outcome.unit], outcome);
+        }
         let mut put_back = Vec::new();
         for outcome in outcomes {
             let rest = frame.undelivered(&frame.units[outcome.unit]).skip(outcome.mail_taken);
@@ -68,7 +74,11 @@ struct ApplyingStage<'s> {
     report: &'s mut Report,
     contended: Contended,
     stage: Stage,
+    /// When the runs had ended.
+    executed: Tick,
     max_failures: u32,
+    /// The last entity whose states were kept.
+    kept: Option<Entity>,
     mail: Vec<Mail>,
 }
 
@@ -83,6 +93,16 @@ impl ApplyingStage<'_> {
         {
             state.attached.waiting += 1;
         }
+    }
+
+    /// Gives the entities that a unit spawned their places in the world, and keeps its state.
+    fn settle(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
+        outcome.new.extend(outcome.effects.spawned.iter().map(|_| world.spawn_empty().id()));
+        self.report.frame.spawned += outcome.new.len() as u64;
+        if !outcome.new.is_empty() {
+            settle_new_entities(outcome);
+        }
+        outcome.put_aside = self.keep_state(world, unit, outcome);
     }
 
     fn apply(&mut self, world: &mut World, unit: &Unit, mut outcome: UnitOutcome) {
@@ -100,12 +120,8 @@ impl ApplyingStage<'_> {
             self.report.frame.log_lines += 1;
             write_log(unit, line);
         }
-        let new = spawn(world, &mut outcome.effects);
-        self.report.frame.spawned += new.len() as u64;
-        if !new.is_empty() {
-            settle_new_entities(&mut outcome, &new);
-        }
-        self.write_components(world, &mut outcome.effects, &new);
+        furnish(world, &mut outcome.effects, &outcome.new);
+        self.write_components(world, &mut outcome.effects, &outcome.new);
         for command in outcome.effects.commands.drain(..) {
             match command {
                 Command::Despawn(entity) => {
@@ -120,7 +136,7 @@ impl ApplyingStage<'_> {
             let event = ScriptEvent { entity, script, name, payload };
             world.resource_mut::<Messages<ScriptEvent>>().write(event);
         }
-        let put_aside = self.keep_state(world, unit, &mut outcome);
+        let put_aside = outcome.put_aside;
         for (callback, failure) in outcome.failures.drain(..) {
             self.report.failure(unit.entity, callback, &failure);
             let failed = ScriptFailed { entity: unit.entity, callback, failure, put_aside };
@@ -133,7 +149,16 @@ impl ApplyingStage<'_> {
         if unit.stop.is_some() {
             return false;
         }
+        let now = world.change_tick();
         let mut states = world.get_mut::<ScriptStates>(unit.entity);
+        // The game changed it since the runs ended; it knew better.
+        let touched = self.kept != Some(unit.entity)
+            && states
+                .as_ref()
+                .is_some_and(|states| states.last_changed().is_newer_than(self.executed, now));
+        if !touched {
+            self.kept = Some(unit.entity);
+        }
         let state = states
             .as_mut()
             .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot))
@@ -148,11 +173,12 @@ impl ApplyingStage<'_> {
         };
         let mut changed = state.started != outcome.started;
         state.started = outcome.started;
-        if let Some(fields) = outcome.state.take()
-            && fields != state.fields
-        {
-            state.fields = fields;
-            changed = true;
+        match std::mem::take(&mut outcome.state) {
+            StateChange::Unchanged => {}
+            _ if touched => self.report.frame.conflicts += 1,
+            change => {
+                changed |= change.apply(&mut state.fields);
+            }
         }
         let attached = &mut state.attached;
         attached.waiting = 0;
@@ -223,27 +249,26 @@ impl ApplyingStage<'_> {
     }
 }
 
-/// Makes the entities that a unit spawned; gives them by their numbers.
-fn spawn(world: &mut World, effects: &mut Effects) -> Vec<Entity> {
-    let mut new = Vec::with_capacity(effects.spawned.len());
-    for _ in &effects.spawned {
-        new.push(world.spawn_empty().id());
-    }
-    for (spawn, entity) in effects.spawned.drain(..).zip(&new) {
-        if let Some(parent) = spawn.parent.map(|parent| settle(parent, &new))
+/// Gives the entities that a unit spawned their parents and scripts.
+fn furnish(world: &mut World, effects: &mut Effects, new: &[Entity]) {
+    for (spawn, entity) in effects.spawned.drain(..).zip(new) {
+        // The code of the game that runs meanwhile may despawn it.
+        if let Some(parent) = spawn.parent.map(|parent| settle(parent, new))
             && world.get_entity(parent).is_ok()
+            && let Ok(mut child) = world.get_entity_mut(*entity)
         {
-            world.entity_mut(*entity).insert(ChildOf(parent));
+            child.insert(ChildOf(parent));
         }
         if !spawn.scripts.is_empty()
             && let Some(assets) = world.get_resource::<AssetServer>()
         {
             let scripts: LuaScripts =
                 spawn.scripts.into_iter().map(|path| assets.load(path)).collect();
-            world.entity_mut(*entity).insert(scripts);
+            if let Ok(mut entity) = world.get_entity_mut(*entity) {
+                entity.insert(scripts);
+            }
         }
     }
-    new
 }
 
 /// The entity in the world that a stand-in stands for.
@@ -252,11 +277,10 @@ fn settle(entity: Entity, new: &[Entity]) -> Entity {
 }
 
 /// Replaces stand-ins in everything but components.
-fn settle_new_entities(outcome: &mut UnitOutcome, new: &[Entity]) {
+fn settle_new_entities(outcome: &mut UnitOutcome) {
+    let new = &outcome.new;
     let map = &mut |entity| settle(entity, new);
-    if let Some(state) = &mut outcome.state {
-        state.map_entities(map);
-    }
+    outcome.state.map_entities(map);
     for mail in &mut outcome.effects.messages {
         mail.to = settle(mail.to, new);
         mail.payload.map_entities(map);

@@ -18,7 +18,7 @@ use crate::error::ScriptError;
 use crate::pool::{DestroyReason, Lease};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Outcome, RunLimits, Vm, with_native_stack};
+use crate::vm::{Call, Callback, Ran, RunLimits, StateChange, Vm, with_native_stack};
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
@@ -44,6 +44,7 @@ pub(crate) fn execute(world: &mut World) {
         let (outcomes, leased) = stage.run();
         frame.outcomes = outcomes;
         frame.leased = leased;
+        frame.executed = world.increment_change_tick();
     }
     *world.resource_mut::<Frame>() = frame;
 }
@@ -165,7 +166,8 @@ impl ExecutingStage<'_> {
                 unit.entity,
             ),
             before: state.unwrap_or(&empty),
-            state: None,
+            state: StateChange::Unchanged,
+            current: None,
             failures: Vec::new(),
             failing: false,
             times: Vec::with_capacity(1),
@@ -183,6 +185,8 @@ impl ExecutingStage<'_> {
             effects: runs.context.effects,
             failures: runs.failures,
             failing: runs.failing,
+            new: Vec::new(),
+            put_aside: false,
             times: runs.times,
         }
     }
@@ -195,10 +199,12 @@ fn deferred(unit: usize) -> UnitOutcome {
         started: false,
         mail_taken: 0,
         unfinished: true,
-        state: None,
+        state: StateChange::Unchanged,
         effects: Effects::default(),
         failures: Vec::new(),
         failing: false,
+        new: Vec::new(),
+        put_aside: false,
         times: Vec::new(),
     }
 }
@@ -209,7 +215,10 @@ struct UnitRuns<'s> {
     unit: &'s Unit,
     context: ScriptContext<'s>,
     before: &'s ScriptTable,
-    state: Option<ScriptTable>,
+    /// What the runs so far did to it.
+    state: StateChange,
+    /// The state as the runs so far left it, once there was more than one.
+    current: Option<ScriptTable>,
     failures: Vec<(Callback, crate::error::Failure)>,
     failing: bool,
     times: Vec<Duration>,
@@ -269,6 +278,9 @@ impl UnitRuns<'_> {
         let mut outcome = None;
         let mut time = Duration::ZERO;
         let logs = self.context.effects.logs.len();
+        if self.current.is_none() && matches!(self.state, StateChange::Fields(_)) {
+            self.current = Some(self.state.clone().applied_to(self.before));
+        }
         // A run that ran out of memory on a used VM gets a second chance on a fresh one, so that the
         // verdict doesn't depend on who ran before.
         for attempt in 0..2 {
@@ -280,16 +292,19 @@ impl UnitRuns<'_> {
                 break;
             }
             let used = vm.runs() > 0;
-            let state = self.state.as_ref().unwrap_or(self.before);
+            let state = match (&self.current, &self.state) {
+                (Some(current), _) => current,
+                (None, StateChange::Replaced(state)) => state,
+                (None, _) => self.before,
+            };
             self.context.effects.logs.truncate(logs);
-            let before = self.context.begin_run();
             let call = Call { callback, state, args, seed };
-            let result = vm.run(program, call, &mut self.context, &self.stage.limits);
-            if matches!(result, Outcome::Failed(_)) {
-                self.context.effects.roll_back(before);
+            let result = vm.run_change(program, call, &mut self.context, &self.stage.limits);
+            if matches!(result, Ran::Failed(_)) {
+                self.context.roll_back();
             }
             time = vm.last_run_time();
-            let out_of_memory = matches!(&result, Outcome::Failed(failure)
+            let out_of_memory = matches!(&result, Ran::Failed(failure)
                 if matches!(failure.error, ScriptError::OutOfMemory { .. }));
             outcome = Some(result);
             if !(used && out_of_memory) {
@@ -301,18 +316,31 @@ impl UnitRuns<'_> {
                 self.unfinished = true;
                 return false;
             }
-            Some(Outcome::Missing) => return true,
-            Some(Outcome::Done(state)) => {
-                self.state = Some(state);
+            Some(Ran::Missing) => return true,
+            Some(Ran::Done(change)) => {
+                self.keep(change);
                 self.failing = false;
             }
-            Some(Outcome::Failed(failure)) => {
+            Some(Ran::Failed(failure)) => {
                 self.failures.push((callback, failure));
                 self.failing = true;
             }
         }
         self.times.push(time);
         !self.failing
+    }
+
+    /// Keeps what a run did to the state, on top of what the runs before it did.
+    fn keep(&mut self, change: StateChange) {
+        let earlier = std::mem::take(&mut self.state);
+        self.state = match (earlier, change) {
+            (earlier, StateChange::Unchanged) => earlier,
+            (StateChange::Unchanged, change) => change,
+            (earlier, change) => {
+                let now = self.current.take().unwrap_or_else(|| earlier.applied_to(self.before));
+                StateChange::Replaced(change.applied_to(&now))
+            }
+        };
     }
 
     /// Puts a fresh VM into the lease; gives whether that worked.

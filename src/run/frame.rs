@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
 
 use super::messages::Delivery;
@@ -10,7 +11,7 @@ use crate::bindings::{Effects, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, Vm};
+use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -111,6 +112,8 @@ pub(crate) struct Frame {
     pub(crate) delta: f64,
     pub(crate) seed: u64,
     pub(crate) began: Option<Instant>,
+    /// When the runs had ended: what changed since was changed by the game.
+    pub(crate) executed: Tick,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
 }
@@ -155,11 +158,15 @@ pub(crate) struct UnitOutcome {
     pub(crate) mail_taken: usize,
     /// There was no VM for some of its runs, which stay due.
     pub(crate) unfinished: bool,
-    /// Its state, if a run returned.
-    pub(crate) state: Option<ScriptTable>,
+    /// What its runs did to its state.
+    pub(crate) state: StateChange,
     pub(crate) effects: Effects,
+    /// The entities that it spawned, once they have their places in the world.
+    pub(crate) new: Vec<Entity>,
     pub(crate) failures: Vec<(Callback, Failure)>,
     /// The last run failed.
     pub(crate) failing: bool,
+    /// The script is put aside now.
+    pub(crate) put_aside: bool,
     pub(crate) times: Vec<Duration>,
 }

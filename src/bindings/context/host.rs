@@ -134,4 +134,14 @@ impl Host for ScriptContext<'_> {
         self.effects.logs.push(LogLine { level, text, line });
         Ok(())
     }
+
+    fn begin(&mut self) {
+        self.begin_run();
+    }
+
+    fn rewind(&mut self) {
+        self.roll_back();
+        self.effects.logs.truncate(self.base.logs);
+        self.begin_run();
+    }
 }
