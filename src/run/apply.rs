@@ -14,10 +14,10 @@ use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
-    Bindings, Change, Command, Effects, LogLine, Mail, map_entities, new_entity_index,
+    Bindings, Change, Command, Effects, LeafWrite, LogLine, Mail, map_entities, new_entity_index,
 };
 use crate::script::{LuaScripts, ScriptStates};
-use crate::vm::{FieldPath, LogLevel, StateChange};
+use crate::vm::{FieldPath, LogLevel, Place, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
@@ -207,6 +207,17 @@ impl ApplyingStage<'_> {
     }
 
     fn write_components(&mut self, world: &mut World, effects: &mut Effects, new: &[Entity]) {
+        for LeafWrite { place, value } in effects.leaves.drain(..) {
+            let Place { entity, component, path } = place;
+            let conflicts = self.contended.claim(entity, component, &[path]);
+            self.report.frame.conflicts += conflicts;
+            let exposed = self.bindings.exposure.get(component);
+            match exposed.write_leaf(world, entity, &path, &value) {
+                Some(written) => self.report.frame.writes += u64::from(written),
+                // The entity or the component went in the same stage: that write won.
+                None => self.report.frame.conflicts += u64::from(conflicts == 0),
+            }
+        }
         for draft in effects.drafts.drain(..) {
             let entity = settle(draft.entity, new);
             let exposed = self.bindings.exposure.get(draft.component);
@@ -325,7 +336,9 @@ impl Contended {
                 entities.insert(entity);
             }
             last = Some(order(entity));
-            let others = outcome.effects.drafts.iter().map(|draft| draft.entity);
+            let drafts = outcome.effects.drafts.iter().map(|draft| draft.entity);
+            let leaves = outcome.effects.leaves.iter().map(|leaf| leaf.place.entity);
+            let others = drafts.chain(leaves);
             entities.extend(others.filter(|other| *other != entity));
         }
         Self { entities, written: HashMap::new() }

@@ -114,6 +114,10 @@ impl Host for ScriptContext<'_> {
                 }
             }
         }
+        if !function.takes_new_entities {
+            // The app's own functions may look at components as they are.
+            self.open_drafts();
+        }
         function.call(self, args, random)
     }
 
