@@ -14,7 +14,7 @@ pub use self::exposure::Exposable;
 pub use self::functions::IntoLuaFunction;
 
 pub(crate) use self::effects::{
-    Change, Command, Effects, LeafWrite, LogLine, Mail, new_entity_index,
+    Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
 };
 pub(crate) use self::reflect::map_entities;
 

@@ -96,6 +96,16 @@ pub(crate) struct Checkpoint {
 }
 
 impl Effects {
+    /// Whether there is nothing but leaves.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.drafts.is_empty()
+            && self.spawned.is_empty()
+            && self.commands.is_empty()
+            && self.messages.is_empty()
+            && self.emitted.is_empty()
+            && self.logs.is_empty()
+    }
+
     /// Notes where the effects stand; `copy` copies a component.
     pub(super) fn checkpoint(
         &self,

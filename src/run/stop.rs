@@ -32,9 +32,14 @@ impl StopQueue {
     }
 
     /// Takes what a unit left whose script an earlier unit of the same stage has stopped.
-    pub(crate) fn catch_up(&mut self, unit: &Unit, outcome: &mut UnitOutcome) {
+    pub(crate) fn catch_up(
+        &mut self,
+        unit: &Unit,
+        program: &Arc<Program>,
+        outcome: &mut UnitOutcome,
+    ) {
         let change = std::mem::take(&mut outcome.state);
-        let (entity, program) = (unit.entity, &unit.program);
+        let entity = unit.entity;
         let queued = self
             .stopped
             .iter_mut()

@@ -497,7 +497,7 @@ unsafe fn execute(
             return Ended::Failed { error, line: None, frames: String::new() };
         }
         match (Reader { budget: (*run).max_value_size, host: None }).table(state, SELF) {
-            Ok(table) => Ended::Done(StateChange::Replaced(table)),
+            Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
             Err(problem) => {
                 let error = problem.into_error("self", (*run).max_value_size, "kept");
                 Ended::Failed { error, line: None, frames: String::new() }
@@ -1070,7 +1070,7 @@ unsafe fn read_state(
         }
         let table = Reader { budget, host: None }.table(state, index)?;
         let same = table.is_identical(before);
-        Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table) })
+        Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
     }
 }
 
@@ -1133,7 +1133,11 @@ unsafe fn read_flat(
     if met != before.fields.len() {
         return Ok(None);
     }
-    Ok(Some(if changed.is_empty() { StateChange::Unchanged } else { StateChange::Fields(changed) }))
+    Ok(Some(match changed.as_slice() {
+        [] => StateChange::Unchanged,
+        [(place, ScriptValue::Number(value))] => StateChange::Number(*place, *value),
+        _ => StateChange::Fields(changed.into_vec().into()),
+    }))
 }
 
 /// Whether the value at a stack index is this one, as far as a look can tell.
