@@ -13,7 +13,9 @@ pub use self::context::ScriptContext;
 pub use self::exposure::Exposable;
 pub use self::functions::IntoLuaFunction;
 
-pub(crate) use self::effects::{Change, Command, Effects, LogLine, Mail, new_entity_index};
+pub(crate) use self::effects::{
+    Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
+};
 pub(crate) use self::reflect::map_entities;
 
 use bevy::prelude::{Resource, World};

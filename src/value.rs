@@ -114,6 +114,18 @@ impl ScriptTable {
         elements + fields.sum::<usize>()
     }
 
+    /// Whether both hold the very same values: as [`ScriptValue::is_identical`].
+    #[must_use]
+    pub fn is_identical(&self, other: &Self) -> bool {
+        let same = |(a, b): (&ScriptValue, &ScriptValue)| a.is_identical(b);
+        self.array.len() == other.array.len()
+            && self.fields.len() == other.fields.len()
+            && self.array.iter().zip(&other.array).all(same)
+            // Keys are ordered by their bits: equal ones are identical.
+            && self.fields.keys().eq(other.fields.keys())
+            && self.fields.values().zip(other.fields.values()).all(same)
+    }
+
     /// Whether there is neither an element nor a field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -146,6 +158,19 @@ impl ScriptValue {
                 Self::Table(table) => table.size(),
                 _ => 0,
             }
+    }
+
+    /// Whether both are the very same value, bit for bit: two NaNs can be, 0 and -0 are not.
+    #[must_use]
+    pub fn is_identical(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => a.to_bits() == b.to_bits(),
+            (Self::Vector(a), Self::Vector(b)) => {
+                a.to_array().map(f32::to_bits) == b.to_array().map(f32::to_bits)
+            }
+            (Self::Table(a), Self::Table(b)) => a.is_identical(b),
+            (a, b) => a == b,
+        }
     }
 
     /// Replaces every entity in this value, in nested tables and in keys too.
@@ -367,6 +392,19 @@ mod tests {
         assert!(before > small);
         table.push("x");
         assert_eq!(table.size(), before + small);
+    }
+
+    #[test]
+    fn identical_values_are_so_bit_for_bit() {
+        let nested = |number: f64| ScriptTable::from([("t", ScriptTable::from([("x", number)]))]);
+        assert!(nested(f64::NAN).is_identical(&nested(f64::NAN)));
+        assert!(nested(1.0).is_identical(&nested(1.0)));
+        assert!(!nested(0.0).is_identical(&nested(-0.0)));
+        assert!(!nested(0.0).is_identical(&ScriptTable::default()));
+        let vector = |x| ScriptValue::from(Vec3::new(x, 0.0, 0.0));
+        assert!(!vector(0.0).is_identical(&vector(-0.0)));
+        assert!(ScriptValue::from("a").is_identical(&"a".into()));
+        assert!(!ScriptValue::from("a").is_identical(&1.0.into()));
     }
 
     #[test]

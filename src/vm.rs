@@ -7,8 +7,11 @@
 //! The world is behind a [`Host`]; without one there is [`NoWorld`].
 
 mod api;
+mod bytecode;
+mod change;
 mod factory;
 mod function;
+mod guards;
 mod host;
 mod limits;
 mod program;
@@ -17,10 +20,11 @@ mod raw;
 mod sandbox;
 
 pub use self::api::{Api, NameError};
+pub(crate) use self::change::StateChange;
 pub use self::factory::{LuauFactory, LuauResetter};
 pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
 pub use self::host::{Field, FieldPath, Host, LogLevel, NoWorld, Place, Reading};
-pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Program};
+pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Mutable, Program};
 pub use self::random::RunRandom;
 
 use std::sync::{Arc, Once};
@@ -82,6 +86,14 @@ pub struct Call<'a> {
     pub seed: u64,
 }
 
+/// What a run came to, with its `self` as a change.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    Missing,
+    Done(StateChange),
+    Failed(Failure),
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -98,7 +110,7 @@ pub enum Outcome {
 pub struct Vm {
     lua: Lua,
     refs: raw::Refs,
-    loaded: HashMap<u64, Function>,
+    loaded: HashMap<u64, Loaded>,
     resting_memory: usize,
     memory_limit: usize,
     runs: u64,
@@ -107,6 +119,13 @@ pub struct Vm {
     cpu: CpuClock,
     /// It met a hard limit or a panic: to be thrown away.
     spent: bool,
+}
+
+/// A program in one VM.
+#[derive(Debug)]
+struct Loaded {
+    main: Function,
+    image: Option<raw::Image>,
 }
 
 impl Vm {
@@ -155,13 +174,28 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Outcome {
+        match self.run_change(program, call, host, limits) {
+            Ran::Missing => Outcome::Missing,
+            Ran::Done(change) => Outcome::Done(change.applied_to(call.state)),
+            Ran::Failed(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    /// As [`Vm::run`], but gives what changed.
+    pub(crate) fn run_change(
+        &mut self,
+        program: &Program,
+        call: Call<'_>,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Ran {
         self.runs += 1;
         if self.last_program.as_ref().is_none_or(|last| !Arc::ptr_eq(last, program.name())) {
             self.last_program = Some(Arc::clone(program.name()));
         }
-        let outcome = with_native_stack(|| self.run_once(program, call, host, limits));
+        let ran = with_native_stack(|| self.run_once(program, call, host, limits));
         self.tidy();
-        outcome
+        ran
     }
 
     fn run_once(
@@ -170,41 +204,103 @@ impl Vm {
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
-    ) -> Outcome {
+    ) -> Ran {
         if let Err(error) = self.load(program) {
-            return Outcome::Failed(Failure::new(program.name(), error));
+            return Ran::Failed(Failure::new(program.name(), error));
         }
-        let main = &self.loaded[&program.id()];
+        host.begin();
+        if program.mutable().is_none() {
+            if let Err(failed) = self.image(program, host, limits) {
+                return failed;
+            }
+            if let Some(ran) = self.attempt(program, call, host, limits, true) {
+                return ran;
+            }
+            // The script could tell that it ran on an image: once more, on a file level of its own.
+            host.rewind();
+            program.found_mutable(Mutable::Tables);
+        }
+        self.attempt(program, call, host, limits, false)
+            .expect("what runs on a file level of its own meets no image")
+    }
+
+    /// Makes the image of a program, if there is none yet and it can have one.
+    fn image(
+        &mut self,
+        program: &Program,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Result<(), Ran> {
+        let loaded = &self.loaded[&program.id()];
+        if loaded.image.is_some() {
+            return Ok(());
+        }
         self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
         let deadline = Deadline::new(start, limits.time, self.cpu);
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
-        let ended = raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run);
-        raw::forget_all(&self.lua, &self.refs, &run);
-
-        let fail = |error, line, traceback| {
-            Outcome::Failed(Failure { error, script: Arc::clone(program.name()), line, traceback })
-        };
+        let imaged = raw::make_image(&self.lua, &self.refs, program, &loaded.main, &mut run);
         self.last_run_time = start.elapsed();
+        match imaged {
+            raw::Imaged::Mutable(why) => program.found_mutable(why),
+            raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, run)),
+            raw::Imaged::Made(image) => {
+                let loaded = self.loaded.get_mut(&program.id()).expect("it was loaded just now");
+                loaded.image = Some(image);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs on the image, or on a file level of its own; `None` if the image was met.
+    fn attempt(
+        &mut self,
+        program: &Program,
+        call: Call<'_>,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+        on_image: bool,
+    ) -> Option<Ran> {
+        let Loaded { main, image } = &self.loaded[&program.id()];
+        self.cpu.before_run(self.last_run_time, limits.time);
+        let start = Instant::now();
+        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
+        let ended = match image {
+            Some(image) if on_image => {
+                raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
+            }
+            _ => raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run),
+        };
+        raw::forget_all(&self.lua, &self.refs, &run);
+        self.last_run_time = start.elapsed();
+        if matches!(ended, raw::Ended::TouchedImage) {
+            return None;
+        }
+        Some(self.judge(program, ended, run))
+    }
+
+    /// What a run came to: the limits have the last word, whatever the script caught.
+    fn judge(&mut self, program: &Program, ended: raw::Ended, mut run: raw::Run<'_>) -> Ran {
+        let fail = |error, line, traceback| {
+            Ran::Failed(Failure { error, script: Arc::clone(program.name()), line, traceback })
+        };
         let timed_out = run.deadline.judge(self.last_run_time);
         let panicked = run.panicked().cloned();
         self.spent |= timed_out || panicked.is_some();
-        match ended {
-            raw::Ended::OutOfMemory => {
-                self.spent = true;
-                let limit = self.memory_limit;
-                fail(ScriptError::OutOfMemory { limit }, None, String::new())
+        if run.is_out_of_memory() || matches!(ended, raw::Ended::OutOfMemory) {
+            self.spent = true;
+            let limit = self.memory_limit;
+            return fail(ScriptError::OutOfMemory { limit }, None, String::new());
+        }
+        let limit = panicked.or_else(|| timed_out.then(|| run.deadline.error()));
+        match (ended, limit) {
+            (raw::Ended::Failed { error, line, frames }, limit) => {
+                fail(limit.unwrap_or(error), line, frames)
             }
-            raw::Ended::Failed { error, line, frames } => {
-                let timed_out = timed_out.then(|| run.deadline.error());
-                fail(panicked.or(timed_out).unwrap_or(error), line, frames)
-            }
-            _ if panicked.is_some() || timed_out => {
-                let error = panicked.unwrap_or_else(|| run.deadline.error());
-                fail(error, None, String::new())
-            }
-            raw::Ended::Missing => Outcome::Missing,
-            raw::Ended::Done(state) => Outcome::Done(state),
+            (_, Some(error)) => fail(error, None, String::new()),
+            (raw::Ended::Done(change), None) => Ran::Done(change),
+            (_, None) => Ran::Missing,
         }
     }
 
@@ -214,7 +310,7 @@ impl Vm {
             return Ok(());
         }
         if self.loaded.len() >= MAX_LOADED {
-            self.loaded.clear();
+            self.unload();
         }
         let main = self
             .lua
@@ -231,7 +327,7 @@ impl Vm {
                     error => ScriptError::Raised { message: error.to_string() },
                 }
             })?;
-        self.loaded.insert(program.id(), main);
+        self.loaded.insert(program.id(), Loaded { main, image: None });
         Ok(())
     }
 
@@ -245,11 +341,20 @@ impl Vm {
             Ok(()) => {
                 let used = self.lua.used_memory();
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
-                    self.loaded.clear();
+                    self.unload();
                     self.spent |= self.lua.gc_collect().is_err();
                 }
             }
             Err(_) => self.spent = true,
+        }
+    }
+
+    /// Drops all programs; they are loaded again on demand.
+    fn unload(&mut self) {
+        for (_, loaded) in self.loaded.drain() {
+            if let Some(image) = &loaded.image {
+                raw::drop_image(&self.lua, image);
+            }
         }
     }
 

@@ -995,12 +995,16 @@ fn what_reflection_ignores_stays_as_it_is() {
 }
 
 #[test]
-fn a_component_that_reflection_cannot_copy_is_read_but_an_error_to_write() {
+fn a_component_that_reflection_cannot_copy_is_written_field_by_field_but_not_taken_as_a_whole() {
     let mut lab = lab();
     let entity =
         lab.does(Uncopied { seen: 2.0, _handle: None }, "self.seen = entity.Uncopied.seen");
     assert_eq!(lab.field(entity, "seen"), 2.0.into());
-    let failure = lab.refuses(Uncopied::default(), "entity.Uncopied.seen = 1");
+    let add = "entity.Uncopied.seen += 1; entity.Uncopied.seen += 1";
+    let entity = lab.does(Uncopied::default(), add);
+    assert_eq!(lab.app.world().get::<Uncopied>(entity).expect("it has one").seen, 2.0);
+    let take = "entity.Uncopied.seen = 1; self.all = tostring(entity.Uncopied)";
+    let failure = lab.refuses(Uncopied::default(), take);
     assert_says(&failure, &["`Uncopied` can't be copied by reflection"]);
 }
 

@@ -13,10 +13,11 @@ use smallvec::smallvec;
 
 use super::Bindings;
 use super::effects::{
-    Change, Checkpoint, Command, Draft, Effects, Mail, Spawn, new_entity, new_entity_index,
+    Change, Checkpoint, Command, Draft, Effects, LeafWrite, Mail, Spawn, new_entity,
+    new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
-use super::reflect::{self, Shape};
+use super::reflect::{self, Shape, SmallLeaf};
 use crate::error::ScriptError;
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
@@ -39,6 +40,8 @@ pub struct ScriptContext<'w> {
     message_bytes: usize,
     /// Where the current run began to count its output.
     base: Output,
+    /// Where to return to if the current run fails or begins once more.
+    start: Checkpoint,
 }
 
 /// All messages that one script on one entity sends in a stage may have so many times `max_value_size`.
@@ -71,6 +74,7 @@ impl<'w> ScriptContext<'w> {
             effects: Effects::default(),
             message_bytes: 0,
             base: Output::default(),
+            start: Checkpoint::default(),
         }
     }
 
@@ -168,14 +172,19 @@ impl<'w> ScriptContext<'w> {
     // ---- for the frame -------------------------------------------------------------------------
 
     /// Before each run.
-    pub(crate) fn begin_run(&mut self) -> Checkpoint {
+    fn begin_run(&mut self) {
         self.base = Output {
             commands: self.effects.commands.len() + self.effects.spawned.len(),
             messages: self.effects.messages.len() + self.effects.emitted.len(),
             logs: self.effects.logs.len(),
             changes: 0,
         };
-        self.checkpoint()
+        self.start = self.checkpoint();
+    }
+
+    /// Takes back all that the current run asked for. Log lines stay: they tell of the failure.
+    pub(crate) fn roll_back(&mut self) {
+        self.effects.roll_back(std::mem::take(&mut self.start));
     }
 
     // ---- for the built-in functions --------------------------------------------------------------
@@ -250,7 +259,8 @@ impl<'w> ScriptContext<'w> {
         self.draft_index(entity, component).map(|index| &self.effects.drafts[index].change)
     }
 
-    /// Shows a component as this script sees it; `None` if the entity has none.
+    /// Shows a component as this script sees it; `None` if the entity has none. Leaves that the script
+    /// wrote may have their old values still: good for a look at how it is made.
     fn look<R>(
         &self,
         entity: Entity,
@@ -265,8 +275,30 @@ impl<'w> ScriptContext<'w> {
         }
     }
 
-    /// Shows the value at a place.
+    /// Shows the value at a place, up to date.
     fn look_at<R>(
+        &mut self,
+        place: Place,
+        look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
+    ) -> Result<R, ScriptError> {
+        if !self.effects.leaves.is_empty() {
+            self.must_exist(place.entity)?;
+            let leaf = self.effects.leaves.iter().find(|leaf| leaf.place == place);
+            if let Some(leaf) = leaf {
+                return look(leaf.value.as_partial_reflect());
+            }
+            let within = |leaf: &LeafWrite| {
+                leaf.is_of(place.entity, place.component) && place.path.contains(&leaf.place.path)
+            };
+            if self.effects.leaves.iter().any(within) {
+                self.open_draft(place)?;
+            }
+        }
+        self.look_at_make(place, look)
+    }
+
+    /// As `look_at`, but leaves that the script wrote may have their old values still.
+    fn look_at_make<R>(
         &self,
         place: Place,
         look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
@@ -295,13 +327,10 @@ impl<'w> ScriptContext<'w> {
         let index = match self.draft_index(place.entity, place.component) {
             Some(index) => index,
             None => {
-                let copy = exposed
-                    .copy(self.world, place.entity, self.registry)
-                    .ok_or_else(|| self.lost(place))??;
-                let change = Change::Edited { copy, paths: smallvec![] };
-                let (entity, component) = (place.entity, place.component);
-                self.effects.drafts.push(Draft { entity, component, change });
-                self.effects.drafts.len() - 1
+                if self.edit_leaf(place, &value) {
+                    return Ok(());
+                }
+                self.open_draft(place)?
             }
         };
         // Names cost an allocation and are only needed in errors.
@@ -341,6 +370,54 @@ impl<'w> ScriptContext<'w> {
             paths.push(place.path);
         }
         Ok(())
+    }
+
+    /// Writes a small leaf of a component that has no draft; gives whether it is one and takes the value.
+    fn edit_leaf(&mut self, place: Place, value: &ScriptValue) -> bool {
+        let mut leaves = self.effects.leaves.iter_mut();
+        if let Some(leaf) = leaves.find(|leaf| leaf.place == place) {
+            return leaf.value.set(value);
+        }
+        let made = self.look(place.entity, place.component, |component| {
+            SmallLeaf::new(reflect::at(component, place.path.steps())?, value)
+        });
+        let Some(Some(value)) = made else { return false };
+        self.effects.leaves.push(LeafWrite { place, value });
+        true
+    }
+
+    /// Makes a draft of the component at a place, with the leaves that were written; gives its number.
+    fn open_draft(&mut self, place: Place) -> Result<usize, ScriptError> {
+        let Place { entity, component, .. } = place;
+        let exposed = self.bindings.exposure.get(component);
+        let mut copy =
+            exposed.copy(self.world, entity, self.registry).ok_or_else(|| self.lost(place))??;
+        let mut paths = smallvec![];
+        self.effects.leaves.retain(|leaf| {
+            let belongs = leaf.is_of(entity, component);
+            if belongs {
+                let path = leaf.place.path;
+                let target = reflect::at_mut(copy.as_partial_reflect_mut(), path.steps());
+                let written = target.and_then(|target| leaf.value.write_to(target));
+                debug_assert!(written.is_some(), "a leaf is where it was found");
+                paths.push(path);
+            }
+            !belongs
+        });
+        let change = Change::Edited { copy, paths };
+        self.effects.drafts.push(Draft { entity, component, change });
+        Ok(self.effects.drafts.len() - 1)
+    }
+
+    /// Makes drafts of all components of which leaves were written.
+    pub(super) fn open_drafts(&mut self) {
+        for leaf in self.effects.leaves.clone() {
+            let Place { entity, component, .. } = leaf.place;
+            if self.draft_index(entity, component).is_none() {
+                // If it can't be copied, nobody but scripts can see what they wrote.
+                let _ = self.open_draft(leaf.place);
+            }
+        }
     }
 
     /// Replaces or inserts a component.
@@ -387,6 +464,7 @@ impl<'w> ScriptContext<'w> {
     fn put(&mut self, entity: Entity, component: u32, change: Change) -> Result<(), ScriptError> {
         self.count_command()?;
         self.base.changes += 1;
+        self.effects.leaves.retain(|leaf| !leaf.is_of(entity, component));
         match self.draft_index(entity, component) {
             Some(index) => self.effects.drafts[index].change = change,
             None => self.effects.drafts.push(Draft { entity, component, change }),
@@ -429,7 +507,7 @@ impl<'w> ScriptContext<'w> {
 
     /// The place of a field within a place.
     fn within(&self, place: Place, field: Field<'_>) -> Result<Place, ScriptError> {
-        let step = self.look_at(place, |value| {
+        let step = self.look_at_make(place, |value| {
             // Names cost an allocation and are only needed in errors.
             reflect::step(value, field, "")
                 .or_else(|_| reflect::step(value, field, &self.name(place)))

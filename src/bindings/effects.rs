@@ -4,12 +4,15 @@ use bevy::prelude::{Entity, Reflect, World};
 use bevy::reflect::PartialReflect;
 use smallvec::SmallVec;
 
+use super::reflect::SmallLeaf;
 use crate::value::ScriptValue;
-use crate::vm::{FieldPath, LogLevel};
+use crate::vm::{FieldPath, LogLevel, Place};
 
 /// Everything that the runs of one script on one entity want to change in one stage.
 #[derive(Default)]
 pub(crate) struct Effects {
+    /// Leaves that were written, of components that have no draft.
+    pub(crate) leaves: Leaves,
     pub(crate) drafts: Vec<Draft>,
     /// The entities that it spawned, by the order in which it did.
     pub(crate) spawned: Vec<Spawn>,
@@ -18,6 +21,21 @@ pub(crate) struct Effects {
     pub(crate) messages: Vec<Mail>,
     pub(crate) emitted: Vec<(String, ScriptValue)>,
     pub(crate) logs: Vec<LogLine>,
+}
+
+pub(crate) type Leaves = SmallVec<[LeafWrite; 1]>;
+
+/// A leaf of a present component that has a new value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LeafWrite {
+    pub(crate) place: Place,
+    pub(crate) value: SmallLeaf,
+}
+
+impl LeafWrite {
+    pub(crate) fn is_of(&self, entity: Entity, component: u32) -> bool {
+        self.place.entity == entity && self.place.component == component
+    }
 }
 
 /// A component that was written.
@@ -67,7 +85,9 @@ pub(crate) struct LogLine {
 }
 
 /// A point to return to.
+#[derive(Default)]
 pub(crate) struct Checkpoint {
+    leaves: Leaves,
     drafts: Vec<Draft>,
     spawned: usize,
     commands: usize,
@@ -76,12 +96,23 @@ pub(crate) struct Checkpoint {
 }
 
 impl Effects {
+    /// Whether there is nothing but leaves.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.drafts.is_empty()
+            && self.spawned.is_empty()
+            && self.commands.is_empty()
+            && self.messages.is_empty()
+            && self.emitted.is_empty()
+            && self.logs.is_empty()
+    }
+
     /// Notes where the effects stand; `copy` copies a component.
     pub(super) fn checkpoint(
         &self,
         copy: impl Fn(u32, &dyn PartialReflect) -> Box<dyn Reflect>,
     ) -> Checkpoint {
         Checkpoint {
+            leaves: self.leaves.clone(),
             drafts: self.drafts.iter().map(|draft| draft.duplicate(&copy)).collect(),
             spawned: self.spawned.len(),
             commands: self.commands.len(),
@@ -92,6 +123,7 @@ impl Effects {
 
     /// Takes back all that came after the checkpoint. Log lines stay: they tell of the failure.
     pub(crate) fn roll_back(&mut self, to: Checkpoint) {
+        self.leaves = to.leaves;
         self.drafts = to.drafts;
         self.spawned.truncate(to.spawned);
         self.commands.truncate(to.commands);

@@ -13,7 +13,7 @@ use bevy::reflect::{
 };
 use bevy::transform::components::TransformTreeChanged;
 
-use super::reflect;
+use super::reflect::{self, SmallLeaf};
 use crate::error::{ScriptError, suggest};
 use crate::vm::FieldPath;
 
@@ -139,6 +139,24 @@ impl ExposedComponent {
             reflect::assign(old, new);
         }
         if written > 0 {
+            component.set_changed();
+        }
+        Some(written)
+    }
+
+    /// Writes a leaf if it differs. Gives whether it did.
+    pub(crate) fn write_leaf(
+        &self,
+        world: &mut World,
+        entity: Entity,
+        path: &FieldPath,
+        leaf: &SmallLeaf,
+    ) -> Option<bool> {
+        let entity = world.get_entity_mut(entity).ok()?;
+        let mut component = self.access.reflect_mut(entity)?;
+        let old = component.bypass_change_detection().as_partial_reflect_mut();
+        let written = leaf.write_to(reflect::at_mut(old, path.steps())?)?;
+        if written {
             component.set_changed();
         }
         Some(written)

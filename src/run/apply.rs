@@ -1,55 +1,76 @@
 //! Applies what the runs of a stage want to change: on one thread, in the stable order.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use bevy::ecs::change_detection::DetectChangesMut;
+use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::{error, info, warn};
 use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
 use super::collect::order;
-use super::frame::{Frame, LuaPool, Stage, Unit, UnitOutcome};
+use super::frame::{
+    CarriedProgram, Frame, LuaPool, MoreOutcome, Programs, Stage, Unit, UnitOutcome,
+};
 use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
-    Bindings, Change, Command, Effects, LogLine, Mail, map_entities, new_entity_index,
+    Bindings, Change, Command, Effects, LeafWrite, LogLine, Mail, map_entities, new_entity_index,
 };
 use crate::script::{LuaScripts, ScriptStates};
-use crate::vm::{FieldPath, LogLevel};
+use crate::vm::{FieldPath, LogLevel, Place, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
     // If a run condition held back the execution, collecting puts the units back.
-    let executed = frame.outcomes.len() == frame.units.len();
-    if let Some(began) = frame.began.take_if(|_| executed) {
+    if let Some(executed) = frame.executed.take()
+        && let Some(began) = frame.began.take()
+    {
         let registry = world.resource::<AppTypeRegistry>().clone();
         let bindings = world.remove_resource::<Bindings>().expect("the plugin inserted it");
         let mut report = std::mem::take(&mut *world.resource_mut::<Report>());
+        let mut programs = std::mem::take(&mut frame.programs);
         let mut stage = ApplyingStage {
             contended: Contended::of(&frame),
             stage: frame.stage,
+            executed,
+            figures: report.numbers_of(&programs),
+            programs: &mut programs,
             max_failures: world.resource::<LuaPool>().config().max_failures,
             registry: &registry.read(),
             bindings: &bindings,
             report: &mut report,
+            kept: None,
             mail: Vec::new(),
         };
-        let outcomes = std::mem::take(&mut frame.outcomes);
+        let mut outcomes = std::mem::take(&mut frame.outcomes);
+        // States first: what follows may run code of the game, which may change any of them.
+        for (unit, outcome) in frame.units.iter().zip(&mut outcomes) {
+            if !outcome.deferred {
+                stage.settle(world, unit, outcome);
+            }
+        }
         let mut put_back = Vec::new();
-        for outcome in outcomes {
-            let rest = frame.undelivered(&frame.units[outcome.unit]).skip(outcome.mail_taken);
-            put_back.extend(rest);
-            let unit = &mut frame.units[outcome.unit];
+        for (number, outcome) in outcomes.iter_mut().enumerate() {
+            let unit = &frame.units[number];
+            if !unit.mail.is_empty() {
+                let taken = outcome.more.as_ref().map_or(0, |more| more.mail_taken);
+                put_back.extend(frame.undelivered(unit).skip(taken));
+            }
             if outcome.deferred {
-                stage.defer(world, unit);
+                stage.defer(world, &mut frame.units[number]);
             } else {
                 stage.apply(world, unit, outcome);
             }
+            outcome.deferred = false;
         }
+        frame.outcomes = outcomes;
+        stage.tell_of_strays();
         let mail = stage.mail;
+        frame.programs = programs;
         report.frame.messages += mail.len() as u64;
         let mut mailbox = world.resource_mut::<Mailbox>();
         mailbox.waiting.splice(0..0, put_back);
@@ -66,9 +87,16 @@ struct ApplyingStage<'s> {
     registry: &'s TypeRegistry,
     bindings: &'s Bindings,
     report: &'s mut Report,
+    programs: &'s mut Programs,
+    /// The numbers of the programs' figures in the report.
+    figures: Vec<usize>,
     contended: Contended,
     stage: Stage,
+    /// When the runs had ended.
+    executed: Tick,
     max_failures: u32,
+    /// The last entity whose states were kept.
+    kept: Option<Entity>,
     mail: Vec<Mail>,
 }
 
@@ -76,37 +104,59 @@ impl ApplyingStage<'_> {
     fn defer(&mut self, world: &mut World, unit: &mut Unit) {
         self.report.frame.deferred += 1;
         if let Some(state) = unit.stop.take() {
-            let (entity, program) = (unit.entity, unit.program.clone());
-            world.resource_mut::<StopQueue>().stopped.push(Stopped { entity, program, state });
+            let program = Arc::clone(&self.programs.list[unit.program as usize].program);
+            let stopped = Stopped { entity: unit.entity, program, state: *state };
+            world.resource_mut::<StopQueue>().stopped.push(stopped);
         } else if let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity)
-            && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot)
+            && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
         {
             state.attached.waiting += 1;
         }
     }
 
-    fn apply(&mut self, world: &mut World, unit: &Unit, mut outcome: UnitOutcome) {
-        self.report.runs(unit, &outcome);
-        for (callback, global) in unit.program.take_strays() {
-            let script = unit.program.name();
-            warn!(
-                %script,
-                "{script}: {} assigns the global `{global}`, which is gone after the run; make it \
-                 `local`, or keep it as `self.{global}`",
-                callback.name(),
-            );
+    /// Gives the entities that a unit spawned their places in the world, and keeps its state.
+    fn settle(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
+        if let Some(more) = &mut outcome.more
+            && !more.effects.spawned.is_empty()
+        {
+            more.new.extend(more.effects.spawned.iter().map(|_| world.spawn_empty().id()));
+            self.report.frame.spawned += more.new.len() as u64;
+            settle_new_entities(&mut outcome.state, more);
         }
-        for line in &outcome.effects.logs {
+        outcome.put_aside = self.keep_state(world, unit, outcome);
+    }
+
+    /// Applies the rest, and leaves an empty outcome.
+    fn apply(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
+        let figures = self.figures[unit.program as usize];
+        self.report.runs(figures, &outcome.times);
+        outcome.times.clear();
+        for leaf in outcome.leaves.drain(..) {
+            self.write_leaf(world, leaf);
+        }
+        if let Some(more) = outcome.more.take() {
+            self.apply_more(world, unit, *more, outcome.put_aside);
+        }
+    }
+
+    fn apply_more(
+        &mut self,
+        world: &mut World,
+        unit: &Unit,
+        mut more: MoreOutcome,
+        put_aside: bool,
+    ) {
+        let figures = self.figures[unit.program as usize];
+        self.report.failed(figures, more.failures.len() as u64);
+        let program = Arc::clone(&self.programs.list[unit.program as usize].program);
+        let script = program.name();
+        for line in &more.effects.logs {
             self.report.frame.log_lines += 1;
-            write_log(unit, line);
+            write_log(unit, script, line);
         }
-        let new = spawn(world, &mut outcome.effects);
-        self.report.frame.spawned += new.len() as u64;
-        if !new.is_empty() {
-            settle_new_entities(&mut outcome, &new);
-        }
-        self.write_components(world, &mut outcome.effects, &new);
-        for command in outcome.effects.commands.drain(..) {
+        furnish(world, &mut more.effects, &more.new);
+        self.write_components(world, &mut more.effects, &more.new);
+        for command in more.effects.commands.drain(..) {
             match command {
                 Command::Despawn(entity) => {
                     self.report.frame.despawned += u64::from(world.despawn(entity));
@@ -114,14 +164,12 @@ impl ApplyingStage<'_> {
                 Command::Host(command) => command(world),
             }
         }
-        self.mail.append(&mut outcome.effects.messages);
-        for (name, payload) in outcome.effects.emitted.drain(..) {
-            let (entity, script) = (unit.entity, unit.program.name().clone());
-            let event = ScriptEvent { entity, script, name, payload };
+        self.mail.append(&mut more.effects.messages);
+        for (name, payload) in more.effects.emitted.drain(..) {
+            let event = ScriptEvent { entity: unit.entity, script: script.clone(), name, payload };
             world.resource_mut::<Messages<ScriptEvent>>().write(event);
         }
-        let put_aside = self.keep_state(world, unit, &mut outcome);
-        for (callback, failure) in outcome.failures.drain(..) {
+        for (callback, failure) in more.failures.drain(..) {
             self.report.failure(unit.entity, callback, &failure);
             let failed = ScriptFailed { entity: unit.entity, callback, failure, put_aside };
             world.resource_mut::<Messages<ScriptFailed>>().write(failed);
@@ -133,26 +181,38 @@ impl ApplyingStage<'_> {
         if unit.stop.is_some() {
             return false;
         }
+        let now = world.change_tick();
         let mut states = world.get_mut::<ScriptStates>(unit.entity);
+        // The game changed it since the runs ended; it knew better.
+        let touched = self.kept != Some(unit.entity)
+            && states
+                .as_ref()
+                .is_some_and(|states| states.last_changed().is_newer_than(self.executed, now));
+        if !touched {
+            self.kept = Some(unit.entity);
+        }
         let state = states
             .as_mut()
-            .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot))
+            .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot()))
             // The game may have put another state there in the same stage.
             .filter(|state| {
                 let program = state.attached.program.as_ref();
-                program.is_some_and(|program| program.id() == unit.program.id())
+                let ran = &self.programs.list[unit.program as usize].program;
+                program.is_some_and(|program| program.id() == ran.id())
             });
         let Some(state) = state else {
-            world.resource_mut::<StopQueue>().catch_up(unit, outcome);
+            let program = &self.programs.list[unit.program as usize].program;
+            world.resource_mut::<StopQueue>().catch_up(unit, program, outcome);
             return false;
         };
         let mut changed = state.started != outcome.started;
         state.started = outcome.started;
-        if let Some(fields) = outcome.state.take()
-            && fields != state.fields
-        {
-            state.fields = fields;
-            changed = true;
+        match std::mem::take(&mut outcome.state) {
+            StateChange::Unchanged => {}
+            _ if touched => self.report.frame.conflicts += 1,
+            change => {
+                changed |= change.apply(&mut state.fields);
+            }
         }
         let attached = &mut state.attached;
         attached.waiting = 0;
@@ -175,9 +235,37 @@ impl ApplyingStage<'_> {
             states.set_changed();
         }
         if put_aside && !before {
-            self.report.put_aside(unit.program.name(), unit.entity, failures);
+            let carried = &mut self.programs.list[unit.program as usize];
+            carried.put_aside += 1;
+            self.report.put_aside(carried.program.name(), unit.entity, failures);
         }
         put_aside
+    }
+
+    /// Warns of globals that callbacks assign.
+    fn tell_of_strays(&self) {
+        for CarriedProgram { program, .. } in &self.programs.list {
+            for (callback, global) in program.take_strays() {
+                let script = program.name();
+                warn!(
+                    %script,
+                    "{script}: {} assigns the global `{global}`, which is gone after the run; make \
+                     it `local`, or keep it as `self.{global}`",
+                    callback.name(),
+                );
+            }
+        }
+    }
+
+    fn write_leaf(&mut self, world: &mut World, leaf: LeafWrite) {
+        let LeafWrite { place: Place { entity, component, path }, value } = leaf;
+        let conflicts = self.contended.claim(entity, component, &[path]);
+        self.report.frame.conflicts += conflicts;
+        match self.bindings.exposure.get(component).write_leaf(world, entity, &path, &value) {
+            Some(written) => self.report.frame.writes += u64::from(written),
+            // The entity or the component went in the same stage: that write won.
+            None => self.report.frame.conflicts += u64::from(conflicts == 0),
+        }
     }
 
     fn write_components(&mut self, world: &mut World, effects: &mut Effects, new: &[Entity]) {
@@ -223,27 +311,26 @@ impl ApplyingStage<'_> {
     }
 }
 
-/// Makes the entities that a unit spawned; gives them by their numbers.
-fn spawn(world: &mut World, effects: &mut Effects) -> Vec<Entity> {
-    let mut new = Vec::with_capacity(effects.spawned.len());
-    for _ in &effects.spawned {
-        new.push(world.spawn_empty().id());
-    }
-    for (spawn, entity) in effects.spawned.drain(..).zip(&new) {
-        if let Some(parent) = spawn.parent.map(|parent| settle(parent, &new))
+/// Gives the entities that a unit spawned their parents and scripts.
+fn furnish(world: &mut World, effects: &mut Effects, new: &[Entity]) {
+    for (spawn, entity) in effects.spawned.drain(..).zip(new) {
+        // The code of the game that runs meanwhile may despawn it.
+        if let Some(parent) = spawn.parent.map(|parent| settle(parent, new))
             && world.get_entity(parent).is_ok()
+            && let Ok(mut child) = world.get_entity_mut(*entity)
         {
-            world.entity_mut(*entity).insert(ChildOf(parent));
+            child.insert(ChildOf(parent));
         }
         if !spawn.scripts.is_empty()
             && let Some(assets) = world.get_resource::<AssetServer>()
         {
             let scripts: LuaScripts =
                 spawn.scripts.into_iter().map(|path| assets.load(path)).collect();
-            world.entity_mut(*entity).insert(scripts);
+            if let Ok(mut entity) = world.get_entity_mut(*entity) {
+                entity.insert(scripts);
+            }
         }
     }
-    new
 }
 
 /// The entity in the world that a stand-in stands for.
@@ -252,27 +339,26 @@ fn settle(entity: Entity, new: &[Entity]) -> Entity {
 }
 
 /// Replaces stand-ins in everything but components.
-fn settle_new_entities(outcome: &mut UnitOutcome, new: &[Entity]) {
+fn settle_new_entities(state: &mut StateChange, more: &mut MoreOutcome) {
+    let MoreOutcome { new, effects, .. } = more;
     let map = &mut |entity| settle(entity, new);
-    if let Some(state) = &mut outcome.state {
-        state.map_entities(map);
-    }
-    for mail in &mut outcome.effects.messages {
+    state.map_entities(map);
+    for mail in &mut effects.messages {
         mail.to = settle(mail.to, new);
         mail.payload.map_entities(map);
     }
-    for (_, payload) in &mut outcome.effects.emitted {
+    for (_, payload) in &mut effects.emitted {
         payload.map_entities(map);
     }
-    for command in &mut outcome.effects.commands {
+    for command in &mut effects.commands {
         if let Command::Despawn(entity) = command {
             *entity = settle(*entity, new);
         }
     }
 }
 
-fn write_log(unit: &Unit, line: &LogLine) {
-    let (script, entity, at) = (unit.program.name(), unit.entity, line.line.unwrap_or(0));
+fn write_log(unit: &Unit, script: &str, line: &LogLine) {
+    let (entity, at) = (unit.entity, line.line.unwrap_or(0));
     match line.level {
         LogLevel::Info => info!(%script, line = at, %entity, "{}", line.text),
         LogLevel::Warn => warn!(%script, line = at, %entity, "{}", line.text),
@@ -292,8 +378,7 @@ impl Contended {
     fn of(frame: &Frame) -> Self {
         let mut entities = HashSet::new();
         let mut last = None;
-        for outcome in &frame.outcomes {
-            let unit = &frame.units[outcome.unit];
+        for (unit, outcome) in frame.units.iter().zip(&frame.outcomes) {
             let entity = unit.entity;
             // Units are sorted by entity, but for those that stop: two in a row are two scripts of
             // one entity.
@@ -301,7 +386,10 @@ impl Contended {
                 entities.insert(entity);
             }
             last = Some(order(entity));
-            let others = outcome.effects.drafts.iter().map(|draft| draft.entity);
+            let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
+            let drafts = drafts.map(|draft| draft.entity);
+            let leaves = outcome.leaves.iter().map(|leaf| leaf.place.entity);
+            let others = drafts.chain(leaves);
             entities.extend(others.filter(|other| *other != entity));
         }
         Self { entities, written: HashMap::new() }

@@ -1,6 +1,7 @@
 //! Who is due, and why.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bevy::asset::Assets;
@@ -8,7 +9,7 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::system::SystemParam;
 use bevy::prelude::{AssetServer, Entity, Handle, Query, Res, ResMut, Time};
 
-use super::frame::{Frame, LuaPool, LuaScripting, Stage, Unit};
+use super::frame::{Frame, LuaPool, LuaScripting, Programs, Stage, Unit};
 use super::messages::{Delivery, Mailbox};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
@@ -47,7 +48,10 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     } = collector;
     let frame = &mut *frame;
     put_back(frame, &mut mailbox, &mut stopped);
-    frame.outcomes.clear();
+    if frame.executed.take().is_some() {
+        // They were never applied.
+        frame.outcomes.clear();
+    }
     frame.deliveries.clear();
     frame.leased = 0;
     frame.stage = stage;
@@ -66,11 +70,13 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
+    frame.programs.clear();
     for (entity, scripts_of, mut states) in &mut entities {
         let states = &mut states.bypass_change_detection().states;
         align(entity, scripts_of, states, assets.as_deref(), &mut stopped);
         if !scripts_of.enabled {
             taken.wait(&frame.deliveries, entity, None);
+            states.iter_mut().for_each(|state| _ = frame.programs.count(state));
             continue;
         }
         for (slot, (handle, state)) in scripts_of.scripts.iter().zip(states).enumerate() {
@@ -82,19 +88,14 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
             frame.units.extend(unit);
         }
     }
-    frame.units.sort_by_key(|unit| (order(unit.entity), unit.slot));
+    frame.units.sort_by_key(|unit| (order(unit.entity), unit.slot()));
 
     if stage == Stage::Update {
-        let stops = stopped.stopped.drain(..).map(|stopped| Unit {
-            entity: stopped.entity,
-            slot: 0,
-            program: stopped.program,
-            started: true,
-            reload: false,
-            mail: 0..0,
-            tick: None,
-            stop: Some(stopped.state),
-            waiting: 0,
+        let programs = &mut frame.programs;
+        let stops = stopped.stopped.drain(..).map(|stopped| {
+            let program = programs.number(&stopped.program, 0);
+            let stop = Some(Box::new(stopped.state));
+            Unit { stop, ..Unit::new(stopped.entity, 0, program) }
         });
         frame.units.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report);
@@ -106,9 +107,10 @@ fn put_back(frame: &mut Frame, mailbox: &mut Mailbox, stopped: &mut StopQueue) {
     let units = std::mem::take(&mut frame.units);
     let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
     mailbox.waiting.splice(0..0, mail);
+    let programs = &frame.programs.list;
     let stops = units.into_iter().filter_map(|unit| {
-        let Unit { entity, program, stop, .. } = unit;
-        stop.map(|state| Stopped { entity, program, state })
+        let program = Arc::clone(&programs[unit.program as usize].program);
+        unit.stop.map(|state| Stopped { entity: unit.entity, program, state: *state })
     });
     stopped.stopped.splice(0..0, stops);
 }
@@ -172,7 +174,7 @@ fn due(
     script: &LuaScript,
     state: &mut ScriptState,
     stage: Stage,
-    frame: &Frame,
+    frame: &mut Frame,
     taken: &mut Taken,
 ) -> Option<Unit> {
     let program = script.program();
@@ -186,17 +188,15 @@ fn due(
         attached.put_aside = false;
         attached.program = Some(program.clone());
     }
+    let number = frame.programs.count(state)?;
+    let attached = &mut state.attached;
     if attached.put_aside {
         return None;
     }
     let mail = taken.take(&frame.deliveries, entity, slot);
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
-    let tick = match stage {
-        Stage::Update => Callback::Update,
-        Stage::FixedUpdate => Callback::FixedUpdate,
-    };
-    let ticks = defines(tick);
+    let ticks = defines(stage.callback());
     if ticks {
         attached.owed[stage as usize] += frame.delta;
     }
@@ -204,16 +204,27 @@ fn due(
     let reload = attached.reload && stage == Stage::Update;
     let any = !state.started || ticks || reload || (!mail.is_empty() && defines(Callback::Message));
     any.then(|| Unit {
-        entity,
-        slot,
-        program: program.clone(),
         started: state.started,
         reload,
         mail,
-        tick: ticks.then(|| (tick, attached.owed[stage as usize])),
-        stop: None,
+        ticks,
+        delta: attached.owed[stage as usize],
         waiting: attached.waiting,
+        ..Unit::new(entity, slot, number)
     })
+}
+
+impl Programs {
+    /// Counts who carries a program; gives its number.
+    fn count(&mut self, state: &mut ScriptState) -> Option<u32> {
+        let attached = &mut state.attached;
+        let number = self.number(attached.program.as_ref()?, attached.number);
+        attached.number = number;
+        let carried = &mut self.list[number as usize];
+        carried.entities += 1;
+        carried.put_aside += usize::from(attached.put_aside);
+        Some(number)
+    }
 }
 
 /// Which deliveries found a script.
@@ -240,7 +251,7 @@ impl Taken {
     }
 
     /// Hands the script at a place what is for it; gives the deliveries to its entity if any is.
-    fn take(&mut self, deliveries: &[Delivery], entity: Entity, slot: usize) -> Range<usize> {
+    fn take(&mut self, deliveries: &[Delivery], entity: Entity, slot: usize) -> Range<u32> {
         let to_entity = Self::of(deliveries, entity);
         let mut any = false;
         for index in to_entity.clone() {
@@ -249,7 +260,8 @@ impl Taken {
                 any = true;
             }
         }
-        if any { to_entity } else { 0..0 }
+        // The mailbox holds fewer than that.
+        if any { to_entity.start as u32..to_entity.end as u32 } else { 0..0 }
     }
 
     /// Keeps what is for the script at a place, or for all scripts of an entity.

@@ -10,15 +10,16 @@ use bevy::platform::hash::FixedHasher;
 use bevy::prelude::World;
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
+use smallvec::SmallVec;
 
 use super::collect::{mix, order};
-use super::frame::{Frame, LuaPool, Unit, UnitOutcome};
-use crate::bindings::{Bindings, Effects, ScriptContext};
+use super::frame::{Frame, LuaPool, MoreOutcome, Unit, UnitOutcome};
+use crate::bindings::{Bindings, ScriptContext};
 use crate::error::ScriptError;
 use crate::pool::{DestroyReason, Lease};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Outcome, RunLimits, Vm, with_native_stack};
+use crate::vm::{Call, Callback, Ran, RunLimits, StateChange, Vm, with_native_stack};
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
@@ -32,6 +33,8 @@ pub(crate) fn execute(world: &mut World) {
     if !frame.units.is_empty() {
         let registry = world.resource::<AppTypeRegistry>().clone();
         let pool = world.resource::<LuaPool>().clone();
+        let mut outcomes = std::mem::take(&mut frame.outcomes);
+        outcomes.resize_with(frame.units.len(), UnitOutcome::default);
         let stage = ExecutingStage {
             world,
             frame: &frame,
@@ -40,11 +43,15 @@ pub(crate) fn execute(world: &mut World) {
             limits: RunLimits::from(pool.config()),
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
+            leased: AtomicUsize::new(0),
         };
-        let (outcomes, leased) = stage.run();
+        stage.run(&mut outcomes);
+        frame.leased = stage.leased.into_inner();
         frame.outcomes = outcomes;
-        frame.leased = leased;
+    } else {
+        frame.outcomes.clear();
     }
+    frame.executed = Some(world.increment_change_tick());
     *world.resource_mut::<Frame>() = frame;
 }
 
@@ -57,72 +64,80 @@ struct ExecutingStage<'w> {
     pool: &'w LuaPool,
     limits: RunLimits,
     deadline: Option<Instant>,
+    /// How many workers had a VM.
+    leased: AtomicUsize,
+}
+
+/// Units, or none where a batch has those that lie side by side, with room for what comes of them.
+struct Batch<'f> {
+    first: usize,
+    outcomes: &'f mut [UnitOutcome],
 }
 
 impl ExecutingStage<'_> {
-    fn run(&self) -> (Vec<UnitOutcome>, usize) {
+    /// Runs all units; their outcomes are in their order afterwards.
+    fn run(&self, outcomes: &mut [UnitOutcome]) {
         let units = &self.frame.units;
         // Who has waited longest goes first; where nobody has, this is the stable order.
-        let mut order: Vec<usize> = (0..units.len()).collect();
-        order.sort_by_key(|unit| std::cmp::Reverse(units[*unit].waiting));
-        let batches: Vec<&[usize]> = order.chunks(BATCH).collect();
+        let order = units.iter().any(|unit| unit.waiting > 0).then(|| {
+            let mut order: Vec<usize> = (0..units.len()).collect();
+            order.sort_by_key(|unit| std::cmp::Reverse(units[*unit].waiting));
+            order
+        });
+        let order = order.as_deref();
 
         let tasks = ComputeTaskPool::get();
-        let workers =
-            batches.len().min(self.pool.config().max_size).min(tasks.thread_num() + 1).max(1);
-        let next = AtomicUsize::new(0);
-        let leased = AtomicUsize::new(0);
-        let outcomes = Mutex::new(Vec::with_capacity(units.len()));
+        let batches = outcomes.len().div_ceil(BATCH);
+        let workers = batches.min(self.pool.config().max_size).min(tasks.thread_num() + 1).max(1);
+        let batches = Mutex::new(outcomes.chunks_mut(BATCH).zip((0..).step_by(BATCH)));
         tasks.scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(async {
-                    let done = with_native_stack(|| self.work(&batches, &next, &leased));
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+                    with_native_stack(|| {
+                        self.work(order, || {
+                            let mut batches =
+                                batches.lock().unwrap_or_else(PoisonError::into_inner);
+                            let (outcomes, first) = batches.next()?;
+                            Some(Batch { first, outcomes })
+                        });
+                    });
                 });
             }
         });
-        let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-
         // What no worker took: there was no VM.
-        let untaken = next.load(Ordering::Relaxed).min(batches.len());
-        outcomes.extend(batches[untaken..].iter().copied().flatten().map(|unit| deferred(*unit)));
-        outcomes.sort_unstable_by_key(|outcome| outcome.unit);
-        (outcomes, leased.into_inner())
+        let untaken = batches.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for outcome in untaken.flat_map(|(outcomes, _)| outcomes) {
+            *outcome = deferred();
+        }
+        if let Some(order) = order {
+            let mut sorted = Vec::new();
+            sorted.resize_with(outcomes.len(), UnitOutcome::default);
+            for (outcome, unit) in outcomes.iter_mut().zip(order) {
+                sorted[*unit] = std::mem::take(outcome);
+            }
+            outcomes.swap_with_slice(&mut sorted);
+        }
     }
 
     /// Takes batches until none is left. Without a VM it takes none: others may have one.
-    fn work(
-        &self,
-        batches: &[&[usize]],
-        next: &AtomicUsize,
-        leased: &AtomicUsize,
-    ) -> Vec<UnitOutcome> {
-        let mut outcomes = Vec::new();
+    fn work<'f>(&self, order: Option<&[usize]>, next: impl Fn() -> Option<Batch<'f>>) {
         let mut lease = self.acquire();
         if lease.is_some() {
-            leased.fetch_add(1, Ordering::Relaxed);
+            self.leased.fetch_add(1, Ordering::Relaxed);
         }
-        while lease.is_some() {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(batch) = batches.get(number) else {
-                break;
-            };
-            outcomes.reserve(batch.len());
-            for (place, unit) in batch.iter().enumerate() {
+        while lease.is_some()
+            && let Some(Batch { first, outcomes }) = next()
+        {
+            for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
-                let first = (number, place) == (0, 0);
-                let runs = (first || !self.is_late()) && lease.is_some();
-                outcomes.push(if runs {
-                    self.run_unit(*unit, &mut lease)
-                } else {
-                    deferred(*unit)
-                });
+                let runs = (place == 0 || !self.is_late()) && lease.is_some();
+                let unit = order.map_or(place, |order| order[place]);
+                *outcome = if runs { self.run_unit(unit, &mut lease) } else { deferred() };
                 if lease.as_ref().is_some_and(|vm| vm.is_spent()) {
                     self.replace(&mut lease);
                 }
             }
         }
-        outcomes
     }
 
     /// Whether the frame's budget is spent.
@@ -146,11 +161,11 @@ impl ExecutingStage<'_> {
         let unit = &self.frame.units[index];
         let config = self.pool.config();
         let state = match &unit.stop {
-            Some(state) => Some(state),
+            Some(state) => Some(&**state),
             None => self
                 .world
                 .get::<ScriptStates>(unit.entity)
-                .and_then(|states| states.states.get(unit.slot))
+                .and_then(|states| states.states.get(unit.slot()))
                 .map(|state| &state.fields),
         };
         let empty = ScriptTable::default();
@@ -165,42 +180,41 @@ impl ExecutingStage<'_> {
                 unit.entity,
             ),
             before: state.unwrap_or(&empty),
-            state: None,
+            state: StateChange::Unchanged,
+            current: None,
             failures: Vec::new(),
             failing: false,
-            times: Vec::with_capacity(1),
+            times: SmallVec::new(),
             mail_taken: 0,
             unfinished: false,
         };
         let started = runs.all(lease);
+        let mut effects = runs.context.effects;
+        let leaves = std::mem::take(&mut effects.leaves);
+        let any = !effects.is_plain() || !runs.failures.is_empty() || runs.mail_taken > 0;
         UnitOutcome {
-            unit: index,
+            state: runs.state,
+            leaves,
+            times: runs.times,
+            more: any.then(|| {
+                Box::new(MoreOutcome {
+                    mail_taken: runs.mail_taken,
+                    effects,
+                    new: Vec::new(),
+                    failures: runs.failures,
+                })
+            }),
             deferred: false,
             started,
-            mail_taken: runs.mail_taken,
             unfinished: runs.unfinished,
-            state: runs.state,
-            effects: runs.context.effects,
-            failures: runs.failures,
             failing: runs.failing,
-            times: runs.times,
+            put_aside: false,
         }
     }
 }
 
-fn deferred(unit: usize) -> UnitOutcome {
-    UnitOutcome {
-        unit,
-        deferred: true,
-        started: false,
-        mail_taken: 0,
-        unfinished: true,
-        state: None,
-        effects: Effects::default(),
-        failures: Vec::new(),
-        failing: false,
-        times: Vec::new(),
-    }
+fn deferred() -> UnitOutcome {
+    UnitOutcome { deferred: true, unfinished: true, ..UnitOutcome::default() }
 }
 
 /// The runs of one unit, one after another: each sees what the earlier ones wrote.
@@ -209,10 +223,13 @@ struct UnitRuns<'s> {
     unit: &'s Unit,
     context: ScriptContext<'s>,
     before: &'s ScriptTable,
-    state: Option<ScriptTable>,
+    /// What the runs so far did to it.
+    state: StateChange,
+    /// The state as the runs so far left it, once there was more than one.
+    current: Option<ScriptTable>,
     failures: Vec<(Callback, crate::error::Failure)>,
     failing: bool,
-    times: Vec<Duration>,
+    times: SmallVec<[u32; 2]>,
     mail_taken: usize,
     /// There was no VM for the rest.
     unfinished: bool,
@@ -248,8 +265,9 @@ impl UnitRuns<'_> {
             }
             self.mail_taken += 1;
         }
-        if let Some((tick, delta)) = self.unit.tick {
-            self.one(vm, tick, &[delta.into()]);
+        if self.unit.ticks {
+            let tick = stage.frame.stage.callback();
+            self.one(vm, tick, &[self.unit.delta.into()]);
         }
         true
     }
@@ -261,7 +279,7 @@ impl UnitRuns<'_> {
         callback: Callback,
         args: &[ScriptValue],
     ) -> bool {
-        let program = &self.unit.program;
+        let program = self.stage.frame.program(self.unit);
         if program.callbacks().is_some_and(|known| !known.contains(callback)) {
             return true;
         }
@@ -269,6 +287,11 @@ impl UnitRuns<'_> {
         let mut outcome = None;
         let mut time = Duration::ZERO;
         let logs = self.context.effects.logs.len();
+        if self.current.is_none()
+            && matches!(self.state, StateChange::Number(..) | StateChange::Fields(_))
+        {
+            self.current = Some(self.state.clone().applied_to(self.before));
+        }
         // A run that ran out of memory on a used VM gets a second chance on a fresh one, so that the
         // verdict doesn't depend on who ran before.
         for attempt in 0..2 {
@@ -280,16 +303,19 @@ impl UnitRuns<'_> {
                 break;
             }
             let used = vm.runs() > 0;
-            let state = self.state.as_ref().unwrap_or(self.before);
+            let state = match (&self.current, &self.state) {
+                (Some(current), _) => current,
+                (None, StateChange::Replaced(state)) => state,
+                (None, _) => self.before,
+            };
             self.context.effects.logs.truncate(logs);
-            let before = self.context.begin_run();
             let call = Call { callback, state, args, seed };
-            let result = vm.run(program, call, &mut self.context, &self.stage.limits);
-            if matches!(result, Outcome::Failed(_)) {
-                self.context.effects.roll_back(before);
+            let result = vm.run_change(program, call, &mut self.context, &self.stage.limits);
+            if matches!(result, Ran::Failed(_)) {
+                self.context.roll_back();
             }
             time = vm.last_run_time();
-            let out_of_memory = matches!(&result, Outcome::Failed(failure)
+            let out_of_memory = matches!(&result, Ran::Failed(failure)
                 if matches!(failure.error, ScriptError::OutOfMemory { .. }));
             outcome = Some(result);
             if !(used && out_of_memory) {
@@ -301,18 +327,31 @@ impl UnitRuns<'_> {
                 self.unfinished = true;
                 return false;
             }
-            Some(Outcome::Missing) => return true,
-            Some(Outcome::Done(state)) => {
-                self.state = Some(state);
+            Some(Ran::Missing) => return true,
+            Some(Ran::Done(change)) => {
+                self.keep(change);
                 self.failing = false;
             }
-            Some(Outcome::Failed(failure)) => {
+            Some(Ran::Failed(failure)) => {
                 self.failures.push((callback, failure));
                 self.failing = true;
             }
         }
-        self.times.push(time);
+        self.times.push(u32::try_from(time.as_nanos()).unwrap_or(u32::MAX));
         !self.failing
+    }
+
+    /// Keeps what a run did to the state, on top of what the runs before it did.
+    fn keep(&mut self, change: StateChange) {
+        let earlier = std::mem::take(&mut self.state);
+        self.state = match (earlier, change) {
+            (earlier, StateChange::Unchanged) => earlier,
+            (StateChange::Unchanged, change) => change,
+            (earlier, change) => {
+                let now = self.current.take().unwrap_or_else(|| earlier.applied_to(self.before));
+                StateChange::Replaced(change.applied_to(&now).into())
+            }
+        };
     }
 
     /// Puts a fresh VM into the lease; gives whether that worked.
@@ -325,7 +364,11 @@ impl UnitRuns<'_> {
     /// it this is; not on the VM or on who ran before.
     fn seed(&self, callback: Callback) -> u64 {
         let unit = self.unit;
-        let who = FixedHasher.hash_one((order(unit.entity), unit.program.name(), unit.slot));
+        let who = FixedHasher.hash_one((
+            order(unit.entity),
+            self.stage.frame.program(unit).name(),
+            unit.slot(),
+        ));
         // A missing callback is not a run: whether it had to be looked for depends on others.
         let number = self.times.len() as u64;
         mix(self.stage.frame.seed ^ who ^ mix(number << 8 | callback as u64))

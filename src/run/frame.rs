@@ -1,16 +1,20 @@
 //! The resources that a frame's systems share, and their sets.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
+use smallvec::SmallVec;
 
 use super::messages::Delivery;
-use crate::bindings::{Effects, Mail};
+use crate::bindings::{Effects, Leaves, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, Vm};
+use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -100,17 +104,32 @@ pub(crate) enum Stage {
     FixedUpdate,
 }
 
-/// What goes from one system of a stage to the next.
+impl Stage {
+    /// What scripts run in each of these.
+    pub(crate) fn callback(self) -> Callback {
+        match self {
+            Self::Update => Callback::Update,
+            Self::FixedUpdate => Callback::FixedUpdate,
+        }
+    }
+}
+
+/// What goes from one system of a stage to the next. Its buffers are kept from frame to frame.
 #[derive(Resource, Default)]
 pub(crate) struct Frame {
     pub(crate) units: Vec<Unit>,
+    /// The programs of the units, by number.
+    pub(crate) programs: Programs,
     /// The messages that are delivered in this stage, sorted by receiver.
     pub(crate) deliveries: Vec<Delivery>,
+    /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
     pub(crate) outcomes: Vec<UnitOutcome>,
     pub(crate) stage: Stage,
     pub(crate) delta: f64,
     pub(crate) seed: u64,
     pub(crate) began: Option<Instant>,
+    /// When the runs had ended, if they did: what changed since was changed by the game.
+    pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
 }
@@ -118,13 +137,52 @@ pub(crate) struct Frame {
 impl Frame {
     /// The messages that a unit gets.
     pub(crate) fn mail(&self, unit: &Unit) -> impl Iterator<Item = &Mail> {
-        let to_entity = self.deliveries[unit.mail.clone()].iter();
-        to_entity.filter(|delivery| delivery.is_for(unit.slot)).map(|delivery| &delivery.mail)
+        let to_entity = self.deliveries[unit.mail.start as usize..unit.mail.end as usize].iter();
+        to_entity.filter(|delivery| delivery.is_for(unit.slot())).map(|delivery| &delivery.mail)
     }
 
     /// The messages of a unit that did not get to take them.
     pub(crate) fn undelivered(&self, unit: &Unit) -> impl Iterator<Item = Delivery> {
-        self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot) })
+        self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot()) })
+    }
+
+    pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
+        &self.programs.list[unit.program as usize].program
+    }
+}
+
+/// The programs that entities carry, by number.
+#[derive(Default)]
+pub(crate) struct Programs {
+    pub(crate) list: Vec<CarriedProgram>,
+    numbers: HashMap<u64, u32>,
+}
+
+/// A program and who carries it.
+pub(crate) struct CarriedProgram {
+    pub(crate) program: Arc<Program>,
+    /// Entities that carry it.
+    pub(crate) entities: usize,
+    /// Those on which it is put aside.
+    pub(crate) put_aside: usize,
+}
+
+impl Programs {
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.numbers.clear();
+    }
+
+    /// The number of a program; `guess` is what it may be.
+    pub(crate) fn number(&mut self, program: &Arc<Program>, guess: u32) -> u32 {
+        if self.list.get(guess as usize).is_some_and(|at| Arc::ptr_eq(&at.program, program)) {
+            return guess;
+        }
+        *self.numbers.entry(program.id()).or_insert_with(|| {
+            let program = Arc::clone(program);
+            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0 });
+            self.list.len() as u32 - 1
+        })
     }
 }
 
@@ -132,34 +190,72 @@ impl Frame {
 pub(crate) struct Unit {
     pub(crate) entity: Entity,
     /// Its place among the entity's states.
-    pub(crate) slot: usize,
-    pub(crate) program: Arc<Program>,
+    pub(crate) slot: u32,
+    /// The number of the program.
+    pub(crate) program: u32,
+    /// The deliveries to its entity; those for it are [`Frame::mail`].
+    pub(crate) mail: Range<u32>,
+    pub(crate) waiting: u32,
     pub(crate) started: bool,
     pub(crate) reload: bool,
-    /// The deliveries to its entity; those for it are [`Frame::mail`].
-    pub(crate) mail: std::ops::Range<usize>,
-    /// `on_update` or `on_fixed_update`, with the seconds that passed.
-    pub(crate) tick: Option<(Callback, f64)>,
+    /// `on_update` or `on_fixed_update` is due.
+    pub(crate) ticks: bool,
+    /// The seconds that passed for it.
+    pub(crate) delta: f64,
     /// The state to say goodbye to; such a unit does nothing but `on_stop`.
-    pub(crate) stop: Option<ScriptTable>,
-    pub(crate) waiting: u32,
+    pub(crate) stop: Option<Box<ScriptTable>>,
 }
 
-/// What came of a unit.
+impl Unit {
+    /// A unit that has nothing to do yet.
+    pub(crate) fn new(entity: Entity, slot: usize, program: u32) -> Self {
+        Self {
+            entity,
+            slot: u32::try_from(slot).expect("an entity has fewer scripts than that"),
+            program,
+            mail: 0..0,
+            waiting: 0,
+            started: true,
+            reload: false,
+            ticks: false,
+            delta: 0.0,
+            stop: None,
+        }
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// What came of a unit. There are many of them: what few units have is in a box.
+#[derive(Default)]
 pub(crate) struct UnitOutcome {
-    pub(crate) unit: usize,
+    /// What its runs did to its state.
+    pub(crate) state: StateChange,
+    /// Leaves of components that it wrote.
+    pub(crate) leaves: Leaves,
+    /// The time of each run, in nanoseconds.
+    pub(crate) times: SmallVec<[u32; 2]>,
+    pub(crate) more: Option<Box<MoreOutcome>>,
     /// It did not run: no VM was to be had, or the frame's budget was spent.
     pub(crate) deferred: bool,
     pub(crate) started: bool,
-    /// How many of its messages it took; the others wait for the next frame.
-    pub(crate) mail_taken: usize,
     /// There was no VM for some of its runs, which stay due.
     pub(crate) unfinished: bool,
-    /// Its state, if a run returned.
-    pub(crate) state: Option<ScriptTable>,
-    pub(crate) effects: Effects,
-    pub(crate) failures: Vec<(Callback, Failure)>,
     /// The last run failed.
     pub(crate) failing: bool,
-    pub(crate) times: Vec<Duration>,
+    /// The script is put aside now.
+    pub(crate) put_aside: bool,
+}
+
+/// What came of a unit besides changed numbers.
+#[derive(Default)]
+pub(crate) struct MoreOutcome {
+    /// How many of its messages it took; the others wait for the next frame.
+    pub(crate) mail_taken: usize,
+    pub(crate) effects: Effects,
+    /// The entities that it spawned, once they have their places in the world.
+    pub(crate) new: Vec<Entity>,
+    pub(crate) failures: Vec<(Callback, Failure)>,
 }

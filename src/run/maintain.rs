@@ -8,17 +8,17 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::log::warn;
 use bevy::prelude::{AssetServer, Assets, MessageReader, Query, Res, ResMut, Time};
 
-use super::frame::{LuaPool, LuaScripting};
+use super::frame::{Frame, LuaPool, LuaScripting};
 use super::report::Report;
 use crate::control::LuaControl;
-use crate::script::{LuaScript, LuaScripts, ScriptStates};
+use crate::script::{LuaScript, ScriptStates};
 use crate::snapshot::{HISTORY_FRAMES, LuaSnapshot, Sample};
 
 /// Evicts and refills VMs, and publishes the snapshot.
 pub(crate) fn maintain(
     pool: Res<LuaPool>,
     scripting: Res<LuaScripting>,
-    entities: Query<(&LuaScripts, &ScriptStates)>,
+    stage: Res<Frame>,
     time: Option<Res<Time>>,
     mut report: ResMut<Report>,
     mut snapshot: ResMut<LuaSnapshot>,
@@ -29,17 +29,10 @@ pub(crate) fn maintain(
     }
 
     let mut carried: HashMap<Arc<str>, (usize, usize)> = HashMap::new();
-    for (_, states) in &entities {
-        for state in &states.states {
-            if let Some(program) = &state.attached.program {
-                let counts = match carried.get_mut(program.name()) {
-                    Some(counts) => counts,
-                    None => carried.entry(program.name().clone()).or_default(),
-                };
-                counts.0 += 1;
-                counts.1 += usize::from(state.attached.put_aside);
-            }
-        }
+    for of in &stage.programs.list {
+        let counts = carried.entry(of.program.name().clone()).or_default();
+        counts.0 += of.entities;
+        counts.1 += of.put_aside;
     }
     let frame = report.end_of_frame();
     let sample = Sample {
@@ -88,7 +81,7 @@ pub(crate) fn control(
                         report
                             .scripts
                             .iter()
-                            .filter(|(_, script)| script.broken.is_some())
+                            .filter(|(_, number)| report.figures[**number].broken.is_some())
                             .map(|(path, _)| path.to_string()),
                     )
                     .collect();

@@ -8,7 +8,7 @@ use bevy::asset::AssetLoadFailedEvent;
 use bevy::log::{error, warn};
 use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
 
-use super::frame::{Unit, UnitOutcome};
+use super::frame::Programs;
 use crate::error::{Failure, ScriptError};
 use crate::pool::TimingHistogram;
 use crate::script::LuaScript;
@@ -24,7 +24,9 @@ pub(crate) struct Report {
     pub(crate) longest_run: Duration,
     pub(crate) leased: usize,
     pub(crate) run_time: TimingHistogram,
-    pub(crate) scripts: BTreeMap<Arc<str>, ScriptFigures>,
+    /// By path.
+    pub(crate) scripts: BTreeMap<Arc<str>, usize>,
+    pub(crate) figures: Vec<ScriptFigures>,
     pub(crate) errors: VecDeque<ErrorRow>,
     pub(crate) frames: u64,
 }
@@ -40,22 +42,42 @@ pub(crate) struct ScriptFigures {
 }
 
 impl Report {
-    /// Counts the runs of a unit.
-    pub(crate) fn runs(&mut self, unit: &Unit, outcome: &UnitOutcome) {
-        let (runs, failed) = (outcome.times.len() as u64, outcome.failures.len() as u64);
-        self.frame.runs += runs;
-        self.frame.failed += failed;
-        let script = match self.scripts.get_mut(unit.program.name()) {
-            Some(script) => script,
-            None => self.scripts.entry(unit.program.name().clone()).or_default(),
-        };
-        script.runs += runs;
-        script.errors += failed;
-        for time in &outcome.times {
-            script.time.record(*time);
-            self.run_time.record(*time);
-            self.longest_run = self.longest_run.max(*time);
+    /// Counts the runs of a unit, by the number of its script's figures.
+    pub(crate) fn runs(&mut self, figures: usize, times: &[u32]) {
+        self.frame.runs += times.len() as u64;
+        let script = &mut self.figures[figures];
+        script.runs += times.len() as u64;
+        for nanos in times {
+            let time = Duration::from_nanos((*nanos).into());
+            script.time.record(time);
+            self.run_time.record(time);
+            self.longest_run = self.longest_run.max(time);
         }
+    }
+
+    /// Counts failed runs of a unit.
+    pub(crate) fn failed(&mut self, figures: usize, count: u64) {
+        self.frame.failed += count;
+        self.figures[figures].errors += count;
+    }
+
+    /// The numbers of the programs' figures.
+    pub(crate) fn numbers_of(&mut self, programs: &Programs) -> Vec<usize> {
+        programs.list.iter().map(|carried| self.number_of(carried.program.name())).collect()
+    }
+
+    fn number_of(&mut self, script: &Arc<str>) -> usize {
+        if let Some(number) = self.scripts.get(script) {
+            return *number;
+        }
+        self.scripts.insert(script.clone(), self.figures.len());
+        self.figures.push(ScriptFigures::default());
+        self.figures.len() - 1
+    }
+
+    fn figures_of(&mut self, script: &Arc<str>) -> &mut ScriptFigures {
+        let number = self.number_of(script);
+        &mut self.figures[number]
     }
 
     /// Logs a failure when it is seen first, and counts it after that.
@@ -96,7 +118,7 @@ impl Report {
 
     /// Logs that a script is put aside: once for each script, since often many entities carry it.
     pub(crate) fn put_aside(&mut self, script: &Arc<str>, entity: Entity, failures: u32) {
-        let figures = self.scripts.entry(script.clone()).or_default();
+        let figures = self.figures_of(script);
         if !std::mem::replace(&mut figures.told_put_aside, true) {
             warn!(
                 "{script} failed {failures} times in a row on {entity} and is put aside there; reload \
@@ -139,6 +161,7 @@ impl Report {
     ) -> Vec<ScriptRow> {
         self.scripts
             .iter()
+            .map(|(path, number)| (path, &self.figures[*number]))
             .filter(|(path, script)| carried.contains_key(*path) || script.broken.is_some())
             .map(|(path, script)| {
                 let (entities, put_aside) = carried.get(path).copied().unwrap_or_default();
@@ -168,7 +191,7 @@ pub(crate) fn report_load_failures(
             && let Some(script) = scripts.get(*id)
         {
             let name = script.program().name().clone();
-            let figures = report.scripts.entry(name).or_default();
+            let figures = report.figures_of(&name);
             figures.broken = None;
             figures.told_put_aside = false;
         }
@@ -186,8 +209,7 @@ pub(crate) fn report_load_failures(
         };
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
         let message: Arc<str> = message.into();
-        report.scripts.entry(script.clone()).or_default().broken =
-            Some(format!("{script}{place}: {message}").into());
+        report.figures_of(&script).broken = Some(format!("{script}{place}: {message}").into());
         let last_frame = report.frames;
         let row = ErrorRow {
             script: script.clone(),

@@ -32,17 +32,23 @@ impl StopQueue {
     }
 
     /// Takes what a unit left whose script an earlier unit of the same stage has stopped.
-    pub(crate) fn catch_up(&mut self, unit: &Unit, outcome: &mut UnitOutcome) {
-        let Some(state) = outcome.state.take() else { return };
-        let (entity, program) = (unit.entity, &unit.program);
+    pub(crate) fn catch_up(
+        &mut self,
+        unit: &Unit,
+        program: &Arc<Program>,
+        outcome: &mut UnitOutcome,
+    ) {
+        let change = std::mem::take(&mut outcome.state);
+        let entity = unit.entity;
         let queued = self
             .stopped
             .iter_mut()
             .find(|stopped| stopped.entity == entity && Arc::ptr_eq(&stopped.program, program));
         match queued {
-            Some(stopped) => stopped.state = state,
+            Some(stopped) => _ = change.apply(&mut stopped.state),
             // It has only just started, and was not queued for that.
             None if outcome.started && !unit.started => {
+                let state = change.applied_to(&ScriptTable::default());
                 self.stopped.push(Stopped { entity, program: program.clone(), state });
             }
             None => {}

@@ -94,6 +94,8 @@ pub(crate) struct Attachment {
     pub(crate) asset: Option<AssetId<LuaScript>>,
     /// What ran last; differs from the asset's once that was reloaded.
     pub(crate) program: Option<Arc<Program>>,
+    /// The program's number in the last frame.
+    pub(crate) number: u32,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
     /// Failures in a row, in the update and in the fixed schedule.

@@ -86,6 +86,12 @@ pub trait Host {
     /// # Errors
     /// If the run wrote more than it may.
     fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError>;
+
+    /// A run begins.
+    fn begin(&mut self);
+
+    /// Forgets everything that the current run asked for, log lines too: it begins once more.
+    fn rewind(&mut self);
 }
 
 /// What reading gives.
@@ -169,6 +175,8 @@ pub enum LogLevel {
 pub struct NoWorld {
     /// What the script logged, the oldest first.
     pub lines: Vec<(LogLevel, String)>,
+    /// How many there were when the current run began.
+    before: usize,
 }
 
 impl NoWorld {
@@ -216,5 +224,11 @@ impl Host for NoWorld {
     fn log(&mut self, level: LogLevel, text: String, _: Option<u32>) -> Result<(), ScriptError> {
         self.lines.push((level, text));
         Ok(())
+    }
+    fn begin(&mut self) {
+        self.before = self.lines.len();
+    }
+    fn rewind(&mut self) {
+        self.lines.truncate(self.before);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
+use super::bytecode::{self, Mutation};
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -50,9 +51,25 @@ impl Callback {
         }
     }
 
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::ALL.len();
+
     const fn bit(self) -> u8 {
         1 << self as u8
     }
+}
+
+/// Why the file level of a script runs anew before every callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mutable {
+    /// A function assigns a global, or a local of the file level.
+    Variables,
+    /// The file level keeps something that can't be frozen: a buffer, a coroutine, an iterator, a table
+    /// with weak keys or values, or a function that remembers.
+    Values,
+    /// A callback changed, or tried to change, a table of the file level.
+    Tables,
 }
 
 /// Which callbacks a script defines.
@@ -78,6 +95,9 @@ pub struct Program {
     id: u64,
     name: Arc<str>,
     bytecode: Box<[u8]>,
+    mutation: Mutation,
+    /// Why its file level runs anew for every run, once that is known.
+    mutable: OnceLock<Mutable>,
     callbacks: OnceLock<CallbackSet>,
     /// The callbacks that were searched for stray globals: once each is enough.
     searched: AtomicU8,
@@ -108,7 +128,9 @@ impl Program {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
+            mutation: bytecode::mutation(&bytecode),
             bytecode: bytecode.into(),
+            mutable: OnceLock::new(),
             callbacks: OnceLock::new(),
             searched: AtomicU8::new(0),
             any_strays: AtomicBool::new(false),
@@ -175,6 +197,32 @@ impl Program {
         }
         self.any_strays.store(false, Ordering::Relaxed);
         std::mem::take(&mut *self.strays.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Why the file level of this script runs anew before every callback; `None` as long as it need not.
+    ///
+    /// Most file levels hold constants and functions: those run once in a VM, and what they made is
+    /// frozen and serves every run. A script that changes its file level must find it unchanged in the
+    /// next run, and the only way is to make it anew, which takes longer.
+    #[must_use]
+    pub fn mutable(&self) -> Option<Mutable> {
+        match &self.mutation {
+            Mutation::OfFileLevel => Some(Mutable::Variables),
+            Mutation::OnlyBy { .. } => self.mutable.get().copied(),
+        }
+    }
+
+    /// Notes that the file level can't serve more than one run.
+    pub(super) fn found_mutable(&self, why: Mutable) {
+        let _ = self.mutable.set(why);
+    }
+
+    /// Functions whose instances remember something, by the line where they are defined; sorted.
+    pub(super) fn remembering_lines(&self) -> &[u32] {
+        match &self.mutation {
+            Mutation::OnlyBy { lines } => lines,
+            Mutation::OfFileLevel => &[],
+        }
     }
 
     pub(super) fn bytecode(&self) -> &[u8] {

@@ -14,19 +14,22 @@
 #![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bevy::prelude::{Entity, Vec3};
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 use rand::Rng;
+use smallvec::SmallVec;
 
-use super::Call;
 use super::host::{Field, Host, LogLevel, Place, Reading};
 use super::limits::Deadline;
-use super::program::{Callback, CallbackSet, Program};
+use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
+use super::{Call, StateChange};
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -57,6 +60,11 @@ const PLACE_TAG: c_int = 7;
 /// The run's environment holds `_G`, `entity`, and what the script defines.
 const ENVIRONMENT_SLOTS: c_int = 8;
 
+/// Where things lie on the stack when a file level has run.
+const MAIN: c_int = 1;
+const ENVIRONMENT: c_int = 2;
+const HANDLER: c_int = 3;
+
 /// What a run needs to know of its surroundings.
 pub(super) struct Run<'h> {
     /// The world; absent at the file level.
@@ -79,6 +87,12 @@ pub(super) struct Run<'h> {
     panicked: Option<ScriptError>,
     /// The registry slot of the array that holds the handed tables.
     handed_ref: c_int,
+    /// Whether it runs on an image.
+    on_image: bool,
+    /// It met the difference between an image and a file level of its own.
+    touched_image: bool,
+    /// It ran out of memory and may have caught the error.
+    out_of_memory: bool,
 }
 
 struct Trace {
@@ -91,8 +105,10 @@ struct Trace {
 pub(super) enum Ended {
     /// The script does not define the callback.
     Missing,
-    /// With this state.
-    Done(ScriptTable),
+    /// With this change of its state.
+    Done(StateChange),
+    /// It ran on an image, and a script could tell: nothing of it may stay.
+    TouchedImage,
     /// With an error: what, the line, the call stack.
     Failed { error: ScriptError, line: Option<u32>, frames: String },
     /// The memory limit was reached.
@@ -118,7 +134,15 @@ impl<'h> Run<'h> {
             trace: None,
             panicked: None,
             handed_ref: refs.handed,
+            on_image: false,
+            touched_image: false,
+            out_of_memory: false,
         }
+    }
+
+    /// Whether it ran out of memory, caught or not.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.out_of_memory
     }
 
     pub(super) fn panicked(&self) -> Option<&ScriptError> {
@@ -134,11 +158,14 @@ impl<'h> Run<'h> {
 }
 
 /// Registry slots that a VM fills once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refs {
     environment_metatable: c_int,
     message_handler: c_int,
     handed: c_int,
+    on_image: c_int,
+    /// The addresses of everything that is shared and frozen.
+    shared: Arc<HashSet<usize>>,
 }
 
 thread_local! {
@@ -204,7 +231,13 @@ fn guarded<R>(what: &str, body: impl FnOnce() -> Result<R, ScriptError>) -> Resu
 
 /// Installs what runs need into a fresh VM; `builtins` is what scripts see besides their own.
 pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
-    let mut refs = Refs { environment_metatable: 0, message_handler: 0, handed: 0 };
+    let mut refs = Refs {
+        environment_metatable: 0,
+        message_handler: 0,
+        handed: 0,
+        on_image: 0,
+        shared: Arc::default(),
+    };
     let slots = &mut refs;
     // SAFETY: rule 1: a protected call is below; the stack holds `builtins` at 1 and has room for
     // the few values pushed here; the callbacks outlive the VM, being functions.
@@ -226,6 +259,10 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
 
             ffi::lua_createtable(state, 0, 0);
             slots.handed = ffi::lua_ref(state, -1);
+            ffi::lua_pop(state, 1);
+
+            push_function(state, call_on_image);
+            slots.on_image = ffi::lua_ref(state, -1);
             ffi::lua_pop(state, 1);
 
             // All strings share one metatable, and so do all vectors. Luau leaves that of strings
@@ -254,6 +291,12 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             set_type_name(state, c"Component");
             lock_metatable(state);
             ffi::lua_setuserdatametatable(state, PLACE_TAG);
+
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slots.environment_metatable.into());
+            let shared =
+                reachable(state, ffi::lua_gettop(state), &HashSet::new(), &mut |_, _| true);
+            slots.shared = Arc::new(shared.expect("everything is accepted"));
+            ffi::lua_pop(state, 1);
         })?;
     }
     Ok(refs)
@@ -402,44 +445,14 @@ unsafe fn execute(
     call: Call<'_>,
     run: *mut Run<'_>,
 ) -> Ended {
-    const MAIN: c_int = 1;
-    const ENVIRONMENT: c_int = 2;
-    const HANDLER: c_int = 3;
-    const SELF: c_int = 4;
+    const SELF: c_int = HANDLER + 1;
     let Call { callback, state: state_in, args, seed } = call;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
-
-        ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
-        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
-        ffi::lua_setmetatable(state, ENVIRONMENT);
-        ffi::lua_pushvalue(state, ENVIRONMENT);
-        ffi::lua_rawsetfield(state, ENVIRONMENT, c"_G".as_ptr());
-        ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
-        ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
-        ffi::lua_setsafeenv(state, ENVIRONMENT, 1);
-        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
-
-        // The file level.
-        ffi::lua_clonefunction(state, MAIN);
-        ffi::lua_pushvalue(state, ENVIRONMENT);
-        ffi::lua_setfenv(state, -2);
-        let status = ffi::lua_pcall(state, 0, 0, HANDLER);
-        if status != ffi::LUA_OK {
-            return failed(state, status, program, &mut *run);
+        if let Err(failed) = run_file_level(state, refs, program, run) {
+            return failed;
         }
-        program.learn_callbacks(|| {
-            let mut defined = CallbackSet::default();
-            for callback in Callback::ALL {
-                push_callback(state, ENVIRONMENT, callback);
-                if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
-                    defined.insert(callback);
-                }
-                ffi::lua_pop(state, 1);
-            }
-            defined
-        });
 
         let searches = program.is_unsearched(callback);
         let known = if searches { globals_of(state, ENVIRONMENT) } else { Vec::new() };
@@ -484,12 +497,58 @@ unsafe fn execute(
             return Ended::Failed { error, line: None, frames: String::new() };
         }
         match (Reader { budget: (*run).max_value_size, host: None }).table(state, SELF) {
-            Ok(table) => Ended::Done(table),
+            Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
             Err(problem) => {
                 let error = problem.into_error("self", (*run).max_value_size, "kept");
                 Ended::Failed { error, line: None, frames: String::new() }
             }
         }
+    }
+}
+
+/// Runs the file level in a fresh environment. Leaves the environment and the message handler on the
+/// stack, at [`ENVIRONMENT`] and [`HANDLER`].
+///
+/// # Safety
+///
+/// As `execute`, with nothing but the main function on the stack and room for some values.
+unsafe fn run_file_level(
+    state: *mut lua_State,
+    refs: &Refs,
+    program: &Program,
+    run: *mut Run<'_>,
+) -> Result<(), Ended> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
+        ffi::lua_setmetatable(state, ENVIRONMENT);
+        ffi::lua_pushvalue(state, ENVIRONMENT);
+        ffi::lua_rawsetfield(state, ENVIRONMENT, c"_G".as_ptr());
+        ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
+        ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
+        ffi::lua_setsafeenv(state, ENVIRONMENT, 1);
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
+
+        ffi::lua_clonefunction(state, MAIN);
+        ffi::lua_pushvalue(state, ENVIRONMENT);
+        ffi::lua_setfenv(state, -2);
+        let status = ffi::lua_pcall(state, 0, 0, HANDLER);
+        if status != ffi::LUA_OK {
+            return Err(failed(state, status, program, &mut *run));
+        }
+        program.learn_callbacks(|| {
+            let mut defined = CallbackSet::default();
+            for callback in Callback::ALL {
+                push_callback(state, ENVIRONMENT, callback);
+                if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+                    defined.insert(callback);
+                }
+                ffi::lua_pop(state, 1);
+            }
+            defined
+        });
+        Ok(())
     }
 }
 
@@ -662,6 +721,542 @@ unsafe fn frame_at(state: *mut lua_State, level: c_int) -> Option<(String, Strin
 unsafe fn caller_line(state: *mut lua_State) -> Option<u32> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe { frame_at(state, 1) }.and_then(|(_, _, line)| line)
+}
+
+// ---- images ------------------------------------------------------------------------------------
+
+/// A file level that ran once and was frozen, with all that it made: it serves every run.
+///
+/// A run on it can't change it, and what it reaches is as it would be had the file level run just now.
+/// Where a script could tell the difference, the run is stopped and begun again on a file level of its
+/// own: see [`Run::touched_image`].
+#[derive(Debug)]
+pub(super) struct Image {
+    /// Registry slots.
+    environment: c_int,
+    callbacks: [c_int; Callback::COUNT],
+}
+
+/// What came of making an image.
+pub(super) enum Imaged {
+    Made(Image),
+    /// The file level can't be shared.
+    Mutable(Mutable),
+    /// The file level failed.
+    Failed(Ended),
+}
+
+/// Objects that a file level may keep for an image to be worth it.
+const MAX_OBJECTS: usize = 50_000;
+
+/// Runs the file level of a program and freezes what it made.
+pub(super) fn make_image(
+    lua: &Lua,
+    refs: &Refs,
+    program: &Program,
+    main: &Function,
+    run: &mut Run<'_>,
+) -> Imaged {
+    let mut made = None;
+    let out = &mut made;
+    let run_ptr = std::ptr::from_mut(run);
+    let result = enter(run_ptr, || {
+        // SAFETY: as in `run_callback`.
+        unsafe {
+            lua.exec_raw::<()>(main, |state| {
+                ffi::luaL_checkstack(state, 24, TOO_DEEP.as_ptr());
+                *out = Some(match run_file_level(state, refs, program, run_ptr) {
+                    Err(ended) => Imaged::Failed(ended),
+                    Ok(()) => match freeze(state, refs, program) {
+                        Some(image) => Imaged::Made(image),
+                        None => Imaged::Mutable(Mutable::Values),
+                    },
+                });
+                ffi::lua_settop(state, 0);
+            })
+        }
+    });
+    match (result, made) {
+        (Ok(()), Some(made)) => made,
+        (Err(mlua::Error::MemoryError(_)), _) => Imaged::Failed(Ended::OutOfMemory),
+        (Err(error), _) => {
+            let error = ScriptError::Raised { message: error.to_string() };
+            Imaged::Failed(Ended::Failed { error, line: None, frames: String::new() })
+        }
+        (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
+    }
+}
+
+/// Freezes the environment and everything that can be reached from it; `None` if something there can't
+/// be frozen.
+///
+/// # Safety
+///
+/// After `run_file_level`, with room for some values.
+unsafe fn freeze(state: *mut lua_State, refs: &Refs, program: &Program) -> Option<Image> {
+    let remembering = program.remembering_lines();
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        reachable(state, ENVIRONMENT, &refs.shared, &mut |state, kind| match kind {
+            // The collector empties weak tables, which nobody may notice.
+            ffi::LUA_TTABLE => !is_weak(state),
+            ffi::LUA_TFUNCTION => {
+                let mut record: ffi::lua_Debug = std::mem::zeroed();
+                ffi::lua_iscfunction(state, -1) == 0
+                    && ffi::lua_getinfo(state, -1, c"s".as_ptr(), &raw mut record) != 0
+                    && u32::try_from(record.linedefined)
+                        .is_ok_and(|line| remembering.binary_search(&line).is_err())
+            }
+            // Buffers, coroutines, userdata.
+            _ => false,
+        })?;
+        // Only now, since a file level that is not accepted is run again as it is.
+        reachable(state, ENVIRONMENT, &refs.shared, &mut |state, kind| {
+            if kind == ffi::LUA_TTABLE {
+                ffi::lua_setreadonly(state, -1, 1);
+            }
+            true
+        })?;
+        let mut image = Image { environment: 0, callbacks: [0; Callback::COUNT] };
+        for callback in Callback::ALL {
+            push_callback(state, ENVIRONMENT, callback);
+            if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION {
+                image.callbacks[callback as usize] = ffi::lua_ref(state, -1);
+            }
+            ffi::lua_pop(state, 1);
+        }
+        ffi::lua_pushvalue(state, ENVIRONMENT);
+        image.environment = ffi::lua_ref(state, -1);
+        ffi::lua_pop(state, 1);
+        Some(image)
+    }
+}
+
+/// Whether the table on top has weak keys or values.
+///
+/// # Safety
+///
+/// Inside a protected call; two free slots.
+unsafe fn is_weak(state: *mut lua_State) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_getmetatable(state, -1) == 0 {
+            return false;
+        }
+        ffi::lua_rawgetfield(state, -1, c"__mode".as_ptr());
+        let weak = ffi::lua_type(state, -1) != ffi::LUA_TNIL;
+        ffi::lua_pop(state, 2);
+        weak
+    }
+}
+
+/// Visits every object that can be reached from the one at `root`, but not `known` ones nor through
+/// them: tables, their keys, values and metatables; functions and their upvalues. `accept` gets each on
+/// top of the stack with its type; `None` if it refuses one or there are too many.
+///
+/// Gives the addresses of what was visited.
+///
+/// # Safety
+///
+/// Inside a protected call; `accept` leaves the stack as it finds it.
+unsafe fn reachable(
+    state: *mut lua_State,
+    root: c_int,
+    known: &HashSet<usize>,
+    accept: &mut dyn FnMut(*mut lua_State, c_int) -> bool,
+) -> Option<HashSet<usize>> {
+    let mut seen = HashSet::new();
+    // SAFETY: the caller keeps what this function asks for. Each object is in the list before the next
+    // value is looked at, so none is collected meanwhile.
+    unsafe {
+        ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+        let base = ffi::lua_gettop(state);
+        ffi::lua_createtable(state, 0, 0);
+        let list = base + 1;
+        // Takes the value on top off the stack, into the list if it is new.
+        let add = |seen: &mut HashSet<usize>| {
+            let object = matches!(
+                ffi::lua_type(state, -1),
+                ffi::LUA_TTABLE
+                    | ffi::LUA_TFUNCTION
+                    | ffi::LUA_TUSERDATA
+                    | ffi::LUA_TTHREAD
+                    | ffi::LUA_TBUFFER
+            );
+            let address = ffi::lua_topointer(state, -1) as usize;
+            if object && !known.contains(&address) && seen.insert(address) {
+                ffi::lua_rawseti(state, list, seen.len() as ffi::lua_Integer);
+            } else {
+                ffi::lua_pop(state, 1);
+            }
+        };
+        ffi::lua_pushvalue(state, root);
+        add(&mut seen);
+        let mut next = 1;
+        while next <= seen.len() {
+            ffi::lua_rawgeti(state, list, next as ffi::lua_Integer);
+            next += 1;
+            let kind = ffi::lua_type(state, -1);
+            if seen.len() > MAX_OBJECTS || !accept(state, kind) {
+                ffi::lua_settop(state, base);
+                return None;
+            }
+            let object = ffi::lua_gettop(state);
+            match kind {
+                ffi::LUA_TTABLE => {
+                    if ffi::lua_getmetatable(state, object) != 0 {
+                        add(&mut seen);
+                    }
+                    let mut place = ffi::lua_rawiter(state, object, 0);
+                    while place >= 0 {
+                        add(&mut seen);
+                        add(&mut seen);
+                        place = ffi::lua_rawiter(state, object, place);
+                    }
+                }
+                ffi::LUA_TFUNCTION => {
+                    let mut number = 1;
+                    while !ffi::lua_getupvalue(state, object, number).is_null() {
+                        add(&mut seen);
+                        number += 1;
+                    }
+                }
+                _ => {}
+            }
+            ffi::lua_settop(state, object - 1);
+        }
+        ffi::lua_settop(state, base);
+    }
+    Some(seen)
+}
+
+/// Gives up the registry slots of an image.
+pub(super) fn drop_image(lua: &Lua, image: &Image) {
+    lua.exec_raw_lua(|raw| {
+        // SAFETY: giving up a slot raises nothing; slots that hold nothing are 0, which is left alone.
+        unsafe {
+            for slot in image.callbacks.iter().chain([&image.environment]).filter(|slot| **slot > 0)
+            {
+                ffi::lua_unref(raw.state(), *slot);
+            }
+        }
+    });
+}
+
+/// One run on an image, as [`call_on_image`] gets it.
+struct ImageCall<'a> {
+    image: &'a Image,
+    call: Call<'a>,
+    entity: Entity,
+    max_value_size: usize,
+    out: Option<Result<StateChange, ScriptError>>,
+}
+
+/// Runs one callback on an image.
+pub(super) fn run_on_image(
+    lua: &Lua,
+    refs: &Refs,
+    program: &Program,
+    image: &Image,
+    call: Call<'_>,
+    run: &mut Run<'_>,
+) -> Ended {
+    if image.callbacks[call.callback as usize] == 0 {
+        // Not a function: the other way tells missing from wrong.
+        return Ended::TouchedImage;
+    }
+    run.in_callback = true;
+    run.on_image = true;
+    run.random = RunRandom::new(call.seed);
+    let entity = run.host.entity();
+    let max_value_size = run.max_value_size;
+    let mut job = ImageCall { image, call, entity, max_value_size, out: None };
+    let job_ptr = (&raw mut job).cast::<c_void>();
+    let run_ptr = std::ptr::from_mut(run);
+    enter(run_ptr, || {
+        lua.exec_raw_lua(|raw| {
+            let state = raw.state();
+            // SAFETY: nothing here raises but what is below the protected call: the stack has room, and
+            // pushing what is in the registry allocates nothing. `job` lives until the call is over, and
+            // is not used meanwhile but by `call_on_image`.
+            unsafe {
+                if ffi::lua_checkstack(state, 8) == 0 {
+                    return Ended::OutOfMemory;
+                }
+                let base = ffi::lua_gettop(state);
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.on_image.into());
+                ffi::lua_pushlightuserdata(state, job_ptr);
+                let status = ffi::lua_pcall(state, 1, 0, base + 1);
+                let ended = if status == ffi::LUA_OK {
+                    match (*job_ptr.cast::<ImageCall<'_>>()).out.take() {
+                        Some(Ok(change)) => Ended::Done(change),
+                        Some(Err(error)) => {
+                            Ended::Failed { error, line: None, frames: String::new() }
+                        }
+                        None => unreachable!("a run that raised no error has a result"),
+                    }
+                } else {
+                    if let Some(trace) = &(*run_ptr).trace {
+                        (*run_ptr).touched_image |= tells_of_image(&trace.message);
+                    }
+                    failed(state, status, program, &mut *run_ptr)
+                };
+                ffi::lua_settop(state, base);
+                if (*run_ptr).touched_image { Ended::TouchedImage } else { ended }
+            }
+        })
+    })
+}
+
+/// Whether an error message says that something frozen was to be changed.
+fn tells_of_image(message: &str) -> bool {
+    message.contains("readonly table")
+}
+
+/// One run on an image: state in, callback, state out.
+///
+/// # Safety
+///
+/// `run_on_image` calls it with a pointer to its job.
+unsafe extern "C-unwind" fn call_on_image(state: *mut lua_State) -> c_int {
+    const SELF: c_int = 2;
+    // SAFETY: the caller keeps what this function asks for; the run is this thread's.
+    unsafe {
+        let job = &mut *ffi::lua_tolightuserdata(state, 1).cast::<ImageCall<'_>>();
+        let Call { callback, state: before, args, .. } = job.call;
+        ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
+        push_table(state, before, 0);
+
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, job.image.environment.into());
+        push_entity(state, job.entity);
+        ffi::lua_setreadonly(state, -2, 0);
+        ffi::lua_rawsetfield(state, -2, c"entity".as_ptr());
+        ffi::lua_setreadonly(state, -1, 1);
+        ffi::lua_pop(state, 1);
+
+        let function = job.image.callbacks[callback as usize];
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, function.into());
+        ffi::lua_pushvalue(state, SELF);
+        for arg in args {
+            push_value(state, arg, 0);
+        }
+        ffi::lua_call(state, args.len() as c_int + 1, 0);
+
+        job.out = Some(flush_current(state).and_then(|()| {
+            read_state(state, SELF, before, job.max_value_size)
+                .map_err(|problem| problem.into_error("self", job.max_value_size, "kept"))
+        }));
+        0
+    }
+}
+
+/// Reads what became of a state.
+///
+/// # Safety
+///
+/// Inside a protected call, with a table at the positive index.
+unsafe fn read_state(
+    state: *mut lua_State,
+    index: c_int,
+    before: &ScriptTable,
+    budget: usize,
+) -> Result<StateChange, Problem> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let flat = before.array.is_empty() && before.fields.len() <= MAX_FLAT;
+        if flat && let Some(change) = read_flat(state, index, before, budget)? {
+            return Ok(change);
+        }
+        let table = Reader { budget, host: None }.table(state, index)?;
+        let same = table.is_identical(before);
+        Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
+    }
+}
+
+/// States with more fields are read as a whole.
+const MAX_FLAT: usize = 64;
+
+/// Compares a table with what it was; `None` if it has other keys now.
+///
+/// # Safety
+///
+/// As `read_state`.
+unsafe fn read_flat(
+    state: *mut lua_State,
+    index: c_int,
+    before: &ScriptTable,
+    budget: usize,
+) -> Result<Option<StateChange>, Problem> {
+    let mut reader = Reader { budget, host: None };
+    let mut changed: SmallVec<[(u16, ScriptValue); 1]> = SmallVec::new();
+    let mut met = 0;
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_getmetatable(state, index) != 0 {
+            ffi::lua_pop(state, 1);
+            return Ok(None);
+        }
+        reader.spend(size_of::<ScriptTable>())?;
+        let mut next = ffi::lua_rawiter(state, index, 0);
+        while next >= 0 {
+            let top = ffi::lua_gettop(state);
+            let field = match text_bytes(state, top - 1) {
+                Some(key) => before.fields.iter().enumerate().find(|(_, (known, _))| {
+                    matches!(known, ScriptKey::String(known) if known.as_bytes() == key)
+                }),
+                None => None,
+            };
+            let Some((place, (key, old))) = field else {
+                ffi::lua_settop(state, top - 2);
+                return Ok(None);
+            };
+            met += 1;
+            let key_size = if let ScriptKey::String(key) = key { key.len() } else { 0 };
+            reader.spend(size_of::<f64>() + key_size)?;
+            if same(state, top, old) {
+                let text = if let ScriptValue::String(old) = old { old.len() } else { 0 };
+                reader.spend(size_of::<f64>() + text)?;
+            } else {
+                let value = reader.value_at(state, top, 1).map_err(|mut problem| {
+                    problem.keys.push(format!(".{key}"));
+                    problem
+                })?;
+                if !value.is_identical(old) {
+                    changed.push((place as u16, value));
+                }
+            }
+            ffi::lua_settop(state, top - 2);
+            next = ffi::lua_rawiter(state, index, next);
+        }
+    }
+    if met != before.fields.len() {
+        return Ok(None);
+    }
+    Ok(Some(match changed.as_slice() {
+        [] => StateChange::Unchanged,
+        [(place, ScriptValue::Number(value))] => StateChange::Number(*place, *value),
+        _ => StateChange::Fields(changed.into_vec().into()),
+    }))
+}
+
+/// Whether the value at a stack index is this one, as far as a look can tell.
+///
+/// # Safety
+///
+/// A valid index.
+unsafe fn same(state: *mut lua_State, index: c_int, value: &ScriptValue) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let kind = ffi::lua_type(state, index);
+        match value {
+            ScriptValue::Number(value) => {
+                kind == ffi::LUA_TNUMBER
+                    && ffi::lua_tonumber(state, index).to_bits() == value.to_bits()
+            }
+            ScriptValue::Bool(value) => {
+                kind == ffi::LUA_TBOOLEAN && (ffi::lua_toboolean(state, index) != 0) == *value
+            }
+            ScriptValue::String(value) => text_bytes(state, index) == Some(value.as_bytes()),
+            ScriptValue::Vector(value) => {
+                kind == ffi::LUA_TVECTOR && {
+                    let vector = ffi::lua_tovector(state, index);
+                    let now = [*vector, *vector.add(1), *vector.add(2)];
+                    now.map(f32::to_bits) == value.to_array().map(f32::to_bits)
+                }
+            }
+            ScriptValue::Entity(value) => entity_at(state, index) == Some(*value),
+            _ => false,
+        }
+    }
+}
+
+/// The bytes of the string at a stack index, which live as long as it is there.
+///
+/// # Safety
+///
+/// A valid index; the string stays reachable while the bytes are used.
+unsafe fn text_bytes<'s>(state: *mut lua_State, index: c_int) -> Option<&'s [u8]> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
+            return None;
+        }
+        let mut length = 0;
+        let text = ffi::lua_tolstring(state, index, &raw mut length);
+        Some(std::slice::from_raw_parts(text.cast::<u8>(), length))
+    }
+}
+
+/// Looks at what a protected call of the script gave, `(ok, error, …)`, and passes it on: some errors
+/// count even if the script catches them.
+unsafe extern "C-unwind" fn note_caught(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top.
+    unsafe {
+        let count = ffi::lua_gettop(state);
+        if count >= 2
+            && ffi::lua_toboolean(state, 1) == 0
+            && let Some(message) = text_bytes(state, 2)
+            && message.len() < MAX_MESSAGE
+        {
+            let message = String::from_utf8_lossy(message);
+            let _ = with_run("pcall", |run| {
+                run.touched_image |= run.on_image && tells_of_image(&message);
+                run.out_of_memory |= message.ends_with(OUT_OF_MEMORY);
+                Ok(())
+            });
+        }
+        count
+    }
+}
+
+/// `table.isfrozen(t)`
+unsafe extern "C-unwind" fn is_frozen(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        let frozen = ffi::lua_getreadonly(state, 1);
+        note_frozen(frozen);
+        ffi::lua_pushboolean(state, frozen);
+        1
+    }
+}
+
+/// `table.freeze(t)`; Luau's own is the upvalue.
+unsafe extern "C-unwind" fn freeze_table(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        note_frozen(ffi::lua_getreadonly(state, 1));
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_call(state, 1, 1);
+        1
+    }
+}
+
+/// The script learns that a table is frozen: with a file level of its own it might not be.
+fn note_frozen(frozen: c_int) {
+    let _ = with_run("table", |run| {
+        run.touched_image |= run.on_image && frozen != 0;
+        Ok(())
+    });
+}
+
+/// `note_caught`, `table.isfrozen` and `table.freeze`; `freeze` is Luau's own.
+pub(super) fn guards(lua: &Lua, freeze: Function) -> mlua::Result<[Function; 3]> {
+    // SAFETY: rule 1; one closure has the one upvalue that was pushed.
+    let functions: (Function, Function, Function) = unsafe {
+        lua.exec_raw(freeze, |state| {
+            ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+            push_function(state, note_caught);
+            push_function(state, is_frozen);
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_pushcclosurek(state, freeze_table, c"freeze".as_ptr(), 1, None);
+            ffi::lua_remove(state, 1);
+        })?
+    };
+    Ok([functions.0, functions.1, functions.2])
 }
 
 // ---- limits ------------------------------------------------------------------------------------

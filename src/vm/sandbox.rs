@@ -98,6 +98,7 @@ pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     }
     globals.raw_get::<Table>("math")?.raw_set("random", raw::random_function(lua)?)?;
     globals.raw_set("tostring", raw::tostring_function(lua)?)?;
+    super::guards::install(lua, &globals)?;
     let string = globals.raw_get::<Table>("string")?;
     for name in ["find", "match", "gmatch", "gsub", "split"] {
         string.raw_set(name, raw::search_function(lua, string.raw_get(name)?)?)?;

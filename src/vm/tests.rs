@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod image;
+
 const LIMITS: RunLimits = RunLimits { time: Duration::from_secs(5), value_size: 64 * 1024 };
 
 fn vm() -> Vm {

@@ -114,6 +114,10 @@ impl Host for ScriptContext<'_> {
                 }
             }
         }
+        if !function.takes_new_entities {
+            // The app's own functions may look at components as they are.
+            self.open_drafts();
+        }
         function.call(self, args, random)
     }
 
@@ -133,5 +137,15 @@ impl Host for ScriptContext<'_> {
         }
         self.effects.logs.push(LogLine { level, text, line });
         Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.begin_run();
+    }
+
+    fn rewind(&mut self) {
+        self.roll_back();
+        self.effects.logs.truncate(self.base.logs);
+        self.begin_run();
     }
 }

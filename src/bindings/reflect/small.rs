@@ -1,0 +1,99 @@
+//! [`SmallLeaf`]: the commonest leaves, held without an allocation.
+
+use std::any::TypeId;
+
+use bevy::prelude::{Vec2, Vec3};
+use bevy::reflect::PartialReflect;
+
+use crate::value::{FromScript, ScriptValue};
+
+macro_rules! small_leaves {
+    ($($variant:ident($ty:ty)),* $(,)?) => {
+        /// A value that a script wrote to a leaf, of the leaf's own type.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub(crate) enum SmallLeaf {
+            $(#[allow(missing_docs)] $variant($ty),)*
+        }
+
+        impl SmallLeaf {
+            /// Converts what a script wrote to `target`; `None` if it isn't such a leaf or doesn't take
+            /// the value.
+            pub(crate) fn new(target: &dyn PartialReflect, value: &ScriptValue) -> Option<Self> {
+                let id = target.try_as_reflect()?.as_any().type_id();
+                $(if id == TypeId::of::<$ty>() {
+                    return <$ty>::from_script(plain(value)?).ok().map(Self::$variant);
+                })*
+                None
+            }
+
+            /// Writes another value to the same leaf; gives whether it takes it.
+            pub(crate) fn set(&mut self, value: &ScriptValue) -> bool {
+                let Some(value) = plain(value) else { return false };
+                match self {
+                    $(Self::$variant(leaf) => <$ty>::from_script(value).map(|new| *leaf = new).is_ok(),)*
+                }
+            }
+
+            /// As reflection sees it.
+            pub(crate) fn as_partial_reflect(&self) -> &dyn PartialReflect {
+                match self {
+                    $(Self::$variant(leaf) => leaf,)*
+                }
+            }
+
+            /// Writes it to where it belongs if that differs; `None` if that is of another type.
+            pub(crate) fn write_to(&self, target: &mut dyn PartialReflect) -> Option<bool> {
+                match self {
+                    $(Self::$variant(leaf) => {
+                        let target = target.try_downcast_mut::<$ty>()?;
+                        let differs = target != leaf;
+                        if differs {
+                            *target = *leaf;
+                        }
+                        Some(differs)
+                    })*
+                }
+            }
+        }
+    };
+}
+small_leaves!(
+    Vec3(Vec3),
+    F32(f32),
+    Bool(bool),
+    F64(f64),
+    Vec2(Vec2),
+    I32(i32),
+    U32(u32),
+    Usize(usize)
+);
+
+/// Copies a value that needs no allocation.
+fn plain(value: &ScriptValue) -> Option<ScriptValue> {
+    match value {
+        ScriptValue::Number(number) => Some(ScriptValue::Number(*number)),
+        ScriptValue::Vector(vector) => Some(ScriptValue::Vector(*vector)),
+        ScriptValue::Bool(value) => Some(ScriptValue::Bool(*value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_takes_what_its_type_takes() {
+        let mut health = 3_u32;
+        let mut leaf = SmallLeaf::new(&health, &5.0.into()).expect("a whole number");
+        assert_eq!(leaf.write_to(&mut health), Some(true));
+        assert_eq!(leaf.write_to(&mut health), Some(false), "nothing differs any more");
+        assert_eq!(health, 5);
+        assert!(!leaf.set(&(-1.0).into()), "out of range");
+        assert!(!leaf.set(&"6".into()), "no number");
+        assert!(leaf.set(&7.0.into()));
+        assert_eq!(leaf, SmallLeaf::U32(7));
+        assert_eq!(leaf.write_to(&mut 1.0_f32), None, "another type");
+        assert_eq!(SmallLeaf::new(&String::new(), &"x".into()), None, "not small");
+    }
+}

@@ -1,0 +1,45 @@
+//! Protected calls that let no limit be caught.
+//!
+//! A script may catch errors, but some must count all the same: that memory ran out, and that it tried to
+//! change what is frozen only because other runs share it. So what `pcall`, `xpcall` and
+//! `coroutine.resume` catch is looked at before the script gets it.
+
+use mlua::{Function, Lua, Table};
+
+use super::raw;
+
+/// Written in Luau, since a function in Rust could not be yielded across.
+const SOURCE: &str = "
+local pcall, xpcall, resume, note = ...
+return function(f, ...)
+    return note(pcall(f, ...))
+end, function(f, handler, ...)
+    if type(handler) ~= 'function' then
+        return xpcall(f, handler)
+    end
+    return note(xpcall(f, function(...)
+        note(false, ...)
+        return handler(...)
+    end, ...))
+end, function(co, ...)
+    return note(resume(co, ...))
+end
+";
+
+/// Replaces the functions that catch errors, and those that tell whether a table is frozen.
+pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    let table: Table = globals.raw_get("table")?;
+    let coroutine: Table = globals.raw_get("coroutine")?;
+    let [note, is_frozen, freeze] = raw::guards(lua, table.raw_get("freeze")?)?;
+    table.raw_set("isfrozen", is_frozen)?;
+    table.raw_set("freeze", freeze)?;
+
+    let originals: (Function, Function, Function) =
+        (globals.raw_get("pcall")?, globals.raw_get("xpcall")?, coroutine.raw_get("resume")?);
+    let (pcall, xpcall, resume) = originals;
+    let guarded: (Function, Function, Function) =
+        lua.load(SOURCE).set_name("=[host]").call((pcall, xpcall, resume, note))?;
+    globals.raw_set("pcall", guarded.0)?;
+    globals.raw_set("xpcall", guarded.1)?;
+    coroutine.raw_set("resume", guarded.2)
+}
