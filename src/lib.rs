@@ -202,6 +202,7 @@ pub use self::snapshot::{
     ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, LuaSnapshot, Sample, ScriptRow,
 };
 pub use self::value::{
-    FromScript, FromScriptArgs, IntoScript, ScriptKey, ScriptTable, ScriptValue,
+    FromScript, FromScriptArgs, IntoScript, Plain, PlainSeed, PlainValue, ScriptKey, ScriptTable,
+    ScriptValue, from_value, to_value,
 };
 pub use self::vm::Callback;

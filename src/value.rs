@@ -5,9 +5,11 @@
 //! over from any other.
 
 mod convert;
+mod plain;
 
 pub(crate) use self::convert::describe;
 pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
+pub use self::plain::{Plain, PlainSeed, PlainValue, from_value, to_value};
 
 use std::collections::BTreeMap;
 use std::fmt;
