@@ -161,6 +161,7 @@ mod config_file;
 mod control;
 mod diagnostics;
 mod error;
+pub mod modules;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 mod plugin;

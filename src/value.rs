@@ -5,6 +5,7 @@
 //! over from any other.
 
 mod convert;
+mod math;
 mod plain;
 
 pub(crate) use self::convert::describe;

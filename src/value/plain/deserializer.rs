@@ -80,7 +80,7 @@ impl ValueDeserializer {
         {
             return Err(Problem::wrong_type("table by field", format!("one with the key {key}")));
         }
-        let elements = (1_usize..).zip(table.array.into_iter());
+        let elements = (1_usize..).zip(table.array);
         visitor.visit_map(Entries {
             elements,
             fields: table.fields.into_iter(),
