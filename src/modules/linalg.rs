@@ -17,7 +17,7 @@ use super::Module;
 /// | --- | --- |
 /// | `linalg.vec2.from_angle(angle)`, `.to_angle(v)` | direction and angle from the x axis |
 /// | `linalg.vec2.rotate(v, angle)`, `.perpendicular(v)` | turned; turned by a quarter |
-/// | `linalg.vec2.angle_between(a, b)` | the turn from `a` to `b`, over -π to π |
+/// | `linalg.vec2.angle_between(a, b)` | the turn from `a` to `b`, from -π to π |
 /// | `linalg.vec2.cross(a, b)` | the z of the cross product |
 /// | `linalg.vec3.distance(a, b)` | |
 /// | `linalg.vec3.move_towards(v, target, step)` | nearer by at most `step`, never past |

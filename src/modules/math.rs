@@ -21,7 +21,7 @@ use crate::value::{FromScript, ScriptValue};
 /// | `math.wrap(x, min, max)` | `x` moved by whole spans into min ≤ x < max |
 /// | `math.ping_pong(x, length)` | to and fro between 0 and `length` |
 /// | `math.move_towards(x, target, step)` | nearer by at most `step`, never past |
-/// | `math.angle_difference(from, to)` | the shortest turn, over -π to π |
+/// | `math.angle_difference(from, to)` | the shortest turn, from -π to below π |
 /// | `math.lerp_angle(from, to, t)` | part of the shortest turn |
 /// | `math.trunc(x)`, `math.fract(x)` | without, and only, what follows the point |
 /// | `math.hypot(x, y)`, `math.cbrt(x)` | length, cube root |
@@ -169,7 +169,7 @@ struct Easing(EaseFunction);
 
 impl FromScript for Easing {
     fn expected() -> String {
-        "name of an easing (Linear, or such as QuadraticIn, SineInOut, BounceOut)".to_owned()
+        "name of an easing, such as Linear, QuadraticInOut, SineIn or BounceOut".to_owned()
     }
     fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
         match &value {
@@ -185,7 +185,7 @@ impl FromScript for Easing {
 macro_rules! easings {
     ($($name:ident)*) => {
         /// All that need no parameter.
-        const EASINGS: &[(&str, EaseFunction)] = &[$((stringify!($name), EaseFunction::$name)),*];
+        pub(super) const EASINGS: &[(&str, EaseFunction)] = &[$((stringify!($name), EaseFunction::$name)),*];
     };
 }
 easings! {
