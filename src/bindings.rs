@@ -23,7 +23,15 @@ use self::exposure::{ExposedComponent, Exposure};
 use self::functions::HostFunction;
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
-use crate::vm::{Api, NameError};
+use crate::vm::{Api, Live, NameError, NamedServer};
+
+/// A namespace of live values.
+enum Namespace {
+    /// It reads from the world.
+    InContext(LiveValue),
+    /// It needs no world.
+    Server(NamedServer),
+}
 
 type LiveValue =
     Box<dyn Fn(&ScriptContext<'_>, &str) -> Result<ScriptValue, ScriptError> + Send + Sync>;
@@ -33,7 +41,7 @@ type LiveValue =
 pub(crate) struct Bindings {
     api: Api,
     functions: Vec<HostFunction>,
-    namespaces: Vec<LiveValue>,
+    namespaces: Vec<Namespace>,
     pub(crate) exposure: Exposure,
     expose_all: bool,
 }
@@ -62,7 +70,7 @@ impl Bindings {
 
     fn add_namespace(&mut self, name: &str, read: LiveValue) -> Result<(), NameError> {
         self.api.add_namespace(name)?;
-        self.namespaces.push(read);
+        self.namespaces.push(Namespace::InContext(read));
         Ok(())
     }
 
@@ -88,8 +96,18 @@ impl Bindings {
         &self,
         namespace: u32,
         context: &ScriptContext<'_>,
-        name: &str,
-    ) -> Result<ScriptValue, ScriptError> {
-        self.namespaces[namespace as usize](context, name)
+        path: &[&str],
+    ) -> Result<Live, ScriptError> {
+        match &self.namespaces[namespace as usize] {
+            Namespace::InContext(read) => read(context, path[0]).map(Live::Value),
+            Namespace::Server(server) => server.live(path),
+        }
+    }
+
+    fn live_names(&self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
+        match &self.namespaces[namespace as usize] {
+            Namespace::InContext(_) => Ok(Vec::new()),
+            Namespace::Server(server) => server.names(path),
+        }
     }
 }
