@@ -16,14 +16,18 @@ pub use self::functions::IntoLuaFunction;
 pub(crate) use self::effects::{Change, Command, Effects, LogLine, Mail, new_entity_index};
 pub(crate) use self::reflect::map_entities;
 
+use std::sync::Arc;
+
 use bevy::prelude::{Resource, World};
 use bevy::reflect::TypeRegistry;
 
 use self::exposure::{ExposedComponent, Exposure};
 use self::functions::HostFunction;
 use crate::error::ScriptError;
+use crate::modules::Module;
+use crate::pool::VmPool;
 use crate::value::ScriptValue;
-use crate::vm::{Api, Live, NameError, NamedServer};
+use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, ValueServer, Vm};
 
 /// A namespace of live values.
 enum Namespace {
@@ -42,6 +46,9 @@ pub(crate) struct Bindings {
     api: Api,
     functions: Vec<HostFunction>,
     namespaces: Vec<Namespace>,
+    modules: Vec<String>,
+    /// Where VMs come from, once the app runs.
+    vms: Option<(LuauFactory, VmPool<Vm>)>,
     pub(crate) exposure: Exposure,
     expose_all: bool,
 }
@@ -53,6 +60,8 @@ impl Default for Bindings {
             api: Api::default(),
             functions: Vec::new(),
             namespaces: Vec::new(),
+            modules: Vec::new(),
+            vms: None,
             exposure: Exposure::curated(),
             expose_all: false,
         };
@@ -65,6 +74,7 @@ impl Bindings {
     pub(crate) fn add_function(&mut self, function: HostFunction) -> Result<(), NameError> {
         self.api.add_function(&function.name)?;
         self.functions.push(function);
+        self.renew_vms();
         Ok(())
     }
 
@@ -72,6 +82,72 @@ impl Bindings {
         self.api.add_namespace(name)?;
         self.namespaces.push(Namespace::InContext(read));
         Ok(())
+    }
+
+    fn add_server(
+        &mut self,
+        namespace: &str,
+        server: Arc<dyn ValueServer>,
+    ) -> Result<(), NameError> {
+        if let Some(known) = self.server(namespace)
+            && !known.is_there()
+        {
+            known.put(server);
+            return Ok(());
+        }
+        self.api.add_server(namespace)?;
+        self.namespaces.push(Namespace::Server(NamedServer::new(namespace, server)));
+        self.renew_vms();
+        Ok(())
+    }
+
+    fn remove_server(&mut self, namespace: &str) {
+        if let Some(known) = self.server(namespace) {
+            known.remove();
+        }
+    }
+
+    fn server(&mut self, namespace: &str) -> Option<&mut NamedServer> {
+        self.namespaces.iter_mut().find_map(|known| match known {
+            Namespace::Server(server) if server.name() == namespace => Some(server),
+            _ => None,
+        })
+    }
+
+    /// Adds all of a module, or nothing.
+    fn add_module(&mut self, module: &Module) -> Result<(), NameError> {
+        if self.modules.iter().any(|name| name == module.name()) {
+            return Ok(());
+        }
+        let mut api = self.api.clone();
+        for function in module.functions() {
+            api.add_library_function(function.name())?;
+        }
+        for (name, value) in module.constants() {
+            api.add_constant(name, value.clone())?;
+        }
+        self.api = api;
+        self.functions.extend(module.functions().cloned().map(HostFunction::native));
+        self.modules.push(module.name().to_owned());
+        self.renew_vms();
+        Ok(())
+    }
+
+    /// From now on, what is added is for VMs of this pool too, which this factory makes.
+    pub(crate) fn serve(&mut self, factory: LuauFactory, pool: VmPool<Vm>) {
+        self.vms = Some((factory, pool));
+    }
+
+    fn is_serving(&self) -> bool {
+        self.vms.is_some()
+    }
+
+    /// Replaces the VMs of a running app by such that offer what was just added.
+    fn renew_vms(&self) {
+        if let Some((factory, pool)) = &self.vms {
+            factory.set_api(Arc::new(self.api.clone()));
+            pool.evict_all();
+        }
     }
 
     fn expose<T: Exposable>(&mut self) {
