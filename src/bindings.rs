@@ -18,14 +18,26 @@ pub(crate) use self::effects::{
 };
 pub(crate) use self::reflect::map_entities;
 
+use std::sync::Arc;
+
 use bevy::prelude::{Resource, World};
 use bevy::reflect::TypeRegistry;
 
 use self::exposure::{ExposedComponent, Exposure};
 use self::functions::HostFunction;
 use crate::error::ScriptError;
+use crate::modules::Module;
+use crate::pool::VmPool;
 use crate::value::ScriptValue;
-use crate::vm::{Api, NameError};
+use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, ValueServer, Vm};
+
+/// A namespace of live values.
+enum Namespace {
+    /// It reads from the world.
+    InContext(LiveValue),
+    /// It needs no world.
+    Server(NamedServer),
+}
 
 type LiveValue =
     Box<dyn Fn(&ScriptContext<'_>, &str) -> Result<ScriptValue, ScriptError> + Send + Sync>;
@@ -35,7 +47,10 @@ type LiveValue =
 pub(crate) struct Bindings {
     api: Api,
     functions: Vec<HostFunction>,
-    namespaces: Vec<LiveValue>,
+    namespaces: Vec<Namespace>,
+    modules: Vec<String>,
+    /// Where VMs come from, once the app runs.
+    vms: Option<(LuauFactory, VmPool<Vm>)>,
     pub(crate) exposure: Exposure,
     expose_all: bool,
 }
@@ -47,6 +62,8 @@ impl Default for Bindings {
             api: Api::default(),
             functions: Vec::new(),
             namespaces: Vec::new(),
+            modules: Vec::new(),
+            vms: None,
             exposure: Exposure::curated(),
             expose_all: false,
         };
@@ -59,13 +76,80 @@ impl Bindings {
     pub(crate) fn add_function(&mut self, function: HostFunction) -> Result<(), NameError> {
         self.api.add_function(&function.name)?;
         self.functions.push(function);
+        self.renew_vms();
         Ok(())
     }
 
     fn add_namespace(&mut self, name: &str, read: LiveValue) -> Result<(), NameError> {
         self.api.add_namespace(name)?;
-        self.namespaces.push(read);
+        self.namespaces.push(Namespace::InContext(read));
         Ok(())
+    }
+
+    fn add_server(
+        &mut self,
+        namespace: &str,
+        server: Arc<dyn ValueServer>,
+    ) -> Result<(), NameError> {
+        if let Some(known) = self.server(namespace)
+            && !known.is_there()
+        {
+            known.put(server);
+            return Ok(());
+        }
+        self.api.add_server(namespace)?;
+        self.namespaces.push(Namespace::Server(NamedServer::new(namespace, server)));
+        self.renew_vms();
+        Ok(())
+    }
+
+    fn remove_server(&mut self, namespace: &str) {
+        if let Some(known) = self.server(namespace) {
+            known.remove();
+        }
+    }
+
+    fn server(&mut self, namespace: &str) -> Option<&mut NamedServer> {
+        self.namespaces.iter_mut().find_map(|known| match known {
+            Namespace::Server(server) if server.name() == namespace => Some(server),
+            _ => None,
+        })
+    }
+
+    /// Adds all of a module, or nothing.
+    fn add_module(&mut self, module: &Module) -> Result<(), NameError> {
+        if self.modules.iter().any(|name| name == module.name()) {
+            return Ok(());
+        }
+        let mut api = self.api.clone();
+        for function in module.functions() {
+            api.add_library_function(function.name())?;
+        }
+        for (name, value) in module.constants() {
+            api.add_constant(name, value.clone())?;
+        }
+        self.api = api;
+        self.functions.extend(module.functions().cloned().map(HostFunction::native));
+        self.modules.push(module.name().to_owned());
+        self.renew_vms();
+        Ok(())
+    }
+
+    /// From now on, what is added is for VMs of this pool too, which this factory makes.
+    pub(crate) fn serve(&mut self, factory: LuauFactory, pool: VmPool<Vm>) {
+        self.vms = Some((factory, pool));
+    }
+
+    fn is_serving(&self) -> bool {
+        self.vms.is_some()
+    }
+
+    /// Replaces the VMs of a running app by such that offer what was just added.
+    fn renew_vms(&self) {
+        if let Some((factory, pool)) = &self.vms {
+            factory.set_api(Arc::new(self.api.clone()));
+            pool.evict_all();
+        }
     }
 
     fn expose<T: Exposable>(&mut self) {
@@ -90,8 +174,18 @@ impl Bindings {
         &self,
         namespace: u32,
         context: &ScriptContext<'_>,
-        name: &str,
-    ) -> Result<ScriptValue, ScriptError> {
-        self.namespaces[namespace as usize](context, name)
+        path: &[&str],
+    ) -> Result<Live, ScriptError> {
+        match &self.namespaces[namespace as usize] {
+            Namespace::InContext(read) => read(context, path[0]).map(Live::Value),
+            Namespace::Server(server) => server.live(path),
+        }
+    }
+
+    fn live_names(&self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
+        match &self.namespaces[namespace as usize] {
+            Namespace::InContext(_) => Ok(Vec::new()),
+            Namespace::Server(server) => server.names(path),
+        }
     }
 }

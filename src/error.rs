@@ -45,13 +45,12 @@ pub enum ScriptError {
     },
     /// The run took longer than it may.
     #[error(
-        "ran longer than its limit of {limit:?}; do less in one call, or raise `{setting}` in the \
-         pool's configuration"
+        "ran longer than its limit of {limit:?}; do less in one call, or raise {}", place_of(.setting)
     )]
     TimedOut {
         /// The limit.
         limit: Duration,
-        /// The field of the configuration that sets it.
+        /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
     /// The VM reached its memory limit.
@@ -63,14 +62,26 @@ pub enum ScriptError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// An engine reached its memory limit.
+    #[error(
+        "needed more memory than the engine's limit of {limit} bytes, of which {held} are in use \
+         still; keep less in globals, start afresh with `reset()`, or raise `memory_limit` of the \
+         engine"
+    )]
+    EngineOutOfMemory {
+        /// The limit in bytes.
+        limit: usize,
+        /// The bytes that it holds when all garbage is collected.
+        held: usize,
+    },
     /// The run produced more than it may.
-    #[error("more than {limit} {what} in one run; raise `{setting}` in the pool's configuration")]
+    #[error("more than {limit} {what} in one run; raise {}", place_of(.setting))]
     TooMuch {
         /// What there was too much of.
         what: &'static str,
         /// How many are allowed.
         limit: usize,
-        /// The field of the configuration that sets it.
+        /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
     /// A value can't be kept in `self`, sent, or handed to the host.
@@ -179,12 +190,34 @@ pub enum ScriptError {
         /// The panic's message.
         message: String,
     },
+    /// What was to be called is no function.
+    #[error("`{name}` is {got}, not a function; define it before it is called")]
+    NotCallable {
+        /// The name, dots and all.
+        name: String,
+        /// What is there.
+        got: String,
+    },
+    /// A function or a value server that the host took away.
+    #[error("`{name}` is gone: the host has unregistered it")]
+    Unregistered {
+        /// Its name.
+        name: String,
+    },
     /// A host function called back into the script's VM, or a handle was used where no run is.
     #[error("`{what}` can't be used here: no script is running on this thread")]
     NoRun {
         /// What was used.
         what: String,
     },
+}
+
+/// A setting, and where it is.
+fn place_of(setting: &str) -> String {
+    match setting {
+        "time_limit" | "output_limit" | "value_limit" => format!("`{setting}` of the engine"),
+        _ => format!("`{setting}` in the pool's configuration"),
+    }
 }
 
 fn nearest(similar: &Option<String>) -> String {

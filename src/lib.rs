@@ -160,7 +160,9 @@ pub mod bindings;
 mod config_file;
 mod control;
 mod diagnostics;
+pub mod engine;
 mod error;
+pub mod modules;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 mod plugin;
@@ -191,6 +193,7 @@ pub use self::bindings::{LuaAppExt, ScriptContext};
 pub use self::config_file::{ConfigFileError, PoolConfigFile, PoolConfigLoader};
 pub use self::control::LuaControl;
 pub use self::diagnostics::LuaDiagnosticsPlugin;
+pub use self::engine::{EngineBuilder, EngineError, EngineSet, LuaEngine, LuauPool};
 pub use self::error::{Failure, ScriptError};
 #[cfg(feature = "overlay")]
 pub use self::overlay::{LuaOverlay, LuaOverlayPlugin, PanelState, show_panel};
@@ -202,6 +205,7 @@ pub use self::snapshot::{
     ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, LuaSnapshot, Sample, ScriptRow,
 };
 pub use self::value::{
-    FromScript, FromScriptArgs, IntoScript, ScriptKey, ScriptTable, ScriptValue,
+    FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, Plain, PlainSeed, PlainValue,
+    ScriptKey, ScriptTable, ScriptValue, from_value, to_value,
 };
 pub use self::vm::Callback;

@@ -141,6 +141,7 @@ impl Plugin for LuaPoolPlugin {
         if let Err(problem) = pool.warm_up() {
             error!("the script pool is not warmed up: {problem}");
         }
+        bindings.serve(factory.clone(), pool.clone());
         let awaits_config = self.config_file.is_some();
         app.insert_resource(bindings).insert_resource(LuaPool {
             pool,

@@ -4,10 +4,15 @@
 //! results of host functions. It holds no reference to any VM, so every thread and every VM can take
 //! over from any other.
 
+mod args;
 mod convert;
+mod math;
+mod plain;
 
+pub use self::args::IntoScriptArgs;
 pub(crate) use self::convert::describe;
 pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
+pub use self::plain::{Plain, PlainSeed, PlainValue, from_value, to_value};
 
 use std::collections::BTreeMap;
 use std::fmt;

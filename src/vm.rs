@@ -9,6 +9,7 @@
 mod api;
 mod bytecode;
 mod change;
+mod evaluate;
 mod factory;
 mod function;
 mod guards;
@@ -18,14 +19,23 @@ mod program;
 mod random;
 mod raw;
 mod sandbox;
+mod server;
+mod session;
 
 pub use self::api::{Api, NameError};
 pub(crate) use self::change::StateChange;
 pub use self::factory::{LuauFactory, LuauResetter};
 pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
-pub use self::host::{Field, FieldPath, Host, LogLevel, NoWorld, Place, Reading};
+pub use self::host::{Field, FieldPath, Host, Live, LogLevel, NoWorld, Place, Reading};
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Mutable, Program};
 pub use self::random::RunRandom;
+pub use self::server::{Served, SharedValues, ValueServer};
+
+pub(crate) use self::api::ApiMark;
+pub(crate) use self::server::NamedServer;
+pub(crate) use self::session::{
+    CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,
+};
 
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -111,6 +121,7 @@ pub struct Vm {
     lua: Lua,
     refs: raw::Refs,
     loaded: HashMap<u64, Loaded>,
+    evaluated: evaluate::Evaluated,
     resting_memory: usize,
     memory_limit: usize,
     runs: u64,
@@ -155,6 +166,7 @@ impl Vm {
             lua,
             refs,
             loaded: HashMap::new(),
+            evaluated: evaluate::Evaluated::new(),
             resting_memory,
             memory_limit,
             runs: 0,
@@ -189,13 +201,17 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Ran {
+        self.note_run(program);
+        let ran = with_native_stack(|| self.run_once(program, call, host, limits));
+        self.tidy();
+        ran
+    }
+
+    fn note_run(&mut self, program: &Program) {
         self.runs += 1;
         if self.last_program.as_ref().is_none_or(|last| !Arc::ptr_eq(last, program.name())) {
             self.last_program = Some(Arc::clone(program.name()));
         }
-        let ran = with_native_stack(|| self.run_once(program, call, host, limits));
-        self.tidy();
-        ran
     }
 
     fn run_once(
@@ -312,23 +328,26 @@ impl Vm {
         if self.loaded.len() >= MAX_LOADED {
             self.unload();
         }
-        let main = self
+        let main = self.load_main(program)?;
+        self.loaded.insert(program.id(), Loaded { main, image: None });
+        Ok(())
+    }
+
+    fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {
+        let chunk = self
             .lua
             .load(program.bytecode())
             .set_mode(ChunkMode::Binary)
-            .set_name(format!("@{}", program.name()))
-            .into_function()
-            .map_err(|error| {
-                self.spent = true;
-                match error {
-                    mlua::Error::MemoryError(_) => {
-                        ScriptError::OutOfMemory { limit: self.memory_limit }
-                    }
-                    error => ScriptError::Raised { message: error.to_string() },
+            .set_name(format!("@{}", program.name()));
+        raw::outside_run(|| chunk.into_function()).map_err(|error| {
+            self.spent = true;
+            match error {
+                mlua::Error::MemoryError(_) => {
+                    ScriptError::OutOfMemory { limit: self.memory_limit }
                 }
-            })?;
-        self.loaded.insert(program.id(), Loaded { main, image: None });
-        Ok(())
+                error => ScriptError::Raised { message: error.to_string() },
+            }
+        })
     }
 
     /// Collects the garbage of earlier runs when it would cut into the next one's memory.
@@ -342,6 +361,7 @@ impl Vm {
                 let used = self.lua.used_memory();
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
                     self.unload();
+                    self.evaluated.clear();
                     self.spent |= self.lua.gc_collect().is_err();
                 }
             }

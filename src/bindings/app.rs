@@ -1,14 +1,22 @@
-//! Registration on [`App`].
+//! Registration on [`App`] and [`World`].
 
+use std::sync::Arc;
+
+use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::error;
-use bevy::prelude::App;
+use bevy::prelude::{App, Mut, World};
 
 use super::Bindings;
 use super::exposure::Exposable;
 use super::functions::{HostFunction, IntoLuaFunction};
+use crate::modules::Module;
+use crate::vm::ValueServer;
 
-/// Tells scripts what they can reach. To be called while the app is built, before or after the plugin
-/// was added.
+/// Tells scripts what they can reach.
+///
+/// Usually called while the app is built, before or after the plugin was added. It also works on the
+/// [`World`] of a running app, such as from a command; every run that begins after it sees what was
+/// added. Functions, servers and modules that come so late cost new VMs.
 pub trait LuaAppExt {
     /// Adds a host function. A dotted name makes tables: `game.damage`.
     ///
@@ -31,6 +39,36 @@ pub trait LuaAppExt {
     /// A name that is no Lua name, or is taken, is logged as an error and left out.
     fn add_lua_function<M>(&mut self, name: &str, function: impl IntoLuaFunction<M>) -> &mut Self;
 
+    /// Adds live values: what `server` has at `path.to.value` is what scripts find at
+    /// `namespace.path.to.value`, asked anew by each read. One that was removed may come back under its
+    /// name.
+    ///
+    /// What it answers should not change while a stage runs, or the result depends on which run came
+    /// first.
+    ///
+    /// ```
+    /// use bevy::prelude::*;
+    /// use bevy_lua_pool::prelude::*;
+    /// use bevy_lua_pool::vm::SharedValues;
+    ///
+    /// let weather = SharedValues::new();
+    /// weather.set("wind.speed", 12.0);
+    /// App::new().add_value_server("Weather", weather.clone());
+    /// // In a script: Weather.wind.speed
+    /// ```
+    ///
+    /// A name that is no Lua name, or is taken, is logged as an error and left out.
+    fn add_value_server(&mut self, namespace: &str, server: impl ValueServer) -> &mut Self;
+
+    /// Takes a value server away: reading from its namespace is an error in scripts from now on.
+    fn remove_value_server(&mut self, namespace: &str) -> &mut Self;
+
+    /// Adds a [module](crate::modules), such as `modules::json()`; nothing happens if it is there
+    /// already.
+    ///
+    /// If one of its names is taken, that is logged as an error, and the module is left out.
+    fn add_lua_module(&mut self, module: Module) -> &mut Self;
+
     /// Lets scripts read and write a component, under its short type name.
     ///
     /// If two components have the same short name, the second one goes by its full type path:
@@ -42,25 +80,91 @@ pub trait LuaAppExt {
     fn expose_all_components(&mut self) -> &mut Self;
 }
 
-impl LuaAppExt for App {
+impl LuaAppExt for World {
     fn add_lua_function<M>(&mut self, name: &str, function: impl IntoLuaFunction<M>) -> &mut Self {
-        self.init_resource::<Bindings>();
-        let mut bindings = self.world_mut().resource_mut::<Bindings>();
-        if let Err(problem) = bindings.add_function(HostFunction::new(name, function)) {
+        let function = HostFunction::new(name, function);
+        if let Err(problem) = bindings(self).add_function(function) {
             error!("the Lua function was not added: {problem}");
         }
         self
     }
 
+    fn add_value_server(&mut self, namespace: &str, server: impl ValueServer) -> &mut Self {
+        if let Err(problem) = bindings(self).add_server(namespace, Arc::new(server)) {
+            error!("the value server was not added: {problem}");
+        }
+        self
+    }
+
+    fn remove_value_server(&mut self, namespace: &str) -> &mut Self {
+        bindings(self).remove_server(namespace);
+        self
+    }
+
+    fn add_lua_module(&mut self, module: Module) -> &mut Self {
+        if let Err(problem) = bindings(self).add_module(&module) {
+            error!("the Lua module `{}` was not added: {problem}", module.name());
+        }
+        self
+    }
+
     fn expose_component<T: Exposable>(&mut self) -> &mut Self {
-        self.register_type::<T>().init_resource::<Bindings>();
-        self.world_mut().resource_mut::<Bindings>().expose::<T>();
+        self.get_resource_or_init::<AppTypeRegistry>().write().register::<T>();
+        bindings(self).expose::<T>();
+        settle(self);
         self
     }
 
     fn expose_all_components(&mut self) -> &mut Self {
-        self.init_resource::<Bindings>();
-        self.world_mut().resource_mut::<Bindings>().expose_all = true;
+        bindings(self).expose_all = true;
+        settle(self);
         self
     }
+}
+
+impl LuaAppExt for App {
+    fn add_lua_function<M>(&mut self, name: &str, function: impl IntoLuaFunction<M>) -> &mut Self {
+        self.world_mut().add_lua_function(name, function);
+        self
+    }
+
+    fn add_value_server(&mut self, namespace: &str, server: impl ValueServer) -> &mut Self {
+        self.world_mut().add_value_server(namespace, server);
+        self
+    }
+
+    fn remove_value_server(&mut self, namespace: &str) -> &mut Self {
+        self.world_mut().remove_value_server(namespace);
+        self
+    }
+
+    fn add_lua_module(&mut self, module: Module) -> &mut Self {
+        self.world_mut().add_lua_module(module);
+        self
+    }
+
+    fn expose_component<T: Exposable>(&mut self) -> &mut Self {
+        self.world_mut().expose_component::<T>();
+        self
+    }
+
+    fn expose_all_components(&mut self) -> &mut Self {
+        self.world_mut().expose_all_components();
+        self
+    }
+}
+
+fn bindings(world: &mut World) -> Mut<'_, Bindings> {
+    world.get_resource_or_init::<Bindings>()
+}
+
+/// In a running app: settles what is exposed now. Before that, the plugin does it when all is built.
+fn settle(world: &mut World) {
+    if !bindings(world).is_serving() {
+        return;
+    }
+    let registry = world.resource::<AppTypeRegistry>().clone();
+    world.resource_scope::<Bindings, _>(|world, mut bindings| {
+        bindings.freeze(world, &registry.read());
+    });
 }

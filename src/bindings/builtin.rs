@@ -116,31 +116,3 @@ fn time(ctx: &ScriptContext<'_>, name: &str) -> Result<ScriptValue, ScriptError>
         }),
     }
 }
-
-/// A quaternion is a table `{x, y, z, w}` by name.
-impl FromScript for Quat {
-    fn expected() -> String {
-        "quaternion: a table with the numbers x, y, z, w".to_owned()
-    }
-    fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
-        if let ScriptValue::Table(table) = &value {
-            let parts = ["x", "y", "z", "w"].map(|name| table.get(name).clone());
-            if let [
-                ScriptValue::Number(x),
-                ScriptValue::Number(y),
-                ScriptValue::Number(z),
-                ScriptValue::Number(w),
-            ] = parts
-            {
-                return Ok(Self::from_xyzw(x as f32, y as f32, z as f32, w as f32));
-            }
-        }
-        Err(value)
-    }
-}
-
-impl IntoScript for Quat {
-    fn into_script(self) -> Result<ScriptValue, ScriptError> {
-        Ok(ScriptTable::from([("x", self.x), ("y", self.y), ("z", self.z), ("w", self.w)]).into())
-    }
-}

@@ -144,7 +144,8 @@ where
 {
     let shown = value.to_string();
     match value.try_into() {
-        Ok(number) if (number as f64).abs() <= MAX_EXACT => Ok(number as f64),
+        // Compared before it becomes a float: 2^53 + 1 would be rounded to 2^53.
+        Ok(number) if number.unsigned_abs() <= MAX_EXACT as u128 => Ok(number as f64),
         _ => Err(ScriptError::Inexact { value: shown }),
     }
 }
@@ -388,7 +389,9 @@ mod tests {
     #[test]
     fn a_number_that_lua_cannot_hold_exactly_is_an_error_not_a_rounding() {
         assert_eq!((1_u64 << 53).into_script().ok(), Some(9_007_199_254_740_992.0.into()));
-        assert!(matches!(u64::MAX.into_script(), Err(ScriptError::Inexact { .. })));
+        for inexact in [(1_u64 << 53) + 1, u64::MAX] {
+            assert!(matches!(inexact.into_script(), Err(ScriptError::Inexact { .. })), "{inexact}");
+        }
     }
 
     #[test]

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::sandbox::RESERVED;
+use super::sandbox::{self, RESERVED};
+use crate::value::ScriptValue;
 
-/// The functions and the namespaces of live values that scripts can reach, by name.
+/// The functions, constants, and namespaces of live values that scripts can reach, by name.
 ///
 /// A dotted name such as `game.damage` makes tables. The numbers are those that
-/// [`Host::call`](super::Host::call) and [`Host::live`](super::Host::live) get.
+/// [`Host::call`](super::Host::call) and [`Host::live`](super::Host::live) get; they only grow, so a
+/// VM that was made under an earlier state of the same API stays right.
 #[derive(Clone, Debug, Default)]
 pub struct Api {
     functions: Vec<String>,
-    namespaces: Vec<String>,
+    namespaces: Vec<(String, Namespace)>,
+    constants: Vec<(String, ScriptValue)>,
     taken: BTreeMap<String, Kind>,
 }
 
@@ -19,6 +22,23 @@ pub struct Api {
 enum Kind {
     Table,
     Leaf,
+}
+
+/// What a namespace looks like in Lua.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Namespace {
+    /// A table, which may hold functions too.
+    Table,
+    /// A handle that asks a [`ValueServer`](super::ValueServer).
+    Server,
+}
+
+/// How much an [`Api`] held at some moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ApiMark {
+    functions: usize,
+    namespaces: usize,
+    constants: usize,
 }
 
 /// Why a name can't be used.
@@ -47,9 +67,31 @@ impl Api {
     /// # Errors
     /// If the name is no Lua name, or taken: by another function, a library, a Lua keyword.
     pub fn add_function(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Leaf)?;
+        self.claim(name, Kind::Leaf, Reach::Own)?;
         self.functions.push(name.to_owned());
         Ok(self.functions.len() as u32 - 1)
+    }
+
+    /// Adds a function as [`Api::add_function`] does, or one that extends the library `math` or
+    /// `string`, such as `math.mean`.
+    ///
+    /// # Errors
+    /// As [`Api::add_function`]; a member that the library has already is taken.
+    pub fn add_library_function(&mut self, name: &str) -> Result<u32, NameError> {
+        self.claim(name, Kind::Leaf, Reach::Libraries)?;
+        self.functions.push(name.to_owned());
+        Ok(self.functions.len() as u32 - 1)
+    }
+
+    /// Adds a value that never changes, where [`Api::add_library_function`] may add functions.
+    /// Scripts can't change it either.
+    ///
+    /// # Errors
+    /// As [`Api::add_library_function`].
+    pub fn add_constant(&mut self, name: &str, value: ScriptValue) -> Result<(), NameError> {
+        self.claim(name, Kind::Leaf, Reach::Libraries)?;
+        self.constants.push((name.to_owned(), value));
+        Ok(())
     }
 
     /// Adds a namespace of live values and returns its number.
@@ -57,9 +99,23 @@ impl Api {
     /// # Errors
     /// As [`Api::add_function`].
     pub fn add_namespace(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Table)?;
-        self.namespaces.push(name.to_owned());
-        Ok(self.namespaces.len() as u32 - 1)
+        self.claim(name, Kind::Table, Reach::Own)?;
+        Ok(self.push_namespace(name, Namespace::Table))
+    }
+
+    /// Adds the namespace of a [`ValueServer`](super::ValueServer) and returns its number, which is
+    /// one of the namespaces' numbers. Nothing can be added below it.
+    ///
+    /// # Errors
+    /// As [`Api::add_function`].
+    pub fn add_server(&mut self, name: &str) -> Result<u32, NameError> {
+        self.claim(name, Kind::Leaf, Reach::Own)?;
+        Ok(self.push_namespace(name, Namespace::Server))
+    }
+
+    fn push_namespace(&mut self, name: &str, kind: Namespace) -> u32 {
+        self.namespaces.push((name.to_owned(), kind));
+        self.namespaces.len() as u32 - 1
     }
 
     /// The functions and their numbers.
@@ -69,16 +125,57 @@ impl Api {
 
     /// The namespaces and their numbers.
     pub fn namespaces(&self) -> impl Iterator<Item = (u32, &str)> {
-        (0..).zip(self.namespaces.iter().map(String::as_str))
+        (0..).zip(self.namespaces.iter().map(|(name, _)| name.as_str()))
     }
 
-    fn claim(&mut self, name: &str, kind: Kind) -> Result<(), NameError> {
+    /// The constants.
+    pub fn constants(&self) -> impl Iterator<Item = (&str, &ScriptValue)> {
+        self.constants.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// How much it holds now.
+    pub(crate) fn mark(&self) -> ApiMark {
+        ApiMark {
+            functions: self.functions.len(),
+            namespaces: self.namespaces.len(),
+            constants: self.constants.len(),
+        }
+    }
+
+    /// What came after `mark`: functions, namespaces, constants.
+    pub(super) fn functions_since(&self, mark: ApiMark) -> impl Iterator<Item = (u32, &str)> {
+        self.functions().skip(mark.functions)
+    }
+
+    pub(super) fn namespaces_since(
+        &self,
+        mark: ApiMark,
+    ) -> impl Iterator<Item = (u32, &str, Namespace)> {
+        let kinds = self.namespaces.iter().map(|(_, kind)| *kind);
+        self.namespaces()
+            .zip(kinds)
+            .map(|((number, name), kind)| (number, name, kind))
+            .skip(mark.namespaces)
+    }
+
+    pub(super) fn constants_since(
+        &self,
+        mark: ApiMark,
+    ) -> impl Iterator<Item = (&str, &ScriptValue)> {
+        self.constants().skip(mark.constants)
+    }
+
+    fn claim(&mut self, name: &str, kind: Kind, reach: Reach) -> Result<(), NameError> {
         let taken = |by: &str| NameError::Taken { name: name.to_owned(), by: by.to_owned() };
         if !name.split('.').all(is_identifier) {
             return Err(NameError::Malformed { name: name.to_owned() });
         }
         let root = name.split('.').next().unwrap_or(name);
-        if RESERVED.contains(&root) || super::sandbox::defines(root) {
+        let extends = reach == Reach::Libraries && sandbox::can_be_extended(root);
+        if extends && (name == root || sandbox::has_member(name)) {
+            return Err(taken(name));
+        }
+        if RESERVED.contains(&root) || (sandbox::defines(root) && !extends) {
             return Err(taken(root));
         }
         // Every prefix must be a table, and the name itself must be new.
@@ -96,6 +193,15 @@ impl Api {
         self.taken.insert(name.to_owned(), kind);
         Ok(())
     }
+}
+
+/// Where a name may be added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Under names that no library has.
+    Own,
+    /// In the libraries that can be extended too.
+    Libraries,
 }
 
 fn is_identifier(part: &str) -> bool {
@@ -133,5 +239,26 @@ mod tests {
             assert!(matches!(error, Err(NameError::Taken { .. })), "{name:?}: {error:?}");
         }
         assert_eq!(api.functions().count(), 2, "a refused name leaves nothing behind");
+    }
+
+    #[test]
+    fn only_what_a_library_lacks_can_be_added_to_it() {
+        let mut api = Api::default();
+        assert_eq!(api.add_library_function("math.mean"), Ok(0));
+        for name in ["math", "math.sin", "math.random", "math.mean", "table.sum", "debug.info"] {
+            let error = api.add_library_function(name);
+            assert!(matches!(error, Err(NameError::Taken { .. })), "{name:?}: {error:?}");
+        }
+        assert!(api.add_function("math.median").is_err(), "an app's functions stay outside");
+        assert_eq!(api.add_constant("math.golden", 1.618.into()), Ok(()));
+    }
+
+    #[test]
+    fn nothing_can_be_added_below_a_server() {
+        let mut api = Api::default();
+        assert_eq!(api.add_namespace("time"), Ok(0));
+        assert_eq!(api.add_server("Game"), Ok(1));
+        assert!(matches!(api.add_function("Game.x"), Err(NameError::Taken { .. })));
+        assert_eq!(api.add_function("time.now"), Ok(0));
     }
 }

@@ -1,7 +1,7 @@
 //! How a pool makes and resets Luau VMs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Api, Vm};
 use crate::pool::{BoxError, VmFactory, VmReport, VmResetter};
@@ -9,7 +9,7 @@ use crate::pool::{BoxError, VmFactory, VmReport, VmResetter};
 /// Makes Luau VMs that offer one [`Api`].
 #[derive(Clone, Debug)]
 pub struct LuauFactory {
-    api: Arc<Api>,
+    api: Arc<RwLock<Arc<Api>>>,
     memory_limit: Arc<AtomicUsize>,
 }
 
@@ -17,7 +17,16 @@ impl LuauFactory {
     /// A factory of VMs that may hold `memory_limit` bytes each.
     #[must_use]
     pub fn new(api: Arc<Api>, memory_limit: usize) -> Self {
-        Self { api, memory_limit: Arc::new(AtomicUsize::new(memory_limit)) }
+        Self {
+            api: Arc::new(RwLock::new(api)),
+            memory_limit: Arc::new(AtomicUsize::new(memory_limit)),
+        }
+    }
+
+    /// Changes what the VMs offer that this factory and its clones make from now on. To replace those
+    /// that exist, evict them all afterwards.
+    pub fn set_api(&self, api: Arc<Api>) {
+        *self.api.write().unwrap_or_else(PoisonError::into_inner) = api;
     }
 
     /// Changes the memory limit, in bytes, of the VMs that this factory and its clones make from now
@@ -29,7 +38,8 @@ impl LuauFactory {
 
 impl VmFactory<Vm> for LuauFactory {
     fn create(&self) -> Result<Vm, BoxError> {
-        Ok(Vm::new(&self.api, self.memory_limit.load(Ordering::Relaxed))?)
+        let api = Arc::clone(&self.api.read().unwrap_or_else(PoisonError::into_inner));
+        Ok(Vm::new(&api, self.memory_limit.load(Ordering::Relaxed))?)
     }
 }
 

@@ -75,11 +75,22 @@ pub trait Host {
         random: &mut RunRandom,
     ) -> Result<ScriptValue, ScriptError>;
 
-    /// Reads a live value, such as `time.delta`.
+    /// Reads a live value, such as `time.delta`, by the number of its namespace and the path below
+    /// that, which has at least one part.
     ///
     /// # Errors
     /// If the namespace has no such name.
-    fn live(&mut self, namespace: u32, name: &str) -> Result<ScriptValue, ScriptError>;
+    fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError>;
+
+    /// The names below a path of a namespace: what iterating over it visits, in this order. Default:
+    /// none.
+    ///
+    /// # Errors
+    /// If the namespace is gone.
+    fn live_names(&mut self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
+        let _ = (namespace, path);
+        Ok(Vec::new())
+    }
 
     /// Takes a log line.
     ///
@@ -103,6 +114,15 @@ pub enum Reading {
     Place(Place),
     /// A list or a map, copied; when the script changes the table, the change goes back to the place.
     Table(ScriptTable, Place),
+}
+
+/// What reading from a namespace gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Live {
+    /// A plain value, copied.
+    Value(ScriptValue),
+    /// More names.
+    Namespace,
 }
 
 /// A place in a component: the entity, the component's number, the path of fields within.
@@ -218,8 +238,8 @@ impl Host for NoWorld {
     ) -> Result<ScriptValue, ScriptError> {
         Self::refuse("a host function")
     }
-    fn live(&mut self, _: u32, name: &str) -> Result<ScriptValue, ScriptError> {
-        Self::refuse(name)
+    fn live(&mut self, _: u32, path: &[&str]) -> Result<Live, ScriptError> {
+        Self::refuse(&path.join("."))
     }
     fn log(&mut self, level: LogLevel, text: String, _: Option<u32>) -> Result<(), ScriptError> {
         self.lines.push((level, text));

@@ -13,7 +13,7 @@ use crate::error::ScriptError;
 pub const MAX_SOURCE_SIZE: usize = 256 * 1024;
 
 /// Globals that differ from run to run: the compiler must not take their values for constants.
-const PER_RUN_GLOBALS: [&str; 3] = ["entity", "_G", "time"];
+const PER_RUN_GLOBALS: [&str; 4] = ["entity", "_G", "time", "params"];
 
 /// A callback that a script may define.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,6 +111,15 @@ impl Program {
     /// # Errors
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
+        Self::compile_without(name, source, &[])
+    }
+
+    /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
+    pub(super) fn compile_without(
+        name: &str,
+        source: &str,
+        replaced: &[&str],
+    ) -> Result<Self, ScriptError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         if source.len() > MAX_SOURCE_SIZE {
             let (size, limit) = (source.len(), MAX_SOURCE_SIZE);
@@ -120,7 +129,8 @@ impl Program {
         let compiler = Compiler::new()
             .set_optimization_level(1)
             .set_debug_level(1)
-            .set_mutable_globals(PER_RUN_GLOBALS);
+            .set_mutable_globals(PER_RUN_GLOBALS)
+            .set_disabled_builtins(replaced.iter().copied());
         // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
         let bytecode =
             stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))

@@ -25,7 +25,7 @@ use mlua::{Function, Lua, Table};
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::host::{Field, Host, LogLevel, Place, Reading};
+use super::host::{Field, Host, Live, LogLevel, Place, Reading};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
@@ -1482,10 +1482,10 @@ unsafe extern "C-unwind" fn read_live(state: *mut lua_State) -> c_int {
     unsafe {
         let number = upvalue_number(state);
         let result = field_at(state, 2).and_then(|field| match field {
-            Field::Name(name) => with_host(name, |host, _| host.live(number, name)),
+            Field::Name(name) => with_host(name, |host, _| host.live(number, &[name])),
             Field::Position(position) => Err(no_field("namespace", &position.to_string())),
         });
-        answer(state, result.map(Reading::Value))
+        answer_live(state, number, "", result)
     }
 }
 
@@ -2218,4 +2218,983 @@ fn file_level_seed(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+// ---- sessions -----------------------------------------------------------------------------------
+//
+// VMs whose environment lasts, runs of whole sources, and the namespaces of value servers.
+
+/// The userdata tag of the namespaces of value servers: a number, and the parts of the name, joined.
+const SERVER_TAG: c_int = 8;
+/// Joins the parts of a name in such a namespace.
+const JOINT: char = '\0';
+/// Where the holder of a session's coroutines keeps how many there ever were, the weak table of those
+/// that there are, and how many there were at the last reset.
+const EVER: ffi::lua_Integer = 0;
+const ALIVE: ffi::lua_Integer = 1;
+const BEFORE: ffi::lua_Integer = 2;
+
+/// Registry slots that a session fills once; the environment's is filled again by each reset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionRefs {
+    environment_metatable: c_int,
+    environment: c_int,
+    coroutines: c_int,
+    message_handler: c_int,
+    handed: c_int,
+}
+
+/// What a session is to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SessionTask<'t> {
+    /// Run the main function of a chunk, and read what it returns first, or nothing.
+    Chunk(&'t Function, bool),
+    /// Call the function at this path.
+    Call(&'t str, &'t [ScriptValue]),
+    /// Read what is at this path.
+    Get(&'t str),
+    /// Write what is at this path.
+    Set(&'t str, &'t ScriptValue),
+    /// Read all globals that are data.
+    State,
+    /// Set these globals.
+    Restore(&'t ScriptTable),
+}
+
+/// How a task ended.
+pub(super) enum SessionEnded {
+    /// With this value.
+    Done(ScriptValue),
+    /// With an error: what, in which script and line, the call stack.
+    Failed { error: ScriptError, script: Option<String>, line: Option<u32>, frames: String },
+    /// The memory limit was reached.
+    OutOfMemory,
+}
+
+/// A coroutine of a session that is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawCoroutine {
+    pub(super) id: u64,
+    pub(super) started: bool,
+    pub(super) script: String,
+    pub(super) line: Option<u32>,
+}
+
+impl<'h> Run<'h> {
+    /// A run that may use its host from the beginning.
+    pub(super) fn of_session(
+        host: &'h mut dyn Host,
+        deadline: Deadline,
+        max_value_size: usize,
+        random: RunRandom,
+        refs: &SessionRefs,
+    ) -> Self {
+        Self {
+            host,
+            in_callback: true,
+            deadline,
+            max_value_size,
+            random,
+            handed: Vec::new(),
+            raised: None,
+            trace: None,
+            panicked: None,
+            handed_ref: refs.handed,
+            on_image: false,
+            touched_image: false,
+            out_of_memory: false,
+        }
+    }
+
+    /// Lets it use its host, and draw its random numbers from this seed.
+    pub(super) fn start_with(&mut self, seed: u64) {
+        self.in_callback = true;
+        self.random = RunRandom::new(seed);
+    }
+
+    /// What is left of its random numbers.
+    pub(super) fn into_random(self) -> RunRandom {
+        self.random
+    }
+}
+
+/// Calls `body` as if no run were on this thread: what it makes Luau do (loading a chunk reads its
+/// imports) reaches no host, also when a host function of another VM is what called.
+pub(super) fn outside_run<R>(body: impl FnOnce() -> R) -> R {
+    enter(std::ptr::null_mut(), body)
+}
+
+// -- what a VM is given
+
+/// Installs the metatable of value servers' namespaces; before [`server`] makes the first one.
+pub(super) fn set_up_servers(lua: &Lua) -> mlua::Result<()> {
+    // SAFETY: rule 1.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+            ffi::lua_createtable(state, 0, 6);
+            set_function(state, c"__index", server_index);
+            set_function(state, c"__newindex", server_newindex);
+            set_function(state, c"__iter", server_iter);
+            set_function(state, c"__tostring", server_tostring);
+            set_type_name(state, c"Namespace");
+            lock_metatable(state);
+            ffi::lua_setuserdatametatable(state, SERVER_TAG);
+        })
+    }
+}
+
+/// The namespace of a value server, by its number.
+pub(super) fn server(lua: &Lua, number: u32, name: &str) -> mlua::Result<mlua::Value> {
+    // SAFETY: rule 1; `set_up_servers` came before.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
+            push_server(state, number, name);
+        })
+    }
+}
+
+/// A plain value as Lua has it.
+pub(super) fn plain(lua: &Lua, value: &ScriptValue) -> mlua::Result<mlua::Value> {
+    // SAFETY: rule 1.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+            push_value(state, value, 0);
+        })
+    }
+}
+
+/// The holder of a session's coroutines.
+pub(super) fn coroutine_holder(lua: &Lua) -> mlua::Result<Table> {
+    // SAFETY: rule 1.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
+            ffi::lua_createtable(state, 2, 1);
+            for slot in [EVER, BEFORE] {
+                ffi::lua_pushnumber(state, 0.0);
+                ffi::lua_rawseti(state, -2, slot);
+            }
+            push_weak_table(state);
+            ffi::lua_rawseti(state, -2, ALIVE);
+        })
+    }
+}
+
+/// `coroutine.create` or `coroutine.wrap` that puts what it makes into `holder`; `original` is Luau's
+/// own.
+pub(super) fn recording_function(
+    lua: &Lua,
+    original: Function,
+    holder: &Table,
+) -> mlua::Result<Function> {
+    // SAFETY: rule 1; one closure with the two upvalues that were pushed.
+    unsafe {
+        lua.exec_raw((original, holder), |state| {
+            ffi::lua_pushcclosurek(state, record_coroutine, c"coroutine".as_ptr(), 2, None);
+        })
+    }
+}
+
+/// `rawset` that makes later reads see a built-in which it shadows.
+pub(super) fn rawset_function(lua: &Lua, builtins: &Table) -> mlua::Result<Function> {
+    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
+    unsafe {
+        lua.exec_raw(builtins, |state| {
+            ffi::lua_pushcclosurek(state, rawset, c"rawset".as_ptr(), 1, None);
+        })
+    }
+}
+
+/// Installs what a session needs into a fresh VM on which [`set_up`] was called.
+pub(super) fn set_up_session(
+    lua: &Lua,
+    builtins: &Table,
+    holder: &Table,
+    refs: &Refs,
+) -> mlua::Result<SessionRefs> {
+    let mut session = SessionRefs {
+        environment_metatable: 0,
+        environment: 0,
+        coroutines: 0,
+        message_handler: refs.message_handler,
+        handed: refs.handed,
+    };
+    let slots = &mut session;
+    // SAFETY: rule 1: the stack holds `builtins` at 1 and `holder` at 2.
+    unsafe {
+        lua.exec_raw::<()>((builtins, holder), |state| {
+            ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+            slots.coroutines = ffi::lua_ref(state, 2);
+
+            ffi::lua_createtable(state, 0, 3);
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_rawsetfield(state, -2, c"__index".as_ptr());
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_pushcclosurek(state, global_newindex, std::ptr::null(), 1, None);
+            ffi::lua_rawsetfield(state, -2, c"__newindex".as_ptr());
+            lock_metatable(state);
+            slots.environment_metatable = ffi::lua_ref(state, -1);
+            ffi::lua_pop(state, 1);
+
+            push_environment(state, slots.environment_metatable);
+            slots.environment = ffi::lua_ref(state, -1);
+            ffi::lua_settop(state, 0);
+        })?;
+    }
+    Ok(session)
+}
+
+/// Puts a fresh environment in place of the session's, and forgets its coroutines.
+pub(super) fn reset_session(lua: &Lua, refs: &SessionRefs) -> mlua::Result<()> {
+    // SAFETY: rule 1; the slots are those that `set_up_session` filled.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+            push_environment(state, refs.environment_metatable);
+            ffi::lua_rawseti(state, ffi::LUA_REGISTRYINDEX, refs.environment.into());
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
+            let ever = number_in(state, -1, EVER);
+            if ever > number_in(state, -1, BEFORE) {
+                push_weak_table(state);
+                ffi::lua_rawseti(state, -2, ALIVE);
+                ffi::lua_pushnumber(state, ever);
+                ffi::lua_rawseti(state, -2, BEFORE);
+            }
+            ffi::lua_pop(state, 1);
+        })
+    }
+}
+
+/// # Safety
+///
+/// Inside a protected call; four free slots.
+unsafe fn push_environment(state: *mut lua_State, metatable: c_int) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawsetfield(state, -2, c"_G".as_ptr());
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, metatable.into());
+        ffi::lua_setmetatable(state, -2);
+        ffi::lua_setsafeenv(state, -1, 1);
+    }
+}
+
+/// # Safety
+///
+/// Inside a protected call; three free slots.
+unsafe fn push_weak_table(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_createtable(state, 0, 0);
+        ffi::lua_createtable(state, 0, 1);
+        ffi::lua_pushstring(state, c"v".as_ptr());
+        ffi::lua_rawsetfield(state, -2, c"__mode".as_ptr());
+        ffi::lua_setmetatable(state, -2);
+    }
+}
+
+/// The number at a position of a table.
+///
+/// # Safety
+///
+/// Inside a protected call; a table at the index, one free slot.
+unsafe fn number_in(state: *mut lua_State, index: c_int, slot: ffi::lua_Integer) -> f64 {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_rawgeti(state, index, slot);
+        let number = ffi::lua_tonumber(state, -1);
+        ffi::lua_pop(state, 1);
+        number
+    }
+}
+
+// -- tasks
+
+/// Does what a session is to do.
+pub(super) fn run_session(
+    lua: &Lua,
+    refs: &SessionRefs,
+    task: SessionTask<'_>,
+    run: &mut Run<'_>,
+) -> SessionEnded {
+    let main = match task {
+        SessionTask::Chunk(main, _) => Some(main),
+        _ => None,
+    };
+    protected(lua, main, run, |state, run| {
+        // SAFETY: `protected` gives a state in a protected call, and the run.
+        unsafe { perform(state, refs, task, run) }
+    })
+}
+
+/// Runs a whole source in an environment of its own that holds `params`.
+pub(super) fn run_alone(
+    lua: &Lua,
+    refs: &Refs,
+    main: &Function,
+    params: &ScriptTable,
+    run: &mut Run<'_>,
+) -> SessionEnded {
+    const MAIN: c_int = 1;
+    const HANDLER: c_int = 2;
+    protected(lua, Some(main), run, |state, run| {
+        // SAFETY: `protected` gives a state in a protected call, with the main function at 1.
+        unsafe {
+            ffi::luaL_checkstack(state, 12, TOO_DEEP.as_ptr());
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
+            ffi::lua_clonefunction(state, MAIN);
+            push_environment(state, refs.environment_metatable);
+            push_table(state, params, 0);
+            ffi::lua_rawsetfield(state, -2, c"params".as_ptr());
+            ffi::lua_setfenv(state, -2);
+            let status = ffi::lua_pcall(state, 0, 1, HANDLER);
+            returned(state, status, run)
+        }
+    })
+}
+
+/// Calls `body` in a protected call, with `main` (or nil) alone on the stack and `run` as the run of
+/// this thread.
+fn protected(
+    lua: &Lua,
+    main: Option<&Function>,
+    run: &mut Run<'_>,
+    body: impl FnOnce(*mut lua_State, *mut Run<'_>) -> SessionEnded,
+) -> SessionEnded {
+    let mut ended = None;
+    let out = &mut ended;
+    let run_ptr = std::ptr::from_mut(run);
+    let result = enter(run_ptr, || {
+        // SAFETY: rule 1. `run_ptr` is live and used between calls into Lua only, when no C function
+        // is active that could use it too.
+        unsafe {
+            lua.exec_raw::<()>(main, |state| {
+                *out = Some(body(state, run_ptr));
+                ffi::lua_settop(state, 0);
+            })
+        }
+    });
+    match (result, ended) {
+        (Ok(()), Some(ended)) => ended,
+        (Err(mlua::Error::MemoryError(_)), _) => SessionEnded::OutOfMemory,
+        (Err(error), _) => {
+            let raised = run.raised.take();
+            let error =
+                raised.unwrap_or_else(|| ScriptError::Raised { message: error.to_string() });
+            SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
+        }
+        (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
+    }
+}
+
+/// # Safety
+///
+/// Called inside a protected call, with the main function, or nil, alone on the stack; `run` is live
+/// and not otherwise referenced while this function, rather than Lua, is on top of the stack.
+unsafe fn perform(
+    state: *mut lua_State,
+    refs: &SessionRefs,
+    task: SessionTask<'_>,
+    run: *mut Run<'_>,
+) -> SessionEnded {
+    const MAIN: c_int = 1;
+    const HANDLER: c_int = 2;
+    const ENVIRONMENT: c_int = 3;
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::luaL_checkstack(state, 16, TOO_DEEP.as_ptr());
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment.into());
+        match task {
+            SessionTask::Chunk(_, reads) => {
+                ffi::lua_pushvalue(state, ENVIRONMENT);
+                ffi::lua_setfenv(state, MAIN);
+                ffi::lua_pushvalue(state, MAIN);
+                let status = ffi::lua_pcall(state, 0, 1, HANDLER);
+                if status == ffi::LUA_OK && !reads {
+                    return SessionEnded::Done(ScriptValue::Nil);
+                }
+                returned(state, status, run)
+            }
+            SessionTask::Get(path) => {
+                let status = follow(state, path, None);
+                returned(state, status, run)
+            }
+            SessionTask::Set(path, value) => {
+                let status = follow(state, path, Some(value));
+                returned(state, status, run)
+            }
+            SessionTask::Call(path, args) => {
+                let status = follow(state, path, None);
+                if status != ffi::LUA_OK {
+                    return returned(state, status, run);
+                }
+                if !is_callable(state) {
+                    let kind = ffi::lua_typename(state, ffi::lua_type(state, -1));
+                    let got = CStr::from_ptr(kind).to_string_lossy();
+                    let got = if got == "nil" { "nil".to_owned() } else { format!("a {got}") };
+                    return failed_with(ScriptError::NotCallable { name: path.to_owned(), got });
+                }
+                ffi::luaL_checkstack(state, args.len() as c_int + 4, TOO_DEEP.as_ptr());
+                for arg in args {
+                    push_value(state, arg, 0);
+                }
+                let status = ffi::lua_pcall(state, args.len() as c_int, 1, HANDLER);
+                returned(state, status, run)
+            }
+            SessionTask::State => {
+                match globals_as_data(state, ENVIRONMENT, (*run).max_value_size) {
+                    Ok(state) => SessionEnded::Done(ScriptValue::Table(state)),
+                    Err(error) => failed_with(error),
+                }
+            }
+            SessionTask::Restore(globals) => {
+                push_table(state, globals, 0);
+                let table = ffi::lua_gettop(state);
+                let mut next = ffi::lua_rawiter(state, table, 0);
+                while next >= 0 {
+                    ffi::lua_settable(state, ENVIRONMENT);
+                    next = ffi::lua_rawiter(state, table, next);
+                }
+                SessionEnded::Done(ScriptValue::Nil)
+            }
+        }
+    }
+}
+
+/// Reads, or writes, what is at a dotted path below the environment, as a script would. Gives the
+/// status of the protected call; the value or the error is on top.
+///
+/// # Safety
+///
+/// As `perform`, with the handler at 2 and the environment at 3.
+unsafe fn follow(state: *mut lua_State, path: &str, value: Option<&ScriptValue>) -> c_int {
+    const HANDLER: c_int = 2;
+    const ENVIRONMENT: c_int = 3;
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let parts = path.split('.').count().min(MAX_NAME) as c_int;
+        ffi::luaL_checkstack(state, parts + 8, TOO_DEEP.as_ptr());
+        push_function(state, if value.is_some() { write_path } else { read_path });
+        ffi::lua_pushvalue(state, ENVIRONMENT);
+        for part in path.split('.').take(MAX_NAME) {
+            ffi::lua_pushlstring(state, part.as_ptr().cast(), part.len());
+        }
+        if let Some(value) = value {
+            push_value(state, value, 0);
+        }
+        let arguments = parts + 1 + c_int::from(value.is_some());
+        ffi::lua_pcall(state, arguments, 1, HANDLER)
+    }
+}
+
+/// `read_path(table, "a", "b", …)`: `table.a.b…`
+unsafe extern "C-unwind" fn read_path(state: *mut lua_State) -> c_int {
+    // SAFETY: `follow` calls it; the table is at 1.
+    unsafe {
+        let last = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
+        ffi::lua_pushvalue(state, 1);
+        for part in 2..=last {
+            ffi::lua_pushvalue(state, part);
+            ffi::lua_gettable(state, -2);
+            ffi::lua_remove(state, -2);
+        }
+        1
+    }
+}
+
+/// `write_path(table, "a", "b", …, value)`: `table.a.b… = value`
+unsafe extern "C-unwind" fn write_path(state: *mut lua_State) -> c_int {
+    // SAFETY: `follow` calls it; the table is at 1, the value on top.
+    unsafe {
+        let value = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+        ffi::lua_pushvalue(state, 1);
+        for part in 2..value - 1 {
+            ffi::lua_pushvalue(state, part);
+            ffi::lua_gettable(state, -2);
+            ffi::lua_remove(state, -2);
+        }
+        ffi::lua_pushvalue(state, value - 1);
+        ffi::lua_pushvalue(state, value);
+        ffi::lua_settable(state, -3);
+        ffi::lua_pushnil(state);
+        1
+    }
+}
+
+/// Whether the value on top can be called.
+///
+/// # Safety
+///
+/// Inside a protected call; two free slots.
+unsafe fn is_callable(state: *mut lua_State) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION {
+            return true;
+        }
+        let callable = ffi::luaL_getmetafield(state, -1, c"__call".as_ptr()) != 0;
+        if callable {
+            ffi::lua_pop(state, 1);
+        }
+        callable
+    }
+}
+
+/// The globals that are data; all others are left out.
+///
+/// # Safety
+///
+/// Inside a protected call; a table at the index.
+unsafe fn globals_as_data(
+    state: *mut lua_State,
+    environment: c_int,
+    limit: usize,
+) -> Result<ScriptTable, ScriptError> {
+    let mut globals = ScriptTable::default();
+    let mut reader = Reader { budget: limit, host: None };
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+        let mut next = ffi::lua_rawiter(state, environment, 0);
+        while next >= 0 {
+            let top = ffi::lua_gettop(state);
+            let read = reader.entry(state, top, 0, &mut globals);
+            ffi::lua_settop(state, top - 2);
+            match read {
+                Err(problem) if !matches!(problem.what, ProblemKind::NotData(_)) => {
+                    return Err(problem.into_error("globals", limit, "kept"));
+                }
+                _ => {}
+            }
+            next = ffi::lua_rawiter(state, environment, next);
+        }
+    }
+    Ok(globals)
+}
+
+/// What a protected call came to: the value or the error is on top.
+///
+/// # Safety
+///
+/// As `perform`.
+unsafe fn returned(state: *mut lua_State, status: c_int, run: *mut Run<'_>) -> SessionEnded {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if status != ffi::LUA_OK {
+            return session_failed(state, status, &mut *run);
+        }
+        let limit = (*run).max_value_size;
+        match (Reader { budget: limit, host: None }).value(state, ffi::lua_gettop(state)) {
+            Ok(value) => SessionEnded::Done(value),
+            Err(problem) => failed_with(problem.into_error("result", limit, "returned")),
+        }
+    }
+}
+
+fn failed_with(error: ScriptError) -> SessionEnded {
+    SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
+}
+
+/// Reads the error that a protected call left.
+///
+/// # Safety
+///
+/// The error message of that call is on top.
+unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>) -> SessionEnded {
+    if status == ffi::LUA_ERRMEM {
+        return SessionEnded::OutOfMemory;
+    }
+    let trace = run.trace.take().unwrap_or_else(|| Trace {
+        // SAFETY: see above; the handler left a string, or failed and Luau left one.
+        message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
+        line: None,
+        frames: String::new(),
+    });
+    let frames = || trace.frames.lines().filter_map(place_of_frame);
+    let told = frames().find_map(|(script, _)| match split_place(&trace.message, script) {
+        (Some(line), message) => Some((script, line, message)),
+        _ => None,
+    });
+    let (script, line, message) = match told {
+        Some((script, line, message)) => (Some(script), Some(line), message),
+        None => {
+            let first = frames().next();
+            (first.map(|(script, _)| script), trace.line, trace.message.as_str())
+        }
+    };
+    // A coroutine passes it on as a message.
+    if message == OUT_OF_MEMORY {
+        return SessionEnded::OutOfMemory;
+    }
+    let error = match run.raised.take() {
+        Some(error) if message == error.to_string() => error,
+        _ => ScriptError::Raised { message: message.to_owned() },
+    };
+    let script = script.map(str::to_owned);
+    SessionEnded::Failed { error, script, line, frames: trace.frames }
+}
+
+/// Script and line of a frame as `call_stack` writes it: `scripts/x.luau:12 in f`.
+fn place_of_frame(frame: &str) -> Option<(&str, u32)> {
+    let place = |text: &'_ str| -> Option<(usize, u32)> {
+        let (script, line) = text.rsplit_once(':')?;
+        Some((script.len(), line.parse().ok()?))
+    };
+    let (end, line) =
+        frame.rsplit_once(" in ").and_then(|(before, _)| place(before)).or_else(|| place(frame))?;
+    Some((&frame[..end], line))
+}
+
+// -- globals and coroutines
+
+/// A global that a script defines: `__newindex` of a session's environment. The built-ins are its
+/// upvalue.
+unsafe extern "C-unwind" fn global_newindex(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    unsafe {
+        ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
+        note_shadowing(state);
+        ffi::lua_settop(state, 3);
+        ffi::lua_rawset(state, 1);
+        0
+    }
+}
+
+/// `rawset(table, key, value)`; the built-ins are its upvalue.
+unsafe extern "C-unwind" fn rawset(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may.
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        ffi::luaL_checkany(state, 2);
+        ffi::luaL_checkany(state, 3);
+        ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
+        note_shadowing(state);
+        ffi::lua_settop(state, 3);
+        ffi::lua_rawset(state, 1);
+        ffi::lua_settop(state, 1);
+        1
+    }
+}
+
+/// Built-ins are read once, when a chunk is loaded, as long as the environment is safe: it is no longer
+/// when the key at 2 is going to shadow one of them.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called, with a table at 1, the built-ins as first upvalue, and two
+/// free slots.
+unsafe fn note_shadowing(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_type(state, 2) != ffi::LUA_TSTRING {
+            return;
+        }
+        ffi::lua_pushvalue(state, 2);
+        ffi::lua_rawget(state, ffi::lua_upvalueindex(1));
+        if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+            ffi::lua_setsafeenv(state, 1, 0);
+        }
+        ffi::lua_pop(state, 1);
+    }
+}
+
+/// `coroutine.create` and `coroutine.wrap`; Luau's own and the holder are the upvalues.
+unsafe extern "C-unwind" fn record_coroutine(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; the upvalues are a function and the holder. What
+    // `coroutine.wrap` gives is a C function with the coroutine as upvalue.
+    unsafe {
+        let count = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 5, TOO_DEEP.as_ptr());
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, count, 1);
+        let made = ffi::lua_gettop(state);
+        if ffi::lua_type(state, made) == ffi::LUA_TTHREAD {
+            ffi::lua_pushvalue(state, made);
+        } else if ffi::lua_getupvalue(state, made, 1).is_null() {
+            return 1;
+        }
+        let holder = ffi::lua_upvalueindex(2);
+        let id = number_in(state, holder, EVER) + 1.0;
+        ffi::lua_pushnumber(state, id);
+        ffi::lua_rawseti(state, holder, EVER);
+        ffi::lua_rawgeti(state, holder, ALIVE);
+        ffi::lua_insert(state, -2);
+        ffi::lua_rawseti(state, -2, id as ffi::lua_Integer);
+        ffi::lua_pop(state, 1);
+        1
+    }
+}
+
+/// The coroutines of a session that are not over, the oldest first.
+pub(super) fn coroutines(lua: &Lua, refs: &SessionRefs) -> mlua::Result<Vec<RawCoroutine>> {
+    let mut found = Vec::new();
+    let out = &mut found;
+    // SAFETY: rule 1; the slot is the one that `set_up_session` filled, its table holds coroutines by
+    // number.
+    unsafe {
+        lua.exec_raw::<()>((), |state| {
+            ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
+            ffi::lua_rawgeti(state, -1, ALIVE);
+            let alive = ffi::lua_gettop(state);
+            let mut next = ffi::lua_rawiter(state, alive, 0);
+            while next >= 0 {
+                let id = ffi::lua_tonumber(state, -2) as u64;
+                let coroutine = ffi::lua_tothread(state, -1);
+                if !coroutine.is_null() && is_suspended(state, coroutine) {
+                    out.push(describe_coroutine(coroutine, id));
+                }
+                ffi::lua_pop(state, 2);
+                next = ffi::lua_rawiter(state, alive, next);
+            }
+            ffi::lua_settop(state, 0);
+        })?;
+    }
+    found.sort_by_key(|coroutine| coroutine.id);
+    Ok(found)
+}
+
+/// Ends a coroutine of a session where it stands. Gives whether there was one that was not over.
+pub(super) fn destroy_coroutine(lua: &Lua, refs: &SessionRefs, id: u64) -> mlua::Result<bool> {
+    let mut destroyed = false;
+    let out = &mut destroyed;
+    // SAFETY: rule 1; the slot is the one that `set_up_session` filled. No coroutine runs meanwhile,
+    // so one that is suspended may be reset.
+    unsafe {
+        lua.exec_raw::<()>((), |state| {
+            ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
+            ffi::lua_rawgeti(state, -1, ALIVE);
+            ffi::lua_pushnumber(state, id as f64);
+            ffi::lua_rawget(state, -2);
+            let coroutine = ffi::lua_tothread(state, -1);
+            if !coroutine.is_null() && is_suspended(state, coroutine) {
+                ffi::lua_resetthread(coroutine);
+                ffi::lua_pushnumber(state, id as f64);
+                ffi::lua_pushnil(state);
+                ffi::lua_rawset(state, -4);
+                *out = true;
+            }
+            ffi::lua_settop(state, 0);
+        })?;
+    }
+    Ok(destroyed)
+}
+
+/// # Safety
+///
+/// Both states belong to one VM.
+unsafe fn is_suspended(state: *mut lua_State, coroutine: *mut lua_State) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { ffi::lua_costatus(state, coroutine) == ffi::LUA_COSUS }
+}
+
+/// # Safety
+///
+/// A suspended coroutine.
+unsafe fn describe_coroutine(coroutine: *mut lua_State, id: u64) -> RawCoroutine {
+    // SAFETY: as `call_stack`; one that has not started has its function alone on its stack.
+    unsafe {
+        for level in 0..MAX_FRAMES {
+            match frame_at(coroutine, level) {
+                Some((script, _, Some(line))) => {
+                    return RawCoroutine { id, started: true, script, line: Some(line) };
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let mut record: ffi::lua_Debug = std::mem::zeroed();
+        let level = -ffi::lua_gettop(coroutine);
+        if level == 0 || ffi::lua_getinfo(coroutine, level, c"s".as_ptr(), &raw mut record) == 0 {
+            return RawCoroutine { id, started: true, script: "[host]".to_owned(), line: None };
+        }
+        let script = CStr::from_ptr(record.short_src).to_string_lossy().into_owned();
+        let line = u32::try_from(record.linedefined).ok().filter(|line| *line > 0);
+        RawCoroutine { id, started: false, script, line }
+    }
+}
+
+// -- value servers
+
+/// # Safety
+///
+/// Inside a protected call; one free slot; `set_up_servers` was called.
+unsafe fn push_server(state: *mut lua_State, number: u32, name: &str) {
+    // SAFETY: the caller keeps what this function asks for; the memory holds the number and the name,
+    // which are plain data without a destructor.
+    unsafe {
+        let size = size_of::<u32>() + name.len();
+        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, SERVER_TAG).cast::<u8>();
+        memory.cast::<u32>().write_unaligned(number);
+        memory.add(size_of::<u32>()).copy_from_nonoverlapping(name.as_ptr(), name.len());
+    }
+}
+
+/// The number and the name of the namespace at a stack index. The name lives while the value is on the
+/// stack.
+///
+/// # Safety
+///
+/// A valid index.
+unsafe fn server_at<'s>(
+    state: *mut lua_State,
+    index: c_int,
+) -> Result<(u32, &'s str), ScriptError> {
+    // SAFETY: the caller keeps what this function asks for; the tag is set by `push_server` alone, which
+    // wrote a number and a text.
+    unsafe {
+        let memory = ffi::lua_touserdatatagged(state, index, SERVER_TAG).cast::<u8>();
+        if memory.is_null() {
+            return Err(ScriptError::Raised { message: "not a namespace".to_owned() });
+        }
+        let number = memory.cast::<u32>().read_unaligned();
+        let length = ffi::lua_objlen(state, index) - size_of::<u32>();
+        let name = std::slice::from_raw_parts(memory.add(size_of::<u32>()), length);
+        Ok((number, std::str::from_utf8_unchecked(name)))
+    }
+}
+
+/// The name of what lies below a namespace.
+fn name_below(namespace: &str, field: Field<'_>) -> Result<String, ScriptError> {
+    let shown = || namespace.replace(JOINT, ".");
+    let name = match field {
+        Field::Name(name) => format!("{namespace}{JOINT}{name}"),
+        Field::Position(position) => format!("{namespace}{JOINT}{position}"),
+    };
+    if name.len() > MAX_NAME || matches!(field, Field::Name(name) if name.contains(JOINT)) {
+        return Err(no_field(&shown(), "a name that is too long or holds a zero byte"));
+    }
+    Ok(name)
+}
+
+/// The parts of a name below its namespace.
+fn path_of(name: &str) -> Vec<&str> {
+    name.split(JOINT).skip(1).collect()
+}
+
+/// Ends a C function that read a live value; `name` is what was read, if more can lie below it.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn answer_live(
+    state: *mut lua_State,
+    number: u32,
+    name: &str,
+    result: Result<Live, ScriptError>,
+) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match result {
+            Ok(Live::Value(value)) => answer(state, Ok(Reading::Value(value))),
+            Ok(Live::Namespace) => {
+                ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
+                push_server(state, number, name);
+                1
+            }
+            Err(error) => raise(state, error),
+        }
+    }
+}
+
+/// `Namespace.name`
+unsafe extern "C-unwind" fn server_index(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1 and 2.
+    unsafe {
+        let found = field_at(state, 2).and_then(|field| {
+            let (number, namespace) = server_at(state, 1)?;
+            Ok((number, name_below(namespace, field)?))
+        });
+        match found {
+            Ok((number, name)) => {
+                let result = read_server(&name, |host, path| host.live(number, path));
+                answer_live(state, number, &name, result)
+            }
+            Err(error) => raise(state, error),
+        }
+    }
+}
+
+/// Asks the host about a name.
+fn read_server<R>(
+    name: &str,
+    read: impl FnOnce(&mut dyn Host, &[&str]) -> Result<R, ScriptError>,
+) -> Result<R, ScriptError> {
+    with_host(&name.replace(JOINT, "."), |host, _| read(host, &path_of(name)))
+}
+
+/// `Namespace.name = value`
+unsafe extern "C-unwind" fn server_newindex(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    unsafe {
+        let name = field_at(state, 2).and_then(|field| {
+            let (_, namespace) = server_at(state, 1)?;
+            name_below(namespace, field)
+        });
+        let error = match name {
+            Ok(name) => ScriptError::ReadOnly { name: name.replace(JOINT, ".") },
+            Err(error) => error,
+        };
+        raise(state, error)
+    }
+}
+
+/// `for name, value in Namespace`
+unsafe extern "C-unwind" fn server_iter(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operand at 1.
+    unsafe {
+        let names = server_at(state, 1).and_then(|(number, name)| {
+            read_server(name, |host, path| host.live_names(number, path))
+        });
+        let names = match names {
+            Ok(names) => names,
+            Err(error) => raise(state, error),
+        };
+        ffi::luaL_checkstack(state, 5, TOO_DEEP.as_ptr());
+        ffi::lua_createtable(state, names.len() as c_int, 0);
+        for (position, name) in (1..).zip(&names) {
+            ffi::lua_pushlstring(state, name.as_ptr().cast(), name.len());
+            ffi::lua_rawseti(state, -2, position);
+        }
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushnumber(state, 0.0);
+        ffi::lua_pushcclosurek(state, server_next, std::ptr::null(), 3, None);
+        1
+    }
+}
+
+/// The next name of a namespace and its value; the names, the namespace and the position are the
+/// upvalues.
+unsafe extern "C-unwind" fn server_next(state: *mut lua_State) -> c_int {
+    // SAFETY: `server_iter` made the closure with three upvalues.
+    unsafe {
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+        let position = ffi::lua_tonumber(state, ffi::lua_upvalueindex(3)) + 1.0;
+        ffi::lua_pushnumber(state, position);
+        ffi::lua_replace(state, ffi::lua_upvalueindex(3));
+        ffi::lua_rawgeti(state, ffi::lua_upvalueindex(1), position as ffi::lua_Integer);
+        if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+            return 1;
+        }
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_gettable(state, ffi::lua_upvalueindex(2));
+        2
+    }
+}
+
+unsafe extern "C-unwind" fn server_tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operand at 1.
+    unsafe {
+        let text = server_at(state, 1).map(|(_, name)| name.replace(JOINT, "."));
+        answer(state, text.map(|text| Reading::Value(ScriptValue::String(text))))
+    }
 }

@@ -1,8 +1,8 @@
 //! What scripts see besides their own: an allow-list of Luau's libraries and the app's API, frozen.
 
-use mlua::{Lua, StdLib, Table, Value};
+use mlua::{IntoLua, Lua, StdLib, Table, Value};
 
-use super::api::Api;
+use super::api::{Api, ApiMark, Namespace};
 use super::host::LogLevel;
 use super::raw;
 
@@ -80,7 +80,10 @@ const MEMBERS: [(&str, &[&str]); 4] = [
 const WHOLE: [&str; 4] = ["coroutine", "utf8", "buffer", "vector"];
 
 /// Names in the environment of a run that no app may define.
-pub(crate) const RESERVED: [&str; 5] = ["_G", "entity", "log", "print", "self"];
+pub(crate) const RESERVED: [&str; 6] = ["_G", "entity", "log", "params", "print", "self"];
+
+/// The libraries that modules may add members to.
+const EXTENSIBLE: [&str; 2] = ["math", "string"];
 
 /// Whether Luau or the sandbox defines this global.
 pub(super) fn defines(name: &str) -> bool {
@@ -89,9 +92,25 @@ pub(super) fn defines(name: &str) -> bool {
         || MEMBERS.iter().any(|(library, _)| *library == name)
 }
 
+/// Whether members can be added to this library.
+pub(super) fn can_be_extended(library: &str) -> bool {
+    EXTENSIBLE.contains(&library)
+}
+
+/// Whether Luau or the sandbox defines this member of a library, or what it lies below: `math.sin`.
+pub(super) fn has_member(name: &str) -> bool {
+    let mut parts = name.split('.');
+    let (Some(library), Some(member)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    (library, member) == ("math", "random")
+        || MEMBERS.iter().any(|(name, members)| *name == library && members.contains(&member))
+}
+
 /// Prunes the globals to the allow-list, adds the API, and freezes all of it.
 pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let globals = lua.globals();
+    raw::set_up_servers(lua)?;
     prune(&globals, defines)?;
     for (library, members) in MEMBERS {
         prune(&globals.raw_get(library)?, |name| members.contains(&name))?;
@@ -114,32 +133,64 @@ pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     }
     globals.raw_set("log", log)?;
 
-    for (number, name) in api.functions() {
-        let (table, last) = table_for(lua, &globals, name)?;
-        table.raw_set(last, raw::host_function(lua, number, name)?)?;
-    }
-    for (number, name) in api.namespaces() {
-        let (table, last) = table_for(lua, &globals, name)?;
-        let namespace = match table.raw_get(last)? {
-            Value::Table(existing) => existing,
-            _ => lua.create_table()?,
-        };
-        let metatable = lua.create_table()?;
-        metatable.raw_set("__index", raw::live_namespace(lua, number, name)?)?;
-        metatable.raw_set("__metatable", false)?;
-        namespace.set_metatable(Some(metatable))?;
-        table.raw_set(last, namespace)?;
-    }
-
-    freeze(&globals)?;
+    extend(lua, &globals, api, ApiMark::default())?;
     Ok(globals)
 }
 
-/// The table in which `a.b.c` defines `c`, made if need be, and `c`.
+/// What a VM for runs that last adds to the built-ins, before they are frozen.
+pub(super) fn build_for_sessions(lua: &Lua, api: &Api, coroutines: &Table) -> mlua::Result<Table> {
+    let globals = lua.globals();
+    let coroutine = globals.raw_get::<Table>("coroutine")?;
+    for name in ["create", "wrap"] {
+        let original = coroutine.raw_get(name)?;
+        coroutine.raw_set(name, raw::recording_function(lua, original, coroutines)?)?;
+    }
+    globals.raw_set("rawset", raw::rawset_function(lua, &globals)?)?;
+    build(lua, api)
+}
+
+/// Adds what the API got since `mark` to the built-ins, and freezes them.
+pub(super) fn extend(lua: &Lua, globals: &Table, api: &Api, mark: ApiMark) -> mlua::Result<()> {
+    for (number, name) in api.functions_since(mark) {
+        define(lua, globals, name, raw::host_function(lua, number, name)?)?;
+    }
+    for (number, name, kind) in api.namespaces_since(mark) {
+        match kind {
+            Namespace::Server => define(lua, globals, name, raw::server(lua, number, name)?)?,
+            Namespace::Table => define_live_table(lua, globals, number, name)?,
+        }
+    }
+    for (name, value) in api.constants_since(mark) {
+        define(lua, globals, name, raw::plain(lua, value)?)?;
+    }
+    freeze(globals)
+}
+
+fn define(lua: &Lua, globals: &Table, name: &str, value: impl IntoLua) -> mlua::Result<()> {
+    let (table, last) = table_for(lua, globals, name)?;
+    table.raw_set(last, value)
+}
+
+fn define_live_table(lua: &Lua, globals: &Table, number: u32, name: &str) -> mlua::Result<()> {
+    let (table, last) = table_for(lua, globals, name)?;
+    let namespace = match table.raw_get(last)? {
+        Value::Table(existing) => existing,
+        _ => lua.create_table()?,
+    };
+    namespace.set_readonly(false);
+    let metatable = lua.create_table()?;
+    metatable.raw_set("__index", raw::live_namespace(lua, number, name)?)?;
+    metatable.raw_set("__metatable", false)?;
+    namespace.set_metatable(Some(metatable))?;
+    table.raw_set(last, namespace)
+}
+
+/// The table in which `a.b.c` defines `c`, made or thawed if need be, and `c`.
 fn table_for<'n>(lua: &Lua, globals: &Table, name: &'n str) -> mlua::Result<(Table, &'n str)> {
     let mut table = globals.clone();
     let mut parts = name.split('.').peekable();
     let mut last = name;
+    table.set_readonly(false);
     while let Some(part) = parts.next() {
         last = part;
         if parts.peek().is_some() {
@@ -151,6 +202,7 @@ fn table_for<'n>(lua: &Lua, globals: &Table, name: &'n str) -> mlua::Result<(Tab
                     next
                 }
             };
+            table.set_readonly(false);
         }
     }
     Ok((table, last))

@@ -7,7 +7,7 @@ use crate::bindings::effects::{Change, LogLine, new_entity_index};
 use crate::bindings::reflect;
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
-use crate::vm::{Field, FieldPath, Host, LogLevel, Place, Reading, RunRandom};
+use crate::vm::{Field, FieldPath, Host, Live, LogLevel, Place, Reading, RunRandom};
 
 impl Host for ScriptContext<'_> {
     fn entity(&self) -> Entity {
@@ -121,9 +121,13 @@ impl Host for ScriptContext<'_> {
         function.call(self, args, random)
     }
 
-    fn live(&mut self, namespace: u32, name: &str) -> Result<ScriptValue, ScriptError> {
+    fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError> {
         let bindings = self.bindings;
-        bindings.live(namespace, self, name)
+        bindings.live(namespace, self, path)
+    }
+
+    fn live_names(&mut self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
+        self.bindings.live_names(namespace, path)
     }
 
     fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError> {

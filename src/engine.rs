@@ -1,0 +1,478 @@
+//! [`LuaEngine`]: a VM of your own, for as long as you like.
+//!
+//! Entity scripts share pooled VMs and start afresh each time. An engine is the opposite: globals,
+//! functions and tables stay until you say otherwise, so it is what a console, a level editor, an
+//! interactive fiction or a user of a server wants. It needs no Bevy `App`.
+//!
+//! ```
+//! use bevy_lua_pool::{LuaEngine, ScriptValue};
+//!
+//! let mut engine = LuaEngine::new()?;
+//! engine.run("function area(w, h) return w * h end; count = 0")?;
+//! assert_eq!(engine.call("area", (3, 4))?, 12.0.into());
+//! engine.run("count += 1")?;
+//! assert_eq!(engine.evaluate("count")?, 1.0.into());
+//!
+//! engine.reset()?;
+//! assert_eq!(engine.evaluate("count")?, ScriptValue::Nil);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it can't do
+//!
+//! An engine is sandboxed and bounded as pooled VMs are: no files, no network, no bytecode; a limit of
+//! memory, of time per call, of output. What a script can reach beyond Luau's libraries is what you
+//! register: functions, [value servers](crate::vm::ValueServer), [modules](crate::modules).
+//!
+//! Unlike an entity's run, a call is not atomic: what it changed before it failed or timed out stays
+//! changed. After running out of memory the garbage is collected and the engine goes on; if what its
+//! globals hold is too much, every error says so, and [`LuaEngine::reset`] helps.
+//!
+//! # Many of them
+//!
+//! Engines are `Send`: use each on any thread, one at a time. [`EngineSet`] keeps one for each user under
+//! one total of memory. [`LuauPool`] is for runs that need no state: it lends pooled VMs, wiped clean.
+
+mod builder;
+mod cache;
+mod host;
+mod offer;
+mod output;
+mod pool;
+mod set;
+mod stats;
+
+pub use self::builder::{EngineBuilder, EngineError};
+pub use self::output::OutputLine;
+pub use self::pool::{ExecuteError, LuauPool, LuauPoolBuilder};
+pub use self::set::{EngineSet, EngineSetConfig, EngineSetError, EngineSetStats, Evicted};
+pub use self::stats::{CoroutineInfo, CoroutineStatus, EngineStats};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use self::cache::{CacheBounds, SourceCache};
+use self::host::Outside;
+use self::offer::Offer;
+use self::output::Output;
+use crate::error::{Failure, ScriptError};
+use crate::modules::{self, Module};
+use crate::pool::TimingHistogram;
+use crate::value::{IntoScriptArgs, ScriptTable, ScriptValue, from_value};
+use crate::vm::{
+    IntoNativeFunction, LoadedChunk, NativeFunction, Results, Session, SessionLimits, Task,
+    ValueServer,
+};
+
+/// What [`LuaEngine::run`] and [`LuaEngine::evaluate`] call a source in errors.
+const CHUNK: &str = "chunk";
+
+/// Bytes of source text that each of an engine's caches keeps compiled.
+const CACHED_BYTES: usize = 1024 * 1024;
+
+/// A Luau VM of your own: everything persists until [`LuaEngine::reset`].
+///
+/// See the [module](crate::engine) for an example.
+#[derive(Debug)]
+pub struct LuaEngine {
+    core: Core,
+    expressions: SourceCache<LoadedChunk>,
+    chunks: SourceCache<LoadedChunk>,
+    preludes: Vec<LoadedChunk>,
+    chunk_name: Arc<str>,
+    seed: u64,
+    resets: u64,
+}
+
+/// All that doing something takes, apart from what is compiled.
+#[derive(Debug)]
+struct Core {
+    session: Session,
+    offer: Offer,
+    output: Output,
+    limits: SessionLimits,
+    calls: u64,
+    failures: u64,
+    timeouts: u64,
+    call_time: TimingHistogram,
+}
+
+impl LuaEngine {
+    /// An engine with the default limits and nothing registered.
+    ///
+    /// # Errors
+    /// [`EngineError::SetUp`] if Luau can't be set up.
+    pub fn new() -> Result<Self, EngineError> {
+        Self::builder().build()
+    }
+
+    /// Sets limits, and what is offered.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    fn with(builder: &EngineBuilder) -> Result<Self, EngineError> {
+        let settings = builder.settings;
+        let offer = builder.offer.clone()?;
+        let bounds = CacheBounds { entries: settings.cached_chunks, bytes: CACHED_BYTES };
+        let core = Core {
+            session: Session::new(offer.api(), settings.memory_limit)?,
+            offer,
+            output: Output::new(settings.output_limit),
+            limits: SessionLimits { time: settings.time_limit, value_size: settings.value_limit },
+            calls: 0,
+            failures: 0,
+            timeouts: 0,
+            call_time: TimingHistogram::new(),
+        };
+        let mut engine = Self {
+            core,
+            expressions: SourceCache::new(bounds),
+            chunks: SourceCache::new(bounds),
+            preludes: Vec::with_capacity(builder.preludes.len()),
+            chunk_name: CHUNK.into(),
+            seed: settings.seed,
+            resets: 0,
+        };
+        engine.core.session.seed(engine.seed);
+        for (name, source) in &builder.preludes {
+            let prelude = engine.core.load(name, source)?;
+            engine.core.perform(Task::Run(&prelude, Results::Ignored))?;
+            engine.preludes.push(prelude);
+        }
+        Ok(engine)
+    }
+
+    /// Runs a source. What it defines stays.
+    ///
+    /// # Errors
+    /// What the script raises, or the limit that it met, with script, line and call stack. What it
+    /// changed before that stays changed.
+    pub fn run(&mut self, source: &str) -> Result<(), Failure> {
+        let name = Arc::clone(&self.chunk_name);
+        self.run_chunk(&name, source)
+    }
+
+    /// As [`LuaEngine::run`]; `name` is what errors call the source: `levels/one.luau`.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::run`].
+    pub fn run_named(&mut self, name: &str, source: &str) -> Result<(), Failure> {
+        self.run_chunk(&name.into(), source)
+    }
+
+    fn run_chunk(&mut self, name: &Arc<str>, source: &str) -> Result<(), Failure> {
+        let loaded;
+        let chunk = match self.chunks.get(source) {
+            Some(chunk) if chunk.name() == name => chunk,
+            _ => {
+                loaded = self.core.counted(|core| core.load(name, source))?;
+                self.chunks.put(source, loaded.clone());
+                &loaded
+            }
+        };
+        let result = self.core.call(Task::Run(chunk, Results::Ignored));
+        self.make_room(result).map(|_| ())
+    }
+
+    /// Evaluates an expression such as `1 + 1`, or a source with `return`. Gives the first value.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::run`]; also if the value is not plain data.
+    pub fn evaluate(&mut self, source: &str) -> Result<ScriptValue, Failure> {
+        let loaded;
+        let chunk = match self.expressions.get(source) {
+            Some(chunk) => chunk,
+            None => {
+                let name = &self.chunk_name;
+                loaded = self.core.counted(|core| core.load_expression(name, source))?;
+                self.expressions.put(source, loaded.clone());
+                &loaded
+            }
+        };
+        let result = self.core.call(Task::Run(chunk, Results::First));
+        self.make_room(result)
+    }
+
+    /// As [`LuaEngine::evaluate`], into any type that serde can deserialize.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::evaluate`]; also if the value doesn't fit the type.
+    pub fn evaluate_as<T: DeserializeOwned>(&mut self, source: &str) -> Result<T, Failure> {
+        let value = self.evaluate(source)?;
+        from_value(value).map_err(|error| Failure::new(&self.chunk_name, error))
+    }
+
+    /// Calls a function that scripts defined, or a built-in: `tick`, `game.rules.score`. Gives the
+    /// first value that it returns.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::run`]; also if there is no such function, or an argument or the result is not
+    /// plain data.
+    pub fn call(&mut self, name: &str, args: impl IntoScriptArgs) -> Result<ScriptValue, Failure> {
+        let args = self.core.counted(|_| {
+            args.into_script_args().map_err(|error| Failure::new(&name.into(), error))
+        })?;
+        let result = self.core.call(Task::Call(name, &args));
+        self.make_room(result)
+    }
+
+    /// As [`LuaEngine::call`], into any type that serde can deserialize.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::call`]; also if the value doesn't fit the type.
+    pub fn call_as<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        args: impl IntoScriptArgs,
+    ) -> Result<T, Failure> {
+        let value = self.call(name, args)?;
+        from_value(value).map_err(|error| Failure::new(&name.into(), error))
+    }
+
+    /// Reads a global, or what lies in one: `score`, `player.items`. What is not there is
+    /// [`ScriptValue::Nil`].
+    ///
+    /// # Errors
+    /// If it is not plain data, or something on the way has no fields.
+    pub fn get(&mut self, name: &str) -> Result<ScriptValue, Failure> {
+        self.core.perform(Task::Get(name))
+    }
+
+    /// Writes a global, or a field of a table in one.
+    ///
+    /// # Errors
+    /// If something on the way has no fields, or can't be written.
+    pub fn set(&mut self, name: &str, value: impl Into<ScriptValue>) -> Result<(), Failure> {
+        self.core.perform(Task::Set(name, &value.into())).map(|_| ())
+    }
+
+    /// All globals that are plain data, such as to save them. Functions, and tables that hold any, are
+    /// left out.
+    ///
+    /// # Errors
+    /// If they are larger than the engine's `value_limit`.
+    pub fn state(&mut self) -> Result<ScriptTable, Failure> {
+        match self.core.perform(Task::State)? {
+            ScriptValue::Table(state) => Ok(state),
+            _ => Ok(ScriptTable::default()),
+        }
+    }
+
+    /// Sets all globals in `state`; others stay as they are.
+    ///
+    /// # Errors
+    /// If there is not enough memory; then some may have been set.
+    pub fn restore(&mut self, state: &ScriptTable) -> Result<(), Failure> {
+        self.core.perform(Task::Restore(state)).map(|_| ())
+    }
+
+    /// Returns it to the state after set-up: no globals, no coroutines, no output, random numbers from
+    /// the beginning, then the preludes. What was registered stays, and so do compiled sources.
+    ///
+    /// Takes a fraction of what making an engine takes; a large heap is collected.
+    ///
+    /// # Errors
+    /// What a prelude raises.
+    pub fn reset(&mut self) -> Result<(), Failure> {
+        let name = &self.chunk_name;
+        self.core.session.reset(self.seed).map_err(|error| Failure::new(name, error))?;
+        self.core.output.clear();
+        self.resets += 1;
+        for prelude in &self.preludes {
+            self.core.perform(Task::Run(prelude, Results::Ignored))?;
+        }
+        Ok(())
+    }
+
+    /// Offers a function of the host from now on. A dotted name makes tables: `game.damage`.
+    ///
+    /// # Errors
+    /// [`EngineError::Name`] if the name is no Lua name, or taken.
+    pub fn register_function<M>(
+        &mut self,
+        name: &str,
+        function: impl IntoNativeFunction<M>,
+    ) -> Result<(), EngineError> {
+        let function = NativeFunction::new(name, function);
+        self.core.offer(|offer| Ok(offer.add_function(function)?))
+    }
+
+    /// Offers live values of the host from now on: what `server` has at `path.to.value` is what
+    /// `namespace.path.to.value` gives, asked anew by each read.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::register_function`].
+    pub fn register_server(
+        &mut self,
+        namespace: &str,
+        server: impl ValueServer,
+    ) -> Result<(), EngineError> {
+        self.core.offer(|offer| Ok(offer.add_server(namespace, Arc::new(server))?))
+    }
+
+    /// Takes away a function or a value server. Scripts that use it, by whatever they kept of it, get an
+    /// error that says so, until the name is registered again. Gives whether there was one.
+    pub fn unregister(&mut self, name: &str) -> bool {
+        self.core.offer.remove(name)
+    }
+
+    /// Offers a module from now on; nothing happens if it is offered already.
+    ///
+    /// # Errors
+    /// [`EngineError::Name`] if one of its names is taken; then nothing of it is offered.
+    pub fn install(&mut self, module: &Module) -> Result<(), EngineError> {
+        self.core.offer(|offer| Ok(offer.install(module)?))
+    }
+
+    /// Offers every module there is.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::install`].
+    pub fn install_all(&mut self) -> Result<(), EngineError> {
+        modules::all().iter().try_for_each(|module| self.install(module))
+    }
+
+    /// The names of the modules that are offered, in the order in which they came.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.core.offer.modules()
+    }
+
+    /// What scripts printed and nobody has taken yet, the oldest first.
+    pub fn output(&self) -> impl ExactSizeIterator<Item = &OutputLine> {
+        self.core.output.lines()
+    }
+
+    /// Takes what scripts printed, the oldest first.
+    pub fn take_output(&mut self) -> Vec<OutputLine> {
+        self.core.output.take()
+    }
+
+    /// The coroutines that are not over, the oldest first. Collects garbage, so that there is none
+    /// among them.
+    #[must_use]
+    pub fn coroutines(&self) -> Vec<CoroutineInfo> {
+        self.core.session.collect_garbage();
+        self.core.session.coroutines().into_iter().map(CoroutineInfo::from).collect()
+    }
+
+    /// Ends a coroutine where it stands; whoever resumes it finds it dead. Gives whether there was one
+    /// that was not over.
+    pub fn destroy_coroutine(&mut self, id: u64) -> bool {
+        self.core.session.destroy_coroutine(id)
+    }
+
+    /// The figures at this moment.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        let core = &self.core;
+        EngineStats {
+            calls: core.calls,
+            failures: core.failures,
+            timeouts: core.timeouts,
+            resets: self.resets,
+            memory_bytes: core.session.used_memory(),
+            memory_limit: core.session.memory_limit(),
+            cached_chunks: self.expressions.len() + self.chunks.len(),
+            functions: core.offer.function_count(),
+            servers: core.offer.server_count(),
+            coroutines: core.session.coroutines().len(),
+            output_lines: core.output.lines().len(),
+            lost_lines: core.output.lost(),
+            call_time: core.call_time.timing(),
+        }
+    }
+
+    /// Bytes that it holds, garbage included.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.core.session.used_memory()
+    }
+
+    /// Changes the wall time that one call may take.
+    pub fn set_time_limit(&mut self, limit: Duration) {
+        self.core.limits.time = limit;
+    }
+
+    /// Changes the bytes that it may hold. If it holds more already, the next call that needs any fails.
+    pub fn set_memory_limit(&mut self, bytes: usize) {
+        self.core.session.set_memory_limit(bytes);
+    }
+
+    /// Collects all garbage now; it is collected by itself as scripts run.
+    pub fn collect_garbage(&mut self) {
+        self.core.session.collect_garbage();
+    }
+
+    /// After running out of memory, what is compiled goes: it may be much.
+    fn make_room<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(Failure { error: ScriptError::EngineOutOfMemory { .. }, .. }) = &result {
+            self.expressions.clear();
+            self.chunks.clear();
+            self.core.session.collect_garbage();
+        }
+        result
+    }
+}
+
+impl Core {
+    fn load(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
+        self.session.load(name, source).map_err(|error| Failure::new(name, error))
+    }
+
+    /// Loads `source` as an expression if it is one, else as it stands.
+    fn load_expression(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
+        match self.session.load(name, &format!("return {source}")) {
+            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
+                self.load(name, source)
+            }
+            loaded => loaded.map_err(|error| Failure::new(name, error)),
+        }
+    }
+
+    /// Makes what comes before a call part of it if it fails.
+    fn counted<T>(
+        &mut self,
+        prepare: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let result = prepare(self);
+        if result.is_err() {
+            self.calls += 1;
+            self.failures += 1;
+        }
+        result
+    }
+
+    fn call(&mut self, task: Task<'_>) -> Result<ScriptValue, Failure> {
+        let result = self.perform(task);
+        self.calls += 1;
+        self.call_time.record(self.session.last_time());
+        if let Err(failure) = &result {
+            self.failures += 1;
+            self.timeouts += u64::from(matches!(failure.error, ScriptError::TimedOut { .. }));
+        }
+        result
+    }
+
+    fn perform(&mut self, task: Task<'_>) -> Result<ScriptValue, Failure> {
+        let output = &mut self.output;
+        output.begin();
+        let log = |level, text, line| output.write(level, text, line);
+        self.session.perform(task, &mut Outside::new(&self.offer, log), &self.limits)
+    }
+
+    /// Changes what is offered, also in the living VM, or changes nothing.
+    fn offer(
+        &mut self,
+        add: impl FnOnce(&mut Offer) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mark = self.offer.api().mark();
+        let mut next = self.offer.clone();
+        add(&mut next)?;
+        self.session.extend(next.api(), mark)?;
+        self.offer = next;
+        Ok(())
+    }
+}

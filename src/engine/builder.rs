@@ -1,0 +1,156 @@
+//! [`EngineBuilder`]: how an engine is set up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::LuaEngine;
+use super::offer::Offer;
+use crate::error::{Failure, ScriptError};
+use crate::modules::{self, Module};
+use crate::pool::ConfigError;
+use crate::vm::{IntoNativeFunction, NameError, NativeFunction, ValueServer};
+
+const MIB: usize = 1024 * 1024;
+
+/// Sets up a [`LuaEngine`]. A builder can make any number of engines.
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes no engine until `build` is called"]
+pub struct EngineBuilder {
+    pub(super) settings: Settings,
+    pub(super) preludes: Vec<(Arc<str>, String)>,
+    pub(super) offer: Result<Offer, NameError>,
+}
+
+/// The numbers of an engine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) memory_limit: usize,
+    pub(super) time_limit: Duration,
+    pub(super) output_limit: usize,
+    pub(super) value_limit: usize,
+    pub(super) seed: u64,
+    pub(super) cached_chunks: usize,
+}
+
+impl Default for EngineBuilder {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                memory_limit: 50 * MIB,
+                time_limit: Duration::from_secs(1),
+                output_limit: MIB,
+                value_limit: 16 * MIB,
+                seed: 0,
+                cached_chunks: 256,
+            },
+            preludes: Vec::new(),
+            offer: Ok(Offer::default()),
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// Bytes that the engine may hold. Default 50 MiB; at least 1 MiB should be left to scripts.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.settings.memory_limit = bytes;
+        self
+    }
+
+    /// Wall time that one call may take; time in which the system ran something else is not charged.
+    /// Default 1 s.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.settings.time_limit = limit;
+        self
+    }
+
+    /// Bytes that one call may print, and that are kept until [`LuaEngine::take_output`]; of more, the
+    /// oldest lines go. A line counts 64 bytes and its text. Default 1 MiB.
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.settings.output_limit = bytes;
+        self
+    }
+
+    /// Bytes that one value may have that goes into the host or comes out: an argument, a result, the
+    /// whole of [`LuaEngine::state`]. Default 16 MiB.
+    pub fn value_limit(mut self, bytes: usize) -> Self {
+        self.settings.value_limit = bytes;
+        self
+    }
+
+    /// Where the random numbers start, also after each [`LuaEngine::reset`]. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// Sources that the engine keeps compiled, once for [`LuaEngine::evaluate`] and once for
+    /// [`LuaEngine::run`]; together they may have 1 MiB of text each. Default 256.
+    pub fn cached_chunks(mut self, sources: usize) -> Self {
+        self.settings.cached_chunks = sources;
+        self
+    }
+
+    /// Offers a function of the host; see [`LuaEngine::register_function`].
+    pub fn function<M>(self, name: &str, function: impl IntoNativeFunction<M>) -> Self {
+        let function = NativeFunction::new(name, function);
+        self.offering(|offer| offer.add_function(function))
+    }
+
+    /// Offers live values of the host; see [`LuaEngine::register_server`].
+    pub fn server(self, namespace: &str, server: impl ValueServer) -> Self {
+        self.offering(|offer| offer.add_server(namespace, Arc::new(server)))
+    }
+
+    /// Offers a module.
+    pub fn module(self, module: Module) -> Self {
+        self.offering(|offer| offer.install(&module))
+    }
+
+    /// Offers several modules: `modules::all()`.
+    pub fn modules(self, modules: impl IntoIterator<Item = Module>) -> Self {
+        modules.into_iter().fold(self, Self::module)
+    }
+
+    /// Offers every module there is.
+    pub fn all_modules(self) -> Self {
+        self.modules(modules::all())
+    }
+
+    /// Runs a source when the engine is made and after each [`LuaEngine::reset`]; `name` appears in
+    /// its errors.
+    pub fn prelude(mut self, name: &str, source: &str) -> Self {
+        self.preludes.push((name.into(), source.to_owned()));
+        self
+    }
+
+    fn offering(mut self, add: impl FnOnce(&mut Offer) -> Result<(), NameError>) -> Self {
+        self.offer = self.offer.and_then(|mut offer| add(&mut offer).map(|()| offer));
+        self
+    }
+
+    /// Makes an engine.
+    ///
+    /// # Errors
+    /// The first name that can't be used, a memory limit that is too small, or what a prelude raises.
+    pub fn build(&self) -> Result<LuaEngine, EngineError> {
+        LuaEngine::with(self)
+    }
+}
+
+/// Why an engine, or a pool of VMs outside Bevy, can't be set up as asked for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A function, a server or a module has a name that can't be used.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There is not enough memory, or Luau can't be set up.
+    #[error("the engine can't be set up: {0}")]
+    SetUp(#[from] ScriptError),
+    /// The configuration of a pool is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A prelude failed.
+    #[error("the prelude failed: {0}")]
+    Prelude(#[from] Failure),
+}

@@ -1,0 +1,88 @@
+//! [`Outside`]: the host of runs outside Bevy.
+
+use bevy::prelude::Entity;
+
+use super::offer::Offer;
+use crate::error::ScriptError;
+use crate::value::ScriptValue;
+use crate::vm::{Field, Host, Live, LogLevel, NoWorld, Place, Reading, RunRandom};
+
+/// What takes the lines that a run logs.
+pub(crate) trait TakeLine:
+    FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>
+{
+}
+
+impl<F: FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>> TakeLine for F {}
+
+/// A host that has an [`Offer`] and no world.
+pub(crate) struct Outside<'o, L> {
+    offer: &'o Offer,
+    log: L,
+    no_world: NoWorld,
+}
+
+impl<'o, L: TakeLine> Outside<'o, L> {
+    pub(crate) fn new(offer: &'o Offer, log: L) -> Self {
+        Self { offer, log, no_world: NoWorld::default() }
+    }
+}
+
+impl<L: TakeLine> Host for Outside<'_, L> {
+    fn entity(&self) -> Entity {
+        self.no_world.entity()
+    }
+    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError> {
+        self.no_world.component(entity, name)
+    }
+    fn set_component(
+        &mut self,
+        entity: Entity,
+        name: &str,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        self.no_world.set_component(entity, name, value)
+    }
+    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError> {
+        self.no_world.field(place, field)
+    }
+    fn set_field(
+        &mut self,
+        place: Place,
+        field: Field<'_>,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        self.no_world.set_field(place, field, value)
+    }
+    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
+        self.no_world.copy(place)
+    }
+    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
+        self.no_world.replace(place, value)
+    }
+    fn name(&self, place: Place) -> String {
+        self.no_world.name(place)
+    }
+    fn call(
+        &mut self,
+        function: u32,
+        args: Vec<ScriptValue>,
+        random: &mut RunRandom,
+    ) -> Result<ScriptValue, ScriptError> {
+        self.offer.call(function, args, random)
+    }
+    fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError> {
+        self.offer.live(namespace, path)
+    }
+    fn live_names(&mut self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
+        self.offer.names(namespace, path)
+    }
+    fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError> {
+        (self.log)(level, text, line)
+    }
+
+    // What runs outside the frame never begins again.
+    fn begin(&mut self) {}
+
+    fn rewind(&mut self) {}
+}

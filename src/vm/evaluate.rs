@@ -1,0 +1,120 @@
+//! Whole sources on a pooled VM: run once, in an environment of their own, for the value they return.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lru::LruCache;
+use mlua::Function;
+
+use super::limits::Deadline;
+use super::raw::{self, SessionEnded};
+use super::{Host, Program, RunLimits, Vm, with_native_stack};
+use crate::error::{Failure, ScriptError};
+use crate::value::{ScriptTable, ScriptValue};
+
+/// Sources that a VM keeps loaded; the least recently used goes first. Loading one again takes less
+/// than a microsecond for a few lines, so there is no need for many.
+const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+
+/// The main functions of sources, by the number of the program.
+#[derive(Debug)]
+pub(super) struct Evaluated(LruCache<u64, Function>);
+
+impl Evaluated {
+    pub(super) fn new() -> Self {
+        Self(LruCache::new(KEPT))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Program {
+    /// Compiles an expression such as `1 + 1`, or a whole source with `return`; `name` appears in
+    /// errors.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn compile_expression(name: &str, source: &str) -> Result<Self, ScriptError> {
+        match Self::compile(name, &format!("return {source}")) {
+            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
+                Self::compile(name, source)
+            }
+            compiled => compiled,
+        }
+    }
+}
+
+impl Vm {
+    /// Runs a whole source for the first value that it returns, with `params` as a global of that name.
+    /// Its random numbers start at `seed`. Whatever happens, the next run starts from the same pristine
+    /// state, unless [`Vm::is_spent`] says that there must be none.
+    ///
+    /// # Errors
+    /// What the script raises, or the limit that it met; also if the value is not plain data.
+    pub fn evaluate(
+        &mut self,
+        program: &Program,
+        params: &ScriptTable,
+        seed: u64,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Result<ScriptValue, Failure> {
+        self.note_run(program);
+        let outcome = with_native_stack(|| self.evaluate_once(program, params, seed, host, limits));
+        self.tidy();
+        outcome
+    }
+
+    fn evaluate_once(
+        &mut self,
+        program: &Program,
+        params: &ScriptTable,
+        seed: u64,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Result<ScriptValue, Failure> {
+        let main = match self.evaluated.0.get(&program.id()) {
+            Some(main) => main.clone(),
+            None => {
+                let main =
+                    self.load_main(program).map_err(|error| Failure::new(program.name(), error))?;
+                self.evaluated.0.put(program.id(), main.clone());
+                main
+            }
+        };
+        self.cpu.before_run(self.last_run_time, limits.time);
+        let start = Instant::now();
+        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
+        run.start_with(seed);
+        let ended = raw::run_alone(&self.lua, &self.refs, &main, params, &mut run);
+        raw::forget_all(&self.lua, &self.refs, &run);
+
+        self.last_run_time = start.elapsed();
+        let timed_out = run.deadline.judge(self.last_run_time);
+        let ended = if run.is_out_of_memory() { SessionEnded::OutOfMemory } else { ended };
+        let hard = run.panicked().cloned().or_else(|| timed_out.then(|| run.deadline.error()));
+        self.spent |= hard.is_some();
+        let fail = |error: ScriptError, script: Option<String>, line, traceback| {
+            let script = script.map_or_else(|| Arc::clone(program.name()), Arc::from);
+            Err(Failure { error: hard.clone().unwrap_or(error), script, line, traceback })
+        };
+        match ended {
+            SessionEnded::OutOfMemory => {
+                self.spent = true;
+                let limit = self.memory_limit;
+                fail(ScriptError::OutOfMemory { limit }, None, None, String::new())
+            }
+            SessionEnded::Failed { error, script, line, frames } => {
+                fail(error, script, line, frames)
+            }
+            SessionEnded::Done(value) => match &hard {
+                Some(error) => fail(error.clone(), None, None, String::new()),
+                None => Ok(value),
+            },
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! [`Session`]: a VM with one environment that lasts from run to run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, Lua, LuaOptions, Table};
+
+use super::limits::{CpuClock, Deadline};
+use super::raw::{self, SessionEnded, SessionTask};
+use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, sandbox, with_native_stack};
+use crate::error::{Failure, ScriptError};
+use crate::value::{ScriptTable, ScriptValue};
+
+/// Built-ins that sessions replace and that the compiler would call directly.
+const REPLACED: [&str; 1] = ["rawset"];
+
+/// What one task may use up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionLimits {
+    /// Wall time, less what the system spent on other threads.
+    pub(crate) time: Duration,
+    /// The most bytes of one value that goes in or out.
+    pub(crate) value_size: usize,
+}
+
+/// A chunk that a session has loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedChunk {
+    name: Arc<str>,
+    main: Function,
+}
+
+impl LoadedChunk {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
+/// What a session is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task<'t> {
+    /// Run a chunk.
+    Run(&'t LoadedChunk, Results),
+    /// Call the function at a dotted path; its value is what it returns first.
+    Call(&'t str, &'t [ScriptValue]),
+    /// Read what is at a dotted path.
+    Get(&'t str),
+    /// Write what is at a dotted path.
+    Set(&'t str, &'t ScriptValue),
+    /// Read all globals that are data, as a table.
+    State,
+    /// Set these globals.
+    Restore(&'t ScriptTable),
+}
+
+/// What becomes of the values that a chunk returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Results {
+    /// Nothing: they may be anything.
+    Ignored,
+    /// The first one is the task's value.
+    First,
+}
+
+/// A coroutine that is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CoroutineState {
+    pub(crate) id: u64,
+    pub(crate) started: bool,
+    pub(crate) script: String,
+    pub(crate) line: Option<u32>,
+}
+
+/// A VM whose globals last until [`Session::reset`].
+#[derive(Debug)]
+pub(crate) struct Session {
+    lua: Lua,
+    builtins: Table,
+    refs: raw::SessionRefs,
+    /// The script that errors without a place name.
+    name: Arc<str>,
+    random: RunRandom,
+    resting_memory: usize,
+    memory_limit: usize,
+    /// With so many bytes in use, garbage is collected after a task.
+    crowded_above: usize,
+    last_time: Duration,
+    cpu: CpuClock,
+}
+
+impl Session {
+    pub(crate) fn new(api: &Api, memory_limit: usize) -> Result<Self, ScriptError> {
+        super::set_fast_flags();
+        let set_up = || -> mlua::Result<_> {
+            let lua = Lua::new_with(sandbox::libraries(), LuaOptions::new())?;
+            let coroutines = raw::coroutine_holder(&lua)?;
+            let builtins = sandbox::build_for_sessions(&lua, api, &coroutines)?;
+            builtins.set_safeenv(true);
+            let refs = raw::set_up(&lua, &builtins)?;
+            let refs = raw::set_up_session(&lua, &builtins, &coroutines, &refs)?;
+            lua.gc_collect()?;
+            lua.set_memory_limit(memory_limit)?;
+            Ok((lua, builtins, refs))
+        };
+        let (lua, builtins, refs) = set_up().map_err(raised)?;
+        let resting_memory = lua.used_memory();
+        if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
+            let (limit, held) = (memory_limit, resting_memory);
+            return Err(ScriptError::EngineOutOfMemory { limit, held });
+        }
+        Ok(Self {
+            lua,
+            builtins,
+            refs,
+            name: "engine".into(),
+            random: RunRandom::new(0),
+            resting_memory,
+            memory_limit,
+            crowded_above: memory_limit / 2,
+            last_time: Duration::ZERO,
+            cpu: CpuClock::read(),
+        })
+    }
+
+    /// Offers what `api` got since `mark`.
+    pub(crate) fn extend(&mut self, api: &Api, mark: ApiMark) -> Result<(), ScriptError> {
+        let before = self.lua.used_memory();
+        // The script's memory is no reason to half-add what the host adds.
+        self.limit_memory(0);
+        let extended = sandbox::extend(&self.lua, &self.builtins, api, mark);
+        self.limit_memory(self.memory_limit);
+        extended.map_err(raised)?;
+        self.builtins.set_safeenv(true);
+        self.resting_memory += self.lua.used_memory().saturating_sub(before);
+        Ok(())
+    }
+
+    /// Starts the random numbers anew.
+    pub(crate) fn seed(&mut self, seed: u64) {
+        self.random = RunRandom::new(seed);
+    }
+
+    pub(crate) fn memory_limit(&self) -> usize {
+        self.memory_limit
+    }
+
+    pub(crate) fn set_memory_limit(&mut self, limit: usize) {
+        self.limit_memory(limit);
+        self.memory_limit = limit;
+        self.crowded_above = limit / 2;
+    }
+
+    /// Puts a limit in force; 0 is none.
+    fn limit_memory(&self, limit: usize) {
+        self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
+    }
+
+    /// Wall time that the last task took.
+    pub(crate) fn last_time(&self) -> Duration {
+        self.last_time
+    }
+
+    pub(crate) fn used_memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// Compiles and loads a source.
+    pub(crate) fn load(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, ScriptError> {
+        let program = Program::compile_without(name, source, &REPLACED)?;
+        let load = self
+            .lua
+            .load(program.bytecode())
+            .set_mode(ChunkMode::Binary)
+            .set_name(format!("@{name}"));
+        let main = raw::outside_run(|| load.into_function()).map_err(|error| match error {
+            mlua::Error::MemoryError(_) => self.out_of_memory(),
+            error => raised(error),
+        })?;
+        Ok(LoadedChunk { name: Arc::clone(name), main })
+    }
+
+    /// Does something in the session's environment. What it changes before an error stays changed.
+    pub(crate) fn perform(
+        &mut self,
+        task: Task<'_>,
+        host: &mut dyn Host,
+        limits: &SessionLimits,
+    ) -> Result<ScriptValue, Failure> {
+        let script = match task {
+            Task::Run(chunk, _) => Arc::clone(&chunk.name),
+            _ => Arc::clone(&self.name),
+        };
+        let raw_task = match task {
+            Task::Run(chunk, results) => SessionTask::Chunk(&chunk.main, results == Results::First),
+            Task::Call(path, args) => SessionTask::Call(path, args),
+            Task::Get(path) => SessionTask::Get(path),
+            Task::Set(path, value) => SessionTask::Set(path, value),
+            Task::State => SessionTask::State,
+            Task::Restore(globals) => SessionTask::Restore(globals),
+        };
+        self.cpu.before_run(self.last_time, limits.time);
+        let start = Instant::now();
+        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let random = std::mem::replace(&mut self.random, RunRandom::new(0));
+        let mut run = raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
+        let ended =
+            with_native_stack(|| raw::run_session(&self.lua, &self.refs, raw_task, &mut run));
+        self.last_time = start.elapsed();
+        let timed_out = run.deadline.judge(self.last_time);
+        let hard = run.panicked().cloned().or_else(|| {
+            let limit = limits.time;
+            timed_out.then_some(ScriptError::TimedOut { limit, setting: "time_limit" })
+        });
+        self.random = run.into_random();
+        self.tidy();
+        self.settle(ended, hard).map_err(|(error, place)| {
+            let (from, line, traceback) = place.unwrap_or_default();
+            let script = from.map_or(script, Arc::from);
+            let line = line.or(match &error {
+                ScriptError::Syntax { line, .. } => Some(*line),
+                _ => None,
+            });
+            Failure { error: in_engine_terms(error), script, line, traceback }
+        })
+    }
+
+    fn settle(
+        &self,
+        ended: SessionEnded,
+        hard: Option<ScriptError>,
+    ) -> Result<ScriptValue, (ScriptError, Option<Place>)> {
+        match ended {
+            SessionEnded::OutOfMemory => {
+                // What the failed task left behind must not stand in the way of the next one.
+                let _ = self.lua.gc_collect();
+                Err((hard.unwrap_or_else(|| self.out_of_memory()), None))
+            }
+            SessionEnded::Failed { error, script, line, frames } => {
+                Err((hard.unwrap_or(error), Some((script, line, frames))))
+            }
+            SessionEnded::Done(value) => match hard {
+                Some(error) => Err((error, None)),
+                None => Ok(value),
+            },
+        }
+    }
+
+    /// Collects garbage before it is in the way of the next task: the collector itself doesn't know
+    /// the limit, and waits until memory has doubled.
+    fn tidy(&mut self) {
+        if self.lua.used_memory() > self.crowded_above {
+            self.collect_garbage();
+            let used = self.lua.used_memory();
+            self.crowded_above = (self.memory_limit / 2).max(used + used / 4);
+        }
+    }
+
+    fn out_of_memory(&self) -> ScriptError {
+        ScriptError::EngineOutOfMemory { limit: self.memory_limit, held: self.lua.used_memory() }
+    }
+
+    /// Throws away all globals and coroutines. What was offered stays, and so do loaded chunks.
+    ///
+    /// Costs what the new environment costs; the garbage is collected when there is much of it.
+    pub(crate) fn reset(&mut self, seed: u64) -> Result<(), ScriptError> {
+        self.seed(seed);
+        let crowded = self.lua.used_memory() > self.resting_memory + GARBAGE_SLACK;
+        if crowded {
+            // There may be no room left for the new environment beside the old one.
+            self.limit_memory(0);
+        }
+        let swapped = raw::reset_session(&self.lua, &self.refs);
+        if crowded {
+            self.collect_garbage();
+            self.limit_memory(self.memory_limit);
+            self.crowded_above = self.memory_limit / 2;
+        }
+        swapped.map_err(raised)
+    }
+
+    /// Collects all garbage.
+    pub(crate) fn collect_garbage(&self) {
+        // It can only fail if a collection is under way already.
+        let _ = self.lua.gc_collect();
+    }
+
+    /// The coroutines that are not over, the oldest first; perhaps also some that nobody can reach.
+    pub(crate) fn coroutines(&self) -> Vec<CoroutineState> {
+        // An error means that there is no memory left for a few stack slots.
+        let found = raw::coroutines(&self.lua, &self.refs).unwrap_or_default();
+        let public = |coroutine: raw::RawCoroutine| CoroutineState {
+            id: coroutine.id,
+            started: coroutine.started,
+            script: coroutine.script,
+            line: coroutine.line,
+        };
+        found.into_iter().map(public).collect()
+    }
+
+    /// Ends a coroutine where it stands. Gives whether there was one that was not over.
+    pub(crate) fn destroy_coroutine(&mut self, id: u64) -> bool {
+        raw::destroy_coroutine(&self.lua, &self.refs, id).unwrap_or(false)
+    }
+}
+
+/// Script, line, call stack.
+type Place = (Option<String>, Option<u32>, String);
+
+fn raised(error: mlua::Error) -> ScriptError {
+    ScriptError::Raised { message: error.to_string() }
+}
+
+/// Names the settings of an engine where those of a pool are named.
+fn in_engine_terms(error: ScriptError) -> ScriptError {
+    match error {
+        ScriptError::TooMuch { what, limit, setting: "max_value_size" } => {
+            ScriptError::TooMuch { what, limit, setting: "value_limit" }
+        }
+        error => error,
+    }
+}
