@@ -18,7 +18,7 @@ use crate::error::ScriptError;
 use crate::pool::{DestroyReason, Lease};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Outcome, RunLimits, Vm, with_native_stack};
+use crate::vm::{Call, Callback, Outcome, Program, RunLimits, Vm, with_native_stack};
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
@@ -98,7 +98,11 @@ impl ExecutingStage<'_> {
         leased: &AtomicUsize,
     ) -> Vec<UnitOutcome> {
         let mut outcomes = Vec::new();
-        let mut lease = self.acquire();
+        // Most likely this will be its first batch.
+        let Some(batch) = batches.get(next.load(Ordering::Relaxed)) else {
+            return outcomes;
+        };
+        let mut lease = self.acquire(&self.frame.units[batch[0]].program);
         if lease.is_some() {
             leased.fetch_add(1, Ordering::Relaxed);
         }
@@ -118,7 +122,7 @@ impl ExecutingStage<'_> {
                     deferred(*unit)
                 });
                 if lease.as_ref().is_some_and(|vm| vm.is_spent()) {
-                    self.replace(&mut lease);
+                    self.replace(&mut lease, &self.frame.units[*unit].program);
                 }
             }
         }
@@ -130,16 +134,18 @@ impl ExecutingStage<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    fn acquire(&self) -> Option<Lease<Vm>> {
-        self.pool.pool.acquire().ok()
+    /// A VM, one that ran the program last if there is one. Whyever there is none: what would have
+    /// run on it runs in the next frame.
+    fn acquire(&self, program: &Program) -> Option<Lease<Vm>> {
+        self.pool.pool.acquire_for(program.name()).ok()
     }
 
     /// Throws a spent VM away and takes another.
-    fn replace(&self, lease: &mut Option<Lease<Vm>>) {
+    fn replace(&self, lease: &mut Option<Lease<Vm>>, program: &Program) {
         if let Some(spent) = lease.take() {
-            Lease::discard(spent, DestroyReason::Discarded);
+            Lease::discard(spent, DestroyReason::Spent);
         }
-        *lease = self.acquire();
+        *lease = self.acquire(program);
     }
 
     fn run_unit(&self, index: usize, lease: &mut Option<Lease<Vm>>) -> UnitOutcome {
@@ -273,7 +279,7 @@ impl UnitRuns<'_> {
         // verdict doesn't depend on who ran before.
         for attempt in 0..2 {
             if lease.as_ref().is_none_or(|vm| vm.is_spent()) {
-                self.stage.replace(lease);
+                self.stage.replace(lease, program);
             }
             let Some(vm) = lease else { break };
             if attempt > 0 && vm.runs() > 0 && !self.renew(vm) {
@@ -318,7 +324,9 @@ impl UnitRuns<'_> {
     /// Puts a fresh VM into the lease; gives whether that worked.
     fn renew(&self, lease: &mut Lease<Vm>) -> bool {
         let memory_limit = self.stage.pool.config().memory_limit;
-        Vm::new(self.stage.bindings.api(), memory_limit).map(|vm| **lease = vm).is_ok()
+        Vm::new(self.stage.bindings.api(), memory_limit)
+            .map(|vm| **lease = vm.in_place_of(lease))
+            .is_ok()
     }
 
     /// Depends on the world's seed, the stage, the entity, the script, the callback, and on which run of
