@@ -109,7 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("alive     {} idle, {} leased", stats.idle, stats.leased);
     println!("leases    {}, {} not had in time", stats.acquired, stats.timeouts);
-    println!("acquire   p50 {:.1?}, p99 {:.1?}", stats.acquire.p50, stats.acquire.p99);
+    println!("wait      p50 {:.1?}, p99 {:.1?}", stats.wait.p50, stats.wait.p99);
     println!("reset     p50 {:.1?}, p99 {:.1?}", stats.reset.p50, stats.reset.p99);
     println!("create    mean {:.1?}", stats.create.mean);
 

@@ -197,7 +197,7 @@ fn show_tables(snapshot: &LuaSnapshot, world: &World) {
         let bytes: usize = snapshot.vms.iter().map(|vm| vm.memory_bytes).sum();
         format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
     });
-    row("leases", format!("{}, p99 {:.1?}", count(pool.acquired), pool.acquire.p99));
+    row("leases", format!("{}, p99 {:.1?}", count(pool.acquired), pool.wait.p99));
     row("runs", count(total.runs));
     row("one run", format!("p50 {:.1?}, p99 {:.1?}", run_time.p50, run_time.p99));
     row("one frame", format!("{:.1?}", total.time / FRAMES));

@@ -48,6 +48,18 @@ diagnostics! {
     CREATED, "lua_pool/created", "", "VMs made since the start.", |it| it.pool.created as f64;
     DESTROYED, "lua_pool/destroyed", "", "VMs destroyed since the start.",
         |it| it.pool.destroyed as f64;
+    WAITING, "lua_pool/waiting", "", "Threads that wait for a VM.", |it| it.pool.waiting as f64;
+    TIMEOUTS, "lua_pool/timeouts", "", "Leases since the start that were not to be had in time.",
+        |it| it.pool.timeouts as f64;
+    RESETS, "lua_pool/resets", "", "VMs wiped clean since the start.", |it| it.pool.resets as f64;
+    RESET_ERRORS, "lua_pool/reset_errors", "", "VMs since the start that could not be wiped clean.",
+        |it| it.pool.reset_errors as f64;
+    CREATE_ERRORS, "lua_pool/create_errors", "", "VMs since the start that could not be made.",
+        |it| it.pool.create_errors as f64;
+    QUARANTINED, "lua_pool/quarantined", "", "VMs taken out of use since the start.",
+        |it| it.pool.quarantines as f64;
+    WAIT_TIME, "lua_pool/wait_time", "ms", "Nine of ten waits for a VM were at most this long.",
+        |it| it.pool.wait.p90.as_secs_f64() * 1e3;
     MEMORY, "lua_pool/memory", "KiB", "Memory of all VMs, in KiB.",
         |it| it.vms.iter().map(|vm| vm.memory_bytes).sum::<usize>() as f64 / 1024.0;
 }

@@ -53,6 +53,11 @@ pub enum ScriptError {
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
+    /// The run was ended from outside.
+    #[error(
+        "the pool was closed while the script ran; the run changed nothing and may be repeated"
+    )]
+    Interrupted,
     /// The VM reached its memory limit.
     #[error(
         "needed more memory than the VM's limit of {limit} bytes; keep less at once, or raise \

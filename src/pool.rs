@@ -6,12 +6,28 @@
 //!
 //! # What it promises
 //!
-//! - Never more than `max_size` VMs are alive, not for a moment.
-//! - `created - destroyed == idle + leased` in every [`PoolStats`].
-//! - Whatever fails or panics (factory, resetter, borrower, the `drop` of a VM), its slot is free
-//!   again and the next waiter wakes.
+//! - Never more than `max_size` VMs are in service, not for a moment: idle, leased, and being made.
+//! - `created - destroyed == idle + leased + quarantined` in every [`PoolStats`].
+//! - Whatever fails, panics or hangs (factory, resetter, borrower, the `drop` of a VM), its slot is
+//!   free again and the next waiter wakes. Only a `validate`, a `check` or a `drop` that never comes
+//!   back keeps its slot.
 //! - Waiters are served in the order in which they came; who comes later doesn't overtake.
-//! - No thread of its own: somebody calls [`VmPool::maintain`] now and then.
+//! - Each timeout is enforced. Resets run on the thread that ends the lease, and nothing can stop
+//!   one from outside: a VM whose reset hangs goes into *quarantine*, where it has no slot.
+//! - No thread of its own but one for each VM that is being made: somebody calls
+//!   [`VmPool::maintain`] now and then, or lets [`VmPool::maintain_in_background`] do it.
+//!
+//! # The life of a VM
+//!
+//! ```text
+//! create, configure ──► idle ──► validate ──► leased ──► reset ──► idle
+//!         │              │           │           │          │
+//!         │              │       quarantine   discarded   failed, too slow, spent
+//!     failed, late   idle too long,  │           │          │
+//!         │          old, changed    │           │          │
+//!         ▼              ▼           ▼           ▼          ▼
+//!                 destroyed, for a DestroyReason that is counted
+//! ```
 //!
 //! # Example
 //!
@@ -42,37 +58,47 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod background;
 mod config;
 mod error;
 mod factory;
 mod incident;
 mod lease;
+mod making;
 mod queue;
 mod record;
+mod records;
 mod registry;
 mod slots;
 mod stats;
+#[cfg(not(pool_model))]
+mod sync;
 #[cfg(test)]
 mod tests;
 mod timing;
-mod tokens;
 mod upkeep;
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::config::{ConfigError, PoolConfig};
+#[cfg(pool_model)]
+use crate::model_sync as sync;
+
+pub use self::background::MaintenanceThread;
+pub use self::config::{ConfigError, Overflow, PoolConfig, PoolConfigBuilder};
 pub use self::error::{BoxError, PoolError};
-pub use self::factory::{VmFactory, VmReport, VmResetter};
+pub use self::factory::{Interrupter, VmFactory, VmReport, VmResetter};
 pub use self::incident::{Incident, IncidentKind};
 pub use self::lease::Lease;
 pub use self::stats::{DestroyReason, Maintained, PoolStats, VmInfo};
 pub use self::timing::Timing;
 pub(crate) use self::timing::TimingHistogram;
 
+use self::factory::Makers;
+use self::registry::Patience;
 use self::slots::Slots;
+use self::sync::Arc;
 
 /// A bounded pool of VMs. A handle: clones share one pool.
 ///
@@ -95,57 +121,62 @@ impl<V: Send + 'static> VmPool<V> {
         resetter: impl VmResetter<V>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        let slots = Slots::new(config, Box::new(factory), Box::new(resetter));
+        let makers = Makers { factory: Box::new(factory), resetter: Box::new(resetter) };
+        let slots = Slots::new(config, makers);
         Ok(Self { slots: Arc::new(slots) })
     }
 
-    /// Makes VMs until `min_size` are alive. Returns how many it made.
+    /// Makes VMs until `min_size` are alive, and waits for each, for at most `create_timeout`.
+    /// Returns how many it made.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Create`] for the first VM that can't be made (those made before stay), and
-    /// [`PoolError::Closed`].
+    /// [`PoolError::Create`] or [`PoolError::CreateTimedOut`] for the first VM that can't be made
+    /// (those made before stay), and [`PoolError::Closed`].
     pub fn warm_up(&self) -> Result<usize, PoolError> {
-        if self.is_closed() {
-            return Err(PoolError::Closed);
-        }
         let (made, outcome) = self.slots.fill();
         outcome.map(|()| made)
     }
 
-    /// Leases a VM without waiting: an idle one, or else a new one, which takes as long as the
-    /// factory does. Doesn't overtake those who wait in [`acquire`](Self::acquire).
+    /// Leases a VM without waiting for others: an idle one, or else a new one, which takes as long
+    /// as the factory does, but at most `create_timeout`. Doesn't overtake those who wait in
+    /// [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
-    /// [`PoolError::Exhausted`] when all VMs are leased, [`PoolError::Create`] when a new one
-    /// can't be made, [`PoolError::Closed`].
+    /// [`PoolError::Exhausted`] when all VMs are leased; [`PoolError::Create`],
+    /// [`PoolError::CreateTimedOut`] or [`PoolError::FactoryHangs`] when a new one can't be made;
+    /// [`PoolError::Suspended`], [`PoolError::Closed`].
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lease<V>, PoolError> {
-        self.lease(Duration::ZERO, None)
+        self.lease(Patience::AtMost(Duration::ZERO), None)
     }
 
-    /// Leases a VM; waits for at most the configured `acquire_timeout`.
+    /// Leases a VM; when none is free, does what the configured [`Overflow`] says: wait for at most
+    /// `acquire_timeout`, fail, or defer.
     ///
     /// # Errors
     ///
-    /// As [`acquire_timeout`](Self::acquire_timeout).
+    /// As [`acquire_timeout`](Self::acquire_timeout); and [`PoolError::Deferred`] when no VM is
+    /// idle and the configuration says not to wait for one.
     #[track_caller]
     pub fn acquire(&self) -> Result<Lease<V>, PoolError> {
-        let timeout = self.slots.registry().config.acquire_timeout;
-        self.lease(timeout, None)
+        self.lease(Patience::Configured, None)
     }
 
-    /// Leases a VM; waits for at most this long. `Duration::MAX` waits for ever. The timeout
-    /// bounds the waiting, not the factory.
+    /// Leases a VM; waits for at most this long, whatever the configured [`Overflow`] says.
+    /// `Duration::MAX` waits for ever. The timeout bounds the waiting for others; the making of a
+    /// VM is bounded by `create_timeout`.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Exhausted`] when no VM became free in time, [`PoolError::Create`] when a new
-    /// one can't be made, [`PoolError::Closed`] when the pool is closed or becomes so meanwhile.
+    /// [`PoolError::Exhausted`] when no VM became free in time; [`PoolError::Create`],
+    /// [`PoolError::CreateTimedOut`] or [`PoolError::FactoryHangs`] when a new one can't be made;
+    /// [`PoolError::Suspended`] when the pool wasn't resumed in time; [`PoolError::Closed`] when it
+    /// is closed or becomes so meanwhile.
     #[track_caller]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Lease<V>, PoolError> {
-        self.lease(timeout, None)
+        self.lease(Patience::AtMost(timeout), None)
     }
 
     /// As [`acquire`](Self::acquire), but prefers an idle VM that ran this program last, as its
@@ -153,21 +184,36 @@ impl<V: Send + 'static> VmPool<V> {
     ///
     /// # Errors
     ///
-    /// As [`acquire_timeout`](Self::acquire_timeout).
+    /// As [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_for(&self, program: &str) -> Result<Lease<V>, PoolError> {
-        let timeout = self.slots.registry().config.acquire_timeout;
-        self.lease(timeout, Some(program))
+        self.lease(Patience::Configured, Some(program))
     }
 
-    /// Does what time demands: destroys VMs that are too long idle, too old or too much used,
-    /// makes VMs up to `min_size`, and finds leases that are overdue. Nearly free when nothing is
+    /// Does what time demands. Each time: gives up the VMs whose making or reset hangs, finds leases
+    /// that are overdue, and begins to make VMs up to `min_size`, without waiting for them. Once in
+    /// a `health_check_interval`: looks at every idle VM, one at a time, and destroys those that are
+    /// too long idle, too old, too much used, too large, or changed. Nearly free when nothing is
     /// due, so it may be called every frame.
     ///
     /// The clock is the caller's: `now` is compared with the real time at which VMs were made and
     /// used. A `now` before those is as if no time had passed.
     pub fn maintain(&self, now: Instant) -> Maintained {
         self.slots.maintain(now)
+    }
+
+    /// Calls [`maintain`](Self::maintain) on a thread of its own until the [`MaintenanceThread`] is dropped,
+    /// or the pool is, or closed. For programs without a frame. `report` gets what was done,
+    /// incidents included, whenever there is anything.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub fn maintain_in_background(
+        &self,
+        report: impl FnMut(Maintained) + Send + 'static,
+    ) -> std::io::Result<MaintenanceThread> {
+        MaintenanceThread::start(&self.slots, report)
     }
 
     /// Replaces all VMs: the idle ones are destroyed now, the leased ones when their lease ends.
@@ -177,9 +223,30 @@ impl<V: Send + 'static> VmPool<V> {
         self.slots.evict_all()
     }
 
+    /// Gives no more leases until [`resume`](Self::resume). Who asks for one waits, for as long as
+    /// it would wait for a free VM, and gets [`PoolError::Suspended`] then. Leases that are out go
+    /// on, VMs that come back become idle, and no missing ones are made.
+    pub fn suspend(&self) {
+        self.slots.suspend();
+    }
+
+    /// Gives leases again after [`suspend`](Self::suspend) or [`drain`](Self::drain); those who
+    /// wait come first.
+    pub fn resume(&self) {
+        self.slots.resume();
+    }
+
+    /// Empties the pool without closing it: suspends it, destroys the idle VMs, and waits for at
+    /// most this long until the leased ones have come back and are destroyed too. Returns whether
+    /// no VM is left. [`resume`](Self::resume) goes on with new VMs.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.slots.drain(timeout)
+    }
+
     /// Closes the pool: no new leases, all who wait get [`PoolError::Closed`] at once, idle VMs
-    /// are destroyed. Then waits for at most this long until the leases have ended. Returns
-    /// whether no VM is left; if not, each of the rest is destroyed when its lease ends.
+    /// are destroyed. Then waits for at most this long until the leases have ended. VMs that are
+    /// still leased are interrupted (see [`VmFactory::interrupter`]) and have one more second.
+    /// Returns whether no VM is left; if not, each of the rest is destroyed when its lease ends.
     ///
     /// May be called any number of times, on any thread; to be called again is how to wait
     /// longer. A thread that holds a lease itself waits for itself.
@@ -216,33 +283,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// The figures at this moment. Takes some microseconds, allocates nothing.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let mut stats = {
-            let registry = self.slots.registry();
-            PoolStats {
-                created: registry.created,
-                destroyed: registry.destroyed_by.iter().sum(),
-                destroyed_by: registry.destroyed_by,
-                idle: registry.idle(),
-                leased: registry.leased(),
-                timeouts: registry.timeouts,
-                create_errors: registry.create_errors,
-                reset_errors: registry.reset_errors,
-                quarantined: registry.quarantined,
-                overdue: registry.overdue,
-                min_size: registry.config.min_size,
-                max_size: registry.config.max_size,
-                ..PoolStats::default()
-            }
-        };
-        stats.waiting = self.slots.tokens.queue.len();
-        let timings = self.slots.timings();
-        stats.acquired = timings.acquire.count();
-        stats.resets = timings.reset.count();
-        stats.acquire = timings.acquire.timing();
-        stats.create = timings.create.timing();
-        stats.reset = timings.reset.timing();
-        stats.use_time = timings.use_time.timing();
-        stats
+        self.slots.registry().stats()
     }
 
     /// The living VMs, oldest first.
@@ -252,8 +293,9 @@ impl<V: Send + 'static> VmPool<V> {
     }
 
     #[track_caller]
-    fn lease(&self, wait: Duration, program: Option<&str>) -> Result<Lease<V>, PoolError> {
-        Lease::take(&self.slots, wait, program, Location::caller())
+    fn lease(&self, patience: Patience, program: Option<&str>) -> Result<Lease<V>, PoolError> {
+        let leased = self.slots.acquire(patience, program, Some(Location::caller()))?;
+        Ok(Lease::new(Arc::clone(&self.slots), leased))
     }
 }
 

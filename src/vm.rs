@@ -9,6 +9,7 @@
 mod api;
 mod bytecode;
 mod change;
+mod check;
 mod evaluate;
 mod factory;
 mod function;
@@ -37,6 +38,7 @@ pub(crate) use self::session::{
     CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,
 };
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -128,6 +130,9 @@ pub struct Vm {
     last_program: Option<Arc<str>>,
     last_run_time: Duration,
     cpu: CpuClock,
+    fingerprint: check::Fingerprint,
+    /// Set from outside to end the current run and all later ones.
+    stop: Arc<AtomicBool>,
     /// It met a hard limit or a panic: to be thrown away.
     spent: bool,
 }
@@ -147,16 +152,17 @@ impl Vm {
     /// too small for that.
     pub fn new(api: &Api, memory_limit: usize) -> Result<Self, ScriptError> {
         set_fast_flags();
-        let set_up = || -> mlua::Result<(Lua, raw::Refs)> {
+        let set_up = || -> mlua::Result<(Lua, raw::Refs, check::Fingerprint)> {
             let lua = Lua::new_with(sandbox::libraries(), LuaOptions::new())?;
             let builtins = sandbox::build(&lua, api)?;
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
+            let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
             lua.set_memory_limit(memory_limit)?;
-            Ok((lua, refs))
+            Ok((lua, refs, fingerprint))
         };
-        let (lua, refs) =
+        let (lua, refs, fingerprint) =
             set_up().map_err(|error| ScriptError::Raised { message: error.to_string() })?;
         let resting_memory = lua.used_memory();
         if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
@@ -173,6 +179,8 @@ impl Vm {
             last_program: None,
             last_run_time: Duration::ZERO,
             cpu: CpuClock::read(),
+            fingerprint,
+            stop: Arc::default(),
             spent: false,
         })
     }
@@ -253,7 +261,7 @@ impl Vm {
         }
         self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::clone(&self.stop));
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
         let imaged = raw::make_image(&self.lua, &self.refs, program, &loaded.main, &mut run);
         self.last_run_time = start.elapsed();
@@ -280,7 +288,7 @@ impl Vm {
         let Loaded { main, image } = &self.loaded[&program.id()];
         self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::clone(&self.stop));
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
         let ended = match image {
             Some(image) if on_image => {
@@ -376,6 +384,19 @@ impl Vm {
                 raw::drop_image(&self.lua, image);
             }
         }
+    }
+
+    /// Makes this VM be stopped by what stops the other one, so that it can take its place.
+    pub(crate) fn in_place_of(self, other: &Self) -> Self {
+        Self { stop: Arc::clone(&other.stop), ..self }
+    }
+
+    /// What ends the current run, and all later ones, from any thread: they fail with
+    /// [`ScriptError::Interrupted`].
+    #[must_use]
+    pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let stop = Arc::clone(&self.stop);
+        Arc::new(move || stop.store(true, Ordering::Relaxed))
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.

@@ -28,7 +28,15 @@ fn every_figure_is_measured_and_says_what_the_snapshot_says() {
     assert_eq!(measured(&lab, &Lua::CREATED), snapshot.pool.created as f64);
     assert_eq!(measured(&lab, &Lua::DESTROYED), snapshot.pool.destroyed as f64);
     assert_eq!(measured(&lab, &Lua::IDLE), snapshot.pool.idle as f64);
-    assert!(snapshot.pool.created > 0);
+    assert_eq!(measured(&lab, &Lua::WAITING), 0.0);
+    assert_eq!(measured(&lab, &Lua::TIMEOUTS), snapshot.pool.timeouts as f64);
+    assert_eq!(measured(&lab, &Lua::RESETS), snapshot.pool.resets as f64);
+    assert_eq!(measured(&lab, &Lua::RESET_ERRORS), 0.0);
+    assert_eq!(measured(&lab, &Lua::CREATE_ERRORS), 0.0);
+    assert_eq!(measured(&lab, &Lua::QUARANTINED), 0.0);
+    let wait = snapshot.pool.wait.p90.as_secs_f64() * 1e3;
+    assert_eq!(measured(&lab, &Lua::WAIT_TIME), wait);
+    assert!(snapshot.pool.created > 0 && snapshot.pool.resets > 0);
     assert_eq!(measured(&lab, &Lua::FRAME_TIME), snapshot.frame.time.as_secs_f64() * 1e3);
     assert!(measured(&lab, &Lua::FRAME_TIME) > 0.0);
     let memory: usize = snapshot.vms.iter().map(|vm| vm.memory_bytes).sum();

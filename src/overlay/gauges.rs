@@ -37,10 +37,23 @@ pub(super) fn pool(ui: &mut Ui, stats: &PoolStats) {
         gauge(ui, width, "create errors", value, fail(value), hint);
         let (value, hint) = (stats.reset_errors, "VMs that could not be wiped clean.");
         gauge(ui, width, "reset errors", value, fail(value), hint);
-        let (value, hint) = (stats.quarantined, "VMs taken out of use because they misbehaved.");
+        let (value, hint) = (stats.quarantines, "VMs taken out of use because they misbehaved.");
         gauge(ui, width, "quarantined", value, warn(value), hint);
         let (value, hint) = (stats.overdue, "Leases that lasted longer than they should.");
         gauge(ui, width, "overdue", value, warn(value), hint);
+    });
+    ui.horizontal(|ui| {
+        gauge(ui, width, "building", stats.building as u64, plain, "VMs being made.");
+        let (value, hint) = (stats.create_timeouts, "VMs that were not made in time.");
+        gauge(ui, width, "create timeouts", value, fail(value), hint);
+        let (value, hint) = (stats.reset_timeouts, "VMs that were not wiped clean in time.");
+        gauge(ui, width, "reset timeouts", value, fail(value), hint);
+        let (value, hint) = (stats.hung_builds as u64, "VMs whose making hangs.");
+        gauge(ui, width, "hung", value, fail(value), hint);
+        let (value, hint) = (stats.quarantined as u64, "VMs out of use, not destroyed yet.");
+        gauge(ui, width, "in quarantine", value, warn(value), hint);
+        let (value, hint) = (u64::from(stats.suspended), "Whether the pool gives no leases.");
+        gauge(ui, width, "suspended", value, warn(value), hint);
     });
     occupancy(ui, stats);
 }

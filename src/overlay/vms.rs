@@ -18,8 +18,8 @@ const COLUMNS: [Column<VmColumn>; 6] = [
     column(
         VmColumn::State,
         "state",
-        "Leased (at work), idle (ready), or overdue (leased for too long).",
-        Some(56.0),
+        "Leased (at work), idle (ready), overdue (leased for too long), or in quarantine.",
+        Some(72.0),
         false,
     ),
     column(VmColumn::Age, "age", "Time since it was made.", Some(62.0), true),
@@ -88,6 +88,8 @@ fn since(vm: &VmInfo) -> String {
 fn state(vm: &VmInfo) -> (&'static str, Tone) {
     if vm.overdue {
         ("overdue", Tone::Warning)
+    } else if vm.quarantined {
+        ("quarantined", Tone::Warning)
     } else if vm.leased {
         ("leased", Tone::Normal)
     } else {

@@ -7,6 +7,10 @@ use ron::extensions::Extensions;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod builder;
+
+pub use self::builder::PoolConfigBuilder;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -18,8 +22,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// (from [`run_time_limit`](Self::run_time_limit) down) are checked and carried by the pool, and
 /// enforced by the layers that run scripts.
 ///
-/// Written in Rust with struct update syntax, or in RON, where every field is optional and a
-/// duration is a text such as `"50ms"` or `"5min"`:
+/// Written in Rust with struct update syntax or with a [`builder`](Self::builder), or in RON, where
+/// every field is optional and a duration is a text such as `"50ms"` or `"5min"`:
 ///
 /// ```ron
 /// (
@@ -38,16 +42,39 @@ pub struct PoolConfig {
     /// VMs that may be alive at once; never exceeded, not even for a moment. Default 10; from 1
     /// to [`PoolConfig::SIZE_LIMIT`]. More VMs than threads that run scripts are of no use.
     pub max_size: usize,
-    /// How long `acquire` waits for a free VM before it gives up. Default 50 ms; from 0 (fail at
-    /// once) to 1 hour.
+    /// What `acquire` does when no VM is free: see [`Overflow`]. Default [`Overflow::Wait`].
+    pub overflow: Overflow,
+    /// How long `acquire` waits for a free VM before it gives up. Default 50 ms: some frames;
+    /// from 0 (fail at once) to 1 hour. A longer one makes a crowded frame late, a shorter one
+    /// puts more runs off to the next frame. The making of a VM isn't part of it: that is
+    /// `create_timeout`.
     #[serde(with = "humantime_serde")]
     pub acquire_timeout: Duration,
+    /// How long the making of a VM may take. Default 5 s; from 1 ms to 1 hour. After that its
+    /// slot is given to the next who waits, and what the factory hands out later is destroyed at
+    /// once. Too short, and a busy machine makes no VM at all; too long, and a factory that hangs
+    /// holds up a frame for that long.
+    #[serde(with = "humantime_serde")]
+    pub create_timeout: Duration,
+    /// How long the reset of a VM may take. Default 100 ms; from 1 ms to 1 hour. A VM that took
+    /// longer is destroyed. One whose reset doesn't come back is put into quarantine by
+    /// `maintain`, and its slot is free again.
+    #[serde(with = "humantime_serde")]
+    pub reset_timeout: Duration,
+    /// How often `maintain` looks at every idle VM: whether it is idle for too long, too old, too
+    /// large or changed. Default 30 s; from 1 ms to 1 year. What can't wait (missing VMs, hung
+    /// ones, overdue leases) it does each time. Shorter finds trouble sooner, at some
+    /// microseconds for each idle VM.
+    #[serde(with = "humantime_serde")]
+    pub health_check_interval: Duration,
     /// After this time without a lease an idle VM is destroyed, down to `min_size`. Default
-    /// 5 min; from 1 ms to 1 year.
+    /// 5 min; from 1 ms to 1 year. Shorter gives memory back sooner, and makes VMs anew more
+    /// often.
     #[serde(with = "humantime_serde")]
     pub max_idle_time: Duration,
     /// The age at which a VM is replaced, counted from its making. Default 30 min; from 1 ms to
-    /// 1 year. A leased VM is replaced when its lease ends.
+    /// 1 year. A leased VM is replaced when its lease ends. It bounds how long a fault that
+    /// nobody notices can live.
     #[serde(with = "humantime_serde")]
     pub max_lifetime: Duration,
     /// The share of `max_lifetime` by which lifetimes differ, so that VMs made together aren't
@@ -61,6 +88,11 @@ pub struct PoolConfig {
     /// source that took it. Default 30 s; `None`, or from 1 ms to 1 year. The lease goes on.
     #[serde(with = "humantime_serde")]
     pub leak_threshold: Option<Duration>,
+    /// Bytes that a VM may hold while nobody uses it; one that holds more when its lease ends, or
+    /// at a health check, is replaced. Default `None`: half of `memory_limit`, but at least 4 MiB;
+    /// or from 64 KiB to `memory_limit`. Less than what a new VM holds means a new VM for every
+    /// lease.
+    pub max_resting_memory: Option<usize>,
     /// Wall time one run may take before it is stopped, the file level of its script included.
     /// Time in which the system ran something else is not charged.
     /// Default 2 ms; from 10 µs to 1 min.
@@ -94,12 +126,17 @@ impl Default for PoolConfig {
         Self {
             min_size: 2,
             max_size: 10,
+            overflow: Overflow::Wait,
             acquire_timeout: Duration::from_millis(50),
+            create_timeout: Duration::from_secs(5),
+            reset_timeout: Duration::from_millis(100),
+            health_check_interval: Duration::from_secs(30),
             max_idle_time: Duration::from_secs(5 * 60),
             max_lifetime: Duration::from_secs(30 * 60),
             lifetime_jitter: 0.1,
             max_use_count: 1000,
             leak_threshold: Some(Duration::from_secs(30)),
+            max_resting_memory: None,
             run_time_limit: Duration::from_millis(2),
             memory_limit: 16 * MIB,
             frame_budget: None,
@@ -136,6 +173,17 @@ impl PoolConfig {
         Ok(config)
     }
 
+    /// A configuration to be set field by field, which is checked as a whole at the end.
+    pub fn builder() -> PoolConfigBuilder {
+        PoolConfigBuilder::default()
+    }
+
+    /// The most bytes that a VM at rest may hold.
+    pub(crate) fn resting_memory(&self) -> usize {
+        let usual = (self.memory_limit / 2).max(4 * MIB);
+        self.max_resting_memory.unwrap_or(usual)
+    }
+
     /// Checks every field and how the fields fit together.
     ///
     /// # Errors
@@ -155,6 +203,9 @@ impl PoolConfig {
         if self.acquire_timeout > HOUR {
             return Err(invalid("acquire_timeout", &self.acquire_timeout, "0s to 1h"));
         }
+        check_step("create_timeout", self.create_timeout)?;
+        check_step("reset_timeout", self.reset_timeout)?;
+        check_life("health_check_interval", self.health_check_interval)?;
         check_life("max_idle_time", self.max_idle_time)?;
         check_life("max_lifetime", self.max_lifetime)?;
         if !(0.0..=0.5).contains(&self.lifetime_jitter) {
@@ -162,6 +213,13 @@ impl PoolConfig {
         }
         if let Some(threshold) = self.leak_threshold {
             check_life("leak_threshold", threshold)?;
+        }
+        if let Some(bytes) = self.max_resting_memory
+            && !(64 * KIB..=self.memory_limit.max(MIB)).contains(&bytes)
+        {
+            let allowed =
+                format!("65536 (64 KiB) to `memory_limit`, which is {}", self.memory_limit);
+            return Err(invalid("max_resting_memory", &bytes, allowed));
         }
         check_budget("run_time_limit", self.run_time_limit)?;
         if self.memory_limit < MIB {
@@ -180,6 +238,25 @@ impl PoolConfig {
         }
         Ok(())
     }
+}
+
+/// What `acquire` does when no VM is free. `try_acquire` and `acquire_timeout` say it themselves and
+/// don't ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Make a VM if there may be one more; else wait for at most `acquire_timeout`, in the order
+    /// of arrival. In a frame: what has no VM by then runs in the next frame. The frame may be
+    /// late by the timeout.
+    #[default]
+    Wait,
+    /// Make a VM if there may be one more; else fail at once. In a frame: the others' VMs do the
+    /// work, and what is left when the frame's budget is spent runs in the next.
+    Fail,
+    /// Never wait, not even for a VM to be made: that goes on in the background, and who asked
+    /// gets [`PoolError::Deferred`](crate::pool::PoolError::Deferred) and asks again later. In a
+    /// frame: what has no VM runs in the next frame. No frame is late on the pool's account.
+    Defer,
 }
 
 /// Why a [`PoolConfig`] can't be used.
@@ -218,6 +295,13 @@ fn check_life(field: &'static str, value: Duration) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(invalid(field, &value, "1ms to 365days"))
+}
+
+fn check_step(field: &'static str, value: Duration) -> Result<(), ConfigError> {
+    if (Duration::from_millis(1)..=HOUR).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, &value, "1ms to 1h"))
 }
 
 fn check_budget(field: &'static str, value: Duration) -> Result<(), ConfigError> {

@@ -28,6 +28,44 @@ pub enum PoolError {
     /// The factory failed or panicked. Nobody else is affected and the slot is free again.
     #[error("a VM can't be made: {0}; mend the cause and acquire again")]
     Create(#[source] BoxError),
+    /// No VM is free, and the configuration says not to wait
+    /// ([`Overflow::Defer`](crate::pool::Overflow::Defer)).
+    #[error(
+        "no VM is free at this moment: {leased} of {max_size} are leased; ask again later, such as \
+         in the next frame, or choose another `overflow` to wait for one"
+    )]
+    Deferred {
+        /// The VMs that are leased now.
+        leased: usize,
+        /// The most VMs there may be.
+        max_size: usize,
+    },
+    /// The pool is suspended, and wasn't resumed in time.
+    #[error("the pool is suspended, and was not resumed in {waited:?}; call `resume` to go on")]
+    Suspended {
+        /// The time spent waiting.
+        waited: Duration,
+    },
+    /// The factory took too long. Nobody else is affected and the slot is free again.
+    #[error(
+        "a VM was not made within {limit:?}; mend the factory if it hangs, or raise \
+         `create_timeout`"
+    )]
+    CreateTimedOut {
+        /// The configured `create_timeout`.
+        limit: Duration,
+    },
+    /// So many calls of the factory hang that it isn't called again before one comes back.
+    #[error(
+        "no VM can be made: {hung} calls of the factory have not come back within {limit:?}; mend \
+         the factory, which hangs"
+    )]
+    FactoryHangs {
+        /// The calls that haven't come back.
+        hung: usize,
+        /// The configured `create_timeout`.
+        limit: Duration,
+    },
     /// The pool is closed, or was closed while the caller waited.
     #[error("the pool is closed and gives no more leases; make a new pool to go on")]
     Closed,

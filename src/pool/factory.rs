@@ -8,17 +8,40 @@ use crate::pool::stats::DestroyReason;
 
 /// Makes VMs.
 ///
-/// Called on the thread that needs the VM, without any lock of the pool held, possibly on several
-/// threads at once. A panic is caught and counts as an error.
+/// Called on a thread that the pool starts for each VM, so that one that hangs holds up nobody for
+/// longer than `create_timeout`; without any lock of the pool held, and possibly on several threads
+/// at once. A panic is caught and counts as an error.
 pub trait VmFactory<V>: Send + Sync + 'static {
-    /// Makes one VM, ready for its first lease.
+    /// Makes one VM.
     ///
     /// # Errors
     ///
     /// Whatever keeps the VM from being made. The caller of `acquire` gets it as
     /// [`PoolError::Create`](crate::pool::PoolError::Create).
     fn create(&self) -> Result<V, BoxError>;
+
+    /// Makes a new VM ready for its first lease. Part of its making: it counts for
+    /// `create_timeout`, and if it fails there is no VM. The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the VM from being used, as for [`create`](Self::create).
+    fn configure(&self, vm: &mut V) -> Result<(), BoxError> {
+        let _ = vm;
+        Ok(())
+    }
+
+    /// What makes the VM stop what it is doing, from any thread. Asked once, when the VM is made;
+    /// called when the pool is being closed and the VM's lease hasn't ended in time. The default
+    /// has nothing: then [`close`](crate::pool::VmPool::close) can only wait.
+    fn interrupter(&self, vm: &V) -> Option<Interrupter> {
+        let _ = vm;
+        None
+    }
 }
+
+/// Makes one VM stop what it is doing; see [`VmFactory::interrupter`].
+pub type Interrupter = Arc<dyn Fn() + Send + Sync>;
 
 /// A closure that makes VMs is a factory.
 impl<V, F, E> VmFactory<V> for F
@@ -35,7 +58,19 @@ where
 ///
 /// Called without any lock of the pool held. A panic is caught; the VM is destroyed.
 pub trait VmResetter<V>: Send + Sync + 'static {
+    /// Whether the VM is used up, such as one that met a hard limit, so that it must be destroyed
+    /// and needs no reset. Asked when its lease ends. By default no VM ever is.
+    fn is_spent(&self, vm: &V) -> bool {
+        let _ = vm;
+        false
+    }
+
     /// Cleans the VM when its lease ends, so that an idle VM holds no secrets and no garbage.
+    ///
+    /// Runs on the thread that ends the lease, and can't be stopped from outside. A VM whose reset
+    /// takes longer than `reset_timeout` is destroyed when it is done. If it never is,
+    /// [`maintain`](crate::pool::VmPool::maintain) puts it into quarantine and gives its slot to
+    /// another VM; only that thread still waits.
     ///
     /// # Errors
     ///
@@ -53,6 +88,16 @@ pub trait VmResetter<V>: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Checks an idle VM thoroughly, at every health check. The default is
+    /// [`validate`](Self::validate).
+    ///
+    /// # Errors
+    ///
+    /// The VM isn't sound; it is destroyed.
+    fn check(&self, vm: &mut V) -> Result<(), BoxError> {
+        self.validate(vm)
+    }
+
     /// Describes the VM after it was made and after each reset. The default says nothing.
     fn inspect(&self, vm: &V) -> VmReport {
         let _ = vm;
@@ -68,6 +113,37 @@ pub struct VmReport {
     /// The program it ran last. `acquire_for` prefers an idle VM by this name, and incidents
     /// name it.
     pub last_program: Option<Arc<str>>,
+}
+
+/// A new VM.
+pub(crate) struct Made<V> {
+    pub(crate) vm: V,
+    pub(crate) report: VmReport,
+    pub(crate) interrupter: Option<Interrupter>,
+}
+
+/// The user code of a pool. Whoever makes a VM holds on to this, and not to the pool.
+pub(crate) struct Makers<V: 'static> {
+    pub(crate) factory: Box<dyn VmFactory<V>>,
+    pub(crate) resetter: Box<dyn VmResetter<V>>,
+}
+
+impl<V: 'static> Makers<V> {
+    /// Makes a VM that is ready for its first lease.
+    pub(crate) fn make(&self) -> Result<Made<V>, Failure> {
+        let mut vm = guarded("the making of a VM", || self.factory.create())?;
+        let readied = guarded("the configuration of a VM", || {
+            self.factory.configure(&mut vm)?;
+            Ok((self.resetter.inspect(&vm), self.factory.interrupter(&vm)))
+        });
+        match readied {
+            Ok((report, interrupter)) => Ok(Made { vm, report, interrupter }),
+            Err(failure) => {
+                drop_quietly(vm);
+                Err(failure)
+            }
+        }
+    }
 }
 
 /// Runs user code and turns its panic into an error. The pool's own data is never borrowed

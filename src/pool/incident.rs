@@ -1,5 +1,6 @@
 //! [`Incident`]: what went wrong inside a pool, kept until somebody asks.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Something that went wrong inside the pool and that no caller was told about.
@@ -15,6 +16,36 @@ pub struct Incident {
     pub message: String,
 }
 
+/// `VM 3, which ran "orbit.luau" last: found changed, and destroyed: …`
+impl fmt::Display for Incident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.vm {
+            Some(vm) => write!(f, "VM {vm}")?,
+            None => f.write_str("a new VM")?,
+        }
+        if let Some(program) = &self.program {
+            write!(f, ", which ran {program:?} last")?;
+        }
+        write!(f, ": {}: {}", self.kind.name(), self.message)
+    }
+}
+
+impl IncidentKind {
+    /// What happened, in a few words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CreateFailed => "can't be made",
+            Self::CreateTimedOut => "not made in time",
+            Self::ResetFailed => "can't be cleaned, and is destroyed",
+            Self::ResetTimedOut => "not cleaned in time",
+            Self::ValidationFailed => "found changed, and is destroyed",
+            Self::BorrowerPanicked => "left by a panic, and is destroyed",
+            Self::LeaseOverdue => "not given back",
+        }
+    }
+}
+
 impl Incident {
     /// How many incidents a pool keeps for the next `maintain`: 64. Later ones are only counted.
     pub const KEPT: usize = 64;
@@ -24,11 +55,15 @@ impl Incident {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IncidentKind {
-    /// `maintain` couldn't make a VM; it tries again the next time.
+    /// A VM that nobody waited for couldn't be made; `maintain` tries again a second later.
     CreateFailed,
+    /// A VM wasn't made within `create_timeout`.
+    CreateTimedOut,
     /// A VM couldn't be cleaned, and was destroyed.
     ResetFailed,
-    /// A VM was found unsound, and was destroyed.
+    /// The reset of a VM took longer than `reset_timeout`, or still does.
+    ResetTimedOut,
+    /// A VM was found unsound, and was put into quarantine and destroyed.
     ValidationFailed,
     /// The borrower of a VM panicked; the VM was destroyed.
     BorrowerPanicked,
@@ -50,6 +85,11 @@ impl IncidentLog {
         } else {
             self.lost += 1;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> &[Incident] {
+        &self.kept
     }
 
     /// Empties the log. Returns the incidents, and how many were left out.

@@ -1,132 +1,116 @@
 //! [`WaitQueue`]: those who wait for a VM, in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crate::pool::record::Borrower;
+use crate::pool::sync::{Giver, Taker, handover};
 
-/// A first-in-first-out queue. Only the one in front may look for a free slot, so nobody who
-/// came later overtakes; whoever leaves hands the turn on.
-#[derive(Debug, Default)]
-pub(crate) struct WaitQueue {
-    places: Mutex<Places>,
-    len: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Places {
+/// A first-in-first-out queue. What becomes free is handed to the one in front, so nobody who came
+/// later overtakes.
+#[derive(Debug)]
+pub(crate) struct WaitQueue<T> {
     next_ticket: u64,
     /// Sorted by ticket, because tickets are given out in order.
-    waiting: VecDeque<(u64, Sender<()>)>,
+    places: VecDeque<Place<T>>,
 }
 
-/// A place in the queue. Dropping it leaves the queue, from any position.
+/// One who waits.
 #[derive(Debug)]
-#[must_use]
-pub(crate) struct Place<'q> {
-    queue: &'q WaitQueue,
+pub(crate) struct Place<T> {
     ticket: u64,
-    turn: Receiver<()>,
+    pub(crate) borrower: Borrower,
+    pub(crate) giver: Giver<T>,
 }
 
-impl WaitQueue {
-    /// How many wait now.
+/// What one who waits has in hand.
+#[derive(Debug)]
+pub(crate) struct Waiting<T> {
+    pub(crate) ticket: u64,
+    pub(crate) taker: Taker<T>,
+}
+
+impl<T> WaitQueue<T> {
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Acquire)
+        self.places.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// Takes the last place.
-    pub(crate) fn join(&self) -> Place<'_> {
-        let (sender, turn) = bounded(1);
-        let mut places = self.lock();
-        let ticket = places.next_ticket;
-        places.next_ticket += 1;
-        if places.waiting.is_empty() {
-            call_up(&sender);
-        }
-        places.waiting.push_back((ticket, sender));
-        self.len.store(places.waiting.len(), Ordering::Release);
-        Place { queue: self, ticket, turn }
+    pub(crate) fn join(&mut self, borrower: Borrower) -> Waiting<T> {
+        let (giver, taker) = handover();
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.places.push_back(Place { ticket, borrower, giver });
+        Waiting { ticket, taker }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes who has waited longest out of the queue.
+    pub(crate) fn pop(&mut self) -> Option<Place<T>> {
+        self.places.pop_front()
     }
-}
 
-impl Place<'_> {
-    /// Receives one message when this place is in front.
-    pub(crate) fn turn(&self) -> &Receiver<()> {
-        &self.turn
+    /// Leaves the queue, from any place. `false` when this one was called up already: then
+    /// something is on its way to the taker.
+    pub(crate) fn leave(&mut self, ticket: u64) -> bool {
+        let place = self.places.binary_search_by_key(&ticket, |place| place.ticket);
+        place.is_ok_and(|place| self.places.remove(place).is_some())
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut places = self.queue.lock();
-        let position = places
-            .waiting
-            .binary_search_by_key(&self.ticket, |(ticket, _)| *ticket)
-            .expect("a place stays in the queue until it is dropped");
-        places.waiting.remove(position);
-        if position == 0
-            && let Some((_, next)) = places.waiting.front()
-        {
-            call_up(next);
-        }
-        self.queue.len.store(places.waiting.len(), Ordering::Release);
+    /// Sends everybody away.
+    pub(crate) fn clear(&mut self) -> Vec<Place<T>> {
+        std::mem::take(&mut self.places).into()
     }
 }
 
-/// Says that it is the receiver's turn. A place comes to the front once, so there is room.
-fn call_up(turn: &Sender<()>) {
-    turn.try_send(()).expect("the turn channel of a waiting place is open and empty");
+impl<T> Default for WaitQueue<T> {
+    fn default() -> Self {
+        Self { next_ticket: 0, places: VecDeque::new() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::sync::Missed;
 
     #[test]
-    fn the_turn_goes_from_front_to_back() {
-        let queue = WaitQueue::default();
-        let (first, second, third) = (queue.join(), queue.join(), queue.join());
-        assert_eq!(queue.len(), 3);
-        assert!(first.turn().try_recv().is_ok());
-        assert!(second.turn().try_recv().is_err());
-        drop(first);
-        assert!(second.turn().try_recv().is_ok());
-        assert!(third.turn().try_recv().is_err());
-        drop(second);
-        assert!(third.turn().try_recv().is_ok());
-        drop(third);
-        assert_eq!(queue.len(), 0);
+    fn who_came_first_is_called_up_first() {
+        let mut queue = WaitQueue::default();
+        let (first, second) = (queue.join(None), queue.join(None));
+        for (number, waiting) in [(1, first), (2, second)] {
+            queue.pop().unwrap().giver.give(number).unwrap();
+            assert_eq!(waiting.taker.take(None), Ok(number));
+        }
+        assert!(queue.is_empty() && queue.pop().is_none());
     }
 
     #[test]
-    fn who_leaves_from_the_middle_changes_nobodys_turn() {
-        let queue = WaitQueue::default();
-        let (first, second, third) = (queue.join(), queue.join(), queue.join());
-        drop(second);
-        assert!(third.turn().try_recv().is_err());
-        drop(first);
-        assert!(third.turn().try_recv().is_ok());
+    fn who_leaves_from_any_place_is_not_called_up() {
+        let mut queue = WaitQueue::<u32>::default();
+        let tickets = [(); 4].map(|()| queue.join(None).ticket);
+        assert!(queue.leave(tickets[1]) && queue.leave(tickets[3]) && queue.leave(tickets[0]));
+        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.pop().unwrap().ticket, tickets[2]);
     }
 
     #[test]
-    fn who_leaves_the_front_without_having_looked_hands_the_turn_on() {
-        let queue = WaitQueue::default();
-        let (first, second) = (queue.join(), queue.join());
-        drop(first);
-        assert!(second.turn().try_recv().is_ok());
+    fn who_was_called_up_cannot_leave_any_more() {
+        let mut queue = WaitQueue::<u32>::default();
+        let waiting = queue.join(None);
+        let place = queue.pop().unwrap();
+        assert!(!queue.leave(waiting.ticket));
+        place.giver.give(7).unwrap();
+        assert_eq!(waiting.taker.take(None), Ok(7));
     }
 
     #[test]
-    fn an_empty_queue_can_be_joined_again() {
-        let queue = WaitQueue::default();
-        drop(queue.join());
-        let place = queue.join();
-        assert!(place.turn().try_recv().is_ok());
+    fn who_is_sent_away_waits_no_longer() {
+        let mut queue = WaitQueue::<u32>::default();
+        let waiting = queue.join(None);
+        drop(queue.clear());
+        assert_eq!(waiting.taker.take(None), Err(Missed::Never));
     }
 }

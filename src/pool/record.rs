@@ -1,17 +1,18 @@
 //! [`Record`]: what a pool knows about one VM.
 
 use std::panic::Location;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::pool::config::PoolConfig;
-use crate::pool::factory::VmReport;
+use crate::pool::factory::{Interrupter, VmReport};
 use crate::pool::stats::{DestroyReason, VmInfo};
+use crate::pool::sync::{Arc, AtomicU64};
 
 /// The source line that took a lease; `None` for the pool itself.
 pub(crate) type Borrower = Option<&'static Location<'static>>;
 
 /// The life of one VM so far.
-#[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) id: u64,
     made: Instant,
@@ -20,37 +21,86 @@ pub(crate) struct Record {
     pub(crate) generation: u64,
     /// Leases so far.
     pub(crate) uses: u64,
-    /// Who has it; `None` while it is idle.
-    out: Option<Borrower>,
+    pub(crate) state: State,
     /// Whether its present lease was found overdue.
     overdue: bool,
     pub(crate) report: VmReport,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) interrupter: Option<Interrupter>,
+}
+
+/// Where a VM is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Idle,
+    /// Lent out, or in the pool's own hands.
+    Out(Borrower),
+    /// Never to be leased again, and not destroyed yet. Whether its slot was given back.
+    Quarantined {
+        slotless: bool,
+    },
+}
+
+/// Says since when a VM is being reset. Written by who resets it, without a lock, and read by who
+/// looks for hung resets.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(AtomicU64);
+
+impl Watch {
+    /// The reset begins, so long after the epoch.
+    pub(crate) fn begin(&self, since_epoch: Duration) {
+        let nanos = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
+        self.0.store(nanos.max(1), Ordering::Release);
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+
+    /// When the present reset began, after the epoch.
+    fn began(&self) -> Option<Duration> {
+        let nanos = self.0.load(Ordering::Acquire);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+}
+
+/// What a new record starts with.
+pub(crate) struct Birth {
+    pub(crate) id: u64,
+    pub(crate) generation: u64,
+    pub(crate) made: Instant,
+    pub(crate) report: VmReport,
+    pub(crate) interrupter: Option<Interrupter>,
 }
 
 impl Record {
-    /// A VM that was made now and is out at once.
-    pub(crate) fn new(id: u64, generation: u64, report: VmReport, borrower: Borrower) -> Self {
-        let now = Instant::now();
+    /// A VM that is out at once.
+    pub(crate) fn new(birth: Birth, borrower: Borrower) -> Self {
+        let Birth { id, generation, made, report, interrupter } = birth;
         Self {
             id,
-            made: now,
-            since: now,
+            made,
+            since: made,
             generation,
             uses: u64::from(borrower.is_some()),
-            out: Some(borrower),
+            state: State::Out(borrower),
             overdue: false,
             report,
+            watch: Arc::default(),
+            interrupter,
         }
     }
 
-    pub(crate) fn leave(&mut self, borrower: Borrower) {
-        self.out = Some(borrower);
-        self.since = Instant::now();
+    /// A lease begins.
+    pub(crate) fn leave(&mut self, borrower: Borrower, now: Instant) {
+        self.state = State::Out(borrower);
+        self.since = now;
         self.uses += u64::from(borrower.is_some());
     }
 
+    /// The VM is idle again.
     pub(crate) fn come_back(&mut self, now: Instant) {
-        self.out = None;
+        self.state = State::Idle;
         self.overdue = false;
         self.since = now;
     }
@@ -69,19 +119,34 @@ impl Record {
         if limit > 0 && self.uses >= limit {
             return Some(DestroyReason::UseCount);
         }
+        if self.report.memory_bytes > config.resting_memory() {
+            return Some(DestroyReason::OverMemory);
+        }
         let age = now.saturating_duration_since(self.made);
+        // Nearly always it is far too young, and needs no exact figure.
+        if age < config.max_lifetime / 2 {
+            return None;
+        }
         (age >= self.lifetime(config)).then_some(DestroyReason::Lifetime)
     }
 
     /// Says who has the VM and since when, the first time that its lease is found overdue.
     pub(crate) fn note_overdue(&mut self, threshold: Duration, now: Instant) -> Option<String> {
-        let borrower = self.out.flatten()?;
+        let borrower = self.borrower()?;
         let held = now.saturating_duration_since(self.since);
         if self.overdue || held < threshold {
             return None;
         }
         self.overdue = true;
-        Some(format!("leased for {held:?} at {borrower}"))
+        Some(format!(
+            "leased for {held:?} at {borrower}; drop the lease there, or raise `leak_threshold`"
+        ))
+    }
+
+    /// How long the present reset has lasted, if there is one.
+    pub(crate) fn resetting_for(&self, epoch: Instant, now: Instant) -> Option<Duration> {
+        let began = epoch + self.watch.began()?;
+        matches!(self.state, State::Out(_)).then(|| now.saturating_duration_since(began))
     }
 
     pub(crate) fn info(&self, now: Instant) -> VmInfo {
@@ -89,12 +154,20 @@ impl Record {
             id: self.id,
             age: now.saturating_duration_since(self.made),
             uses: self.uses,
-            leased: self.out.is_some(),
+            leased: matches!(self.state, State::Out(_)),
+            quarantined: matches!(self.state, State::Quarantined { .. }),
             memory_bytes: self.report.memory_bytes,
             last_program: self.report.last_program.clone(),
             since: now.saturating_duration_since(self.since),
-            leased_at: self.out.flatten(),
+            leased_at: self.borrower(),
             overdue: self.overdue,
+        }
+    }
+
+    fn borrower(&self) -> Borrower {
+        match self.state {
+            State::Out(borrower) => borrower,
+            _ => None,
         }
     }
 
@@ -103,7 +176,6 @@ impl Record {
         config.max_lifetime.mul_f64(share)
     }
 }
-
 /// A number in `0.0..1.0` that looks random for consecutive ids (the finalizer of splitmix64,
 /// Steele, Lea and Flood 2014).
 fn spread(id: u64) -> f64 {

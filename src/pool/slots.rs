@@ -1,43 +1,29 @@
-//! [`Slots`]: the tokens that bound a pool, and the one way in and out for every VM.
-//!
-//! A slot is a token. There are `max_size` of them, and a VM is made only by who has taken a
-//! vacant one out of its channel, so there can't be more VMs. Whatever goes wrong, the token goes
-//! back: see [`Vacancy`].
+//! [`Slots`]: the one way in and out for every VM. All user code is called from here, never under
+//! the lock.
 
-use std::panic::Location;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::pool::TimingHistogram;
 use crate::pool::config::PoolConfig;
-use crate::pool::error::PoolError;
-use crate::pool::factory::{VmFactory, VmResetter, describe, drop_quietly, guarded};
+use crate::pool::error::{BoxError, PoolError};
+use crate::pool::factory::{Makers, VmReport, describe, drop_quietly, guarded};
 use crate::pool::incident::IncidentKind;
+use crate::pool::queue::Waiting;
 use crate::pool::record::Borrower;
-use crate::pool::registry::{Registry, Slot};
+use crate::pool::registry::{Asked, Ended, Grant, Patience, Registry, Slot};
 use crate::pool::stats::DestroyReason;
-use crate::pool::tokens::{Tokens, Waited};
+use crate::pool::sync::{self, Arc, Condvar, Deadline, Missed, Mutex, MutexGuard, PoisonError};
+
+/// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What all handles and leases of one pool share.
 pub(crate) struct Slots<V: 'static> {
-    factory: Box<dyn VmFactory<V>>,
-    resetter: Box<dyn VmResetter<V>>,
+    pub(crate) makers: Arc<Makers<V>>,
     registry: Mutex<Registry<V>>,
-    timings: Mutex<Timings>,
-    /// A VM is pushed before its ready token is sent, and taken after its token is received: who
-    /// has a ready token finds a VM.
-    pub(crate) tokens: Tokens,
-    /// Signalled when the last VM of a closed pool is gone.
+    /// The zero of every [`Watch`](crate::pool::record::Watch).
+    pub(crate) epoch: Instant,
+    /// Signalled when the last VM is gone and somebody waits for that.
     emptied: Condvar,
-}
-
-/// The histograms of a pool.
-#[derive(Default)]
-pub(crate) struct Timings {
-    pub(crate) acquire: TimingHistogram,
-    pub(crate) create: TimingHistogram,
-    pub(crate) reset: TimingHistogram,
-    pub(crate) use_time: TimingHistogram,
 }
 
 /// A slot that is taken and has no VM. Dropping it gives the slot back and wakes a waiter, so no
@@ -45,30 +31,29 @@ pub(crate) struct Timings {
 #[must_use]
 pub(crate) struct Vacancy<'s, V: 'static> {
     slots: &'s Slots<V>,
-    /// The generation at the time the slot was taken, so that a VM whose making began before an
-    /// `evict_all` counts as made before.
-    generation: u64,
+    pub(crate) generation: u64,
 }
 
-enum Token<'s, V: 'static> {
-    Ready,
-    Vacant(Vacancy<'s, V>),
+/// A VM for a lease that begins.
+pub(crate) struct Leased<V> {
+    pub(crate) slot: Slot<V>,
+    pub(crate) taken: Instant,
+    pub(crate) waited: Duration,
+}
+
+/// What came of cleaning a VM.
+enum Cleaned {
+    Clean(VmReport),
+    Spent,
+    Failed(DestroyReason, String),
 }
 
 impl<V: 'static> Slots<V> {
-    pub(crate) fn new(
-        config: PoolConfig,
-        factory: Box<dyn VmFactory<V>>,
-        resetter: Box<dyn VmResetter<V>>,
-    ) -> Self {
-        let (tokens, closer) = Tokens::new();
-        (0..config.max_size).for_each(|_| tokens.send_vacant());
+    pub(crate) fn new(config: PoolConfig, makers: Makers<V>) -> Self {
         Self {
-            factory,
-            resetter,
-            registry: Mutex::new(Registry::new(config, closer)),
-            timings: Mutex::default(),
-            tokens,
+            makers: Arc::new(makers),
+            registry: Mutex::new(Registry::new(config)),
+            epoch: Instant::now(),
             emptied: Condvar::new(),
         }
     }
@@ -78,230 +63,335 @@ impl<V: 'static> Slots<V> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn timings(&self) -> MutexGuard<'_, Timings> {
-        self.timings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a VM for a lease, waiting for at most this long.
-    pub(crate) fn acquire(
-        &self,
-        wait: Duration,
-        program: Option<&str>,
-        borrower: &'static Location<'static>,
-    ) -> Result<Slot<V>, PoolError> {
-        let started = Instant::now();
-        let mut token = self.token(started, wait)?;
-        let slot = loop {
-            let vacancy = match token {
-                Token::Vacant(vacancy) => break self.build(vacancy, Some(borrower))?,
-                Token::Ready => {
-                    let out = self.registry().check_out(program, borrower);
-                    let (mut slot, worn) = out.ok_or(PoolError::Closed)?;
-                    match worn.or_else(|| self.quarantine(&mut slot)) {
-                        None => break slot,
-                        Some(reason) => self.retire(slot, reason),
-                    }
-                }
-            };
-            // The slot stays in hand while another idle VM is looked for, so it can't be lost.
-            token = if self.tokens.take_ready() { Token::Ready } else { Token::Vacant(vacancy) };
-        };
-        self.timings().acquire.record(started.elapsed());
-        Ok(slot)
-    }
-
-    /// Takes back a VM whose lease has ended: reset, then idle or destroyed.
-    pub(crate) fn release(&self, mut slot: Slot<V>, use_time: Duration) {
-        let began = Instant::now();
-        let outcome = guarded("the reset of a VM", || {
-            self.resetter.reset(&mut slot.vm)?;
-            Ok(self.resetter.inspect(&slot.vm))
-        });
-        let reset_time = began.elapsed();
-        {
-            let mut timings = self.timings();
-            timings.use_time.record(use_time);
-            timings.reset.record(reset_time);
+    /// Lets go of the registry after something became free, and hands that to those who wait for
+    /// it.
+    pub(crate) fn settle(&self, mut registry: MutexGuard<'_, Registry<V>>) {
+        let mut grants = Vec::new();
+        while let Some(grant) = registry.next_grant() {
+            grants.push(grant);
         }
-        match outcome {
-            Ok(report) => {
-                let checked = self.registry().check_in(slot, Some(report));
-                self.announce(checked);
-            }
-            Err(failure) => {
-                let reason = failure.reason(DestroyReason::ResetFailed);
-                let message = describe(failure.into_error());
-                let mut registry = self.registry();
-                registry.reset_errors += 1;
-                registry.note(IncidentKind::ResetFailed, Some(slot.id), message);
-                drop(registry);
-                drop(self.retire(slot, reason));
+        let emptied = registry.awaiting_empty > 0 && registry.is_empty();
+        drop(registry);
+        if emptied {
+            self.emptied.notify_all();
+        }
+        for (place, grant) in grants {
+            // Who waits stays until it has the grant; the way back is for safety alone.
+            if let Err(grant) = place.giver.give(grant) {
+                self.take_back(grant);
             }
         }
     }
 
-    /// Destroys a VM that its borrower gives up.
-    pub(crate) fn discard(&self, slot: Slot<V>, reason: DestroyReason, use_time: Duration) {
-        self.timings().use_time.record(use_time);
-        drop(self.retire(slot, reason));
+    fn take_back(&self, grant: Grant<V>) {
+        match grant {
+            Grant::Ready(slot) => self.bring_in(self.registry(), slot, Instant::now()),
+            Grant::Worn(slot, reason) => self.retire(slot, reason),
+            Grant::Vacant(generation) => drop(self.vacancy(generation)),
+        }
     }
 
-    /// Destroys a VM that is out. Its slot stays in hand; dropping the vacancy gives it back.
-    pub(crate) fn retire(&self, slot: Slot<V>, reason: DestroyReason) -> Vacancy<'_, V> {
-        let Slot { id, vm } = slot;
-        drop_quietly(vm);
-        let generation = self.registry().strike_out(id, reason);
+    pub(crate) fn vacancy(&self, generation: u64) -> Vacancy<'_, V> {
         Vacancy { slots: self, generation }
     }
 
-    /// Closes and waits until no VM is left. Returns whether that happened in time.
-    pub(crate) fn close(&self, timeout: Duration) -> bool {
-        let (idle, closer) = self.registry().close();
-        // Disconnects the channel on which every waiter listens.
-        drop(closer);
-        for slot in idle {
-            drop(self.retire(slot, DestroyReason::Closed));
+    /// Makes a VM that is out an idle one, or destroys it when it may not be.
+    pub(crate) fn bring_in(
+        &self,
+        mut registry: MutexGuard<'_, Registry<V>>,
+        slot: Slot<V>,
+        now: Instant,
+    ) {
+        match registry.check_in(slot, now) {
+            Ok(()) => self.settle(registry),
+            Err((slot, reason)) => {
+                drop(registry);
+                self.retire(slot, reason);
+            }
         }
-        let (registry, _) = self
-            .emptied
-            .wait_timeout_while(self.registry(), timeout, |registry| !registry.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        registry.is_empty()
     }
 
-    /// Waits for a token: a ready one first, else a vacant one.
-    fn token(&self, started: Instant, wait: Duration) -> Result<Token<'_, V>, PoolError> {
-        if self.registry().is_closed() {
-            return Err(PoolError::Closed);
-        }
-        // Who finds others waiting goes behind them.
-        if self.tokens.queue.len() == 0
-            && let Some(token) = self.token_now()
-        {
-            return Ok(token);
-        }
-        if wait.is_zero() {
-            return Err(self.exhausted(started));
-        }
+    /// Waits in the queue.
+    pub(crate) fn wait(
+        &self,
+        waiting: &Waiting<Grant<V>>,
+        started: Instant,
+        wait: Duration,
+    ) -> Result<Grant<V>, PoolError> {
         // What is too long for an instant is for ever.
-        let deadline = started.checked_add(wait);
-        let waited = self.tokens.wait(deadline, |token| match token {
-            Waited::Vacant => self.occupy().map(Token::Vacant),
-            _ => Some(Token::Ready),
+        let deadline: Deadline = started.checked_add(wait);
+        loop {
+            // A build that hangs may hold the slot that is waited for.
+            let expiry = self.registry().next_expiry();
+            let wake = deadline.into_iter().chain(expiry).min();
+            match waiting.taker.take(wake) {
+                Ok(grant) => return Ok(grant),
+                Err(Missed::Never) => return Err(PoolError::Closed),
+                Err(Missed::Late) => {}
+            }
+            let now = Instant::now();
+            self.expire_builds(now);
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                let mut registry = self.registry();
+                if registry.stop_waiting(waiting.ticket) {
+                    return Err(registry.refusal(now.saturating_duration_since(started)));
+                }
+                drop(registry);
+                // It came at the last moment, or the pool was closed.
+                return waiting.taker.take(None).map_err(|_| PoolError::Closed);
+            }
+        }
+    }
+
+    /// Takes back a VM whose lease has ended: reset, then idle or destroyed.
+    pub(crate) fn release(&self, leased: Leased<V>) {
+        let Leased { mut slot, taken, waited } = leased;
+        let began = Instant::now();
+        slot.watch.begin(began.saturating_duration_since(self.epoch));
+        let cleaned = self.clean(&mut slot.vm);
+        let now = Instant::now();
+        let reset_time = (!matches!(cleaned, Cleaned::Spent)).then(|| now - began);
+        let mut registry = self.registry();
+        let use_time = began.saturating_duration_since(taken);
+        registry.note_ended(&Ended { waited, use_time, reset_time });
+        match registry.judge(&slot, cleaned, reset_time.unwrap_or_default()) {
+            None => self.bring_in(registry, slot, now),
+            Some(reason) => {
+                drop(registry);
+                self.retire(slot, reason);
+            }
+        }
+    }
+
+    fn clean(&self, vm: &mut V) -> Cleaned {
+        let resetter = &self.makers.resetter;
+        let outcome = guarded("the reset of a VM", || {
+            if resetter.is_spent(vm) {
+                return Ok(Cleaned::Spent);
+            }
+            resetter.reset(vm)?;
+            Ok(Cleaned::Clean(resetter.inspect(vm)))
         });
-        waited.map_err(|why| match why {
-            Waited::Closed => PoolError::Closed,
-            _ => self.exhausted(started),
+        outcome.unwrap_or_else(|failure| {
+            let reason = failure.reason(DestroyReason::ResetFailed);
+            Cleaned::Failed(reason, describe(failure.into_error()))
         })
     }
 
-    fn token_now(&self) -> Option<Token<'_, V>> {
-        if self.tokens.take_ready() {
-            return Some(Token::Ready);
-        }
-        while self.tokens.take_vacant() {
-            if let Some(vacancy) = self.occupy() {
-                return Some(Token::Vacant(vacancy));
-            }
-        }
-        None
+    /// Destroys a VM that its borrower gives up.
+    pub(crate) fn discard(&self, leased: Leased<V>, reason: DestroyReason) {
+        let Leased { slot, taken, waited } = leased;
+        let use_time = taken.elapsed();
+        self.registry().note_ended(&Ended { waited, use_time, reset_time: None });
+        self.retire(slot, reason);
     }
 
-    /// Turns a token of the `vacant` channel into a slot in hand, unless the slot ends here.
-    pub(crate) fn occupy(&self) -> Option<Vacancy<'_, V>> {
-        let generation = self.registry().occupy()?;
-        Some(Vacancy { slots: self, generation })
-    }
-
-    /// Makes a VM in a slot. On failure the slot goes back.
-    pub(crate) fn build(
-        &self,
-        vacancy: Vacancy<'_, V>,
-        borrower: Borrower,
-    ) -> Result<Slot<V>, PoolError> {
-        let began = Instant::now();
-        let made = guarded("the making of a VM", || self.factory.create()).and_then(|vm| {
-            match guarded("the inspection of a VM", || Ok(self.resetter.inspect(&vm))) {
-                Ok(report) => Ok((vm, report)),
-                Err(failure) => {
-                    drop_quietly(vm);
-                    Err(failure)
-                }
-            }
-        });
-        let (vm, report) = match made {
-            Ok(made) => made,
-            Err(failure) => {
-                self.registry().create_errors += 1;
-                return Err(PoolError::Create(failure.into_error()));
-            }
-        };
-        self.timings().create.record(began.elapsed());
+    /// Destroys a VM that is out, and then gives its slot back.
+    pub(crate) fn retire(&self, slot: Slot<V>, reason: DestroyReason) {
+        let Slot { place, vm, .. } = slot;
+        drop_quietly(vm);
         let mut registry = self.registry();
-        let slot = registry.admit(vm, vacancy.generation, report, borrower);
-        let closed = registry.is_closed();
-        drop(registry);
-        // The slot has its VM; there is nothing left to give back.
-        std::mem::forget(vacancy);
-        if closed {
-            drop(self.retire(slot, DestroyReason::Closed));
-            return Err(PoolError::Closed);
-        }
-        Ok(slot)
+        registry.strike_out(place, reason);
+        self.settle(registry);
     }
 
-    /// Validates a VM. Says why it must be destroyed, if it must.
-    fn quarantine(&self, slot: &mut Slot<V>) -> Option<DestroyReason> {
-        let outcome = guarded("the validation of a VM", || self.resetter.validate(&mut slot.vm));
-        let failure = outcome.err()?;
+    /// Destroys a VM that is out. Its slot stays in hand; dropping the vacancy gives it back.
+    pub(crate) fn retire_keep(&self, slot: Slot<V>, reason: DestroyReason) -> Vacancy<'_, V> {
+        let Slot { place, vm, .. } = slot;
+        drop_quietly(vm);
+        let generation = self.registry().strike_out_keep(place, reason);
+        self.vacancy(generation)
+    }
+
+    /// Runs a check of a VM that is out. Says why it must be destroyed, if it must; it is in
+    /// quarantine then.
+    pub(crate) fn examine(
+        &self,
+        slot: &mut Slot<V>,
+        check: impl FnOnce(&mut V) -> Result<(), BoxError>,
+    ) -> Option<DestroyReason> {
+        let failure = guarded("the validation of a VM", || check(&mut slot.vm)).err()?;
         let reason = failure.reason(DestroyReason::ValidationFailed);
         let message = describe(failure.into_error());
         let mut registry = self.registry();
-        registry.quarantined += 1;
-        registry.note(IncidentKind::ValidationFailed, Some(slot.id), message);
+        registry.counts.quarantines += 1;
+        registry.note(IncidentKind::ValidationFailed, Some(slot.place), message);
+        registry.quarantine(slot.place, false);
         Some(reason)
     }
 
-    /// Says that a VM is idle again, or destroys it when it may not be.
-    pub(crate) fn announce(&self, checked_in: Result<(), (Slot<V>, DestroyReason)>) {
-        match checked_in {
-            Ok(()) => self.tokens.send_ready(),
-            Err((slot, reason)) => drop(self.retire(slot, reason)),
+    /// Closes and waits until no VM is left; interrupts those that are still lent out then.
+    /// Returns whether none is left.
+    pub(crate) fn close(&self, timeout: Duration) -> bool {
+        let mut registry = self.registry();
+        let sent_away = registry.close();
+        let idle = registry.take_all_idle();
+        drop(registry);
+        // They learn it by this.
+        drop(sent_away);
+        for slot in idle {
+            self.retire(slot, DestroyReason::Closed);
         }
+        if self.wait_until_empty(timeout) {
+            return true;
+        }
+        let interrupters = self.registry().interrupters();
+        if interrupters.is_empty() {
+            return false;
+        }
+        for interrupt in interrupters {
+            let interrupted = guarded("the interrupter of a VM", || {
+                interrupt();
+                Ok(())
+            });
+            if let Err(failure) = interrupted {
+                let message = describe(failure.into_error());
+                self.registry().note(IncidentKind::BorrowerPanicked, None, message);
+            }
+        }
+        self.wait_until_empty(GRACE)
     }
 
-    fn exhausted(&self, started: Instant) -> PoolError {
-        let mut registry = self.registry();
-        registry.timeouts += 1;
-        PoolError::Exhausted {
-            waited: started.elapsed(),
-            max_size: registry.config.max_size,
-            leased: registry.leased(),
+    /// Waits until no VM is left, for at most this long.
+    pub(crate) fn wait_until_empty(&self, timeout: Duration) -> bool {
+        let deadline: Deadline = Instant::now().checked_add(timeout);
+        self.registry().awaiting_empty += 1;
+        let empty = loop {
+            let now = Instant::now();
+            self.expire_builds(now);
+            let registry = self.registry();
+            if registry.is_empty() {
+                break true;
+            }
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                break false;
+            }
+            let wake = deadline.into_iter().chain(registry.next_expiry()).min();
+            drop(sync::wait(&self.emptied, registry, wake));
+        };
+        self.registry().awaiting_empty -= 1;
+        empty
+    }
+}
+
+impl<V> Registry<V> {
+    /// What follows from the cleaning of a VM: why it must be destroyed, if it must.
+    fn judge(
+        &mut self,
+        slot: &Slot<V>,
+        cleaned: Cleaned,
+        reset_time: Duration,
+    ) -> Option<DestroyReason> {
+        let (limit, place) = (self.config.reset_timeout, Some(slot.place));
+        let late = reset_time > limit;
+        let reason = match cleaned {
+            Cleaned::Spent => return Some(DestroyReason::Spent),
+            Cleaned::Clean(report) => {
+                self.record_mut(slot).report = report;
+                late.then_some(DestroyReason::ResetTimedOut)
+            }
+            Cleaned::Failed(reason, message) => {
+                self.counts.reset_errors += 1;
+                self.note(IncidentKind::ResetFailed, place, message);
+                Some(reason)
+            }
+        };
+        // What is in quarantine was noted when it was put there.
+        if late && !self.is_quarantined(slot) {
+            self.counts.reset_timeouts += 1;
+            let message = format!(
+                "its reset took {reset_time:?}, and {limit:?} are allowed; it is destroyed. Make \
+                 the reset faster, or raise `reset_timeout`"
+            );
+            self.note(IncidentKind::ResetTimedOut, place, message);
+        }
+        reason
+    }
+}
+
+impl<V: Send + 'static> Slots<V> {
+    /// Takes a VM for a lease.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        patience: Patience,
+        program: Option<&str>,
+        borrower: Borrower,
+    ) -> Result<Leased<V>, PoolError> {
+        let started = Instant::now();
+        let asked = self.registry().ask(patience, program, borrower, started);
+        let mut waited = false;
+        let mut grant = match asked {
+            Asked::Granted(grant) => grant,
+            Asked::Waiting(waiting, wait) => {
+                waited = true;
+                self.wait(&waiting, started, wait)?
+            }
+            Asked::Refused(error) => {
+                if matches!(error, PoolError::Deferred { .. }) {
+                    self.begin_refill(true, started);
+                }
+                return Err(error);
+            }
+        };
+        loop {
+            let vacancy = match grant {
+                Grant::Ready(mut slot) => {
+                    let resetter = &self.makers.resetter;
+                    match self.examine(&mut slot, |vm| resetter.validate(vm)) {
+                        None if !waited => {
+                            return Ok(Leased { slot, taken: started, waited: Duration::ZERO });
+                        }
+                        None => return Ok(Leased::since(slot, started)),
+                        Some(reason) => {
+                            self.registry().counts.acquired -= 1;
+                            self.retire_keep(slot, reason)
+                        }
+                    }
+                }
+                Grant::Worn(slot, reason) => self.retire_keep(slot, reason),
+                Grant::Vacant(generation) => {
+                    let slot = self.build_for(self.vacancy(generation), borrower)?;
+                    return Ok(Leased::since(slot, started));
+                }
+            };
+            // The slot stays in hand while another idle VM is looked for, so it can't be lost.
+            waited = true;
+            let mut registry = self.registry();
+            grant = registry.exchange(borrower, vacancy.generation);
+            vacancy.spend();
+            self.settle(registry);
         }
     }
 }
 
-impl<V> Drop for Slots<V> {
-    fn drop(&mut self) {
-        let registry = self.registry.get_mut();
-        let (idle, _) = registry.unwrap_or_else(PoisonError::into_inner).close();
-        for slot in idle {
-            drop_quietly(slot.vm);
-        }
+impl<V> Leased<V> {
+    /// A lease that begins now, asked for at that time.
+    fn since(slot: Slot<V>, started: Instant) -> Self {
+        let taken = Instant::now();
+        Self { slot, taken, waited: taken.saturating_duration_since(started) }
+    }
+}
+
+impl<V> Vacancy<'_, V> {
+    /// The slot has found its use: there is nothing to give back.
+    pub(crate) fn spend(self) {
+        std::mem::forget(self);
     }
 }
 
 impl<V> Drop for Vacancy<'_, V> {
     fn drop(&mut self) {
         let mut registry = self.slots.registry();
-        let vacant = registry.vacate();
-        let emptied = registry.is_closed() && registry.is_empty();
-        drop(registry);
-        if vacant {
-            self.slots.tokens.send_vacant();
-        }
-        if emptied {
-            self.slots.emptied.notify_all();
+        registry.vacate();
+        self.slots.settle(registry);
+    }
+}
+
+impl<V> Drop for Slots<V> {
+    fn drop(&mut self) {
+        let registry = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for slot in registry.take_all_idle() {
+            drop_quietly(slot.vm);
         }
     }
 }

@@ -172,8 +172,18 @@ pub(super) fn pool(min_size: usize, max_size: usize) -> (VmPool<Vm>, Arc<Rig>) {
         max_size,
         lifetime_jitter: 0.0,
         max_use_count: 0,
-        ..PoolConfig::default()
+        ..patient()
     })
+}
+
+/// Limits that a loaded machine doesn't reach by accident.
+pub(super) fn patient() -> PoolConfig {
+    PoolConfig { create_timeout: LONG, reset_timeout: LONG, ..PoolConfig::default() }
+}
+
+/// Waits until the VMs that are being made are there.
+pub(super) fn built(pool: &VmPool<Vm>) {
+    until(|| pool.stats().building == 0);
 }
 
 pub(super) fn pool_with(config: PoolConfig) -> (VmPool<Vm>, Arc<Rig>) {
@@ -187,7 +197,7 @@ pub(super) fn pool_with(config: PoolConfig) -> (VmPool<Vm>, Arc<Rig>) {
 pub(super) fn assert_balanced(stats: &PoolStats) {
     let destroyed: u64 = stats.destroyed_by.iter().sum();
     assert_eq!(stats.destroyed, destroyed, "{stats:?}");
-    let alive = (stats.idle + stats.leased) as u64;
+    let alive = (stats.idle + stats.leased + stats.quarantined) as u64;
     assert_eq!(stats.created - stats.destroyed, alive, "{stats:?}");
 }
 
@@ -195,7 +205,7 @@ pub(super) fn assert_balanced(stats: &PoolStats) {
 pub(super) fn assert_quiet(pool: &VmPool<Vm>, rig: &Rig) -> PoolStats {
     let stats = pool.stats();
     assert_balanced(&stats);
-    assert_eq!(stats.idle + stats.leased, rig.alive(), "{stats:?}");
+    assert_eq!(stats.idle + stats.leased + stats.quarantined, rig.alive(), "{stats:?}");
     assert!(rig.peak() <= stats.max_size, "{} VMs: {stats:?}", rig.peak());
     assert_eq!(stats.waiting, 0);
     stats
@@ -234,6 +244,10 @@ pub(super) enum Got {
     Lease,
     Exhausted,
     CreateFailed,
+    CreateTimedOut,
+    FactoryHangs,
+    Deferred,
+    Suspended,
     Closed,
 }
 
@@ -243,6 +257,10 @@ impl From<Result<(), PoolError>> for Got {
             Ok(()) => Self::Lease,
             Err(PoolError::Exhausted { .. }) => Self::Exhausted,
             Err(PoolError::Create(_)) => Self::CreateFailed,
+            Err(PoolError::CreateTimedOut { .. }) => Self::CreateTimedOut,
+            Err(PoolError::FactoryHangs { .. }) => Self::FactoryHangs,
+            Err(PoolError::Deferred { .. }) => Self::Deferred,
+            Err(PoolError::Suspended { .. }) => Self::Suspended,
             Err(PoolError::Closed) => Self::Closed,
         }
     }

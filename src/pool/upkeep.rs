@@ -1,112 +1,127 @@
-//! What keeps a pool in shape besides leases: filling, evicting, resizing.
+//! What keeps a pool in shape besides leases: checking, evicting, refilling, resizing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::pool::config::PoolConfig;
-use crate::pool::error::PoolError;
-use crate::pool::factory::describe;
-use crate::pool::incident::IncidentKind;
 use crate::pool::registry::{Registry, Slot};
 use crate::pool::slots::Slots;
 use crate::pool::stats::{DestroyReason, Maintained};
+use crate::pool::sync::Arc;
+
+impl<V: Send + 'static> Slots<V> {
+    /// Does what is due at this time.
+    pub(crate) fn maintain(self: &Arc<Self>, now: Instant) -> Maintained {
+        let mut done = Maintained::default();
+        self.expire_builds(now);
+        let mut registry = self.registry();
+        registry.quarantine_hung_resets(self.epoch, now);
+        registry.note_overdue(now);
+        let check = registry.begin_check(now);
+        self.settle(registry);
+        if check {
+            self.check_health(now, &mut done);
+        }
+        done.started = self.begin_refill(false, now);
+        (done.incidents, done.incidents_lost) = self.registry().take_incidents();
+        done
+    }
+}
 
 impl<V: 'static> Slots<V> {
-    /// Does what is due at this time.
-    pub(crate) fn maintain(&self, now: Instant) -> Maintained {
-        let mut done = Maintained::default();
-        // `set_config` can miss a slot whose token is under way at that moment.
-        self.shrink();
-        while let Some((slot, reason)) = self.take_idle(|registry| registry.due(now)) {
+    /// Looks at every idle VM, one at a time, so that the others can be leased meanwhile.
+    fn check_health(&self, now: Instant, done: &mut Maintained) {
+        let ids = self.registry().idle_ids();
+        for id in ids {
+            let Some((slot, due)) = self.registry().take_for_check(id, now) else {
+                continue;
+            };
+            let Some(reason) = self.check_one(slot, due, now) else {
+                continue;
+            };
             match reason {
+                DestroyReason::Idle => done.idle += 1,
                 DestroyReason::Lifetime => done.lifetime += 1,
                 DestroyReason::UseCount => done.use_count += 1,
                 DestroyReason::Evicted => done.stale += 1,
-                _ => done.idle += 1,
+                DestroyReason::OverMemory => done.over_memory += 1,
+                DestroyReason::ValidationFailed | DestroyReason::Panicked => done.unsound += 1,
+                // The pool was closed or made smaller meanwhile.
+                _ => {}
             }
-            drop(self.retire(slot, reason));
         }
-        let (created, outcome) = self.fill();
-        done.created = created;
-        if let Err(PoolError::Create(error)) = outcome {
-            let message = describe(error);
-            let kind = IncidentKind::CreateFailed;
-            self.registry().note(kind, None, message);
-        }
-        let mut registry = self.registry();
-        registry.note_overdue(now);
-        (done.incidents, done.incidents_lost) = registry.take_incidents();
-        done
     }
 
-    /// Makes VMs until `min_size` is reached. Returns how many, and what stopped it.
-    pub(crate) fn fill(&self) -> (usize, Result<(), PoolError>) {
-        let mut made = 0;
-        while self.registry().missing() > 0 && self.tokens.take_vacant() {
-            let Some(vacancy) = self.occupy() else {
-                continue;
-            };
-            // Somebody else may have begun the last missing one meanwhile.
-            if self.registry().is_overfull() {
-                break;
+    /// Puts the VM back if it is sound; else destroys it and says why.
+    fn check_one(
+        &self,
+        mut slot: Slot<V>,
+        due: Option<DestroyReason>,
+        now: Instant,
+    ) -> Option<DestroyReason> {
+        let resetter = &self.makers.resetter;
+        let reason = due.or_else(|| self.examine(&mut slot, |vm| resetter.check(vm)));
+        if let Some(reason) = reason {
+            self.retire(slot, reason);
+            return Some(reason);
+        }
+        let mut registry = self.registry();
+        match registry.put_back(slot, now) {
+            Ok(()) => {
+                self.settle(registry);
+                None
             }
-            match self.build(vacancy, None) {
-                Ok(slot) => {
-                    let checked = self.registry().check_in(slot, None);
-                    self.announce(checked);
-                    made += 1;
-                }
-                Err(error) => return (made, Err(error)),
+            Err((slot, reason)) => {
+                drop(registry);
+                self.retire(slot, reason);
+                Some(reason)
             }
         }
-        (made, Ok(()))
     }
 
     /// Destroys the idle VMs there are, and the others when they come back.
     pub(crate) fn evict_all(&self) -> usize {
         self.registry().raise_generation();
-        let mut evicted = 0;
-        while let Some((slot, reason)) = self.take_idle(Registry::first_stale) {
-            drop(self.retire(slot, reason));
-            evicted += 1;
-        }
-        evicted
+        self.retire_while(Registry::take_stale, DestroyReason::Evicted)
     }
 
     /// Takes over a new configuration: more slots at once, fewer as they fall vacant.
     pub(crate) fn reconfigure(&self, config: PoolConfig) {
-        let more = self.registry().reconfigure(config);
-        (0..more).for_each(|_| self.tokens.send_vacant());
-        self.shrink();
-    }
-
-    /// Ends slots that are too many, vacant ones first. Leased ones end when their lease does.
-    pub(crate) fn shrink(&self) {
-        while self.registry().surplus() > 0 && self.tokens.take_vacant() {
-            // Ends the slot, or gives it back if somebody else has paid the surplus meanwhile.
-            drop(self.occupy());
-        }
-        while let Some((slot, reason)) = self.take_idle(Registry::first_surplus) {
-            drop(self.retire(slot, reason));
-        }
-    }
-
-    /// Takes out one idle VM that `choose` points at. The pool is its borrower.
-    pub(crate) fn take_idle(
-        &self,
-        choose: impl Fn(&Registry<V>) -> Option<(usize, DestroyReason)>,
-    ) -> Option<(Slot<V>, DestroyReason)> {
-        // Looking first keeps the tokens where they are in the common case that nothing is due.
-        choose(&self.registry())?;
-        if !self.tokens.take_ready() {
-            return None;
-        }
         let mut registry = self.registry();
-        let chosen = if registry.is_closed() { None } else { choose(&registry) };
-        if let Some((index, reason)) = chosen {
-            return Some((registry.take(index, None), reason));
+        registry.reconfigure(config);
+        self.settle(registry);
+        self.retire_while(Registry::take_surplus, DestroyReason::Shrunk);
+    }
+
+    /// Gives no leases until [`resume`](Self::resume).
+    pub(crate) fn suspend(&self) {
+        self.registry().suspended = true;
+    }
+
+    pub(crate) fn resume(&self) {
+        let mut registry = self.registry();
+        registry.suspended = false;
+        self.settle(registry);
+    }
+
+    /// Gives no leases, and waits until the VMs there are are gone.
+    pub(crate) fn drain(&self, timeout: Duration) -> bool {
+        self.suspend();
+        self.evict_all();
+        self.wait_until_empty(timeout)
+    }
+
+    fn retire_while(
+        &self,
+        take: impl Fn(&mut Registry<V>) -> Option<Slot<V>>,
+        reason: DestroyReason,
+    ) -> usize {
+        let mut retired = 0;
+        loop {
+            let Some(slot) = take(&mut self.registry()) else {
+                return retired;
+            };
+            self.retire(slot, reason);
+            retired += 1;
         }
-        drop(registry);
-        self.tokens.send_ready();
-        None
     }
 }

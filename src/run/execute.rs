@@ -19,7 +19,7 @@ use crate::error::ScriptError;
 use crate::pool::{DestroyReason, Lease};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Ran, RunLimits, StateChange, Vm, with_native_stack};
+use crate::vm::{Call, Callback, Program, Ran, RunLimits, StateChange, Vm, with_native_stack};
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
@@ -121,7 +121,9 @@ impl ExecutingStage<'_> {
 
     /// Takes batches until none is left. Without a VM it takes none: others may have one.
     fn work<'f>(&self, order: Option<&[usize]>, next: impl Fn() -> Option<Batch<'f>>) {
-        let mut lease = self.acquire();
+        let unit = |place: usize| order.map_or(place, |order| order[place]);
+        // A VM that ran the script of the first units is as good a guess as any.
+        let mut lease = self.acquire(self.program(unit(0)));
         if lease.is_some() {
             self.leased.fetch_add(1, Ordering::Relaxed);
         }
@@ -131,13 +133,17 @@ impl ExecutingStage<'_> {
             for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
                 let runs = (place == 0 || !self.is_late()) && lease.is_some();
-                let unit = order.map_or(place, |order| order[place]);
+                let unit = unit(place);
                 *outcome = if runs { self.run_unit(unit, &mut lease) } else { deferred() };
                 if lease.as_ref().is_some_and(|vm| vm.is_spent()) {
-                    self.replace(&mut lease);
+                    self.replace(&mut lease, self.program(unit));
                 }
             }
         }
+    }
+
+    fn program(&self, unit: usize) -> &Program {
+        self.frame.program(&self.frame.units[unit])
     }
 
     /// Whether the frame's budget is spent.
@@ -145,16 +151,18 @@ impl ExecutingStage<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    fn acquire(&self) -> Option<Lease<Vm>> {
-        self.pool.pool.acquire().ok()
+    /// A VM, one that ran the program last if there is one. Whyever there is none: what would have
+    /// run on it runs in the next frame.
+    fn acquire(&self, program: &Program) -> Option<Lease<Vm>> {
+        self.pool.pool.acquire_for(program.name()).ok()
     }
 
     /// Throws a spent VM away and takes another.
-    fn replace(&self, lease: &mut Option<Lease<Vm>>) {
+    fn replace(&self, lease: &mut Option<Lease<Vm>>, program: &Program) {
         if let Some(spent) = lease.take() {
-            Lease::discard(spent, DestroyReason::Discarded);
+            Lease::discard(spent, DestroyReason::Spent);
         }
-        *lease = self.acquire();
+        *lease = self.acquire(program);
     }
 
     fn run_unit(&self, index: usize, lease: &mut Option<Lease<Vm>>) -> UnitOutcome {
@@ -296,7 +304,7 @@ impl UnitRuns<'_> {
         // verdict doesn't depend on who ran before.
         for attempt in 0..2 {
             if lease.as_ref().is_none_or(|vm| vm.is_spent()) {
-                self.stage.replace(lease);
+                self.stage.replace(lease, program);
             }
             let Some(vm) = lease else { break };
             if attempt > 0 && vm.runs() > 0 && !self.renew(vm) {
@@ -357,7 +365,9 @@ impl UnitRuns<'_> {
     /// Puts a fresh VM into the lease; gives whether that worked.
     fn renew(&self, lease: &mut Lease<Vm>) -> bool {
         let memory_limit = self.stage.pool.config().memory_limit;
-        Vm::new(self.stage.bindings.api(), memory_limit).map(|vm| **lease = vm).is_ok()
+        Vm::new(self.stage.bindings.api(), memory_limit)
+            .map(|vm| **lease = vm.in_place_of(lease))
+            .is_ok()
     }
 
     /// Depends on the world's seed, the stage, the entity, the script, the callback, and on which run of

@@ -25,7 +25,10 @@ pub(crate) fn maintain(
 ) {
     let maintained = pool.vms().maintain(Instant::now());
     for incident in &maintained.incidents {
-        warn!("the script pool: {}", incident.message);
+        warn!("the script pool: {incident}");
+    }
+    if maintained.incidents_lost > 0 {
+        warn!("the script pool: {} more like these", maintained.incidents_lost);
     }
 
     let mut carried: HashMap<Arc<str>, (usize, usize)> = HashMap::new();

@@ -87,7 +87,7 @@ impl Vm {
         };
         self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::clone(&self.stop));
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
         run.start_with(seed);
         let ended = raw::run_alone(&self.lua, &self.refs, &main, params, &mut run);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Api, Vm};
-use crate::pool::{BoxError, VmFactory, VmReport, VmResetter};
+use crate::pool::{BoxError, Interrupter, VmFactory, VmReport, VmResetter};
 
 /// Makes Luau VMs that offer one [`Api`].
 #[derive(Clone, Debug)]
@@ -41,21 +41,33 @@ impl VmFactory<Vm> for LuauFactory {
         let api = Arc::clone(&self.api.read().unwrap_or_else(PoisonError::into_inner));
         Ok(Vm::new(&api, self.memory_limit.load(Ordering::Relaxed))?)
     }
+
+    fn interrupter(&self, vm: &Vm) -> Option<Interrupter> {
+        Some(vm.interrupter())
+    }
 }
 
-/// Resets Luau VMs: there is nothing to undo, since no run leaves anything behind, so a reset only
-/// refuses VMs that are spent.
+/// Resets Luau VMs. There is nothing to undo, since no run leaves anything behind, so what it does is
+/// to look whether that is still true: whether all that scripts share is frozen before every lease,
+/// and whether it is what it was at every health check. A VM that met a hard limit or a panic is spent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LuauResetter;
 
-/// The VM met a hard limit or a panic.
-#[derive(Debug, thiserror::Error)]
-#[error("the VM met a hard limit or a panic in a host function")]
-struct Spent;
-
 impl VmResetter<Vm> for LuauResetter {
-    fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
-        if vm.is_spent() { Err(Spent.into()) } else { Ok(()) }
+    fn is_spent(&self, vm: &Vm) -> bool {
+        vm.is_spent()
+    }
+
+    fn reset(&self, _: &mut Vm) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn validate(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        Ok(vm.fingerprint.check_frozen()?)
+    }
+
+    fn check(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        Ok(vm.fingerprint.check_all()?)
     }
 
     fn inspect(&self, vm: &Vm) -> VmReport {

@@ -6,6 +6,8 @@
 //! every run: the clock's reading at the start of a run is taken from an earlier run if little has
 //! happened since.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -59,12 +61,22 @@ pub(super) struct Deadline {
     limit: Duration,
     cpu: CpuClock,
     countdown: u32,
+    /// Set from outside when the run must end now.
+    stop: Arc<AtomicBool>,
+    interrupted: bool,
     passed: bool,
 }
 
 impl Deadline {
-    pub(super) fn new(start: Instant, limit: Duration, cpu: CpuClock) -> Self {
-        Self { start, wall: limit, limit, cpu, countdown: SAFEPOINTS_PER_LOOK, passed: false }
+    pub(super) fn new(
+        start: Instant,
+        limit: Duration,
+        cpu: CpuClock,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let countdown = SAFEPOINTS_PER_LOOK;
+        let (interrupted, passed) = (false, false);
+        Self { start, wall: limit, limit, cpu, countdown, stop, interrupted, passed }
     }
 
     /// Looks at the clock now and then; to be called at every safepoint.
@@ -75,6 +87,8 @@ impl Deadline {
         self.countdown -= 1;
         if self.countdown == 0 {
             self.countdown = SAFEPOINTS_PER_LOOK;
+            self.interrupted = self.stop.load(Ordering::Relaxed);
+            self.passed = self.interrupted;
             self.judge(self.start.elapsed());
         }
         self.passed
@@ -93,6 +107,9 @@ impl Deadline {
     }
 
     pub(super) fn error(&self) -> ScriptError {
+        if self.interrupted {
+            return ScriptError::Interrupted;
+        }
         ScriptError::TimedOut { limit: self.limit, setting: "run_time_limit" }
     }
 }
@@ -102,6 +119,10 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    fn deadline(limit: Duration, cpu: CpuClock) -> Deadline {
+        Deadline::new(Instant::now(), limit, cpu, Arc::default())
+    }
 
     /// A clock whose reading lies so far back.
     fn used(cpu: Duration) -> CpuClock {
@@ -117,24 +138,35 @@ mod tests {
 
     #[test]
     fn a_deadline_that_has_passed_stays_passed() {
-        let mut deadline = Deadline::new(Instant::now(), Duration::ZERO, CpuClock::read());
+        let mut deadline = deadline(Duration::ZERO, CpuClock::read());
         while !deadline.has_passed() {}
         assert!(deadline.has_passed());
         assert!(deadline.judge(Duration::ZERO), "also for one who claims to have been quick");
     }
 
     #[test]
+    fn a_run_that_is_stopped_from_outside_ends_soon_and_says_why() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut deadline = Deadline::new(Instant::now(), HOUR, CpuClock::read(), Arc::clone(&stop));
+        assert!((0..100).all(|_| !deadline.has_passed()));
+        stop.store(true, Ordering::Relaxed);
+        assert!((0..SAFEPOINTS_PER_LOOK).any(|_| deadline.has_passed()));
+        assert_eq!(deadline.error(), ScriptError::Interrupted);
+        assert!(deadline.judge(Duration::ZERO), "and stays stopped");
+    }
+
+    #[test]
     fn a_run_is_judged_by_the_time_it_took_even_if_it_met_no_safepoint() {
         work();
         let limit = Duration::from_millis(1);
-        let mut deadline = Deadline::new(Instant::now(), limit, used(2 * limit));
+        let mut deadline = deadline(limit, used(2 * limit));
         assert!(!deadline.judge(limit), "the limit itself is allowed");
         assert!(deadline.judge(limit + Duration::from_nanos(1)));
     }
 
     #[test]
     fn a_run_is_not_charged_for_time_in_which_the_system_ran_something_else() {
-        let mut deadline = Deadline::new(Instant::now(), HOUR, CpuClock::read());
+        let mut deadline = deadline(HOUR, CpuClock::read());
         assert!(!deadline.judge(2 * HOUR), "it has used no CPU time to speak of");
         assert!(deadline.wall > 2 * HOUR, "and has nearly all of its time left");
     }

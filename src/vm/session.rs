@@ -201,7 +201,7 @@ impl Session {
         };
         self.cpu.before_run(self.last_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu);
+        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::default());
         let random = std::mem::replace(&mut self.random, RunRandom::new(0));
         let mut run = raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
         let ended =

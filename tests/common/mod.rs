@@ -35,6 +35,8 @@ pub fn patient() -> PoolConfig {
     PoolConfig {
         run_time_limit: Duration::from_secs(10),
         acquire_timeout: Duration::from_secs(10),
+        create_timeout: Duration::from_secs(60),
+        reset_timeout: Duration::from_secs(60),
         ..PoolConfig::default()
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, unbounded};
 
 use super::{
-    Got, LONG, assert_all_slots_there, assert_balanced, assert_quiet, pool, pool_with, waiter,
+    Got, LONG, assert_all_slots_there, assert_balanced, assert_quiet, patient, pool, pool_with,
+    waiter,
 };
 use crate::pool::{ConfigError, DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 
@@ -24,7 +25,7 @@ fn a_new_pool_has_no_vm_until_somebody_asks() {
 
 #[test]
 fn a_wrong_configuration_makes_no_pool() {
-    let config = PoolConfig { max_size: 0, ..PoolConfig::default() };
+    let config = PoolConfig { max_size: 0, ..patient() };
     let resetter = Nothing;
     let made = VmPool::new(config, || Ok::<u32, PoolError>(1), resetter);
     let error = made.map(drop).unwrap_err();
@@ -126,7 +127,7 @@ fn acquire_gives_up_at_its_deadline_and_not_before() {
         min_size: 0,
         max_size: 1,
         acquire_timeout: Duration::from_millis(15),
-        ..PoolConfig::default()
+        ..patient()
     };
     let (pool, rig) = pool_with(config);
     let _lease = pool.acquire().unwrap();
@@ -188,14 +189,18 @@ fn waiters_are_served_in_the_order_in_which_they_came() {
 #[test]
 fn who_comes_later_does_not_overtake_a_waiter() {
     let (pool, _rig) = pool(0, 2);
-    // Somebody is about to take one of the free slots.
-    let place = pool.slots.tokens.queue.join();
-    assert_eq!(Got::from(pool.try_acquire().map(drop)), Got::Exhausted);
-    let late = waiter(&pool, Duration::from_millis(5));
-    assert_eq!(late.join().unwrap(), Got::Exhausted);
-    let patient = waiter(&pool, LONG);
-    drop(place);
-    assert_eq!(patient.join().unwrap(), Got::Lease);
+    // Suspended, so that there are waiters although slots are free.
+    pool.suspend();
+    let first = waiter(&pool, LONG);
+    {
+        // Resumed, but at this moment the first one hasn't got anything yet.
+        pool.slots.registry().suspended = false;
+        assert_eq!(Got::from(pool.try_acquire().map(drop)), Got::Exhausted);
+        let late = waiter(&pool, Duration::from_millis(5));
+        assert_eq!(late.join().unwrap(), Got::Exhausted);
+    }
+    pool.resume();
+    assert_eq!(first.join().unwrap(), Got::Lease);
     drop(pool.try_acquire().unwrap());
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pool::{ConfigError, PoolConfig};
+use crate::pool::{ConfigError, Overflow, PoolConfig};
 
 const MIB: usize = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -30,7 +30,15 @@ fn the_default_is_valid_and_documented() {
     let config = PoolConfig::default();
     assert_eq!(config.validate(), Ok(()));
     assert_eq!((config.min_size, config.max_size), (2, 10));
+    assert_eq!(config.overflow, Overflow::Wait);
     assert_eq!(config.acquire_timeout, Duration::from_millis(50));
+    assert_eq!(config.create_timeout, Duration::from_secs(5));
+    assert_eq!(config.reset_timeout, Duration::from_millis(100));
+    assert_eq!(config.health_check_interval, Duration::from_secs(30));
+    assert_eq!(config.lifetime_jitter, 0.1);
+    assert_eq!(config.max_use_count, 1000);
+    assert_eq!(config.leak_threshold, Some(Duration::from_secs(30)));
+    assert_eq!(config.max_resting_memory, None);
     assert_eq!(config.max_idle_time, Duration::from_secs(300));
     assert_eq!(config.max_lifetime, Duration::from_secs(1800));
     assert_eq!(config.memory_limit, 16 * 1024 * 1024);
@@ -45,6 +53,14 @@ fn each_wrong_value_names_its_field() {
         ("max_size", |c| c.max_size = 0),
         ("max_size", |c| c.max_size = 1025),
         ("acquire_timeout", |c| c.acquire_timeout = HOUR * 2),
+        ("create_timeout", |c| c.create_timeout = Duration::ZERO),
+        ("create_timeout", |c| c.create_timeout = HOUR * 2),
+        ("reset_timeout", |c| c.reset_timeout = Duration::from_micros(999)),
+        ("reset_timeout", |c| c.reset_timeout = Duration::MAX),
+        ("health_check_interval", |c| c.health_check_interval = Duration::ZERO),
+        ("health_check_interval", |c| c.health_check_interval = YEAR * 2),
+        ("max_resting_memory", |c| c.max_resting_memory = Some(64 * 1024 - 1)),
+        ("max_resting_memory", |c| c.max_resting_memory = Some(16 * MIB + 1)),
         ("max_idle_time", |c| c.max_idle_time = Duration::ZERO),
         ("max_idle_time", |c| c.max_idle_time = YEAR * 2),
         ("max_lifetime", |c| c.max_lifetime = Duration::from_micros(999)),
@@ -76,12 +92,17 @@ fn the_borders_of_each_range_are_allowed() {
     let config = PoolConfig {
         min_size: 1024,
         max_size: 1024,
+        overflow: Overflow::Defer,
         acquire_timeout: Duration::ZERO,
+        create_timeout: Duration::from_millis(1),
+        reset_timeout: HOUR,
+        health_check_interval: YEAR,
         max_idle_time: Duration::from_millis(1),
         max_lifetime: YEAR,
         lifetime_jitter: 0.5,
         max_use_count: 0,
         leak_threshold: None,
+        max_resting_memory: Some(64 * 1024),
         run_time_limit: Duration::from_micros(10),
         memory_limit: MIB,
         frame_budget: Some(Duration::from_micros(10)),
@@ -154,4 +175,47 @@ fn broken_ron_text_is_reported_with_its_place() {
 fn ron_text_with_a_forbidden_value_names_the_field() {
     let error = PoolConfig::from_ron("(max_size: 0)").expect_err("0 is not allowed");
     assert!(matches!(error, ConfigError::Invalid { field: "max_size", .. }), "{error}");
+}
+
+#[test]
+fn a_builder_sets_fields_and_checks_the_whole() {
+    let built =
+        PoolConfig::builder().max_size(4).overflow(Overflow::Fail).leak_threshold(None).build();
+    let expected = PoolConfig {
+        max_size: 4,
+        overflow: Overflow::Fail,
+        leak_threshold: None,
+        ..PoolConfig::default()
+    };
+    assert_eq!(built, Ok(expected));
+    let wrong = PoolConfig::builder().min_size(5).max_size(4).build();
+    let error = wrong.expect_err("the smallest size is above the largest").to_string();
+    assert!(error.contains("`min_size` is 5: allowed is 0 to `max_size`, which is 4"), "{error}");
+}
+
+#[test]
+fn every_field_can_be_written_in_ron() {
+    let text = r#"(
+        overflow: Defer,
+        create_timeout: "1s",
+        reset_timeout: "20ms",
+        health_check_interval: "5s",
+        max_resting_memory: 1048576,
+    )"#;
+    let expected = PoolConfig {
+        overflow: Overflow::Defer,
+        create_timeout: Duration::from_secs(1),
+        reset_timeout: Duration::from_millis(20),
+        health_check_interval: Duration::from_secs(5),
+        max_resting_memory: Some(MIB),
+        ..PoolConfig::default()
+    };
+    assert_eq!(PoolConfig::from_ron(text), Ok(expected));
+}
+
+#[test]
+fn a_small_memory_limit_does_not_turn_every_lease_into_a_new_vm() {
+    let config = |memory_limit| PoolConfig { memory_limit, ..PoolConfig::default() };
+    assert_eq!(config(16 * MIB).resting_memory(), 8 * MIB);
+    assert_eq!(config(MIB).resting_memory(), 4 * MIB, "more than such a VM can hold");
 }

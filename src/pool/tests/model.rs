@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Step, assert_balanced, pool_with};
+use super::{Step, assert_balanced, built, patient, pool_with};
 use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError};
 
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ proptest! {
             min_size: 1,
             max_size: 4,
             max_use_count,
-            ..PoolConfig::default()
+            ..patient()
         };
         let (pool, rig) = pool_with(config);
         let mut leases = Vec::new();
@@ -85,6 +85,7 @@ proptest! {
                     }
                     Err(PoolError::Closed) => prop_assert!(closed),
                     Err(PoolError::Create(_)) => {}
+                    Err(error) => prop_assert!(false, "{error}"),
                 },
                 Op::Release(n) if n < leases.len() => drop(leases.swap_remove(n)),
                 Op::Discard(n) if n < leases.len() => {
@@ -112,6 +113,7 @@ proptest! {
                     let stats = pool.stats();
                     let kept = stats.min_size.min(stats.idle);
                     prop_assert!(closed || stats.idle >= kept);
+                    built(&pool);
                 }
                 Op::EvictAll => {
                     let idle = pool.stats().idle;
@@ -130,6 +132,7 @@ proptest! {
             let stats = pool.stats();
             assert_balanced(&stats);
             prop_assert_eq!(stats.leased, leases.len());
+            prop_assert_eq!(stats.quarantined, 0);
             prop_assert_eq!(stats.idle + stats.leased, rig.alive());
             prop_assert!(rig.peak() <= largest);
             prop_assert!(stats.idle + stats.leased <= stats.max_size.max(leases.len()));
