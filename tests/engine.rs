@@ -1,5 +1,7 @@
 //! `LuaEngine`: everything persists until you say otherwise, and nothing gets out of hand.
 
+#![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! `EngineSet`: an engine per user, bounded, no state lost.
 
+#![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;

@@ -2,6 +2,8 @@
 
 mod common;
 
+#![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -73,10 +73,7 @@ pub(crate) fn keep<V: Send + 'static>(
     mut wait: impl FnMut(Duration) -> Option<Instant>,
     mut report: impl FnMut(Maintained),
 ) {
-    loop {
-        let Some(interval) = pool.upgrade().and_then(|slots| interval(&slots)) else {
-            break;
-        };
+    while let Some(interval) = pool.upgrade().and_then(|slots| interval(&slots)) {
         let Some(now) = wait(interval) else {
             break;
         };

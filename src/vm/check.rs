@@ -142,7 +142,7 @@ fn identity(value: &Value) -> u64 {
     match value {
         Value::Nil => 0,
         Value::Boolean(value) => u64::from(*value),
-        Value::Integer(value) => value.cast_unsigned().into(),
+        Value::Integer(value) => value.cast_unsigned(),
         Value::Number(value) => value.to_bits(),
         Value::Vector(vector) => {
             let [x, y, z] = [vector.x(), vector.y(), vector.z()].map(|it| u64::from(it.to_bits()));

@@ -50,7 +50,7 @@ struct HeldReader {
 impl AssetReader for HeldReader {
     async fn read<'a>(&'a self, path: &'a Path) -> Result<impl Reader + 'a, AssetReaderError> {
         while self.held.load(Ordering::SeqCst) {
-            bevy::tasks::futures_lite::future::yield_now().await;
+            futures_lite::future::yield_now().await;
         }
         self.memory.read(path).await
     }
