@@ -62,6 +62,7 @@ mod background;
 mod config;
 mod error;
 mod factory;
+mod handover;
 mod incident;
 mod lease;
 mod making;

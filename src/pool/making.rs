@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use crate::pool::error::PoolError;
 use crate::pool::factory::{Failure, Made, describe, drop_quietly};
+use crate::pool::handover::{Missed, handover};
 use crate::pool::incident::IncidentKind;
 use crate::pool::record::Borrower;
 use crate::pool::registry::{Grant, Owner, Slot};
 use crate::pool::slots::{Slots, Vacancy};
-use crate::pool::sync::{Arc, Missed, Weak, handover, spawn};
+use crate::pool::sync::{Arc, Weak, spawn};
 
 /// What the owner of a build is to be given.
 type Delivery<V> = (Owner<V>, Result<Slot<V>, PoolError>);

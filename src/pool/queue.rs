@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
+use crate::pool::handover::{Giver, Taker, handover};
 use crate::pool::record::Borrower;
-use crate::pool::sync::{Giver, Taker, handover};
 
 /// A first-in-first-out queue. What becomes free is handed to the one in front, so nobody who came
 /// later overtakes.
-#[derive(Debug)]
+
 pub(crate) struct WaitQueue<T> {
     next_ticket: u64,
     /// Sorted by ticket, because tickets are given out in order.
@@ -15,7 +15,7 @@ pub(crate) struct WaitQueue<T> {
 }
 
 /// One who waits.
-#[derive(Debug)]
+
 pub(crate) struct Place<T> {
     ticket: u64,
     pub(crate) borrower: Borrower,
@@ -23,7 +23,7 @@ pub(crate) struct Place<T> {
 }
 
 /// What one who waits has in hand.
-#[derive(Debug)]
+
 pub(crate) struct Waiting<T> {
     pub(crate) ticket: u64,
     pub(crate) taker: Taker<T>,
@@ -74,7 +74,7 @@ impl<T> Default for WaitQueue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::sync::Missed;
+    use crate::pool::handover::Missed;
 
     #[test]
     fn who_came_first_is_called_up_first() {

@@ -142,6 +142,11 @@ impl<V> Registry<V> {
         self.records.len() + self.builds.len() + self.reserved == 0
     }
 
+    /// Whether nobody waits for a VM, nor for there to be none.
+    pub(crate) fn is_awaited_by_nobody(&self) -> bool {
+        self.queue.is_empty() && self.awaiting_empty == 0
+    }
+
     /// Slots that are taken: never more than `max_size`, but for what is left over of a larger one.
     fn taken(&self) -> usize {
         self.records.len() - self.slotless + self.builds.len() + self.reserved

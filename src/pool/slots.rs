@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use crate::pool::config::PoolConfig;
 use crate::pool::error::{BoxError, PoolError};
 use crate::pool::factory::{Makers, VmReport, describe, drop_quietly, guarded};
+use crate::pool::handover::Missed;
 use crate::pool::incident::IncidentKind;
 use crate::pool::queue::Waiting;
 use crate::pool::record::Borrower;
 use crate::pool::registry::{Asked, Ended, Grant, Patience, Registry, Slot};
 use crate::pool::stats::DestroyReason;
-use crate::pool::sync::{self, Arc, Condvar, Deadline, Missed, Mutex, MutexGuard, PoisonError};
+use crate::pool::sync::{self, Arc, Condvar, Deadline, Mutex, MutexGuard, PoisonError};
 
 /// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted.
 const GRACE: Duration = Duration::from_secs(1);
@@ -66,6 +67,10 @@ impl<V: 'static> Slots<V> {
     /// Lets go of the registry after something became free, and hands that to those who wait for
     /// it.
     pub(crate) fn settle(&self, mut registry: MutexGuard<'_, Registry<V>>) {
+        // Nearly always nobody waits for anything.
+        if registry.is_awaited_by_nobody() {
+            return;
+        }
         let mut grants = Vec::new();
         while let Some(grant) = registry.next_grant() {
             grants.push(grant);
@@ -117,12 +122,12 @@ impl<V: 'static> Slots<V> {
         waiting: &Waiting<Grant<V>>,
         started: Instant,
         wait: Duration,
+        mut expiry: Deadline,
     ) -> Result<Grant<V>, PoolError> {
         // What is too long for an instant is for ever.
         let deadline: Deadline = started.checked_add(wait);
         loop {
             // A build that hangs may hold the slot that is waited for.
-            let expiry = self.registry().next_expiry();
             let wake = deadline.into_iter().chain(expiry).min();
             match waiting.taker.take(wake) {
                 Ok(grant) => return Ok(grant),
@@ -140,6 +145,7 @@ impl<V: 'static> Slots<V> {
                 // It came at the last moment, or the pool was closed.
                 return waiting.taker.take(None).map_err(|_| PoolError::Closed);
             }
+            expiry = self.registry().next_expiry();
         }
     }
 
@@ -318,13 +324,16 @@ impl<V: Send + 'static> Slots<V> {
         borrower: Borrower,
     ) -> Result<Leased<V>, PoolError> {
         let started = Instant::now();
-        let asked = self.registry().ask(patience, program, borrower, started);
+        let mut registry = self.registry();
+        let asked = registry.ask(patience, program, borrower, started);
+        let expiry = registry.next_expiry();
+        drop(registry);
         let mut waited = false;
         let mut grant = match asked {
             Asked::Granted(grant) => grant,
             Asked::Waiting(waiting, wait) => {
                 waited = true;
-                self.wait(&waiting, started, wait)?
+                self.wait(&waiting, started, wait, expiry)?
             }
             Asked::Refused(error) => {
                 if matches!(error, PoolError::Deferred { .. }) {

@@ -4,55 +4,15 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-
 pub(crate) use std::sync::atomic::AtomicU64;
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// When waiting ends; `None` is never.
 pub(crate) type Deadline = Option<Instant>;
 
-/// The giving end of a [`handover`].
-#[derive(Debug)]
-pub(crate) struct Giver<T>(Sender<T>);
-
-/// The taking end of a [`handover`].
-#[derive(Debug)]
-pub(crate) struct Taker<T>(Receiver<T>);
-
-/// Why nothing was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missed {
-    /// Nothing came in time.
-    Late,
-    /// The giver is gone: nothing will come.
-    Never,
-}
-
-/// A way for one value from one thread to another.
-pub(crate) fn handover<T>() -> (Giver<T>, Taker<T>) {
-    let (giver, taker) = bounded(1);
-    (Giver(giver), Taker(taker))
-}
-
-impl<T> Giver<T> {
-    /// Gives the value; it comes back if the taker is gone.
-    pub(crate) fn give(self, value: T) -> Result<(), T> {
-        self.0.try_send(value).map_err(|refused| refused.into_inner())
-    }
-}
-
-impl<T> Taker<T> {
-    /// Waits for the value.
-    pub(crate) fn take(&self, deadline: Deadline) -> Result<T, Missed> {
-        let Some(deadline) = deadline else {
-            return self.0.recv().map_err(|_| Missed::Never);
-        };
-        self.0.recv_deadline(deadline).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Missed::Late,
-            RecvTimeoutError::Disconnected => Missed::Never,
-        })
-    }
+/// Whether the deadline is over.
+pub(crate) fn expired(deadline: Deadline) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Waits until somebody signals or the deadline is over.

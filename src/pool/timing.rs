@@ -30,7 +30,8 @@ pub struct Timing {
 #[derive(Clone, Debug)]
 pub(crate) struct TimingHistogram {
     buckets: Histogram<u32>,
-    count: u64,
+    /// How often there was nothing to time; not in the buckets.
+    zeros: u64,
     sum: Duration,
     last: Duration,
     max: Duration,
@@ -44,7 +45,7 @@ impl TimingHistogram {
         Self {
             buckets: Histogram::new_with_bounds(1, LONGEST_NS, 2)
                 .expect("1 ns to 1 min with two figures is a valid range"),
-            count: 0,
+            zeros: 0,
             sum: Duration::ZERO,
             last: Duration::ZERO,
             max: Duration::ZERO,
@@ -53,31 +54,41 @@ impl TimingHistogram {
 
     /// Adds one duration; about 10 ns, no allocation.
     pub(crate) fn record(&mut self, duration: Duration) {
+        self.last = duration;
+        if duration.is_zero() {
+            self.zeros += 1;
+            return;
+        }
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.buckets.saturating_record(nanos.clamp(1, LONGEST_NS));
-        self.count += 1;
         self.sum = self.sum.saturating_add(duration);
-        self.last = duration;
         self.max = self.max.max(duration);
     }
 
     /// How many durations were recorded.
     pub(crate) fn count(&self) -> u64 {
-        self.count
+        self.zeros + self.buckets.len()
     }
 
     /// The figures so far; all zero when nothing was recorded.
     pub(crate) fn timing(&self) -> Timing {
-        if self.count == 0 {
+        let count = self.count();
+        if count == 0 {
             return Timing::default();
         }
-        let quantile = |quantile| {
+        let (all, zeros) = (count as f64, self.zeros as f64);
+        let quantile = |quantile: f64| {
+            let rank = (quantile * all).ceil().max(1.0);
+            if rank <= zeros {
+                return Duration::ZERO;
+            }
+            let quantile = (rank - zeros) / (all - zeros);
             // A bucket's upper edge may lie above the longest duration that fell into it.
             Duration::from_nanos(self.buckets.value_at_quantile(quantile)).min(self.max)
         };
-        let mean = self.sum.as_nanos() / u128::from(self.count);
+        let mean = self.sum.as_nanos() / u128::from(count);
         Timing {
-            count: self.count,
+            count,
             last: self.last,
             mean: Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)),
             p50: quantile(0.5),
@@ -135,6 +146,18 @@ mod tests {
         assert_eq!(timing.max, Duration::MAX);
         assert_eq!(timing.last, Duration::ZERO);
         assert!(close_to(timing.p99, Duration::from_secs(60)), "{timing:?}");
+    }
+
+    #[test]
+    fn what_took_no_time_counts_for_every_figure() {
+        let mut histogram = TimingHistogram::new();
+        let times = [Duration::ZERO; 92].into_iter().chain([Duration::from_micros(10); 8]);
+        times.for_each(|time| histogram.record(time));
+        let timing = histogram.timing();
+        assert_eq!((timing.count, timing.mean), (100, Duration::from_nanos(800)));
+        assert_eq!((timing.p50, timing.p90), (Duration::ZERO, Duration::ZERO));
+        assert!(close_to(timing.p99, Duration::from_micros(10)), "{timing:?}");
+        assert_eq!(timing.max, Duration::from_micros(10));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::{Grant, Registry, Slot};
 use crate::pool::error::PoolError;
 use crate::pool::factory::Made;
+use crate::pool::handover::Giver;
 use crate::pool::incident::IncidentKind;
 use crate::pool::record::{Birth, Borrower};
 use crate::pool::stats::DestroyReason;
-use crate::pool::sync::Giver;
 
 /// A VM that is being made.
 pub(crate) struct Build<V> {
