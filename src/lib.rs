@@ -49,10 +49,9 @@
 //! 3. **Atomic.** A run that errors, times out or runs out of memory changes nothing: no component, no
 //!    command, no message, no field of `self`. Only its log lines stay.
 //! 4. **Deterministic.** Effects are applied in a stable order: by entity, then by the script's place on
-//!    it. The result is the same for one thread and for eight. (Four things are outside: limits of time,
+//!    it. The result is the same for one thread and for eight. (Three things are outside: limits of time,
 //!    which depend on the machine; the order in which `pairs` visits keys that are tables or functions;
-//!    when a weak table loses what it holds; and how far a script gets that catches its own
-//!    out-of-memory errors.)
+//!    and when a weak table loses what it holds.)
 //! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A few
 //!    built-ins are not interrupted, such as `table.sort` without a comparator: a run inside one ends
 //!    late, by as much as its memory budget lets it sort, and is then judged.)
@@ -86,8 +85,8 @@
 //!
 //! Those that are due in one schedule run in this order, and each sees what the earlier ones of the same
 //! script wrote. Fixed steps come before the frame's update, as in all of Bevy; `on_stop` of scripts that
-//! are gone comes before everybody else's callbacks. The file level is executed afresh for every run, so it should hold constants and
-//! functions; what has to last goes into `self`. `self` takes plain data: nil, booleans, numbers, strings,
+//! are gone comes before everybody else's callbacks. Every run finds the file level as if it had run just now, so
+//! it should hold constants and functions; what has to last goes into `self`. `self` takes plain data: nil, booleans, numbers, strings,
 //! vectors, entities, and tables of these.
 //!
 //! | in reach | |
@@ -132,7 +131,10 @@
 //! - [`LuaSnapshot`] tells what the last frame did; the overlay (`LuaOverlayPlugin`) and
 //!   [`LuaDiagnosticsPlugin`] show it.
 //! - [`ScriptStates`] is what to save.
-//! - [`pool`] and [`vm`] work without any [`App`](bevy::app::App).
+//! - [`pool`], [`vm`], [`engine`] and [`modules`] work without any [`App`](bevy::app::App):
+//!   [`LuaEngine`] is a VM of your own, [`LuauPool`] runs strangers' sources, [`EngineSet`] has an engine for
+//!   each user.
+//! - `add_value_server` and `add_lua_module` of [`LuaAppExt`] give scripts live values and libraries.
 //!
 //! # Cargo features
 //!
@@ -152,7 +154,8 @@
 //!
 //! # Layers
 //!
-//! Lower never imports higher: `value`, `error` → `pool` → `vm` → `script`, `bindings` → `run` → `plugin`;
+//! Lower never imports higher: `value`, `error` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
+//! `run` → `plugin`;
 //! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
 //! speaks mlua, and only one file of it has `unsafe`.
 

@@ -1,6 +1,8 @@
 //! Whatever a script did, the next one finds things as on a fresh VM: after a run on a pooled VM, and
 //! after `LuaEngine::reset`. Scripts come from a grammar of what tends to leave traces.
 
+#![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
+
 use std::time::Duration;
 
 use bevy_lua_pool::vm::{Api, Call, Callback, NoWorld, Outcome, Program, RunLimits, Vm};
@@ -85,7 +87,7 @@ const ASSAULTS: [&str; 22] = [
     "g0 = coroutine.wrap(function() while true do coroutine.yield(g1) end end); g0()",
     "g1 = coroutine.create(function() coroutine.yield() end); coroutine.resume(g1)",
     "do local n = 0; g2 = function() n += 1; return n end; g2(); g2() end",
-    "local t = setmetatable({}, {__mode = 'k'}); t[{}] = 1; g3 = t",
+    "local t = setmetatable({}, {__len = function() return 3 end}); t[{}] = 1; g3 = t",
     "g0 = string.rep('x', 100000); g1 = {}; for i = 1, 100 do g1[i] = {i} end",
     "print('printed'); log.error('logged')",
     "local function deep() return deep() + 1 end; deep()",
@@ -224,7 +226,7 @@ fn the_watcher_sees_what_a_script_leaves_behind() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_on_a_pooled_vm_sees_nothing_of_earlier_ones(a in script(), b in script()) {

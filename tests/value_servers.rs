@@ -1,8 +1,8 @@
 //! Live values of the host behind `Namespace.path.to.value`: read when they are read.
 
-mod common;
-
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
+
+mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -7,7 +7,6 @@ use crate::pool::record::Borrower;
 
 /// A first-in-first-out queue. What becomes free is handed to the one in front, so nobody who came
 /// later overtakes.
-
 pub(crate) struct WaitQueue<T> {
     next_ticket: u64,
     /// Sorted by ticket, because tickets are given out in order.
@@ -15,7 +14,6 @@ pub(crate) struct WaitQueue<T> {
 }
 
 /// One who waits.
-
 pub(crate) struct Place<T> {
     ticket: u64,
     pub(crate) borrower: Borrower,
@@ -23,7 +21,6 @@ pub(crate) struct Place<T> {
 }
 
 /// What one who waits has in hand.
-
 pub(crate) struct Waiting<T> {
     pub(crate) ticket: u64,
     pub(crate) taker: Taker<T>,
