@@ -22,7 +22,7 @@
 //!
 //! An engine is sandboxed and bounded as pooled VMs are: no files, no network, no bytecode; a limit of
 //! memory, of time per call, of output. What a script can reach beyond Luau's libraries is what you
-//! register: functions, [value servers](crate::vm::ValueServer), [modules](crate::modules).
+//! register: functions, [value servers](crate::vm::ValueServer), [modules].
 //!
 //! Unlike an entity's run, a call is not atomic: what it changed before it failed or timed out stays
 //! changed. After running out of memory the garbage is collected and the engine goes on; if what its

@@ -1,8 +1,11 @@
 //! One Luau VM: the one place that speaks mlua.
 //!
 //! A [`Vm`] runs callbacks of [`Program`]s, each run in an environment of its own, over libraries that
-//! are frozen. A run starts from the file level, which is executed afresh; what it defines, changes or
-//! captures is garbage when the run is over. That is how two runs can't see each other.
+//! are frozen. A run starts from the file level as if it had run just now. Where a file level can be shared,
+//! it runs once in a VM and all that it made is frozen: the image, on which all runs of the script begin.
+//! Where it can't, which is seen in the bytecode, in what it made, or at the latest when a run touches what
+//! is frozen, it is executed afresh for each run, and what it defines, changes or captures is garbage when
+//! the run is over. That is how two runs can't see each other.
 //!
 //! The world is behind a [`Host`]; without one there is [`NoWorld`].
 
