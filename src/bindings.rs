@@ -18,6 +18,7 @@ pub(crate) use self::effects::{
     Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
 };
 pub(crate) use self::reflect::map_entities;
+pub(crate) use self::spots::KnownSpot;
 
 use std::sync::Arc;
 

@@ -45,6 +45,7 @@ pub(crate) use self::server::NamedServer;
 pub(crate) use self::session::{
     CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,
 };
+pub(crate) use self::watchdog::{Engaged, ticks};
 
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -54,7 +55,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
 use self::limits::Deadline;
-use self::watchdog::{Engaged, Watch};
+use self::watchdog::Watch;
 use crate::error::{Failure, ScriptError};
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
@@ -73,6 +74,9 @@ pub(crate) const NATIVE_STACK: usize = 8 * 1024 * 1024;
 
 /// Programs that a VM keeps loaded. When there are more, all are dropped and loaded again on demand.
 const MAX_LOADED: usize = 512;
+
+/// No program has this number.
+const NOTHING_RECENT: (u64, usize) = (u64::MAX, 0);
 
 /// Garbage that a VM may carry from run to run, in bytes, before all of it is collected: so much of
 /// its memory limit can be missing to a run.
@@ -130,7 +134,11 @@ pub enum Outcome {
 pub struct Vm {
     lua: Lua,
     refs: raw::Refs,
-    loaded: HashMap<u64, Loaded>,
+    loaded: Vec<Loaded>,
+    /// Where the loaded programs are, by their numbers.
+    places: HashMap<u64, usize>,
+    /// The number of the program that ran last, and its place.
+    recent: (u64, usize),
     evaluated: evaluate::Evaluated,
     resting_memory: usize,
     memory_limit: usize,
@@ -148,6 +156,7 @@ pub struct Vm {
 struct Loaded {
     main: Function,
     image: Option<raw::Image>,
+    shapes: raw::Shapes,
 }
 
 impl Vm {
@@ -178,7 +187,9 @@ impl Vm {
         Ok(Self {
             lua,
             refs,
-            loaded: HashMap::new(),
+            loaded: Vec::new(),
+            places: HashMap::new(),
+            recent: NOTHING_RECENT,
             evaluated: evaluate::Evaluated::new(),
             resting_memory,
             memory_limit,
@@ -200,7 +211,10 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Outcome {
-        match self.run_change(program, call, host, limits) {
+        let start = Instant::now();
+        let ran = engage(|engaged| self.run_change(program, call, host, limits, engaged));
+        self.last_run_time = start.elapsed();
+        match ran {
             Ran::Missing => Outcome::Missing,
             Ran::Done(change) => Outcome::Done(change.applied_to(call.state)),
             Ran::Failed(failure) => Outcome::Failed(failure),
@@ -214,10 +228,10 @@ impl Vm {
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
+        _: &Engaged,
     ) -> Ran {
         self.note_run(program);
-        let _engaged = Engaged::new();
-        let ran = with_native_stack(|| self.run_once(program, call, host, limits));
+        let ran = self.run_once(program, call, host, limits);
         self.tidy();
         ran
     }
@@ -236,49 +250,45 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Ran {
-        if let Err(error) = self.load(program) {
-            return Ran::Failed(Failure::new(program.name(), error));
-        }
+        let place = match self.load(program) {
+            Ok(place) => place,
+            Err(error) => return Ran::Failed(Failure::new(program.name(), error)),
+        };
         host.begin();
         if program.mutable().is_none() {
-            if let Err(failed) = self.image(program, host, limits) {
+            if self.loaded[place].image.is_none()
+                && let Err(failed) = self.image(place, program, host, limits)
+            {
                 return failed;
             }
-            if let Some(ran) = self.attempt(program, call, host, limits, true) {
+            if let Some(ran) = self.attempt(place, program, call, host, limits, true) {
                 return ran;
             }
             // The script could tell that it ran on an image: once more, on a file level of its own.
             host.rewind();
             program.found_mutable(Mutable::Tables);
         }
-        self.attempt(program, call, host, limits, false)
+        self.attempt(place, program, call, host, limits, false)
             .expect("what runs on a file level of its own meets no image")
     }
 
-    /// Makes the image of a program, if there is none yet and it can have one.
+    /// Makes the image of a program, if it can have one.
     fn image(
         &mut self,
+        place: usize,
         program: &Program,
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<(), Ran> {
-        let loaded = &self.loaded[&program.id()];
-        if loaded.image.is_some() {
-            return Ok(());
-        }
-        let start = Instant::now();
+        let main = &self.loaded[place].main;
         let deadline = Deadline::begin(&self.watch, limits.time);
-        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
-        let imaged = raw::make_image(&self.lua, &self.refs, program, &loaded.main, &mut run);
-        self.last_run_time = start.elapsed();
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
+        let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
         let verdict = Verdict::of(run);
         match imaged {
             raw::Imaged::Mutable(why) => program.found_mutable(why),
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
-            raw::Imaged::Made(image) => {
-                let loaded = self.loaded.get_mut(&program.id()).expect("it was loaded just now");
-                loaded.image = Some(image);
-            }
+            raw::Imaged::Made(image) => self.loaded[place].image = Some(image),
         }
         Ok(())
     }
@@ -286,24 +296,24 @@ impl Vm {
     /// Runs on the image, or on a file level of its own; `None` if the image was met.
     fn attempt(
         &mut self,
+        place: usize,
         program: &Program,
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
         on_image: bool,
     ) -> Option<Ran> {
-        let Loaded { main, image } = &self.loaded[&program.id()];
-        let start = Instant::now();
+        let Loaded { main, image, shapes } = &mut self.loaded[place];
         let deadline = Deadline::begin(&self.watch, limits.time);
-        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let ended = match image {
             Some(image) if on_image => {
+                let image = (&*image, shapes);
                 raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
             }
             _ => raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run),
         };
         raw::forget_all(&self.lua, &self.refs, &run);
-        self.last_run_time = start.elapsed();
         let verdict = Verdict::of(run);
         if matches!(ended, raw::Ended::TouchedImage) {
             return None;
@@ -332,17 +342,26 @@ impl Vm {
         }
     }
 
-    /// Loads the main function of a program, against the built-ins alone.
-    fn load(&mut self, program: &Program) -> Result<(), ScriptError> {
-        if self.loaded.contains_key(&program.id()) {
-            return Ok(());
+    /// Loads the main function of a program, against the built-ins alone; gives its place.
+    fn load(&mut self, program: &Program) -> Result<usize, ScriptError> {
+        let id = program.id();
+        if self.recent.0 == id {
+            return Ok(self.recent.1);
         }
-        if self.loaded.len() >= MAX_LOADED {
-            self.unload();
-        }
-        let main = self.load_main(program)?;
-        self.loaded.insert(program.id(), Loaded { main, image: None });
-        Ok(())
+        let place = match self.places.get(&id) {
+            Some(place) => *place,
+            None => {
+                if self.loaded.len() >= MAX_LOADED {
+                    self.unload();
+                }
+                let main = self.load_main(program)?;
+                self.loaded.push(Loaded { main, image: None, shapes: raw::Shapes::default() });
+                self.places.insert(id, self.loaded.len() - 1);
+                self.loaded.len() - 1
+            }
+        };
+        self.recent = (id, place);
+        Ok(place)
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {
@@ -383,9 +402,11 @@ impl Vm {
 
     /// Drops all programs; they are loaded again on demand.
     fn unload(&mut self) {
-        for (_, loaded) in self.loaded.drain() {
-            if let Some(image) = &loaded.image {
-                raw::drop_image(&self.lua, image);
+        self.places.clear();
+        self.recent = NOTHING_RECENT;
+        for Loaded { image, shapes, .. } in self.loaded.drain(..) {
+            if let Some(image) = &image {
+                raw::drop_image(&self.lua, image, &shapes);
             }
         }
     }
@@ -464,8 +485,14 @@ impl Verdict {
     }
 }
 
+/// Calls `body` with what runs ask for: room on the native stack, and a watchdog that is awake.
+pub(crate) fn engage<R>(body: impl FnOnce(&Engaged) -> R) -> R {
+    let engaged = Engaged::new();
+    with_native_stack(|| body(&engaged))
+}
+
 /// Makes room on the native stack for what Luau may need, then calls `body`.
-pub fn with_native_stack<R>(body: impl FnOnce() -> R) -> R {
+fn with_native_stack<R>(body: impl FnOnce() -> R) -> R {
     stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, body)
 }
 

@@ -6,7 +6,8 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
-    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect, Transform, Vec3, World,
+    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect,
+    Transform, Vec3, World,
 };
 use bevy::reflect::{
     FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
@@ -94,7 +95,7 @@ impl ExposedComponent {
     pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<&'w dyn PartialReflect> {
         match self.find {
             Some(find) => find(entity),
-            None => self.access.reflect(entity).map(Reflect::as_partial_reflect),
+            None => self.access.reflect(entity).map(|found| found.as_partial_reflect()),
         }
     }
 
@@ -322,6 +323,11 @@ fn is_internal(info: &TypeInfo) -> bool {
         || path.starts_with("bevy_ecs::system")
 }
 
+/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
+pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
+
+impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,8 +354,3 @@ mod tests {
         assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
     }
 }
-
-/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
-pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
-
-impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}

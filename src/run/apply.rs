@@ -17,10 +17,11 @@ use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
-    Bindings, Change, Command, Effects, LeafWrite, LogLine, Mail, map_entities, new_entity_index,
+    Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, Mail, map_entities,
+    new_entity_index,
 };
 use crate::script::{LuaScripts, ScriptStates};
-use crate::vm::{FieldPath, LogLevel, Place, StateChange};
+use crate::vm::{FieldPath, LogLevel, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
@@ -46,6 +47,9 @@ pub(crate) fn apply(world: &mut World) {
             kept: None,
             mail: Vec::new(),
         };
+        for tally in &mut frame.tallies {
+            stage.report.runs(&stage.figures, tally);
+        }
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         // States first: what follows may run code of the game, which may change any of them.
         for (unit, outcome) in frame.units.iter().zip(&mut outcomes) {
@@ -128,9 +132,6 @@ impl ApplyingStage<'_> {
 
     /// Applies the rest, and leaves an empty outcome.
     fn apply(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
-        let figures = self.figures[unit.program as usize];
-        self.report.runs(figures, &outcome.times);
-        outcome.times.clear();
         for leaf in outcome.leaves.drain(..) {
             self.write_leaf(world, leaf);
         }
@@ -225,7 +226,7 @@ impl ApplyingStage<'_> {
         let before = attached.put_aside;
         if outcome.failing {
             attached.failures[self.stage as usize] += 1;
-        } else if !outcome.times.is_empty() {
+        } else if outcome.ran {
             attached.failures[self.stage as usize] = 0;
         }
         let failures = attached.failures[self.stage as usize];
@@ -258,7 +259,8 @@ impl ApplyingStage<'_> {
     }
 
     fn write_leaf(&mut self, world: &mut World, leaf: LeafWrite) {
-        let LeafWrite { place: Place { entity, component, path }, value } = leaf;
+        let LeafWrite { entity, spot, value } = leaf;
+        let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(spot);
         let conflicts = self.contended.claim(entity, component, &[path]);
         self.report.frame.conflicts += conflicts;
         match self.bindings.exposure.get(component).write_leaf(world, entity, &path, &value) {
@@ -388,7 +390,7 @@ impl Contended {
             last = Some(order(entity));
             let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
             let drafts = drafts.map(|draft| draft.entity);
-            let leaves = outcome.leaves.iter().map(|leaf| leaf.place.entity);
+            let leaves = outcome.leaves.iter().map(|leaf| leaf.entity);
             let others = drafts.chain(leaves);
             entities.extend(others.filter(|other| *other != entity));
         }

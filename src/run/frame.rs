@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
-use smallvec::SmallVec;
 
 use super::messages::Delivery;
 use crate::bindings::{Effects, Leaves, Mail};
@@ -132,6 +131,8 @@ pub(crate) struct Frame {
     pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
+    /// What the workers counted; one for each, and perhaps empty ones.
+    pub(crate) tallies: Vec<Tally>,
 }
 
 impl Frame {
@@ -235,18 +236,37 @@ pub(crate) struct UnitOutcome {
     pub(crate) state: StateChange,
     /// Leaves of components that it wrote.
     pub(crate) leaves: Leaves,
-    /// The time of each run, in nanoseconds.
-    pub(crate) times: SmallVec<[u32; 2]>,
     pub(crate) more: Option<Box<MoreOutcome>>,
     /// It did not run: no VM was to be had, or the frame's budget was spent.
     pub(crate) deferred: bool,
     pub(crate) started: bool,
+    /// There was a run.
+    pub(crate) ran: bool,
     /// There was no VM for some of its runs, which stay due.
     pub(crate) unfinished: bool,
     /// The last run failed.
     pub(crate) failing: bool,
     /// The script is put aside now.
     pub(crate) put_aside: bool,
+}
+
+/// What a worker counts.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Runs, by the numbers of the programs.
+    pub(crate) runs: Vec<u64>,
+    /// The times of some of them.
+    pub(crate) times: Vec<(u32, Duration)>,
+}
+
+impl Tally {
+    /// Counts a run of a program, and the time it took if that is known.
+    pub(crate) fn count(&mut self, program: u32, time: Option<Duration>) {
+        self.runs[program as usize] += 1;
+        if let Some(time) = time {
+            self.times.push((program, time));
+        }
+    }
 }
 
 /// What came of a unit besides changed numbers.

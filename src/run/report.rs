@@ -8,7 +8,7 @@ use bevy::asset::AssetLoadFailedEvent;
 use bevy::log::{error, warn};
 use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
 
-use super::frame::Programs;
+use super::frame::{Programs, Tally};
 use crate::error::{Failure, ScriptError};
 use crate::pool::TimingHistogram;
 use crate::script::LuaScript;
@@ -42,14 +42,14 @@ pub(crate) struct ScriptFigures {
 }
 
 impl Report {
-    /// Counts the runs of a unit, by the number of its script's figures.
-    pub(crate) fn runs(&mut self, figures: usize, times: &[u32]) {
-        self.frame.runs += times.len() as u64;
-        let script = &mut self.figures[figures];
-        script.runs += times.len() as u64;
-        for nanos in times {
-            let time = Duration::from_nanos((*nanos).into());
-            script.time.record(time);
+    /// Counts what a worker counted, by the numbers of the programs' figures, and empties it.
+    pub(crate) fn runs(&mut self, figures: &[usize], tally: &mut Tally) {
+        for (runs, number) in tally.runs.drain(..).zip(figures) {
+            self.frame.runs += runs;
+            self.figures[*number].runs += runs;
+        }
+        for (program, time) in tally.times.drain(..) {
+            self.figures[figures[program as usize]].time.record(time);
             self.run_time.record(time);
             self.longest_run = self.longest_run.max(time);
         }

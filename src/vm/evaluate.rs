@@ -9,7 +9,7 @@ use mlua::Function;
 
 use super::limits::Deadline;
 use super::raw::{self, SessionEnded};
-use super::{Engaged, Host, Program, RunLimits, Verdict, Vm, with_native_stack};
+use super::{Host, Program, RunLimits, Verdict, Vm, engage};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -63,8 +63,7 @@ impl Vm {
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
         self.note_run(program);
-        let _engaged = Engaged::new();
-        let outcome = with_native_stack(|| self.evaluate_once(program, params, seed, host, limits));
+        let outcome = engage(|_| self.evaluate_once(program, params, seed, host, limits));
         self.tidy();
         outcome
     }
@@ -88,7 +87,7 @@ impl Vm {
         };
         let start = Instant::now();
         let deadline = Deadline::begin(&self.watch, limits.time);
-        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
         let ended = raw::run_alone(&self.lua, &self.refs, &main, params, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
