@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Runs all benches and writes BENCHMARKS.md. Some ten minutes once everything is built; the machine should
+# have nothing else to do. `BENCH_QUICK=1` gives a first look in some three minutes; `WITHOUT_PEERS=1`
+# leaves out the peers, which the first time take as long again to build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR=never
+
+command -v valgrind >/dev/null || { echo "valgrind is needed, to count instructions" >&2; exit 1; }
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+
+# All is built before anything is measured.
+benches=(frame profile reach instructions)
+[ -e benches/pool.rs ] && benches+=(pool)
+cargo bench --locked --no-run $(printf -- '--bench %s ' "${benches[@]}")
+
+# Runs a command and keeps the tables that it prints: everything from the first heading on.
+section() {
+    echo "== $*" >&2
+    local output
+    output=$("$@")
+    sed -n '/^###/,$p' <<<"$output" >"$report.part"
+    if [ ! -s "$report.part" ]; then
+        { echo "### ${*: -1}"; echo; echo '```text'; echo "$output"; echo '```'; } >"$report.part"
+    fi
+    { cat "$report.part"; echo; } >>"$report"
+    rm -f "$report.part"
+}
+
+cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
+cat >"$report" <<END
+# Benchmarks
+
+Written by one command, in one go:
+
+\`\`\`sh
+benches/report.sh
+\`\`\`
+
+- Machine: $(nproc) cores, ${cpu:-unknown}, $memory, $(uname -sm)
+- Date: $(date -u +%F)
+- Compiler: $(rustc --version)
+- Versions: Bevy $(sed -n '/^name = "bevy"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock), mlua $(sed -n '/^name = "mlua"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock); release, limits on
+
+Times differ from machine to machine and from day to day; ratios are taken within one run and say more.
+
+END
+for bench in "${benches[@]}"; do
+    section cargo bench --quiet --locked --bench "$bench"
+done
+[ -n "${WITHOUT_PEERS:-}" ] || section benches/peers/run.sh
+cp "$report" BENCHMARKS.md
+echo "wrote BENCHMARKS.md" >&2
