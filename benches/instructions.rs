@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! cargo bench --bench instructions               # a table
-//! cargo bench --bench instructions -- profile    # and the functions that take most of them
+//! cargo bench --bench instructions -- profile    # and all functions that take most of them
 //! ```
 //!
-//! Needs `valgrind`. The program runs itself under callgrind, some frames of 1,000 entities on one worker
+//! Needs `valgrind`; takes half a minute. The program runs itself under callgrind, some frames of 1,000 entities on one worker
 //! and then twice as many, and divides the difference by the runs in it: so what happens once is left out.
 //! The work of a run is taken apart by scripts that do less of it.
 
@@ -23,7 +23,7 @@ use common::{assert_moved, crowd, limited};
 const CHILD: &str = "BENCH_INSTRUCTIONS_CHILD";
 
 const ENTITIES: u32 = 1_000;
-const FRAMES: u32 = 10;
+const FRAMES: u32 = 5;
 
 /// Scripts that do ever more; the last one does all that a run in the other benches does.
 const CASES: [(&str, &str); 6] = [
@@ -69,21 +69,11 @@ fn main() -> ExitCode {
         println!("| {name} | {:.0} |", costs.values().map(|cost| cost.own).sum::<f64>());
         all = costs;
     }
-    println!("\n| of these, in the last case | instructions |\n| --- | ---: |");
-    for (name, system) in [
-        ("collect", "run::collect::collect"),
-        ("execute", "run::execute::execute"),
-        ("apply", "run::apply::apply"),
-        ("maintain", "run::maintain::maintain"),
-    ] {
-        let of_system =
-            |cost: &(&String, &Cost)| cost.0.contains(&format!("bevy_lua_pool::{system}"));
-        let most = all.iter().filter(of_system).map(|(_, cost)| cost.inclusive).fold(0.0, f64::max);
-        println!("| {name} | {most:.0} |");
-    }
+    let of_this_crate = |name: &str| name.starts_with("bevy_lua_pool::");
+    list("functions of this crate, with what they call", &all, 15, of_this_crate, |c| c.inclusive);
     if profile {
-        list("with what they call", &all, |cost| cost.inclusive);
-        list("of their own", &all, |cost| cost.own);
+        list("all functions, with what they call", &all, 80, |_| true, |cost| cost.inclusive);
+        list("all functions, without", &all, 80, |_| true, |cost| cost.own);
     }
     ExitCode::SUCCESS
 }
@@ -103,12 +93,23 @@ fn run(case: usize, frames: u32) {
     }
 }
 
-fn list(what: &str, costs: &BTreeMap<String, Cost>, by: impl Fn(&Cost) -> f64) {
-    println!("\n| instructions of a run by function, {what} | |\n| --- | ---: |");
-    let mut rows: Vec<_> = costs.iter().map(|(name, cost)| (by(cost), name)).collect();
+/// The functions of the last case that take most.
+fn list(
+    what: &str,
+    costs: &BTreeMap<String, Cost>,
+    length: usize,
+    filter: impl Fn(&str) -> bool,
+    by: impl Fn(&Cost) -> f64,
+) {
+    println!("\n| of these, in the last case: {what} | instructions |\n| --- | ---: |");
+    let mut rows: Vec<_> = costs
+        .iter()
+        .filter(|(name, _)| filter(name))
+        .map(|(name, cost)| (by(cost), name))
+        .collect();
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (cost, name) in rows.iter().take(60) {
-        println!("| `{name}` | {cost:.1} |");
+    for (cost, name) in rows.iter().take(length) {
+        println!("| `{name}` | {cost:.0} |");
     }
 }
 

@@ -257,7 +257,8 @@ fn states() -> Vec<Case> {
             ("all changed", lines(|field| format!("self.field{field} += 1"))),
         ] {
             let with = format!("{start}function on_update(self, dt)\n    {update}\nend\n");
-            let name = format!("{fields} fields, {what}");
+            let plural = if fields == 1 { "" } else { "s" };
+            let name = format!("{fields} field{plural}, {what}");
             cases.push(Case::new("state, against none", &name, with, EMPTY.to_owned(), 1));
         }
     }

@@ -131,19 +131,23 @@ fn compare(ours: &str) {
         let (text, name, count) = (way.text, way.name, way.count);
         println!("| {text} | {name} | {count} | {nanos:.1} | {:.2}x |", nanos / base);
     }
-    let fastest = |policy: &str| {
-        let of_policy = |way: &&Way| way.name.starts_with(policy) && way.name != "script_empty";
-        WAYS.iter().filter(of_policy).map(&median).fold(f64::INFINITY, f64::min) / our
-    };
     println!();
     println!("| target | wanted | measured | |");
     println!("| --- | --- | ---: | --- |");
     for (what, policy, wanted) in
         [("where it isolates", "entity", 120.0), ("where it doesn't", "script", 30.0)]
     {
-        let measured = fastest(policy);
-        let met = if measured >= wanted { "met" } else { "**missed**" };
-        println!("| against the peer {what} | ≥ {wanted}x as fast | {measured:.1}x | {met} |");
+        let of = |script| {
+            let way = WAYS.iter().find(|way| way.name == format!("{policy}_{script}"));
+            median(way.expect("both are measured")) / our
+        };
+        let (looked_up, kept) = (of("looked_up"), of("kept"));
+        let fastest = looked_up.min(kept);
+        let met = if fastest >= wanted { "met" } else { "**missed**" };
+        println!("| against the peer {what} | ≥ {wanted}x as fast | {fastest:.1}x | {met} |");
+        println!(
+            "| the same, its script looks the component up every frame | | {looked_up:.1}x | |"
+        );
     }
 }
 
