@@ -17,8 +17,8 @@ use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
 use common::counting::Counting;
 use common::{
-    SCRIPT, Way, add_script, app, assert_no_failure, crowd, finish, is_quick, limited, median,
-    nanos, side_by_side, spawn, stages, timed,
+    SCRIPT, Way, add_script, app, assert_no_failure, crowd, finish, is_quick, limited, nanos,
+    side_by_side, spawn, stages, timed, undisturbed,
 };
 use mlua::{Function, Lua, ffi};
 
@@ -109,7 +109,7 @@ fn by_system() {
         }
         assert_no_failure(&app);
         let columns: Vec<String> =
-            samples.iter().map(|samples| format!("{:.1}", median(samples))).collect();
+            samples.iter().map(|samples| format!("{:.1}", undisturbed(samples))).collect();
         println!("| {workers} | {} |", columns.join(" | "));
     }
 }
@@ -121,7 +121,7 @@ fn within_a_run() {
     let mut ways: Vec<Way> =
         scripts.map(|script| stages(crowd(limited(Some(1)), &[script], ENTITIES))).collect();
     let samples = side_by_side(&mut ways, rounds(21), Duration::from_millis(20));
-    let all = |step: usize| median(&samples[step]) / f64::from(ENTITIES);
+    let all = |step: usize| undisturbed(&samples[step]) / f64::from(ENTITIES);
     for (step, (name, before, _)) in STEPS.iter().enumerate() {
         let more = if step == 0 { all(0) } else { all(step) - all(*before) };
         println!("| {name} | {more:.1} | {:.1} |", all(step));
@@ -134,7 +134,7 @@ fn floors() {
     println!("\n| floor | ns |\n| --- | ---: |");
     let floor = |name: &str, way: Way| {
         let samples = side_by_side(&mut [way], rounds(21), Duration::from_millis(5));
-        println!("| {name} | {:.1} |", median(&samples[0]) / f64::from(CALLS));
+        println!("| {name} | {:.1} |", undisturbed(&samples[0]) / f64::from(CALLS));
     };
 
     let lua = Lua::new();

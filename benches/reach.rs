@@ -19,7 +19,8 @@ use bevy_lua_pool::ScriptTable;
 use bevy_lua_pool::prelude::*;
 use common::counting::Counting;
 use common::{
-    Way, add_script, app, assert_no_failure, finish, is_quick, limited, median, nanos, side_by_side,
+    Way, add_script, app, assert_no_failure, finish, is_quick, limited, nanos, side_by_side,
+    undisturbed,
 };
 
 #[global_allocator]
@@ -116,18 +117,16 @@ fn main() {
     let samples = side_by_side(&mut ways, rounds, Duration::from_millis(10));
     let of = |script: &str| {
         let place = scripts.binary_search(&script).expect("it was measured");
-        samples[place].iter().map(|nanos| nanos / ENTITIES as f64)
+        undisturbed(&samples[place]) / ENTITIES as f64
     };
-    let floor = median(&of(EMPTY).collect::<Vec<_>>());
+    let floor = of(EMPTY);
 
     println!("### What reaching costs\n");
     println!("An empty callback takes {floor:.0} ns: one worker, 1,000 entities, whole stage.\n");
     println!("| what | ns | empty callbacks |\n| --- | ---: | ---: |");
     let mut group = "";
     for case in &cases {
-        let more: Vec<f64> =
-            of(&case.with).zip(of(&case.without)).map(|(with, without)| with - without).collect();
-        let cost = median(&more) / case.times as f64;
+        let cost = (of(&case.with) - of(&case.without)) / case.times as f64;
         if case.group != group {
             group = case.group;
             println!("| **{group}** | | |");

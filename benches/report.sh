@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all benches and writes BENCHMARKS.md. Some ten minutes once everything is built; the machine should
-# have nothing else to do. `BENCH_QUICK=1` gives a first look in some three minutes; `WITHOUT_PEERS=1`
-# leaves out the peers, which the first time take as long again to build.
+# have nothing else to do. `BENCH_QUICK=1` gives a first look in some three minutes, and writes to the
+# terminal; `WITHOUT_PEERS=1` leaves out the peers, which the first time take as long again to build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never
@@ -51,5 +51,18 @@ for bench in "${benches[@]}"; do
     section cargo bench --quiet --locked --bench "$bench"
 done
 [ -n "${WITHOUT_PEERS:-}" ] || section benches/peers/run.sh
+if [ -n "${BENCH_QUICK:-}" ]; then
+    cat "$report"
+    exit
+fi
 cp "$report" BENCHMARKS.md
-echo "wrote BENCHMARKS.md" >&2
+
+# The first table is in README.md too.
+costs=$(sed -n '/^### What an entity costs/,/^### Targets/p' BENCHMARKS.md | grep '^|')
+awk -v costs="$costs" '
+    /<!-- costs -->/ { print; print costs; skip = 1; next }
+    /<!-- end of costs -->/ { skip = 0 }
+    !skip
+' README.md >"$report"
+cp "$report" README.md
+echo "wrote BENCHMARKS.md, and a table in README.md" >&2
