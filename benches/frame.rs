@@ -1,8 +1,9 @@
 //! The frame: every entity reads its `Transform`, adds to it, writes it back, and counts in its state.
 //!
 //! ```text
-//! cargo bench --bench frame                  # about three minutes
+//! cargo bench --bench frame                  # a minute or two
 //! BENCH_QUICK=1 cargo bench --bench frame    # a first look
+//! cargo bench --bench frame -- threads       # one row: see `ROWS`
 //! ```
 //!
 //! Prints tables: what an entity costs, and what that is to be, each measured in this run. What is compared
@@ -47,35 +48,47 @@ end
 
 const IDLE: &str = "function on_start(self) self.frames = 0 end";
 
+/// The rows of the table of targets, by a name to ask for.
+const ROWS: [(&str, fn() -> Vec<Row>); 11] = [
+    ("shared", against_a_shared_vm),
+    ("vms", against_a_vm_each),
+    ("hundred_thousand", hundred_thousand),
+    ("growth", growth),
+    ("script_size", script_size),
+    ("threads", threads),
+    ("limits", limits),
+    ("memory", memory),
+    ("steady", steady_state),
+    ("idle", idle),
+    ("mixed", mixed),
+];
+
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // `--bench` is cargo's.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let [way, count] = &args[..] {
         // For `benches/peers`: one way, one number.
-        println!("{}", nanos_per_entity(way, count.parse().expect("a number of entities")));
+        let nanos = nanos_per_entity(way, count.parse().expect("a number of entities"));
+        println!("{nanos} {}", most_memory());
         return;
     }
-    print_costs();
-    let rows = [
-        against_a_shared_vm(),
-        against_a_vm_each(),
-        hundred_thousand(),
-        growth(),
-        script_size(),
-        threads(),
-        limits(),
-        memory(),
-        steady_state(),
-        idle(),
-        mixed(),
-    ];
+    let wanted = args.first();
+    if wanted.is_none() {
+        print_costs();
+    }
     println!("\n### Targets\n\n| what | wanted | measured | |\n| --- | --- | --- | --- |");
-    for Row { what, wanted, measured, met } in rows.into_iter().flatten() {
-        let met = match met {
-            None => "",
-            Some(true) => "met",
-            Some(false) => "**missed**",
-        };
-        println!("| {what} | {wanted} | {measured} | {met} |");
+    for (name, measure) in ROWS {
+        if wanted.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        for Row { what, wanted, measured, met } in measure() {
+            let met = match met {
+                None => "",
+                Some(true) => "met",
+                Some(false) => "**missed**",
+            };
+            println!("| {what} | {wanted} | {measured} | {met} |");
+        }
     }
 }
 
@@ -107,14 +120,15 @@ fn rounds(many: usize) -> usize {
     if is_quick() { 3 } else { many }
 }
 
-/// For `benches/peers`: the median of a second's frames.
+/// For `benches/peers`: nanoseconds per entity, the median of some frames.
 fn nanos_per_entity(way: &str, count: u32) -> f64 {
-    let (script, stateful) = match way {
-        "pool" => (STATELESS, false),
-        "pool_stateful" => (SCRIPT, true),
+    let (script, workers) = match way {
+        "pool" => (STATELESS, None),
+        "pool_one_thread" => (STATELESS, Some(1)),
+        "pool_with_state" => (SCRIPT, None),
         _ => panic!("there is no way {way}"),
     };
-    let mut app = crowd(limited(None), &[script], count);
+    let mut app = crowd(limited(workers), &[script], count);
     let mut samples = Vec::new();
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1500) {
@@ -123,7 +137,7 @@ fn nanos_per_entity(way: &str, count: u32) -> f64 {
         samples.push(nanos(frame.elapsed()) / f64::from(count));
     }
     let frames = samples.len() as f64 + 2.0;
-    if stateful {
+    if way == "pool_with_state" {
         assert_moved(&mut app, frames);
     } else {
         assert_no_failure(&app);
@@ -133,6 +147,13 @@ fn nanos_per_entity(way: &str, count: u32) -> f64 {
         }
     }
     median(&samples)
+}
+
+/// The most memory that this process had, in KiB, where the system tells.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// What an entity costs each way.

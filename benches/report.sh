@@ -15,17 +15,19 @@ benches=(frame profile reach instructions)
 [ -e benches/pool.rs ] && benches+=(pool)
 cargo bench --locked --no-run $(printf -- '--bench %s ' "${benches[@]}")
 
-# Runs a command and keeps the tables that it prints: everything from the first heading on.
+# Runs a command and keeps the tables that it prints: everything from the first heading on, or from the
+# last line that begins with a unit.
 section() {
     echo "== $*" >&2
-    local output
+    local output part
     output=$("$@")
-    sed -n '/^###/,$p' <<<"$output" >"$report.part"
-    if [ ! -s "$report.part" ]; then
-        { echo "### ${*: -1}"; echo; echo '```text'; echo "$output"; echo '```'; } >"$report.part"
+    part=$(sed -n '/^### /,$p' <<<"$output")
+    if [ -z "$part" ]; then
+        part=$(awk '/^ns /{ found = NR } { line[NR] = $0 }
+            END { for (n = found ? found : 1; n <= NR; n++) print line[n] }' <<<"$output")
+        part=$(printf '### %s\n\n```text\n%s\n```' "${*: -1}" "$part")
     fi
-    { cat "$report.part"; echo; } >>"$report"
-    rm -f "$report.part"
+    printf '%s\n\n' "$part" >>"$report"
 }
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)

@@ -26,14 +26,15 @@ function on_update(self, dt)
 end
 ";
 
-/// The limits of [`PoolConfig::default`], and one for the frame; on one worker, if that is wanted.
+/// All limits on, on one worker if that is wanted. Those of time are so high that a busy machine doesn't
+/// end a run by accident; what they cost is the same.
 pub fn limited(workers: Option<usize>) -> PoolConfig {
     let default = PoolConfig::default();
     let max_size = workers.unwrap_or(default.max_size);
     PoolConfig {
         min_size: default.min_size.min(max_size),
         max_size,
-        // High enough that no frame of a bench reaches it.
+        run_time_limit: Duration::from_secs(1),
         frame_budget: Some(Duration::from_secs(60)),
         ..default
     }

@@ -71,10 +71,11 @@ const WAYS: [Way; 7] = [
 ];
 
 /// The ways of our own program, `benches/frame.rs`.
-const OURS: [Way; 3] = [
+const OURS: [Way; 4] = [
     Way { name: "pool", count: 1_000, text: "this crate" },
     Way { name: "pool", count: 10_000, text: "this crate" },
-    Way { name: "pool_stateful", count: 1_000, text: "this crate, with a counter in the state" },
+    Way { name: "pool_one_thread", count: 1_000, text: "this crate, one thread" },
+    Way { name: "pool_with_state", count: 1_000, text: "this crate, a counter in the state too" },
 ];
 
 #[derive(Clone, Copy)]
@@ -89,7 +90,8 @@ fn main() -> ExitCode {
     match &args[..] {
         [way, count] => {
             let count = count.parse().expect("a number of entities");
-            println!("{}", measure(way, count));
+            let nanos = measure(way, count);
+            println!("{nanos} {}", most_memory());
             ExitCode::SUCCESS
         }
         [ours] => {
@@ -107,30 +109,38 @@ fn main() -> ExitCode {
 fn compare(ours: &str) {
     let this = std::env::current_exe().expect("a running program has a path");
     let this = this.to_str().expect("cargo's paths are text");
-    let mut results: BTreeMap<(&str, u32), Vec<f64>> = BTreeMap::new();
+    let mut results: BTreeMap<(&str, u32), Vec<(f64, f64)>> = BTreeMap::new();
     let rounds = if std::env::var_os("BENCH_QUICK").is_some() { 1 } else { ROUNDS };
     for _ in 0..rounds {
         for (program, ways) in [(ours, &OURS[..]), (this, &WAYS[..])] {
             for way in ways {
-                let nanos = run(program, way);
-                results.entry((way.name, way.count)).or_default().push(nanos);
+                results.entry((way.name, way.count)).or_default().push(run(program, way));
             }
         }
     }
-    let median = |way: &Way| {
-        let mut samples = results[&(way.name, way.count)].clone();
+    let median_of = |way: &Way, of: fn(&(f64, f64)) -> f64| {
+        let mut samples: Vec<f64> = results[&(way.name, way.count)].iter().map(of).collect();
         samples.sort_by(f64::total_cmp);
         samples[samples.len() / 2]
     };
-    println!("### The peer, the same work\n");
+    let median = |way: &Way| median_of(way, |(nanos, _)| *nanos);
     let our = median(&OURS[0]);
-    println!("| way | script | entities | ns per entity and frame | times as long as ours |");
-    println!("| --- | --- | ---: | ---: | ---: |");
+    println!("### The peer, the same work\n");
+    println!("Whole frame. This crate on all cores where nothing else is said; the others run one");
+    println!("entity after another. Memory is that of the whole process, at most.\n");
+    println!("| way | script | entities | ns per entity | times as long as ours | memory |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: |");
     for way in OURS.iter().chain(&WAYS) {
         let nanos = median(way);
         let base = if way.count == OURS[1].count { median(&OURS[1]) } else { our };
-        let (text, name, count) = (way.text, way.name, way.count);
-        println!("| {text} | {name} | {count} | {nanos:.1} | {:.3}x |", nanos / base);
+        let memory = median_of(way, |(_, kib)| *kib) / 1024.0;
+        println!(
+            "| {} | {} | {} | {nanos:.1} | {:.3}x | {memory:.0} MiB |",
+            way.text,
+            way.name,
+            way.count,
+            nanos / base
+        );
     }
     println!();
     println!("| target | wanted | measured | |");
@@ -152,16 +162,27 @@ fn compare(ours: &str) {
     }
 }
 
-/// Runs one way in a process of its own.
-fn run(program: &str, way: &Way) -> f64 {
+/// Runs one way in a process of its own; gives nanoseconds and KiB.
+fn run(program: &str, way: &Way) -> (f64, f64) {
     let output = Command::new(program)
         .args([way.name, &way.count.to_string()])
         .output()
         .unwrap_or_else(|error| panic!("{program} can't be run: {error}"));
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or_else(|| {
+    let numbers = text.lines().last().and_then(|line| {
+        let (nanos, kib) = line.trim().split_once(' ')?;
+        Some((nanos.parse().ok()?, kib.parse().ok()?))
+    });
+    numbers.unwrap_or_else(|| {
         panic!("{program} {}: {text}{}", way.name, String::from_utf8_lossy(&output.stderr))
     })
+}
+
+/// The most memory that this process had, in KiB, where the system tells.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Nanoseconds per entity and frame: the median.
