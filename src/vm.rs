@@ -131,6 +131,7 @@ pub struct Vm {
     memory_limit: usize,
     runs: u64,
     last_program: Option<Arc<str>>,
+    suspects: check::Suspects,
     last_run_time: Duration,
     cpu: CpuClock,
     fingerprint: check::Fingerprint,
@@ -180,6 +181,7 @@ impl Vm {
             memory_limit,
             runs: 0,
             last_program: None,
+            suspects: check::Suspects::default(),
             last_run_time: Duration::ZERO,
             cpu: CpuClock::read(),
             fingerprint,
@@ -220,8 +222,10 @@ impl Vm {
 
     fn note_run(&mut self, program: &Program) {
         self.runs += 1;
-        if self.last_program.as_ref().is_none_or(|last| !Arc::ptr_eq(last, program.name())) {
+        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.name());
+        if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
             self.last_program = Some(Arc::clone(program.name()));
+            self.suspects.add(program.name());
         }
     }
 
