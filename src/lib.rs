@@ -205,7 +205,8 @@ pub use self::pool::{PoolConfig, PoolStats, Timing, VmInfo};
 pub use self::run::{LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript};
 pub use self::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptState, ScriptStates};
 pub use self::snapshot::{
-    ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, LuaSnapshot, Sample, ScriptRow,
+    ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, INCIDENT_ROWS, IncidentRow, LuaSnapshot,
+    Sample, ScriptRow,
 };
 pub use self::value::{
     FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, Plain, PlainSeed, PlainValue,

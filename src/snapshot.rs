@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bevy::prelude::{Entity, Resource};
 
-use crate::pool::{PoolStats, Timing, VmInfo};
+use crate::pool::{Incident, PoolStats, Timing, VmInfo};
 
 /// How many [`Sample`]s [`LuaSnapshot::history`] keeps: ten seconds at 60 frames a second.
 pub const HISTORY_FRAMES: usize = 600;
@@ -19,6 +19,10 @@ pub const HISTORY_FRAMES: usize = 600;
 /// first.
 pub const ERROR_ROWS: usize = 64;
 
+/// How many distinct incidents [`LuaSnapshot::incidents`] keeps. The one that was seen longest ago goes
+/// first.
+pub const INCIDENT_ROWS: usize = 32;
+
 /// The state of the script pool at the end of the last frame.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct LuaSnapshot {
@@ -26,6 +30,9 @@ pub struct LuaSnapshot {
     pub pool: PoolStats,
     /// One entry for each living VM, ordered by id.
     pub vms: Vec<VmInfo>,
+    /// What went wrong inside the pool, the most recent first; at most [`INCIDENT_ROWS`]. Each was
+    /// logged as a warning when it was seen first.
+    pub incidents: Vec<IncidentRow>,
     /// One entry for each script asset that an entity uses, ordered by path.
     pub scripts: Vec<ScriptRow>,
     /// The distinct errors seen, the most recent first; at most [`ERROR_ROWS`].
@@ -57,9 +64,23 @@ pub struct ScriptRow {
     pub time: Timing,
     /// Entities for which the script was put aside after too many failures in a row.
     pub put_aside: usize,
+    /// VMs that were found changed and put into quarantine after this script had run on them last.
+    /// Which other scripts may have done it is told by [`LuaSnapshot::incidents`].
+    pub quarantines: u64,
     /// What is wrong with the asset's text, if it does not compile. The last good version goes on
     /// running.
     pub broken: Option<Arc<str>>,
+}
+
+/// Something that went wrong inside the pool, and how often it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentRow {
+    /// The most recent one.
+    pub incident: Incident,
+    /// How often the same befell any VM that had run the same script last.
+    pub count: u64,
+    /// The frame in which it was last seen, counted from the start of the app.
+    pub last_frame: u64,
 }
 
 /// One distinct error and how often it was seen.

@@ -144,6 +144,7 @@ pub struct Vm {
     memory_limit: usize,
     runs: u64,
     last_program: Option<Arc<str>>,
+    suspects: check::Suspects,
     last_run_time: Duration,
     fingerprint: check::Fingerprint,
     watch: Arc<Watch>,
@@ -195,6 +196,7 @@ impl Vm {
             memory_limit,
             runs: 0,
             last_program: None,
+            suspects: check::Suspects::default(),
             last_run_time: Duration::ZERO,
             fingerprint,
             watch,
@@ -238,8 +240,10 @@ impl Vm {
 
     fn note_run(&mut self, program: &Program) {
         self.runs += 1;
-        if self.last_program.as_ref().is_none_or(|last| !Arc::ptr_eq(last, program.name())) {
+        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.name());
+        if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
             self.last_program = Some(Arc::clone(program.name()));
+            self.suspects.add(program.name());
         }
     }
 

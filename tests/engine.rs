@@ -503,6 +503,36 @@ fn a_run_that_is_stopped_costs_its_vm_and_nobody_else_notices() {
 }
 
 #[test]
+fn closing_also_stops_a_run_that_began_anew_because_of_others_garbage() {
+    let (began_anew, second_round) = crossbeam_channel::bounded(1);
+    let rounds = AtomicU32::new(0);
+    let round = move |(): ()| {
+        let round = rounds.fetch_add(1, Ordering::SeqCst) + 1;
+        if round == 2 {
+            began_anew.send(()).unwrap();
+        }
+        f64::from(round)
+    };
+    let pool = LuauPool::builder().config(patient()).function("round", round).build().unwrap();
+    let empty = ScriptTable::default;
+    // A VM that nobody has used is given no second chance.
+    pool.execute("1", empty()).unwrap();
+    let source = "
+        if round() == 1 then
+            local all = {}
+            for i = 1, 1e9 do all[i] = string.rep('x', 1000) .. i end
+        end
+        while true do end";
+    std::thread::scope(|scope| {
+        let runner = scope.spawn(|| pool.execute(source, empty()));
+        second_round.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(pool.vms().close(Duration::ZERO), "it is interrupted");
+        let error = runner.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("the pool was closed while the script ran"), "{error}");
+    });
+}
+
+#[test]
 fn ten_thousand_executes_leave_memory_and_vms_flat() {
     let config = PoolConfig { max_use_count: 0, ..patient() };
     let pool = LuauPool::builder().config(config).module(modules::json()).build().unwrap();

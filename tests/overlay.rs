@@ -6,9 +6,10 @@ use std::time::Duration;
 use bevy::prelude::Entity;
 use bevy_egui::egui::{self, accesskit, epaint};
 use bevy_lua_pool::overlay::Section;
+use bevy_lua_pool::pool::{Incident, IncidentKind};
 use bevy_lua_pool::{
-    ErrorRow, FrameStats, LuaControl, LuaSnapshot, PanelState, PoolStats, Sample, ScriptRow,
-    Timing, VmInfo, show_panel,
+    ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats, Sample,
+    ScriptRow, Timing, VmInfo, show_panel,
 };
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -163,6 +164,16 @@ fn full() -> LuaSnapshot {
             },
             ScriptRow { put_aside: 6, ..script("c/busy.luau", 1_024, 4_400, 139, 63) },
         ],
+        incidents: vec![IncidentRow {
+            incident: Incident {
+                kind: IncidentKind::LeaseOverdue,
+                vm: Some(71),
+                program: None,
+                message: "leased for 1h".into(),
+            },
+            count: 3,
+            last_frame: 4_568,
+        }],
         errors: vec![error("b/broken.luau", "x is nil")],
         frame: FrameStats {
             runs: 2_001,
@@ -435,6 +446,7 @@ fn an_empty_snapshot_says_what_is_missing() {
             "There is no VM yet. The first run makes one.",
             "No entity carries a script yet. Spawn one with the LuaScripts component.",
             "No script has failed.",
+            "Nothing went wrong inside the pool.",
             "0 leased + 0 idle of 0",
         ],
     );
@@ -606,6 +618,30 @@ fn the_reasons_why_vms_were_destroyed_are_told_on_hover() {
 }
 
 #[test]
+fn the_script_that_changed_a_vm_is_named_in_the_panel() {
+    let mut snapshot = full();
+    snapshot.scripts[2].quarantines = 41;
+    let incident = Incident {
+        kind: IncidentKind::ValidationFailed,
+        vm: Some(73),
+        program: Some("c/busy.luau".into()),
+        message: format!("`math` can be written to{}", " and so on".repeat(30)),
+    };
+    snapshot.incidents.insert(0, IncidentRow { incident, count: 41, last_frame: 1 });
+    let mut harness = panel(snapshot);
+    assert_painted(&harness, &["Incidents (2)", "⚠ suspect"]);
+    assert!(paints(&harness, "41× VM 73, which ran \"c/busy.luau\" last: found changed"));
+    assert!(!paints(&harness, "(last in frame 1)"));
+    harness.get_by_label_contains("41× VM 73").hover();
+    harness.run_steps(4);
+    assert!(paints(&harness, "and so on and so on"), "all of it");
+    assert!(paints(&harness, "(last in frame 1)"));
+    harness.get_by_label("⚠ suspect").hover();
+    harness.run_steps(4);
+    assert!(paints(&harness, "were put into quarantine: 41."));
+}
+
+#[test]
 fn a_section_closes_and_opens_with_a_click_on_its_title() {
     let mut harness = panel(full());
     for (title, section, inside) in [
@@ -613,6 +649,7 @@ fn a_section_closes_and_opens_with_a_click_on_its_title() {
         ("Timings", Section::Timings, "5.05 µs"),
         ("Last 10 seconds", Section::History, "longest run"),
         ("VMs (2)", Section::Vms, "boot/zebra.luau"),
+        ("Incidents (1)", Section::Incidents, "3× VM 71"),
         ("Scripts (3)", Section::Scripts, "c/busy.luau"),
         ("Errors (1)", Section::Errors, "b/broken.luau:7"),
         ("Frames", Section::Frames, "undelivered"),

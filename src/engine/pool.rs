@@ -86,7 +86,8 @@ impl LuauPool {
         };
         // What earlier runs left to be collected must not decide the verdict.
         if used && out_of_memory(&result) {
-            *lease = self.fresh()?;
+            // What interrupts the leased one when the pool is closed interrupts this one as well.
+            *lease = self.fresh()?.in_place_of(&lease);
             result = self.run_on(&mut lease, &program, &params, &offer);
         }
         if lease.is_spent() {

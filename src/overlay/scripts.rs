@@ -17,7 +17,8 @@ const COLUMNS: [Column<ScriptColumn>; 8] = [
     column(
         ScriptColumn::State,
         "state",
-        "Whether the text compiles. A broken script goes on with its last good version.",
+        "Whether the text compiles, and no VM was found changed after it ran. A broken script goes on \
+         with its last good version.",
         Some(66.0),
         false,
     ),
@@ -91,7 +92,7 @@ fn ordered<'a>(
 
 fn compare(a: &ScriptRow, b: &ScriptRow, column: ScriptColumn) -> Ordering {
     match column {
-        ScriptColumn::State => b.broken.is_some().cmp(&a.broken.is_some()),
+        ScriptColumn::State => trouble(b).cmp(&trouble(a)),
         ScriptColumn::Path => a.path.cmp(&b.path),
         ScriptColumn::Entities => a.entities.cmp(&b.entities),
         ScriptColumn::Runs => a.runs.cmp(&b.runs),
@@ -127,10 +128,20 @@ fn cell(ui: &mut Ui, script: &ScriptRow, column: ScriptColumn, width: f32) {
     }
 }
 
+/// How bad its state is: a broken one is the worst.
+fn trouble(script: &ScriptRow) -> (bool, u64) {
+    (script.broken.is_some(), script.quarantines)
+}
+
 fn badge(ui: &mut Ui, script: &ScriptRow, width: f32) -> Response {
-    match &script.broken {
-        Some(why) => look::text(ui, width, "⚠ broken", Tone::Error).on_hover_text(&**why),
-        None => look::text(ui, width, "ok", Tone::Ok),
+    match (&script.broken, script.quarantines) {
+        (Some(why), _) => look::text(ui, width, "⚠ broken", Tone::Error).on_hover_text(&**why),
+        (None, 0) => look::text(ui, width, "ok", Tone::Ok),
+        (None, vms) => look::text(ui, width, "⚠ suspect", Tone::Warning).on_hover_text(format!(
+            "VMs that were found changed after it ran on them, and were put into quarantine: {}. \
+             See the incidents.",
+            units::exact(vms)
+        )),
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Section {
     History,
     /// The table of VMs.
     Vms,
+    /// What went wrong inside the pool.
+    Incidents,
     /// The table of scripts.
     Scripts,
     /// The list of errors.

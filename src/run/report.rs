@@ -10,9 +10,9 @@ use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Reso
 
 use super::frame::{Programs, Tally};
 use crate::error::{Failure, ScriptError};
-use crate::pool::TimingHistogram;
+use crate::pool::{Incident, IncidentKind, TimingHistogram};
 use crate::script::LuaScript;
-use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, ScriptRow};
+use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow, ScriptRow};
 use crate::vm::Callback;
 
 /// Counters and timings since the app started.
@@ -28,6 +28,7 @@ pub(crate) struct Report {
     pub(crate) scripts: BTreeMap<Arc<str>, usize>,
     pub(crate) figures: Vec<ScriptFigures>,
     pub(crate) errors: VecDeque<ErrorRow>,
+    pub(crate) incidents: VecDeque<IncidentRow>,
     pub(crate) frames: u64,
 }
 
@@ -36,6 +37,7 @@ pub(crate) struct ScriptFigures {
     pub(crate) runs: u64,
     pub(crate) errors: u64,
     pub(crate) time: TimingHistogram,
+    pub(crate) quarantines: u64,
     pub(crate) broken: Option<Arc<str>>,
     /// That it was put aside somewhere was logged already.
     pub(crate) told_put_aside: bool,
@@ -116,6 +118,26 @@ impl Report {
         new
     }
 
+    /// Logs an incident of the pool when it is seen first, and counts it after that.
+    pub(crate) fn incident(&mut self, incident: Incident) {
+        if let (IncidentKind::ValidationFailed, Some(program)) = (incident.kind, &incident.program)
+        {
+            self.figures_of(program).quarantines += 1;
+        }
+        let same = |known: &IncidentRow| {
+            let Incident { kind, vm: _, program, message } = &known.incident;
+            (*kind, program, message) == (incident.kind, &incident.program, &incident.message)
+        };
+        let known = self.incidents.iter().position(same);
+        let known = known.and_then(|index| self.incidents.remove(index));
+        if known.is_none() {
+            warn!("the script pool: {incident}");
+        }
+        let count = known.map_or(0, |known| known.count) + 1;
+        self.incidents.push_front(IncidentRow { incident, count, last_frame: self.frames });
+        self.incidents.truncate(INCIDENT_ROWS);
+    }
+
     /// Logs that a script is put aside: once for each script, since often many entities carry it.
     pub(crate) fn put_aside(&mut self, script: &Arc<str>, entity: Entity, failures: u32) {
         let figures = self.figures_of(script);
@@ -172,6 +194,7 @@ impl Report {
                     errors: script.errors,
                     time: script.time.timing(),
                     put_aside,
+                    quarantines: script.quarantines,
                     broken: script.broken.clone(),
                 }
             })

@@ -63,11 +63,11 @@ impl VmResetter<Vm> for LuauResetter {
     }
 
     fn validate(&self, vm: &mut Vm) -> Result<(), BoxError> {
-        Ok(vm.fingerprint.check_frozen()?)
+        Ok(vm.check_frozen()?)
     }
 
     fn check(&self, vm: &mut Vm) -> Result<(), BoxError> {
-        Ok(vm.fingerprint.check_all()?)
+        Ok(vm.check_all()?)
     }
 
     fn inspect(&self, vm: &Vm) -> VmReport {
