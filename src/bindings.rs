@@ -124,9 +124,11 @@ impl Bindings {
         let mut api = self.api.clone();
         for function in module.functions() {
             api.add_library_function(function.name())?;
+            api.note_module(function.name(), module.name());
         }
         for (name, value) in module.constants() {
             api.add_constant(name, value.clone())?;
+            api.note_module(name, module.name());
         }
         self.api = api;
         self.functions.extend(module.functions().cloned().map(HostFunction::native));

@@ -136,6 +136,7 @@ impl Plugin for LuaPoolPlugin {
             }
         };
         let factory = LuauFactory::new(Arc::new(bindings.api().clone()), config.memory_limit);
+        factory.set_sandbox(&config.sandbox);
         let pool = VmPool::new(config.clone(), factory.clone(), LuauResetter)
             .expect("the configuration is valid");
         if let Err(problem) = pool.warm_up() {

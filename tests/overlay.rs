@@ -104,6 +104,7 @@ fn error(script: &str, message: &str) -> ErrorRow {
         callback: Some("on_update"),
         entity: Entity::from_raw_u32(41),
         message: message.into(),
+        limit: None,
         traceback: format!("{script}:7 function on_update\n{script}:3 function helper").into(),
         count: 12,
         last_frame: 4_567,
@@ -161,13 +162,19 @@ fn full() -> LuaSnapshot {
                 broken: Some("line 4: expected 'end'".into()),
                 ..script("b/broken.luau", 52, 2_200, 13_300, 62)
             },
-            ScriptRow { put_aside: 6, ..script("c/busy.luau", 1_024, 4_400, 139, 63) },
+            ScriptRow {
+                put_aside: 6,
+                retries: 1_717,
+                next_retry: Some(33),
+                ..script("c/busy.luau", 1_024, 4_400, 139, 63)
+            },
         ],
         errors: vec![error("b/broken.luau", "x is nil")],
         frame: FrameStats {
             runs: 2_001,
             failed: 202,
             deferred: 203,
+            retries: 211,
             writes: 2_004,
             conflicts: 205,
             messages: 206,
@@ -181,6 +188,7 @@ fn full() -> LuaSnapshot {
             runs: 300_001,
             failed: 30_002,
             deferred: 30_003,
+            retries: 30_011,
             writes: 3_000_004,
             conflicts: 30_005,
             messages: 30_006,
@@ -236,8 +244,9 @@ fn every_figure_of_a_snapshot_is_on_the_screen() {
     assert_painted(&harness, &["x is nil"]);
     assert!(paints(&harness, "41v0"), "the entity is missing");
     // Frames: the last one, and all.
-    let last =
-        ["2,001", "202", "203", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms"];
+    let last = [
+        "2,001", "202", "203", "211", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms",
+    ];
     assert_painted(&harness, &last);
     assert_painted(&harness, &["300,001", "30,002", "30,003", "3.00 M", "30,005", "30,006"]);
     assert_painted(&harness, &["30,007", "30,008", "30,009", "30,010", "41.0 s"]);

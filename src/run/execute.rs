@@ -16,7 +16,7 @@ use super::collect::{mix, order};
 use super::frame::{Frame, LuaPool, MoreOutcome, Unit, UnitOutcome};
 use crate::bindings::{Bindings, ScriptContext};
 use crate::error::ScriptError;
-use crate::pool::{DestroyReason, Lease};
+use crate::pool::{DestroyReason, Lease, VmFactory};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{Call, Callback, Program, Ran, RunLimits, StateChange, Vm, with_native_stack};
@@ -40,7 +40,7 @@ pub(crate) fn execute(world: &mut World) {
             frame: &frame,
             bindings: world.resource(),
             registry: &registry.read(),
-            limits: RunLimits::from(pool.config()),
+            limits: frame.limits(pool.config()),
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
             leased: AtomicUsize::new(0),
@@ -62,7 +62,8 @@ struct ExecutingStage<'w> {
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
-    limits: RunLimits,
+    /// Of each program, by number.
+    limits: Vec<RunLimits>,
     deadline: Option<Instant>,
     /// How many workers had a VM.
     leased: AtomicUsize,
@@ -318,7 +319,8 @@ impl UnitRuns<'_> {
             };
             self.context.effects.logs.truncate(logs);
             let call = Call { callback, state, args, seed };
-            let result = vm.run_change(program, call, &mut self.context, &self.stage.limits);
+            let limits = &self.stage.limits[self.unit.program as usize];
+            let result = vm.run_change(program, call, &mut self.context, limits);
             if matches!(result, Ran::Failed(_)) {
                 self.context.roll_back();
             }
@@ -364,10 +366,8 @@ impl UnitRuns<'_> {
 
     /// Puts a fresh VM into the lease; gives whether that worked.
     fn renew(&self, lease: &mut Lease<Vm>) -> bool {
-        let memory_limit = self.stage.pool.config().memory_limit;
-        Vm::new(self.stage.bindings.api(), memory_limit)
-            .map(|vm| **lease = vm.in_place_of(lease))
-            .is_ok()
+        let factory = &self.stage.pool.factory;
+        factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
     }
 
     /// Depends on the world's seed, the stage, the entity, the script, the callback, and on which run of

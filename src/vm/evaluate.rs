@@ -63,6 +63,7 @@ impl Vm {
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
         self.note_run(program);
+        self.limit_memory(limits);
         let outcome = with_native_stack(|| self.evaluate_once(program, params, seed, host, limits));
         self.tidy();
         outcome
@@ -95,8 +96,11 @@ impl Vm {
 
         self.last_run_time = start.elapsed();
         let timed_out = run.deadline.judge(self.last_run_time);
+        let (line, frames) = run.take_place();
         let ended = if run.is_out_of_memory() { SessionEnded::OutOfMemory } else { ended };
-        let hard = run.panicked().cloned().or_else(|| timed_out.then(|| run.deadline.error()));
+        let used = self.last_run_time;
+        let hard =
+            run.panicked().cloned().or_else(|| timed_out.then(|| run.deadline.verdict(used)));
         self.spent |= hard.is_some();
         let fail = |error: ScriptError, script: Option<String>, line, traceback| {
             let script = script.map_or_else(|| Arc::clone(program.name()), Arc::from);
@@ -105,8 +109,7 @@ impl Vm {
         match ended {
             SessionEnded::OutOfMemory => {
                 self.spent = true;
-                let limit = self.memory_limit;
-                fail(ScriptError::OutOfMemory { limit }, None, None, String::new())
+                fail(self.out_of_memory(), None, line, frames)
             }
             SessionEnded::Failed { error, script, line, frames } => {
                 fail(error, script, line, frames)

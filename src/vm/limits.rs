@@ -106,11 +106,17 @@ impl Deadline {
         self.passed
     }
 
+    /// What the script hears. It doesn't hear what the clock says.
     pub(super) fn error(&self) -> ScriptError {
+        self.verdict(self.limit)
+    }
+
+    /// What is told of a run that took so much wall time.
+    pub(super) fn verdict(&self, used: Duration) -> ScriptError {
         if self.interrupted {
             return ScriptError::Interrupted;
         }
-        ScriptError::TimedOut { limit: self.limit, setting: "run_time_limit" }
+        ScriptError::TimedOut { limit: self.limit, used, setting: "run_time_limit" }
     }
 }
 

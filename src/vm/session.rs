@@ -209,8 +209,8 @@ impl Session {
         self.last_time = start.elapsed();
         let timed_out = run.deadline.judge(self.last_time);
         let hard = run.panicked().cloned().or_else(|| {
-            let limit = limits.time;
-            timed_out.then_some(ScriptError::TimedOut { limit, setting: "time_limit" })
+            let (limit, used) = (limits.time, self.last_time);
+            timed_out.then_some(ScriptError::TimedOut { limit, used, setting: "time_limit" })
         });
         self.random = run.into_random();
         self.tidy();
