@@ -20,6 +20,7 @@ pub(crate) use self::reflect::map_entities;
 
 use std::sync::Arc;
 
+use bevy::log::warn;
 use bevy::prelude::{Resource, World};
 use bevy::reflect::TypeRegistry;
 
@@ -28,6 +29,7 @@ use self::functions::HostFunction;
 use crate::error::ScriptError;
 use crate::modules::Module;
 use crate::pool::VmPool;
+use crate::sandbox::SandboxConfig;
 use crate::value::ScriptValue;
 use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, ValueServer, Vm};
 
@@ -135,6 +137,14 @@ impl Bindings {
         self.modules.push(module.name().to_owned());
         self.renew_vms();
         Ok(())
+    }
+
+    /// Warns of modules that a sandbox allows and that are not there: their names may be misspelt.
+    pub(crate) fn tell_of_missing_modules(&self, sandbox: &SandboxConfig) {
+        let allowed = sandbox.modules.iter().flatten();
+        for name in allowed.filter(|name| !self.modules.contains(name)) {
+            warn!("the sandbox allows the module `{name}`, which nobody has added");
+        }
     }
 
     /// From now on, what is added is for VMs of this pool too, which this factory makes.

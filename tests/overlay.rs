@@ -7,8 +7,8 @@ use bevy::prelude::Entity;
 use bevy_egui::egui::{self, accesskit, epaint};
 use bevy_lua_pool::overlay::Section;
 use bevy_lua_pool::{
-    ErrorRow, FrameStats, LuaControl, LuaSnapshot, PanelState, PoolStats, Sample, ScriptRow,
-    Timing, VmInfo, show_panel,
+    ErrorRow, FrameStats, LuaControl, LuaSnapshot, PanelState, PoolStats, ReachedLimit, Sample,
+    ScriptRow, Timing, VmInfo, show_panel,
 };
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -377,6 +377,29 @@ fn an_open_error_stays_open_when_others_come_before_it() {
     harness.run_steps(4);
     assert!(paints(&harness, "b/broken.luau:3 function helper"));
     assert!(!paints(&harness, "other"), "another one opened");
+}
+
+#[test]
+fn a_reached_limit_is_told_with_its_value_and_what_was_used_and_stays_open_when_that_changes() {
+    let reached = |used: &str| {
+        Some(ReachedLimit {
+            setting: "run_time_limit",
+            limit: "2ms".to_owned(),
+            used: used.to_owned(),
+        })
+    };
+    let mut snapshot = full();
+    snapshot.errors =
+        vec![ErrorRow { limit: reached("2.3ms"), ..error("b/endless.luau", "ran for 2.3ms") }];
+    let mut harness = panel(snapshot);
+    harness.get_by_label_contains("12× b/endless.luau").click();
+    harness.run_steps(4);
+    assert!(paints(&harness, "Limit run_time_limit: 2ms, used 2.3ms the last time"));
+    let errors = &mut harness.state_mut().snapshot.errors;
+    let again = error("b/endless.luau", "ran for 2.7ms");
+    errors[0] = ErrorRow { limit: reached("2.7ms"), line: Some(9), ..again };
+    harness.run_steps(4);
+    assert!(paints(&harness, "Limit run_time_limit: 2ms, used 2.7ms the last time"));
 }
 
 #[test]
