@@ -58,6 +58,7 @@ use self::limits::Deadline;
 use self::watchdog::Watch;
 use crate::error::{Failure, ScriptError};
 use crate::pool::PoolConfig;
+use crate::sandbox::ScriptLimits;
 use crate::value::{ScriptTable, ScriptValue};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -87,13 +88,33 @@ const GARBAGE_SLACK: usize = 1024 * 1024;
 pub struct RunLimits {
     /// Wall time, less what the system spent on other threads.
     pub time: Duration,
+    /// Bytes, on top of what the VM holds anyway. It may be exceeded by what the VM has not collected of
+    /// earlier runs, which is at most 1 MiB; never beyond the limit of the VM.
+    pub memory: usize,
     /// The most bytes that `self`, an argument or a result may have.
     pub value_size: usize,
 }
 
 impl From<&PoolConfig> for RunLimits {
+    /// For scripts that no rule of the sandbox names.
     fn from(config: &PoolConfig) -> Self {
-        Self { time: config.run_time_limit, value_size: config.max_value_size }
+        Self::new(config, &config.sandbox.limits)
+    }
+}
+
+impl RunLimits {
+    /// For the script with this asset path.
+    #[must_use]
+    pub fn of_script(config: &PoolConfig, path: &str) -> Self {
+        Self::new(config, &config.sandbox.limits_of(path))
+    }
+
+    fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
+        Self {
+            time: limits.run_time_limit.unwrap_or(config.run_time_limit),
+            memory: limits.run_memory_limit.unwrap_or_else(|| config.run_memory()),
+            value_size: config.max_value_size,
+        }
     }
 }
 
@@ -142,6 +163,10 @@ pub struct Vm {
     evaluated: evaluate::Evaluated,
     resting_memory: usize,
     memory_limit: usize,
+    /// What a run may use: the limit that the allocator has is made of this.
+    run_memory: usize,
+    /// Scripts don't find all libraries.
+    restricted: bool,
     runs: u64,
     last_program: Option<Arc<str>>,
     suspects: check::Suspects,
@@ -182,7 +207,8 @@ impl Vm {
             set_up().map_err(|error| ScriptError::Raised { message: error.to_string() })?;
         let resting_memory = lua.used_memory();
         if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
-            return Err(ScriptError::OutOfMemory { limit: memory_limit });
+            let (limit, used) = (memory_limit, resting_memory);
+            return Err(ScriptError::OutOfMemory { limit, used, setting: "memory_limit" });
         }
         let watch = watch(&lua)?;
         Ok(Self {
@@ -194,6 +220,8 @@ impl Vm {
             evaluated: evaluate::Evaluated::new(),
             resting_memory,
             memory_limit,
+            run_memory: usize::MAX,
+            restricted: !api.missing_libraries().is_empty(),
             runs: 0,
             last_program: None,
             suspects: check::Suspects::default(),
@@ -233,6 +261,7 @@ impl Vm {
         _: &Engaged,
     ) -> Ran {
         self.note_run(program);
+        self.limit_memory(limits);
         let ran = self.run_once(program, call, host, limits);
         self.tidy();
         ran
@@ -244,6 +273,34 @@ impl Vm {
         if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
             self.last_program = Some(Arc::clone(program.name()));
             self.suspects.add(program.name());
+        }
+    }
+
+    /// Puts the memory limit of the next run in force. Since no run begins with more garbage than
+    /// [`GARBAGE_SLACK`], a limit of the VM is one of the run too, and stays in force until a script
+    /// comes that has another.
+    fn limit_memory(&mut self, limits: &RunLimits) {
+        if limits.memory != self.run_memory {
+            self.run_memory = limits.memory;
+            let (limit, _) = self.memory_in_force();
+            self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
+        }
+    }
+
+    /// The most bytes that the VM may hold now, and whether that is on the run's account.
+    fn memory_in_force(&self) -> (usize, bool) {
+        let of_run = (self.resting_memory + GARBAGE_SLACK).saturating_add(self.run_memory);
+        (of_run.min(self.memory_limit), of_run < self.memory_limit)
+    }
+
+    /// What a run says that met the memory limit.
+    fn out_of_memory(&self) -> ScriptError {
+        let used = self.lua.used_memory();
+        if self.memory_in_force().1 {
+            let used = used.saturating_sub(self.resting_memory);
+            ScriptError::OutOfMemory { limit: self.run_memory, used, setting: "run_memory_limit" }
+        } else {
+            ScriptError::OutOfMemory { limit: self.memory_limit, used, setting: "memory_limit" }
         }
     }
 
@@ -333,8 +390,11 @@ impl Vm {
         self.spent |= verdict.broken.is_some();
         if verdict.out_of_memory || matches!(ended, raw::Ended::OutOfMemory) {
             self.spent = true;
-            let limit = self.memory_limit;
-            return fail(ScriptError::OutOfMemory { limit }, None, String::new());
+            let (line, frames) = match ended {
+                raw::Ended::Failed { line, frames, .. } => (line, frames),
+                _ => verdict.place,
+            };
+            return fail(self.out_of_memory(), line, frames);
         }
         match (ended, verdict.broken) {
             (raw::Ended::Failed { error, line, frames }, limit) => {
@@ -369,17 +429,25 @@ impl Vm {
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {
+        let slow;
+        let bytecode = if self.restricted {
+            slow = bytecode::without_fast_calls(program.bytecode()).ok_or_else(|| {
+                let message = "can't be kept from libraries that the sandbox leaves out";
+                ScriptError::Raised { message: message.to_owned() }
+            })?;
+            &slow
+        } else {
+            program.bytecode()
+        };
         let chunk = self
             .lua
-            .load(program.bytecode())
+            .load(bytecode)
             .set_mode(ChunkMode::Binary)
             .set_name(format!("@{}", program.name()));
         raw::outside_run(|| chunk.into_function()).map_err(|error| {
             self.spent = true;
             match error {
-                mlua::Error::MemoryError(_) => {
-                    ScriptError::OutOfMemory { limit: self.memory_limit }
-                }
+                mlua::Error::MemoryError(_) => self.out_of_memory(),
                 error => ScriptError::Raised { message: error.to_string() },
             }
         })
@@ -397,7 +465,9 @@ impl Vm {
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
                     self.unload();
                     self.evaluated.clear();
-                    self.spent |= self.lua.gc_collect().is_err();
+                    let collected = self.lua.gc_collect().is_ok();
+                    let used = self.lua.used_memory();
+                    self.spent |= !collected || used > self.resting_memory + GARBAGE_SLACK;
                 }
             }
             Err(_) => self.spent = true,
@@ -479,13 +549,15 @@ struct Verdict {
     out_of_memory: bool,
     /// It was late, stopped, or a function of the host panicked.
     broken: Option<ScriptError>,
+    /// Where it ran out of memory: the line and the call stack, as far as they are known.
+    place: (Option<u32>, String),
 }
 
 impl Verdict {
     fn of(mut run: raw::Run<'_>) -> Self {
         let late = run.deadline.end();
-        let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.error()));
-        Self { out_of_memory: run.is_out_of_memory(), broken }
+        let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.verdict()));
+        Self { out_of_memory: run.is_out_of_memory(), broken, place: run.take_place() }
     }
 }
 

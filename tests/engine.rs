@@ -181,7 +181,11 @@ fn a_time_limit_cannot_be_caught_and_does_not_spoil_the_engine() {
             assert!(failure.to_string().contains("protected"), "{failure}");
             continue;
         }
-        assert_eq!(failure.error, ScriptError::TimedOut { limit, setting: "time_limit" });
+        let ScriptError::TimedOut { limit: told, used, setting } = failure.error else {
+            panic!("{failure}");
+        };
+        assert_eq!((told, setting), (limit, "time_limit"));
+        assert!(used > limit);
         assert!(failure.to_string().contains("`time_limit` of the engine"), "{failure}");
     }
     assert_eq!(number(&mut engine, "kept"), 7.0);

@@ -8,7 +8,8 @@ use bevy_egui::egui::{self, accesskit, epaint};
 use bevy_lua_pool::overlay::Section;
 use bevy_lua_pool::pool::{Incident, IncidentKind};
 use bevy_lua_pool::{
-    ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats, Sample,
+    ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats, ReachedLimit,
+    Sample,
     ScriptRow, Timing, VmInfo, show_panel,
 };
 use egui_kittest::Harness;
@@ -105,6 +106,7 @@ fn error(script: &str, message: &str) -> ErrorRow {
         callback: Some("on_update"),
         entity: Entity::from_raw_u32(41),
         message: message.into(),
+        limit: None,
         traceback: format!("{script}:7 function on_update\n{script}:3 function helper").into(),
         count: 12,
         last_frame: 4_567,
@@ -162,7 +164,12 @@ fn full() -> LuaSnapshot {
                 broken: Some("line 4: expected 'end'".into()),
                 ..script("b/broken.luau", 52, 2_200, 13_300, 62)
             },
-            ScriptRow { put_aside: 6, ..script("c/busy.luau", 1_024, 4_400, 139, 63) },
+            ScriptRow {
+                put_aside: 6,
+                retries: 1_717,
+                next_retry: Some(33),
+                ..script("c/busy.luau", 1_024, 4_400, 139, 63)
+            },
         ],
         incidents: vec![IncidentRow {
             incident: Incident {
@@ -179,6 +186,7 @@ fn full() -> LuaSnapshot {
             runs: 2_001,
             failed: 202,
             deferred: 203,
+            retries: 211,
             writes: 2_004,
             conflicts: 205,
             messages: 206,
@@ -192,6 +200,7 @@ fn full() -> LuaSnapshot {
             runs: 300_001,
             failed: 30_002,
             deferred: 30_003,
+            retries: 30_011,
             writes: 3_000_004,
             conflicts: 30_005,
             messages: 30_006,
@@ -247,8 +256,9 @@ fn every_figure_of_a_snapshot_is_on_the_screen() {
     assert_painted(&harness, &["x is nil"]);
     assert!(paints(&harness, "41v0"), "the entity is missing");
     // Frames: the last one, and all.
-    let last =
-        ["2,001", "202", "203", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms"];
+    let last = [
+        "2,001", "202", "203", "211", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms",
+    ];
     assert_painted(&harness, &last);
     assert_painted(&harness, &["300,001", "30,002", "30,003", "3.00 M", "30,005", "30,006"]);
     assert_painted(&harness, &["30,007", "30,008", "30,009", "30,010", "41.0 s"]);
@@ -379,6 +389,29 @@ fn an_open_error_stays_open_when_others_come_before_it() {
     harness.run_steps(4);
     assert!(paints(&harness, "b/broken.luau:3 function helper"));
     assert!(!paints(&harness, "other"), "another one opened");
+}
+
+#[test]
+fn a_reached_limit_is_told_with_its_value_and_what_was_used_and_stays_open_when_that_changes() {
+    let reached = |used: &str| {
+        Some(ReachedLimit {
+            setting: "run_time_limit",
+            limit: "2ms".to_owned(),
+            used: used.to_owned(),
+        })
+    };
+    let mut snapshot = full();
+    snapshot.errors =
+        vec![ErrorRow { limit: reached("2.3ms"), ..error("b/endless.luau", "ran for 2.3ms") }];
+    let mut harness = panel(snapshot);
+    harness.get_by_label_contains("12× b/endless.luau").click();
+    harness.run_steps(4);
+    assert!(paints(&harness, "Limit run_time_limit: 2ms, used 2.3ms the last time"));
+    let errors = &mut harness.state_mut().snapshot.errors;
+    let again = error("b/endless.luau", "ran for 2.7ms");
+    errors[0] = ErrorRow { limit: reached("2.7ms"), line: Some(9), ..again };
+    harness.run_steps(4);
+    assert!(paints(&harness, "Limit run_time_limit: 2ms, used 2.7ms the last time"));
 }
 
 #[test]

@@ -260,6 +260,7 @@ impl LuauPoolBuilder {
     pub fn build(self) -> Result<LuauPool, EngineError> {
         let offer = self.offer?;
         let factory = LuauFactory::new(Arc::new(offer.api().clone()), self.config.memory_limit);
+        factory.set_sandbox(&self.config.sandbox);
         let limits = RunLimits::from(&self.config);
         let max_log_lines = self.config.max_log_lines;
         Ok(LuauPool {

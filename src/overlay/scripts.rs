@@ -31,7 +31,8 @@ const COLUMNS: [Column<ScriptColumn>; 8] = [
     column(
         ScriptColumn::PutAside,
         "aside",
-        "Entities for which it was put aside after too many failures in a row.",
+        "Entities for which it was put aside after too many failures in a row. It is tried again in \
+         growing intervals.",
         Some(44.0),
         true,
     ),
@@ -124,7 +125,7 @@ fn cell(ui: &mut Ui, script: &ScriptRow, column: ScriptColumn, width: f32) {
             look::number(ui, width, units::NONE, Tone::Weak);
         }
         ScriptColumn::Errors => counter(ui, width, script.errors, Tone::Error),
-        ScriptColumn::PutAside => counter(ui, width, script.put_aside as u64, Tone::Warning),
+        ScriptColumn::PutAside => aside(ui, script, width),
     }
 }
 
@@ -143,6 +144,21 @@ fn badge(ui: &mut Ui, script: &ScriptRow, width: f32) -> Response {
             units::exact(vms)
         )),
     }
+}
+
+/// On how many entities, and when the next of them is tried again.
+fn aside(ui: &mut Ui, script: &ScriptRow, width: f32) {
+    let count = script.put_aside as u64;
+    let tone = Tone::unless_zero(count, Tone::Warning);
+    let tried = units::exact(script.retries);
+    let next = match script.next_retry {
+        _ if count == 0 => return look::count(ui, width, count, tone),
+        Some(frames) => format!("the next try comes in {} frames", units::exact(frames)),
+        None => "there is no further try".to_owned(),
+    };
+    look::number(ui, width, &units::count(count), tone).on_hover_text(format!(
+        "Tried again {tried} times; {next}. “Wake scripts” or a reload makes it run at once."
+    ));
 }
 
 /// A number that has a tone if it is not zero.

@@ -20,7 +20,7 @@ use crate::bindings::{
     Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, Mail, map_entities,
     new_entity_index,
 };
-use crate::script::{LuaScripts, ScriptStates};
+use crate::script::{LuaScripts, Patience, ScriptStates};
 use crate::vm::{FieldPath, LogLevel, StateChange};
 
 /// Applies the outcomes of [`Frame`].
@@ -40,7 +40,8 @@ pub(crate) fn apply(world: &mut World) {
             executed,
             figures: report.numbers_of(&programs),
             programs: &mut programs,
-            max_failures: world.resource::<LuaPool>().config().max_failures,
+            number: frame.number,
+            patience: Patience::from(world.resource::<LuaPool>().config()),
             registry: &registry.read(),
             bindings: &bindings,
             report: &mut report,
@@ -98,7 +99,9 @@ struct ApplyingStage<'s> {
     stage: Stage,
     /// When the runs had ended.
     executed: Tick,
-    max_failures: u32,
+    /// Frames before this one.
+    number: u64,
+    patience: Patience,
     /// The last entity whose states were kept.
     kept: Option<Entity>,
     mail: Vec<Mail>,
@@ -223,22 +226,26 @@ impl ApplyingStage<'_> {
         if unit.reload && !outcome.unfinished {
             attached.reload = false;
         }
-        let before = attached.put_aside;
-        if outcome.failing {
-            attached.failures[self.stage as usize] += 1;
-        } else if outcome.ran {
-            attached.failures[self.stage as usize] = 0;
+        let before = attached.aside.is_put_aside();
+        if before && outcome.ran {
+            self.report.retried(self.figures[unit.program as usize]);
         }
-        let failures = attached.failures[self.stage as usize];
-        let put_aside = self.max_failures > 0 && failures >= self.max_failures;
-        attached.put_aside = put_aside;
+        if outcome.failing {
+            attached.aside.failed(self.stage as usize, &self.patience, self.number, unit.entity);
+        } else if outcome.ran {
+            attached.aside.succeeded(self.stage as usize, &self.patience);
+        }
+        let aside = attached.aside;
+        let put_aside = aside.is_put_aside();
         if changed && let Some(mut states) = states {
             states.set_changed();
         }
         if put_aside && !before {
             let carried = &mut self.programs.list[unit.program as usize];
-            carried.put_aside += 1;
-            self.report.put_aside(carried.program.name(), unit.entity, failures);
+            carried.count_aside(&aside);
+            let interval = aside.next_try().map(|frame| frame - self.number);
+            let failures = aside.failures(self.stage as usize);
+            self.report.put_aside(carried.program.name(), unit.entity, failures, interval);
         }
         put_aside
     }

@@ -13,7 +13,7 @@ use super::collect::mix;
 use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
 use crate::bindings::{Bindings, ScriptContext};
 use crate::error::{Failure, ScriptError};
-use crate::pool::{DestroyReason, Lease};
+use crate::pool::{DestroyReason, Lease, VmFactory};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{Call, Callback, Engaged, Program, Ran, RunLimits, StateChange, Vm, engage, ticks};
@@ -38,7 +38,7 @@ pub(crate) fn execute(world: &mut World) {
             frame: &frame,
             bindings: world.resource(),
             registry: &registry.read(),
-            limits: RunLimits::from(pool.config()),
+            limits: frame.limits(pool.config()),
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
             leased: AtomicUsize::new(0),
@@ -63,7 +63,8 @@ struct ExecutingStage<'w> {
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
-    limits: RunLimits,
+    /// Of each program, by number.
+    limits: Vec<RunLimits>,
     deadline: Option<Instant>,
     /// How many workers had a VM.
     leased: AtomicUsize,
@@ -210,11 +211,9 @@ impl<'s> Worker<'s> {
 
     /// Puts a fresh VM into the lease; gives whether that worked.
     fn renew(&mut self) -> bool {
-        let stage = self.stage;
         let Some(lease) = &mut self.lease else { return false };
-        Vm::new(stage.bindings.api(), stage.pool.config().memory_limit)
-            .map(|vm| **lease = vm.in_place_of(lease))
-            .is_ok()
+        let factory = &self.stage.pool.factory;
+        factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
     }
 
     fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome) {
@@ -424,7 +423,7 @@ impl UnitRuns<'_, '_> {
             (None, _) => self.before,
         };
         let call = Call { callback, state, args, seed };
-        let limits = &worker.stage.limits;
+        let limits = &worker.stage.limits[self.unit.program as usize];
         let ran = vm.run_change(program, call, &mut worker.context, limits, worker.engaged);
         if matches!(ran, Ran::Failed(_)) {
             worker.context.roll_back();

@@ -12,8 +12,9 @@ use super::messages::Delivery;
 use crate::bindings::{Effects, Leaves, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
+use crate::script::Aside;
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
+use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -80,14 +81,17 @@ impl LuaPool {
     }
 
     /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
-    /// limit changes.
+    /// limit changes, or the libraries and modules that scripts find.
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
     pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
         self.pool.set_config(config.clone())?;
-        if config.memory_limit != self.config.memory_limit {
+        let as_before = config.memory_limit == self.config.memory_limit
+            && config.sandbox.offers_as(&self.config.sandbox);
+        if !as_before {
             self.factory.set_memory_limit(config.memory_limit);
+            self.factory.set_sandbox(&config.sandbox);
             self.pool.evict_all();
         }
         self.config = Arc::new(config);
@@ -124,6 +128,8 @@ pub(crate) struct Frame {
     /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
     pub(crate) outcomes: Vec<UnitOutcome>,
     pub(crate) stage: Stage,
+    /// Frames before this one.
+    pub(crate) number: u64,
     pub(crate) delta: f64,
     pub(crate) seed: u64,
     pub(crate) began: Option<Instant>,
@@ -147,6 +153,12 @@ impl Frame {
         self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot()) })
     }
 
+    /// What the runs of each program may use up, by number.
+    pub(crate) fn limits(&self, config: &PoolConfig) -> Vec<RunLimits> {
+        let programs = self.programs.list.iter();
+        programs.map(|carried| RunLimits::of_script(config, carried.program.name())).collect()
+    }
+
     pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
         &self.programs.list[unit.program as usize].program
     }
@@ -166,6 +178,16 @@ pub(crate) struct CarriedProgram {
     pub(crate) entities: usize,
     /// Those on which it is put aside.
     pub(crate) put_aside: usize,
+    /// The frame in which it is tried again on the first of these.
+    pub(crate) next_retry: Option<u64>,
+}
+
+impl CarriedProgram {
+    /// Counts an entity for which it is put aside.
+    pub(crate) fn count_aside(&mut self, aside: &Aside) {
+        self.put_aside += 1;
+        self.next_retry = self.next_retry.into_iter().chain(aside.next_try()).min();
+    }
 }
 
 impl Programs {
@@ -181,7 +203,7 @@ impl Programs {
         }
         *self.numbers.entry(program.id()).or_insert_with(|| {
             let program = Arc::clone(program);
-            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0 });
+            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0, next_retry: None });
             self.list.len() as u32 - 1
         })
     }

@@ -9,7 +9,7 @@ use bevy::log::warn;
 use bevy::prelude::{AssetServer, Assets, MessageReader, Query, Res, ResMut, Time};
 
 use super::frame::{Frame, LuaPool, LuaScripting};
-use super::report::Report;
+use super::report::{Carried, Report};
 use crate::control::LuaControl;
 use crate::script::{LuaScript, ScriptStates};
 use crate::snapshot::{HISTORY_FRAMES, LuaSnapshot, Sample};
@@ -30,11 +30,12 @@ pub(crate) fn maintain(
         warn!("the script pool: {} more like these", maintained.incidents_lost);
     }
 
-    let mut carried: HashMap<Arc<str>, (usize, usize)> = HashMap::new();
+    let mut carried: HashMap<Arc<str>, Carried> = HashMap::new();
     for of in &stage.programs.list {
         let counts = carried.entry(of.program.name().clone()).or_default();
-        counts.0 += of.entities;
-        counts.1 += of.put_aside;
+        counts.entities += of.entities;
+        counts.put_aside += of.put_aside;
+        counts.next_retry = counts.next_retry.into_iter().chain(of.next_retry).min();
     }
     let frame = report.end_of_frame();
     let sample = Sample {

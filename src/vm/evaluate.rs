@@ -63,6 +63,7 @@ impl Vm {
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
         self.note_run(program);
+        self.limit_memory(limits);
         let outcome = engage(|_| self.evaluate_once(program, params, seed, host, limits));
         self.tidy();
         outcome
@@ -93,9 +94,9 @@ impl Vm {
         raw::forget_all(&self.lua, &self.refs, &run);
 
         self.last_run_time = start.elapsed();
-        let verdict = Verdict::of(run);
-        let ended = if verdict.out_of_memory { SessionEnded::OutOfMemory } else { ended };
-        let hard = verdict.broken;
+        let Verdict { out_of_memory, broken: hard, place: (line, frames) } =
+            Verdict::of(run);
+        let ended = if out_of_memory { SessionEnded::OutOfMemory } else { ended };
         self.spent |= hard.is_some();
         let fail = |error: ScriptError, script: Option<String>, line, traceback| {
             let script = script.map_or_else(|| Arc::clone(program.name()), Arc::from);
@@ -104,8 +105,7 @@ impl Vm {
         match ended {
             SessionEnded::OutOfMemory => {
                 self.spent = true;
-                let limit = self.memory_limit;
-                fail(ScriptError::OutOfMemory { limit }, None, None, String::new())
+                fail(self.out_of_memory(), None, line, frames)
             }
             SessionEnded::Failed { error, script, line, frames } => {
                 fail(error, script, line, frames)

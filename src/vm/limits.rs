@@ -52,6 +52,8 @@ pub(super) struct Deadline<'w> {
     turn: u64,
     limit: Duration,
     began: Reading,
+    /// The CPU time that it used, once it was late.
+    used: Duration,
     interrupted: bool,
     passed: bool,
 }
@@ -61,7 +63,7 @@ impl<'w> Deadline<'w> {
     pub(super) fn begin(watch: &'w Watch, limit: Duration) -> Self {
         let began = Reading::recent();
         let turn = watch.begin(limit);
-        Self { watch, turn, limit, began, interrupted: false, passed: false }
+        Self { watch, turn, limit, began, used: Duration::ZERO, interrupted: false, passed: false }
     }
 
     /// Whether the run must end now; for when Luau asks at a safepoint, and for built-ins that work for
@@ -96,6 +98,7 @@ impl<'w> Deadline<'w> {
         }
         self.watch.end(self.turn);
         if self.passed {
+            self.used = Reading::now().cpu.saturating_sub(self.began.cpu);
             // Nothing runs now, and no alarm is ever sounded for that.
             self.watch.calm(self.turn + 1);
         }
@@ -119,12 +122,21 @@ impl<'w> Deadline<'w> {
         }
     }
 
-    /// Why the run must end.
+    /// Why the run must end. The script doesn't hear from it what the clock says.
     pub(super) fn error(&self) -> ScriptError {
+        self.error_with(self.limit)
+    }
+
+    /// Why the run ended, with the CPU time that it used.
+    pub(super) fn verdict(&self) -> ScriptError {
+        self.error_with(self.used.max(self.limit))
+    }
+
+    fn error_with(&self, used: Duration) -> ScriptError {
         if self.interrupted {
             return ScriptError::Interrupted;
         }
-        ScriptError::TimedOut { limit: self.limit, setting: "run_time_limit" }
+        ScriptError::TimedOut { limit: self.limit, used, setting: "run_time_limit" }
     }
 }
 

@@ -154,6 +154,11 @@ impl<'h> Run<'h> {
         self.out_of_memory
     }
 
+    /// Where it ran out of memory: the line and the call stack, as far as they are known.
+    pub(super) fn take_place(&mut self) -> (Option<u32>, String) {
+        self.trace.take().map_or((None, String::new()), |trace| (trace.line, trace.frames))
+    }
+
     pub(super) fn panicked(&self) -> Option<&ScriptError> {
         self.panicked.as_ref()
     }
@@ -642,6 +647,7 @@ unsafe fn failed(
     let line = line.or(trace.line);
     // A coroutine passes it on as a message.
     if message == OUT_OF_MEMORY {
+        run.trace = Some(trace);
         return Ended::OutOfMemory;
     }
     let error = match run.raised.take() {

@@ -213,8 +213,8 @@ impl Session {
         let mut run = run;
         let timed_out = run.deadline.end();
         let hard = run.panicked().cloned().or_else(|| {
-            let limit = limits.time;
-            timed_out.then_some(ScriptError::TimedOut { limit, setting: "time_limit" })
+            let (limit, used) = (limits.time, self.last_time);
+            timed_out.then_some(ScriptError::TimedOut { limit, used, setting: "time_limit" })
         });
         self.random = run.into_random();
         self.tidy();
