@@ -13,6 +13,7 @@ mod api;
 mod bytecode;
 mod change;
 mod check;
+mod cost;
 mod evaluate;
 mod factory;
 mod function;

@@ -1,7 +1,10 @@
-//! What a script's bytecode says about the state that outlives its file level.
+//! What a script's bytecode says about the state that outlives its file level, and about code that works
+//! for long without a safepoint.
 //!
 //! The format is that of Luau's `lvmload.cpp`. Bytecode of an unknown version, or that can't be read to
 //! its end, says nothing: then everything is taken to be mutable.
+
+mod stretch;
 
 /// The versions that are understood.
 const VERSIONS: std::ops::RangeInclusive<u8> = 4..=9;
@@ -10,7 +13,9 @@ const TYPE_VERSIONS: std::ops::RangeInclusive<u8> = 1..=3;
 const OP_SETGLOBAL: u8 = 8;
 const OP_SETUPVAL: u8 = 10;
 const OP_NEWCLOSURE: u8 = 19;
+const OP_JUMPBACK: u8 = 24;
 const OP_DUPCLOSURE: u8 = 64;
+const OP_COVERAGE: u8 = 69;
 const OP_CAPTURE: u8 = 70;
 
 /// A captured local, by reference: it is assigned somewhere.
@@ -33,8 +38,33 @@ pub(super) enum Mutation {
 
 /// Reads what the functions of a script assign.
 pub(super) fn mutation(bytecode: &[u8]) -> Mutation {
-    let found = Reader { rest: bytecode }.chunk().and_then(|chunk| chunk.mutation());
+    let found = Reader::new(bytecode).chunk().and_then(|chunk| chunk.mutation());
     found.unwrap_or(Mutation::OfFileLevel)
+}
+
+/// The line of a function that may work for too long without a safepoint, if there is one: code in which
+/// costly operations follow each other, and no call, loop or return is between them.
+pub(super) fn unbroken(bytecode: &[u8]) -> Option<u32> {
+    let chunk = Reader::new(bytecode).chunk()?;
+    let unbroken = |function: &&Function| function.longest_stretch() > stretch::LIMIT;
+    chunk.functions.iter().find(unbroken).map(|function| function.line)
+}
+
+/// Turns each mark that the compiler left for the sake of coverage, one before each statement and
+/// expression, into a safepoint: a jump to what comes next.
+pub(super) fn break_up(bytecode: &mut [u8]) {
+    let Some(chunk) = Reader::new(bytecode).chunk() else { return };
+    for function in chunk.functions {
+        let mut at = 0;
+        for instruction in function.instructions() {
+            let Some(word) = instruction else { break };
+            if word[0] == OP_COVERAGE {
+                let place = function.place + 4 * at;
+                bytecode[place..place + 4].copy_from_slice(&[OP_JUMPBACK, 0, 0, 0]);
+            }
+            at += length(word[0]).unwrap_or(1);
+        }
+    }
 }
 
 struct Chunk {
@@ -44,6 +74,8 @@ struct Chunk {
 
 struct Function {
     code: Vec<u32>,
+    /// Where the code begins in the bytecode, in bytes.
+    place: usize,
     /// The functions that are the closures among its constants, by the constant's number.
     closures: Vec<(usize, usize)>,
     children: Vec<usize>,
@@ -160,9 +192,15 @@ fn length(operation: u8) -> Option<usize> {
 /// Reads bytecode from front to back; `None` wherever it isn't as expected.
 struct Reader<'b> {
     rest: &'b [u8],
+    /// The bytes that there were in the beginning.
+    whole: usize,
 }
 
-impl Reader<'_> {
+impl<'b> Reader<'b> {
+    fn new(bytecode: &'b [u8]) -> Self {
+        Self { rest: bytecode, whole: bytecode.len() }
+    }
+
     fn chunk(mut self) -> Option<Chunk> {
         let (version, types) = (self.byte()?, self.byte()?);
         if !VERSIONS.contains(&version) || !TYPE_VERSIONS.contains(&types) {
@@ -194,6 +232,7 @@ impl Reader<'_> {
         let types = self.number()?;
         self.skip(types)?;
         let length = self.number()?;
+        let place = self.whole - self.rest.len();
         let mut code = Vec::with_capacity(length.min(self.rest.len() / 4));
         for _ in 0..length {
             code.push(u32::from_le_bytes(*self.take(4)?.first_chunk()?));
@@ -212,7 +251,7 @@ impl Reader<'_> {
         self.number()?; // Its name.
         self.lines(code.len())?;
         self.names()?;
-        Some(Function { code, closures, children, line })
+        Some(Function { code, place, closures, children, line })
     }
 
     /// A constant; the number of the function if it is a closure.
@@ -379,6 +418,129 @@ f = function() return f end
 function g() f() end"),
             only_by([])
         );
+    }
+
+    /// Compiled with marks for coverage at that level, which become safepoints.
+    fn compiled(source: &str, level: u8) -> Vec<u8> {
+        let compiler = Compiler::new().set_optimization_level(1).set_coverage_level(level);
+        let mut bytecode = compiler.compile(source).expect("it compiles");
+        break_up(&mut bytecode);
+        bytecode
+    }
+
+    #[test]
+    fn ordinary_code_is_not_unbroken() {
+        let source = r#"
+            local function length(v) return math.sqrt(v.x * v.x + v.y * v.y + v.z * v.z) end
+            function on_update(self, dt)
+                local a, b = self.a, self.b
+                self.name = "n" .. a
+                self.x = a.x * dt; self.y = a.y * dt; self.z = a.z + length(b)
+                for i = 1, 10 do self[i] = `{i} of {a}`; b = string.sub(a, 1, i) end
+                if a > 1 and a < 5 or a > 10 and a < 20 then self.inside = true end
+                return { a = a, b = b, c = a + b }
+            end
+        "#;
+        assert_eq!(unbroken(&compiled(source, 0)), None);
+    }
+
+    #[test]
+    fn a_straight_line_of_costly_operations_is_unbroken_until_it_is_broken_up() {
+        for costly in [
+            "_ = a < b",
+            "_ = a .. b",
+            "_ = string.sub(a, 2)",
+            "_ = string.sub(a, 2, 3)",
+            "_ = tonumber(a)",
+            "_ = a + b",
+            "_ = a * 3",
+            "_ = math.max(...)",
+            "_ = { ... }",
+            "_ = t[a]",
+            "_ = t.x",
+            "_ = #t",
+            "t[a] = b",
+            "t.x = a",
+            "t[1] = a",
+            "g = a",
+            "table.insert(t, a)",
+            "rawset(t, a, b)",
+            "if t then f() end _ = a .. b",
+            "_ = if a then a .. b else b .. a",
+        ] {
+            let source = format!(
+                "local t, f
+local function g1(a, b, ...)
+local _
+{}end",
+                format!(
+                    "{costly}
+"
+                )
+                .repeat(2000)
+            );
+            assert_eq!(unbroken(&compiled(&source, 0)), Some(2), "{costly}");
+            assert_eq!(unbroken(&compiled(&source, 2)), None, "{costly}");
+        }
+    }
+
+    #[test]
+    fn a_safepoint_on_one_way_alone_breaks_nothing_up() {
+        let source = "local function g1(a, b, t)
+local _
+_ = a .. b
+if t then f() end
+_ = a .. b
+end";
+        assert_eq!(unbroken(&compiled(source, 0)), Some(1));
+        let source = source.replace("if t then f() end", "f()");
+        assert_eq!(unbroken(&compiled(&source, 0)), None);
+    }
+
+    #[test]
+    fn a_fast_call_is_no_safepoint_and_a_call_is_one() {
+        let source = "local function g1(a, b, t)
+local _
+_ = a .. b
+_ = math.abs(t)
+_ = a .. b
+end";
+        assert_eq!(unbroken(&compiled(source, 0)), Some(1));
+        let source = source.replace("math.abs", "t.abs");
+        assert_eq!(unbroken(&compiled(&source, 0)), None);
+    }
+
+    #[test]
+    fn code_that_was_broken_up_does_what_it_did() {
+        let source = r##"
+            local log = {}
+            local function note(...) log[#log + 1] = table.concat({ ... }, " ") return ... end
+            local function many(a, b, ...)
+                local s = a .. b .. a
+                s = s .. string.sub(s, 2, -2) .. tostring(#s) .. select("#", ...)
+                local t = { x = 1, y = { 2, 3, ... }, [s] = s }
+                note(s, math.max(1, ...), (math.max(...)))
+                t.x += #t.y
+                t[t.x] = if a < b then a else b
+                for k, v in t do note(type(k), type(v)) end
+                for i = 3, 1, -1 do if i == 2 then continue end note(i) end
+                repeat local n = t.x; t.x -= 1 until n < 2
+                while t.x < 3 do t.x += 1 if t.x == 2 then break end end
+                local ok, message = pcall(function() error({ code = t.x }) end)
+                note(tostring(ok), message.code, bit32.band(7, ...))
+                return note(table.unpack({ s, t.x, ... }))
+            end
+            many("ab", "cd", 5, 6, 7)
+            many("x", "y", 8)
+            return table.concat(log, "\n")
+        "##;
+        let lua = mlua::Lua::new();
+        let run = |bytecode: Vec<u8>| -> String {
+            lua.load(bytecode).set_mode(mlua::chunk::ChunkMode::Binary).eval().expect("it runs")
+        };
+        let plain = run(compiled(source, 0));
+        assert_eq!(run(compiled(source, 2)), plain);
+        assert!(plain.len() > 100, "{plain}");
     }
 
     #[test]

@@ -106,6 +106,16 @@ impl Deadline {
         self.passed
     }
 
+    /// Whether work that takes so long and can't be interrupted may begin: it ends not much after the
+    /// deadline.
+    pub(super) fn affords(&self, work: Duration) -> bool {
+        /// So much later may a built-in end that began in time.
+        const GRACE: Duration = Duration::from_millis(2);
+        !self.passed
+            && (self.start.elapsed() + work <= self.wall + GRACE
+                || self.cpu.elapsed() + work <= self.limit + GRACE)
+    }
+
     pub(super) fn error(&self) -> ScriptError {
         if self.interrupted {
             return ScriptError::Interrupted;
