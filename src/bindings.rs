@@ -7,6 +7,7 @@ mod effects;
 mod exposure;
 mod functions;
 mod reflect;
+mod spots;
 
 pub use self::app::LuaAppExt;
 pub use self::context::ScriptContext;

@@ -10,6 +10,7 @@
 //! The world is behind a [`Host`]; without one there is [`NoWorld`].
 
 mod api;
+mod atom;
 mod bytecode;
 mod change;
 mod check;
@@ -26,12 +27,16 @@ mod raw;
 mod sandbox;
 mod server;
 mod session;
+mod watchdog;
 
 pub use self::api::{Api, NameError};
+pub use self::atom::Atom;
 pub(crate) use self::change::StateChange;
 pub use self::factory::{LuauFactory, LuauResetter};
 pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
-pub use self::host::{Field, FieldPath, Host, Live, LogLevel, NoWorld, Place, Reading};
+pub use self::host::{
+    Field, FieldPath, Host, Leaf, Live, LogLevel, NoWorld, Place, Reading, Spot, SpotReading,
+};
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Mutable, Program};
 pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
@@ -42,7 +47,6 @@ pub(crate) use self::session::{
     CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,
 };
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -50,7 +54,8 @@ use bevy::platform::collections::HashMap;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
-use self::limits::{CpuClock, Deadline};
+use self::limits::Deadline;
+use self::watchdog::{Engaged, Watch};
 use crate::error::{Failure, ScriptError};
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
@@ -133,10 +138,8 @@ pub struct Vm {
     runs: u64,
     last_program: Option<Arc<str>>,
     last_run_time: Duration,
-    cpu: CpuClock,
     fingerprint: check::Fingerprint,
-    /// Set from outside to end the current run and all later ones.
-    stop: Arc<AtomicBool>,
+    watch: Arc<Watch>,
     /// It met a hard limit or a panic: to be thrown away.
     spent: bool,
 }
@@ -172,6 +175,7 @@ impl Vm {
         if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
             return Err(ScriptError::OutOfMemory { limit: memory_limit });
         }
+        let watch = watch(&lua)?;
         Ok(Self {
             lua,
             refs,
@@ -182,9 +186,8 @@ impl Vm {
             runs: 0,
             last_program: None,
             last_run_time: Duration::ZERO,
-            cpu: CpuClock::read(),
             fingerprint,
-            stop: Arc::default(),
+            watch,
             spent: false,
         })
     }
@@ -214,6 +217,7 @@ impl Vm {
         limits: &RunLimits,
     ) -> Ran {
         self.note_run(program);
+        let _engaged = Engaged::new();
         let ran = with_native_stack(|| self.run_once(program, call, host, limits));
         self.tidy();
         ran
@@ -263,15 +267,15 @@ impl Vm {
         if loaded.image.is_some() {
             return Ok(());
         }
-        self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::clone(&self.stop));
+        let deadline = Deadline::begin(&self.watch, limits.time);
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
         let imaged = raw::make_image(&self.lua, &self.refs, program, &loaded.main, &mut run);
         self.last_run_time = start.elapsed();
+        let verdict = Verdict::of(run);
         match imaged {
             raw::Imaged::Mutable(why) => program.found_mutable(why),
-            raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, run)),
+            raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
             raw::Imaged::Made(image) => {
                 let loaded = self.loaded.get_mut(&program.id()).expect("it was loaded just now");
                 loaded.image = Some(image);
@@ -290,9 +294,8 @@ impl Vm {
         on_image: bool,
     ) -> Option<Ran> {
         let Loaded { main, image } = &self.loaded[&program.id()];
-        self.cpu.before_run(self.last_run_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::clone(&self.stop));
+        let deadline = Deadline::begin(&self.watch, limits.time);
         let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
         let ended = match image {
             Some(image) if on_image => {
@@ -302,27 +305,25 @@ impl Vm {
         };
         raw::forget_all(&self.lua, &self.refs, &run);
         self.last_run_time = start.elapsed();
+        let verdict = Verdict::of(run);
         if matches!(ended, raw::Ended::TouchedImage) {
             return None;
         }
-        Some(self.judge(program, ended, run))
+        Some(self.judge(program, ended, verdict))
     }
 
     /// What a run came to: the limits have the last word, whatever the script caught.
-    fn judge(&mut self, program: &Program, ended: raw::Ended, mut run: raw::Run<'_>) -> Ran {
+    fn judge(&mut self, program: &Program, ended: raw::Ended, verdict: Verdict) -> Ran {
         let fail = |error, line, traceback| {
             Ran::Failed(Failure { error, script: Arc::clone(program.name()), line, traceback })
         };
-        let timed_out = run.deadline.judge(self.last_run_time);
-        let panicked = run.panicked().cloned();
-        self.spent |= timed_out || panicked.is_some();
-        if run.is_out_of_memory() || matches!(ended, raw::Ended::OutOfMemory) {
+        self.spent |= verdict.broken.is_some();
+        if verdict.out_of_memory || matches!(ended, raw::Ended::OutOfMemory) {
             self.spent = true;
             let limit = self.memory_limit;
             return fail(ScriptError::OutOfMemory { limit }, None, String::new());
         }
-        let limit = panicked.or_else(|| timed_out.then(|| run.deadline.error()));
-        match (ended, limit) {
+        match (ended, verdict.broken) {
             (raw::Ended::Failed { error, line, frames }, limit) => {
                 fail(limit.unwrap_or(error), line, frames)
             }
@@ -391,16 +392,18 @@ impl Vm {
     }
 
     /// Makes this VM be stopped by what stops the other one, so that it can take its place.
-    pub(crate) fn in_place_of(self, other: &Self) -> Self {
-        Self { stop: Arc::clone(&other.stop), ..self }
+    pub(crate) fn in_place_of(mut self, other: &Self) -> Self {
+        other.watch.turn_to(raw::Hook::of(&self.lua));
+        self.watch = Arc::clone(&other.watch);
+        self
     }
 
     /// What ends the current run, and all later ones, from any thread: they fail with
     /// [`ScriptError::Interrupted`].
     #[must_use]
     pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let stop = Arc::clone(&self.stop);
-        Arc::new(move || stop.store(true, Ordering::Relaxed))
+        let watch = Arc::clone(&self.watch);
+        Arc::new(move || watch.stop())
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.
@@ -431,6 +434,34 @@ impl Vm {
     #[must_use]
     pub fn last_program(&self) -> Option<&Arc<str>> {
         self.last_program.as_ref()
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.watch.leave(&self.lua);
+    }
+}
+
+/// Has a new VM watched.
+fn watch(lua: &Lua) -> Result<Arc<Watch>, ScriptError> {
+    Watch::new(raw::Hook::of(lua)).map_err(|error| ScriptError::Raised {
+        message: format!("no thread for the watchdog, without which nothing runs: {error}"),
+    })
+}
+
+/// What the limits say of a run that is over.
+struct Verdict {
+    out_of_memory: bool,
+    /// It was late, stopped, or a function of the host panicked.
+    broken: Option<ScriptError>,
+}
+
+impl Verdict {
+    fn of(mut run: raw::Run<'_>) -> Self {
+        let late = run.deadline.end();
+        let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.error()));
+        Self { out_of_memory: run.is_out_of_memory(), broken }
     }
 }
 

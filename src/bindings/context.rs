@@ -210,7 +210,8 @@ impl<'w> ScriptContext<'w> {
     pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
         self.count_command()?;
         if self.effects.spawned.len() >= self.max_spawned {
-            let (what, limit) = ("entities (the share of one that a script spawned)", self.max_spawned);
+            let (what, limit) =
+                ("entities (the share of one that a script spawned)", self.max_spawned);
             return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
         }
         // Each script is loaded.

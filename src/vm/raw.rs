@@ -18,6 +18,7 @@ use std::collections::HashSet;
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bevy::prelude::{Entity, Vec3};
@@ -71,7 +72,7 @@ pub(super) struct Run<'h> {
     /// Whether the callback runs already, so that `host` may be used.
     pub(super) in_callback: bool,
     /// When it must be over.
-    pub(super) deadline: Deadline,
+    pub(super) deadline: Deadline<'h>,
     /// The most bytes that one value may have.
     pub(super) max_value_size: usize,
     /// Its random numbers.
@@ -117,7 +118,7 @@ pub(super) enum Ended {
 impl<'h> Run<'h> {
     pub(super) fn new(
         host: &'h mut dyn Host,
-        deadline: Deadline,
+        deadline: Deadline<'h>,
         program: &Program,
         max_value_size: usize,
         refs: &Refs,
@@ -243,8 +244,6 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     unsafe {
         lua.exec_raw::<()>(builtins, |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
-            (*ffi::lua_callbacks(state)).interrupt = Some(on_interrupt);
-
             ffi::lua_createtable(state, 0, 2);
             ffi::lua_pushvalue(state, 1);
             ffi::lua_rawsetfield(state, -2, c"__index".as_ptr());
@@ -1260,7 +1259,52 @@ pub(super) fn guards(lua: &Lua, freeze: Function) -> mlua::Result<[Function; 3]>
 
 // ---- limits ------------------------------------------------------------------------------------
 
-/// Called at every safepoint.
+/// Where Luau finds out what to call at safepoints: nothing, or [`on_interrupt`].
+#[derive(Debug)]
+pub(super) struct Hook {
+    /// Keeps the place alive.
+    lua: Lua,
+    callbacks: *mut ffi::lua_Callbacks,
+}
+
+// SAFETY: the place belongs to the VM, which lives as long as `lua`; it is only written by
+// `Hook::write`, and Luau allows that from any thread at any time.
+unsafe impl Send for Hook {}
+
+impl Hook {
+    pub(super) fn of(lua: &Lua) -> Self {
+        let mut callbacks = std::ptr::null_mut();
+        // SAFETY: gives a pointer into the VM's state, and can't fail.
+        lua.exec_raw_lua(|raw| callbacks = unsafe { ffi::lua_callbacks(raw.state()) });
+        Self { lua: lua.clone(), callbacks }
+    }
+
+    pub(super) fn is_of(&self, lua: &Lua) -> bool {
+        self.callbacks == Self::of(lua).callbacks
+    }
+
+    /// Has Luau call [`on_interrupt`] at every safepoint.
+    pub(super) fn install(&self) {
+        self.write(on_interrupt as *const () as usize);
+    }
+
+    /// Has Luau call nothing.
+    pub(super) fn remove(&self) {
+        self.write(0);
+    }
+
+    fn write(&self, function: usize) {
+        let _alive = &self.lua;
+        // SAFETY: `lua` keeps the place alive; it holds a nullable function pointer, which is as wide as
+        // an address and aligned to it. Luau reads it at any time and expects that another thread writes it.
+        unsafe {
+            let place = (&raw mut (*self.callbacks).interrupt).cast::<usize>();
+            AtomicUsize::from_ptr(place).store(function, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Called at every safepoint while its [`Hook`] is installed.
 ///
 /// # Safety
 ///
@@ -1272,7 +1316,7 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
     let current = CURRENT.get().cast::<Run<'_>>();
     // SAFETY: as in `with_run`.
     let Some(run) = (unsafe { current.as_mut() }) else { return };
-    if run.deadline.has_passed() {
+    if run.deadline.has_passed_at_safepoint() {
         let error = run.deadline.error();
         // SAFETY: the caller keeps what this function asks for.
         unsafe { raise(state, error) }
@@ -2724,7 +2768,7 @@ impl<'h> Run<'h> {
     /// A run that may use its host from the beginning.
     pub(super) fn of_session(
         host: &'h mut dyn Host,
-        deadline: Deadline,
+        deadline: Deadline<'h>,
         max_value_size: usize,
         random: RunRandom,
         refs: &SessionRefs,

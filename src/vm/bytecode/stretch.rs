@@ -5,7 +5,7 @@ use super::{Function, OP_COVERAGE, OP_JUMPBACK, length};
 /// The most that operations without a safepoint between them may cost at worst, in microseconds.
 ///
 /// A run that is out of time ends so much later at worst.
-pub(super) const LIMIT: u32 = 4500;
+pub(super) const LIMIT: u32 = 3000;
 
 const OP_LOADB: u8 = 3;
 const OP_CALL: u8 = 21;
@@ -28,7 +28,7 @@ const OP_FORGPREP: u8 = 76;
 /// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
 /// `table.unpack`, `rawlen`, `tonumber`. None other works on more than its arguments.
 const COSTLY: [(u8, u32); 7] =
-    [(45, 2500), (49, 400), (50, 4), (52, 400), (53, 10), (58, 4), (62, 1500)];
+    [(45, 1600), (49, 250), (50, 4), (52, 250), (53, 10), (58, 4), (62, 1600)];
 
 impl Function {
     /// What the costliest way from safepoint to safepoint costs at worst, in microseconds.
@@ -77,13 +77,13 @@ impl Function {
         let [operation, builtin, ..] = self.code[at].to_le_bytes();
         match operation {
             // Text in one piece as large as memory allows.
-            49 => 2500,
+            49 => 1600,
             // Comparison of such texts.
-            28 | 29 | 31 | 32 => 500,
+            28 | 29 | 31 | 32 => 300,
             // A table that grows.
-            8 | 14 | 16 | 18 => 400,
+            8 | 14 | 16 | 18 => 250,
             // Arithmetic, also with texts that hold numbers.
-            33..=44 | 51 | 71 | 72 | 81 | 82 => 150,
+            33..=44 | 51 | 71 | 72 | 81 | 82 => 100,
             // All arguments of a call.
             55 | 63 => 10,
             // A table all of whose keys collide.
