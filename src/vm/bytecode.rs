@@ -50,6 +50,49 @@ pub(super) fn unbroken(bytecode: &[u8]) -> Option<u32> {
     chunk.functions.iter().find(unbroken).map(|function| function.line)
 }
 
+/// The strings that a script holds: its constants and names.
+pub(super) fn strings(bytecode: &[u8]) -> Vec<&[u8]> {
+    Reader::new(bytecode).strings().unwrap_or_default()
+}
+
+/// How often Luau compares strings because their hashes collide, when it loads these. Its hash has no
+/// seed, so a script can be made of strings that all have the same one.
+pub(super) fn collisions(strings: &[&[u8]]) -> usize {
+    /// Strings that a VM holds without any script.
+    const OTHERS: usize = 1024;
+    let buckets = (strings.len() + OTHERS).next_power_of_two();
+    let mut met = vec![0_usize; buckets];
+    let mut compared = 0;
+    for string in strings {
+        let bucket = &mut met[hash(string) as usize & (buckets - 1)];
+        compared += *bucket;
+        *bucket += 1;
+    }
+    compared
+}
+
+/// Luau's hash of a string.
+fn hash(string: &[u8]) -> u32 {
+    let (mut a, mut b, mut hash) = (0_u32, 0_u32, string.len() as u32);
+    let mut rest = string;
+    while rest.len() >= 32 {
+        let word =
+            |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        a = a.wrapping_add(word(0));
+        b = b.wrapping_add(word(4));
+        hash = hash.wrapping_add(word(8));
+        a = (a ^ hash).wrapping_sub(hash.rotate_right(14));
+        b = (b ^ a).wrapping_sub(a.rotate_right(11));
+        hash = (hash ^ b).wrapping_sub(b.rotate_right(25));
+        rest = &rest[12..];
+    }
+    for byte in rest.iter().rev() {
+        let mixed = (hash << 5).wrapping_add(hash >> 2).wrapping_add(u32::from(*byte));
+        hash ^= mixed;
+    }
+    hash
+}
+
 /// Turns each mark that the compiler left for the sake of coverage, one before each statement and
 /// expression, into a safepoint: a jump to what comes next.
 pub(super) fn break_up(bytecode: &mut [u8]) {
@@ -201,11 +244,24 @@ impl<'b> Reader<'b> {
         Self { rest: bytecode, whole: bytecode.len() }
     }
 
-    fn chunk(mut self) -> Option<Chunk> {
+    /// The header; gives the version of the types.
+    fn header(&mut self) -> Option<u8> {
         let (version, types) = (self.byte()?, self.byte()?);
-        if !VERSIONS.contains(&version) || !TYPE_VERSIONS.contains(&types) {
-            return None;
+        (VERSIONS.contains(&version) && TYPE_VERSIONS.contains(&types)).then_some(types)
+    }
+
+    fn strings(mut self) -> Option<Vec<&'b [u8]>> {
+        self.header()?;
+        let mut strings = Vec::new();
+        for _ in 0..self.number()? {
+            let length = self.number()?;
+            strings.push(self.take(length)?);
         }
+        Some(strings)
+    }
+
+    fn chunk(mut self) -> Option<Chunk> {
+        let types = self.header()?;
         for _ in 0..self.number()? {
             let length = self.number()?;
             self.skip(length)?;
@@ -332,7 +388,7 @@ impl<'b> Reader<'b> {
         self.take(bytes).map(|_| ())
     }
 
-    fn take(&mut self, bytes: usize) -> Option<&[u8]> {
+    fn take(&mut self, bytes: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.rest.split_at_checked(bytes)?;
         self.rest = rest;
         Some(taken)
@@ -426,6 +482,33 @@ function g() f() end"),
         let mut bytecode = compiler.compile(source).expect("it compiles");
         break_up(&mut bytecode);
         bytecode
+    }
+
+    #[test]
+    fn strings_that_collide_are_counted_as_luau_does() {
+        let bytecode = compiled("local a = { x = 'word', ['y z'] = 1 } return a", 0);
+        let mut found = strings(&bytecode);
+        found.sort_unstable();
+        assert_eq!(found, [&b"a"[..], b"word", b"x", b"y z"]);
+        assert_eq!(collisions(&found), 0);
+
+        // Of strings that long, Luau's hash begins with what was mixed from whole blocks: these undo it.
+        let colliding: Vec<Vec<u8>> = (0..500_u32)
+            .map(|n| {
+                let (mut a, mut b, mut hash) = (n, 0_u32, 44_u32);
+                a = (a ^ hash).wrapping_sub(hash.rotate_right(14));
+                b = (b ^ a).wrapping_sub(a.rotate_right(11));
+                hash = (hash ^ b).wrapping_sub(b.rotate_right(25));
+                let undone = [a, b, hash].map(|word| 0_u32.wrapping_sub(word).to_le_bytes());
+                [&n.to_le_bytes()[..], &[0; 8], undone.as_flattened(), &[b'x'; 20]].concat()
+            })
+            .collect();
+        let colliding: Vec<&[u8]> = colliding.iter().map(Vec::as_slice).collect();
+        assert!(colliding.iter().all(|string| hash(string) == hash(colliding[0])));
+        assert_eq!(collisions(&colliding), 500 * 499 / 2);
+        let others: Vec<String> = (0..10_000).map(|n| format!("name{n}")).collect();
+        let others: Vec<&[u8]> = others.iter().map(String::as_bytes).collect();
+        assert!(collisions(&others) < 10_000);
     }
 
     #[test]

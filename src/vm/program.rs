@@ -237,6 +237,9 @@ impl Program {
 /// compiler joins constant strings.
 const MAX_BYTECODE_SIZE: usize = 8 * MAX_SOURCE_SIZE;
 
+/// Pairs of strings of one script whose hashes collide: each takes some nanoseconds to load.
+const MAX_COLLISIONS: usize = 100_000;
+
 /// Built-ins that are called at a safepoint in code that can't be broken up otherwise.
 const CALLED: [&str; 6] =
     ["string.sub", "tonumber", "table.insert", "table.unpack", "math.max", "math.min"];
@@ -260,7 +263,17 @@ fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, Scrip
         }
         Ok(bytecode)
     };
+    let refused =
+        |line, message: String| Err(ScriptError::Syntax { script: name.to_owned(), line, message });
     let bytecode = compile(0, &[])?;
+    let strings = bytecode::strings(&bytecode);
+    if bytecode::collisions(&strings) > MAX_COLLISIONS {
+        let message = "its strings all have the same hash: nobody can load that in time";
+        return refused(1, message.to_owned());
+    }
+    if replaced.contains(&"setmetatable") && strings.contains(&&b"__mode"[..]) {
+        return refused(line_of(source, "__mode"), super::NOT_WEAK.to_owned());
+    }
     if bytecode::unbroken(&bytecode).is_none() {
         return Ok(bytecode);
     }
@@ -274,9 +287,14 @@ fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, Scrip
     }
     let line = bytecode::unbroken(&bytecode).unwrap_or(1);
     let message = "this function has an expression that can't be interrupted for long; compare or \
-                   compute less in one expression"
-        .to_owned();
-    Err(ScriptError::Syntax { script: name.to_owned(), line, message })
+                   compute less in one expression";
+    refused(line, message.to_owned())
+}
+
+/// The first line that holds a word; 1 if none does.
+fn line_of(source: &str, word: &str) -> u32 {
+    let line = source.lines().position(|line| line.contains(word)).unwrap_or(0);
+    u32::try_from(line + 1).unwrap_or(1)
 }
 
 /// Takes the line out of Luau's `12: message`.

@@ -2063,9 +2063,8 @@ unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
             ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
             ffi::lua_rawgetfield(state, 2, c"__mode".as_ptr());
             if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
-                let message = "a table can't be weak (`__mode`): when it loses what it holds would \
-                               depend on other scripts; remove what is no longer needed yourself";
-                raise(state, ScriptError::Raised { message: message.to_owned() });
+                let message = super::NOT_WEAK.to_owned();
+                raise(state, ScriptError::Raised { message });
             }
             ffi::lua_pop(state, 1);
         }
