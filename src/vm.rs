@@ -83,6 +83,11 @@ const MAX_LOADED: usize = 512;
 /// its memory limit can be missing to a run.
 const GARBAGE_SLACK: usize = 1024 * 1024;
 
+/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
+/// then what they leave is collected when they are over, and none pays for the garbage of those before
+/// it.
+const RUN_GARBAGE: usize = 4 * 1024 * 1024;
+
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimits {
@@ -169,6 +174,9 @@ impl Vm {
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
+            lua.gc_collect()?;
+            let resting = lua.used_memory();
+            raw::collect_from(&lua, resting, (memory_limit / 4).min(RUN_GARBAGE));
             lua.gc_collect()?;
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, refs, fingerprint))

@@ -95,7 +95,7 @@ impl ExposedComponent {
     pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<&'w dyn PartialReflect> {
         match self.find {
             Some(find) => find(entity),
-            None => self.access.reflect(entity).map(Reflect::as_partial_reflect),
+            None => self.access.reflect(entity).map(<dyn Reflect>::as_partial_reflect),
         }
     }
 

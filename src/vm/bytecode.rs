@@ -489,7 +489,7 @@ function g() f() end"),
         let bytecode = compiled("local a = { x = 'word', ['y z'] = 1 } return a", 0);
         let mut found = strings(&bytecode);
         found.sort_unstable();
-        assert_eq!(found, [&b"a"[..], b"word", b"x", b"y z"]);
+        assert_eq!(found, [&b"word"[..], b"x", b"y z"]);
         assert_eq!(collisions(&found), 0);
 
         // Of strings that long, Luau's hash begins with what was mixed from whole blocks: these undo it.

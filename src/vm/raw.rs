@@ -13,6 +13,7 @@
 
 #![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{CStr, c_int, c_void};
@@ -44,8 +45,8 @@ const MAX_MESSAGE: usize = 2000;
 const TOO_DEEP: &CStr = c"too many values";
 /// Luau's message for it.
 const OUT_OF_MEMORY: &str = "not enough memory";
-/// The most bytes that a list or map of a component may have when it comes back from Lua: as a whole it
-/// fitted into the VM.
+/// The most bytes that all lists and maps of components may have together that a run gets, and each one when
+/// it comes back.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
 /// The most globals of a script that are told apart from stray ones.
 const MAX_GLOBALS: usize = 256;
@@ -79,6 +80,8 @@ pub(super) struct Run<'h> {
     random: RunRandom,
     /// The tables that stand for lists and maps of components.
     handed: Vec<(Place, ScriptTable)>,
+    /// Their bytes.
+    handed_bytes: usize,
     /// The last error raised by this layer, to tell it from one that the script raised.
     raised: Option<ScriptError>,
     /// The message, line and call stack of the error that ended the run.
@@ -130,6 +133,7 @@ impl<'h> Run<'h> {
             max_value_size,
             random: RunRandom::new(file_level_seed(program.name())),
             handed: Vec::new(),
+            handed_bytes: 0,
             raised: None,
             trace: None,
             panicked: None,
@@ -298,6 +302,18 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
         })?;
     }
     Ok(refs)
+}
+
+/// Has the collector begin a cycle when a VM that holds `resting` bytes now holds so many, each time after
+/// all was collected.
+pub(super) fn collect_from(lua: &Lua, resting: usize, bytes: usize) {
+    // Luau computes the beginning of the cycle from a goal in percents, on the way to which half is added
+    // during the cycle; see `luaC_fullgc`.
+    let goal = 100 * bytes.max(resting) / resting.max(1) + 50;
+    lua.exec_raw_lua(|raw| {
+        // SAFETY: sets a number.
+        unsafe { ffi::lua_gc(raw.state(), ffi::LUA_GCSETGOAL, goal as c_int) };
+    });
 }
 
 /// A function of the host, by its number.
@@ -494,7 +510,8 @@ unsafe fn execute(
         if let Err(error) = flush(state, &mut *run) {
             return Ended::Failed { error, line: None, frames: String::new() };
         }
-        match (Reader { budget: (*run).max_value_size, host: None }).table(state, SELF) {
+        let reader = Reader::new((*run).max_value_size, None, Some(&mut (*run).deadline));
+        match { reader }.table(state, SELF) {
             Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
             Err(problem) => {
                 let error = problem.into_error("self", (*run).max_value_size, "kept");
@@ -681,9 +698,12 @@ unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
             text.push_str("[host]");
         }
         if !name.is_empty() {
-            text.push_str(&format!(" in {name}"));
+            text.push_str(&format!(" in {}", short(&name)));
         }
         text.push('\n');
+        if text.len() > 2 * MAX_MESSAGE {
+            break;
+        }
     }
     text.truncate(text.trim_end().len());
     (first, text)
@@ -1042,8 +1062,10 @@ unsafe extern "C-unwind" fn call_on_image(state: *mut lua_State) -> c_int {
         ffi::lua_call(state, args.len() as c_int + 1, 0);
 
         job.out = Some(flush_current(state).and_then(|()| {
-            read_state(state, SELF, before, job.max_value_size)
-                .map_err(|problem| problem.into_error("self", job.max_value_size, "kept"))
+            with_run("self", |run| {
+                read_state(state, SELF, before, job.max_value_size, &mut run.deadline)
+                    .map_err(|problem| problem.into_error("self", job.max_value_size, "kept"))
+            })
         }));
         0
     }
@@ -1059,14 +1081,15 @@ unsafe fn read_state(
     index: c_int,
     before: &ScriptTable,
     budget: usize,
+    deadline: &mut Deadline<'_>,
 ) -> Result<StateChange, Problem> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let flat = before.array.is_empty() && before.fields.len() <= MAX_FLAT;
-        if flat && let Some(change) = read_flat(state, index, before, budget)? {
+        if flat && let Some(change) = read_flat(state, index, before, budget, deadline)? {
             return Ok(change);
         }
-        let table = Reader { budget, host: None }.table(state, index)?;
+        let table = Reader::new(budget, None, Some(deadline)).table(state, index)?;
         let same = table.is_identical(before);
         Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
     }
@@ -1085,8 +1108,9 @@ unsafe fn read_flat(
     index: c_int,
     before: &ScriptTable,
     budget: usize,
+    deadline: &mut Deadline<'_>,
 ) -> Result<Option<StateChange>, Problem> {
-    let mut reader = Reader { budget, host: None };
+    let mut reader = Reader::new(budget, None, Some(deadline));
     let mut changed: SmallVec<[(u16, ScriptValue); 1]> = SmallVec::new();
     let mut met = 0;
     // SAFETY: the caller keeps what this function asks for.
@@ -1117,7 +1141,7 @@ unsafe fn read_flat(
                 reader.spend(size_of::<f64>() + text)?;
             } else {
                 let value = reader.value_at(state, top, 1).map_err(|mut problem| {
-                    problem.keys.push(format!(".{key}"));
+                    problem.keys.push(format!(".{}", short(&key.to_string())));
                     problem
                 })?;
                 if !value.is_identical(old) {
@@ -1367,6 +1391,7 @@ fn cut(message: &mut String) {
 unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        safepoint(state);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         match result {
             Ok(Reading::Value(value)) => push_value(state, &value, 0),
@@ -1382,6 +1407,8 @@ unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) ->
 ///
 /// Inside a C function that Luau called.
 unsafe fn answer_nothing(state: *mut lua_State, result: Result<(), ScriptError>) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { safepoint(state) };
     match result {
         Ok(()) => 0,
         // SAFETY: the caller keeps what this function asks for.
@@ -1480,6 +1507,7 @@ unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn place_eq(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operands at 1 and 2.
     unsafe {
+        safepoint(state);
         let equal = match (place_at(state, 1), place_at(state, 2)) {
             (Ok(a), Ok(b)) => a == b,
             _ => false,
@@ -1565,6 +1593,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top; `luaL_checkany` raises as C functions may.
     unsafe {
+        safepoint(state);
         ffi::luaL_checkany(state, 1);
         push_text(state, 1);
         1
@@ -2280,6 +2309,19 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
         if let Some(index) = index {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
         } else {
+            let size = table.size();
+            let counted = with_run("table", |run| {
+                run.handed_bytes += size;
+                if run.handed_bytes > MAX_HANDED {
+                    let what = "bytes in lists and maps of components";
+                    let setting = "max_value_size";
+                    return Err(ScriptError::TooMuch { what, limit: MAX_HANDED, setting });
+                }
+                Ok(())
+            });
+            if let Err(error) = counted {
+                raise(state, error);
+            }
             push_table(state, &table, 0);
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
@@ -2320,7 +2362,7 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
         for index in 0..run.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
-            let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+            let mut reader = Reader::new(limit, Some(&mut *run.host), Some(&mut run.deadline));
             let table = reader.table(state, ffi::lua_gettop(state));
             ffi::lua_pop(state, 1);
             let (place, before) = &mut run.handed[index];
@@ -2355,10 +2397,15 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
 unsafe fn forget_stale(state: *mut lua_State) {
     let _ = with_run("table", |run| {
         let host = &mut *run.host;
+        let deadline = &mut run.deadline;
         let fresh: Vec<bool> = run
             .handed
             .iter()
             .map(|(place, before)| {
+                // Nothing is read any more.
+                if deadline.has_passed() {
+                    return true;
+                }
                 let now = guarded("component", || host.copy(*place));
                 matches!(&now, Ok(ScriptValue::Table(now)) if now == before)
             })
@@ -2432,6 +2479,9 @@ unsafe fn push_value(state: *mut lua_State, value: &ScriptValue, depth: u32) {
     }
 }
 
+/// Values that are pushed between two safepoints.
+const PUSHED: usize = 64;
+
 /// # Safety
 ///
 /// Inside a protected call; two free slots.
@@ -2445,10 +2495,17 @@ unsafe fn push_table(state: *mut lua_State, table: &ScriptTable, depth: u32) {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_createtable(state, table.array.len() as c_int, table.fields.len() as c_int);
         for (index, value) in table.array.iter().enumerate() {
+            if index % PUSHED == PUSHED - 1 {
+                safepoint(state);
+            }
             push_value(state, value, depth + 1);
             ffi::lua_rawseti(state, -2, index as ffi::lua_Integer + 1);
         }
-        for (key, value) in &table.fields {
+        for (number, (key, value)) in table.fields.iter().enumerate() {
+            // They may have been chosen so that their hashes collide.
+            if number % PUSHED == PUSHED - 1 {
+                safepoint(state);
+            }
             match key {
                 ScriptKey::Bool(key) => ffi::lua_pushboolean(state, (*key).into()),
                 // NaN can't be a key in Lua; a table that came from Lua has none.
@@ -2477,7 +2534,7 @@ unsafe fn hand_over(
 ) -> Result<ScriptValue, ScriptError> {
     with_run(what, |run| {
         let limit = run.max_value_size;
-        let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+        let mut reader = Reader::new(limit, Some(&mut *run.host), Some(&mut run.deadline));
         // SAFETY: the caller keeps what this function asks for.
         let result = unsafe { reader.value(state, index) }
             .map_err(|problem| problem.into_error(what, limit, "handed over"));
@@ -2487,16 +2544,35 @@ unsafe fn hand_over(
 }
 
 /// Reads plain data off the stack, within a budget of bytes.
-struct Reader<'h> {
+struct Reader<'r, 'w> {
     budget: usize,
     /// Where component handles are copied from; without one they are no data.
-    host: Option<&'h mut dyn Host>,
+    host: Option<&'r mut dyn Host>,
+    /// When to give up.
+    deadline: Option<&'r mut Deadline<'w>>,
+    /// Values read so far.
+    steps: u32,
 }
 
 /// Why a value can't be read: what, and the keys that lead there, the innermost first.
 struct Problem {
     what: ProblemKind,
     keys: Vec<String>,
+}
+
+/// The most bytes that a message shows of a name.
+const MAX_SHOWN: usize = 80;
+
+/// A name as messages show it.
+fn short(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_SHOWN {
+        return name.into();
+    }
+    let mut end = MAX_SHOWN;
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &name[..end]).into()
 }
 
 enum ProblemKind {
@@ -2527,8 +2603,33 @@ impl Problem {
     }
 }
 
-impl Reader<'_> {
+impl<'r, 'w> Reader<'r, 'w> {
+    /// Values that are read between two looks at the deadline.
+    const STEPS: u32 = 64;
+
+    fn new(
+        budget: usize,
+        host: Option<&'r mut dyn Host>,
+        deadline: Option<&'r mut Deadline<'w>>,
+    ) -> Self {
+        Self { budget, host, deadline, steps: 0 }
+    }
+
+    /// Gives up if the run must be over.
+    fn look(&mut self) -> Result<(), Problem> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.has_passed()
+        {
+            return Err(Problem { what: ProblemKind::Host(deadline.error()), keys: Vec::new() });
+        }
+        Ok(())
+    }
+
     fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(Self::STEPS) {
+            self.look()?;
+        }
         match self.budget.checked_sub(bytes) {
             Some(rest) => {
                 self.budget = rest;
@@ -2631,6 +2732,8 @@ impl Reader<'_> {
             )));
         }
         self.spend(size_of::<ScriptTable>())?;
+        // It may have many slots and nothing in them.
+        self.look()?;
         let mut table = ScriptTable::default();
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
@@ -2678,7 +2781,7 @@ impl Reader<'_> {
         // SAFETY: the caller keeps what this function asks for.
         let value = unsafe { self.value_at(state, top, depth + 1) }.map_err(|mut problem| {
             problem.keys.push(match &key {
-                ScriptKey::String(key) => format!(".{key}"),
+                ScriptKey::String(key) => format!(".{}", short(key)),
                 key => format!("[{key}]"),
             });
             problem
@@ -2779,6 +2882,7 @@ impl<'h> Run<'h> {
             max_value_size,
             random,
             handed: Vec::new(),
+            handed_bytes: 0,
             raised: None,
             trace: None,
             panicked: None,
@@ -3241,7 +3345,7 @@ unsafe fn globals_as_data(
     limit: usize,
 ) -> Result<ScriptTable, ScriptError> {
     let mut globals = ScriptTable::default();
-    let mut reader = Reader { budget: limit, host: None };
+    let mut reader = Reader::new(limit, None, None);
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -3274,7 +3378,8 @@ unsafe fn returned(state: *mut lua_State, status: c_int, run: *mut Run<'_>) -> S
             return session_failed(state, status, &mut *run);
         }
         let limit = (*run).max_value_size;
-        match (Reader { budget: limit, host: None }).value(state, ffi::lua_gettop(state)) {
+        let mut reader = Reader::new(limit, None, Some(&mut (*run).deadline));
+        match reader.value(state, ffi::lua_gettop(state)) {
             Ok(value) => SessionEnded::Done(value),
             Err(problem) => failed_with(problem.into_error("result", limit, "returned")),
         }
