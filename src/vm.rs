@@ -14,6 +14,7 @@ mod atom;
 mod bytecode;
 mod change;
 mod check;
+mod cost;
 mod evaluate;
 mod factory;
 mod function;
@@ -73,6 +74,10 @@ compile_error!(
 /// Native stack that Luau may need: its C calls nest up to 200 deep.
 pub(crate) const NATIVE_STACK: usize = 8 * 1024 * 1024;
 
+/// Why a script can't use weak tables.
+const NOT_WEAK: &str = "a table can't be weak (`__mode`): when it loses what it holds would depend on \
+                        other scripts; remove what is no longer needed yourself";
+
 /// Programs that a VM keeps loaded. When there are more, all are dropped and loaded again on demand.
 const MAX_LOADED: usize = 512;
 
@@ -82,6 +87,11 @@ const NOTHING_RECENT: (u64, usize) = (u64::MAX, 0);
 /// Garbage that a VM may carry from run to run, in bytes, before all of it is collected: so much of
 /// its memory limit can be missing to a run.
 const GARBAGE_SLACK: usize = 1024 * 1024;
+
+/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
+/// then what they leave is collected when they are over, and none pays for the garbage of those before
+/// it.
+const RUN_GARBAGE: usize = 4 * 1024 * 1024;
 
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +209,9 @@ impl Vm {
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
+            lua.gc_collect()?;
+            let resting = lua.used_memory();
+            raw::collect_from(&lua, resting, (memory_limit / 4).min(RUN_GARBAGE));
             lua.gc_collect()?;
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, refs, fingerprint))

@@ -8,9 +8,8 @@ use bevy_egui::egui::{self, accesskit, epaint};
 use bevy_lua_pool::overlay::Section;
 use bevy_lua_pool::pool::{Incident, IncidentKind};
 use bevy_lua_pool::{
-    ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats, ReachedLimit,
-    Sample,
-    ScriptRow, Timing, VmInfo, show_panel,
+    ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats,
+    ReachedLimit, Sample, ScriptRow, Timing, VmInfo, show_panel,
 };
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};

@@ -40,16 +40,19 @@ pub struct ScriptContext<'w> {
     /// The archetype whose entities were last found to be visible.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
-    /// Bytes of the messages that the runs of this unit sent.
-    message_bytes: usize,
+    /// Entities that the runs of this unit may spawn together.
+    max_spawned: usize,
+    /// Bytes that the runs of this unit handed over in messages and components.
+    bytes: usize,
     /// Where the current run began to count its output.
     base: Output,
     /// Where to return to if the current run fails or begins once more.
     start: Checkpoint,
 }
 
-/// All messages that one script on one entity sends in a stage may have so many times `max_value_size`.
-const MESSAGE_BYTES_FACTOR: usize = 16;
+/// All messages that one run sends, and all components that it inserts or assigns, may have so many times
+/// `max_value_size` together.
+const BYTES_FACTOR: usize = 16;
 
 #[derive(Clone, Copy, Default)]
 struct Output {
@@ -58,6 +61,7 @@ struct Output {
     logs: usize,
     /// Components inserted or removed by this run.
     changes: usize,
+    bytes: usize,
 }
 
 impl<'w> ScriptContext<'w> {
@@ -76,7 +80,8 @@ impl<'w> ScriptContext<'w> {
             own: None,
             seen: Cell::new(None),
             effects: Effects::default(),
-            message_bytes: 0,
+            max_spawned: 0,
+            bytes: 0,
             base: Output::default(),
             start: Checkpoint::default(),
         }
@@ -180,14 +185,15 @@ impl<'w> ScriptContext<'w> {
 
     // ---- for the frame -------------------------------------------------------------------------
 
-    /// Turns to another entity; what the scripts of the last one wanted was taken. Gives that entity, if
-    /// it is in the world.
-    pub(crate) fn turn_to(&mut self, entity: Entity) -> Option<EntityRef<'w>> {
+    /// Turns to another entity, whose script may spawn so many; what that of the last one wanted was taken.
+    /// Gives the entity, if it is in the world.
+    pub(crate) fn turn_to(&mut self, entity: Entity, max_spawned: u32) -> Option<EntityRef<'w>> {
         debug_assert!(self.effects.is_empty(), "effects are lost");
         let found = self.world.get_entity(entity).ok();
         self.entity = entity;
         self.own = found.filter(|entity| self.is_visible(*entity));
-        self.message_bytes = 0;
+        self.max_spawned = max_spawned as usize;
+        self.bytes = 0;
         found
     }
 
@@ -198,6 +204,7 @@ impl<'w> ScriptContext<'w> {
             messages: self.effects.messages.len() + self.effects.emitted.len(),
             logs: self.effects.logs.len(),
             changes: 0,
+            bytes: self.bytes,
         };
         self.start =
             if self.effects.is_empty() { Checkpoint::default() } else { self.checkpoint() };
@@ -223,6 +230,16 @@ impl<'w> ScriptContext<'w> {
 
     pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
         self.count_command()?;
+        if self.effects.spawned.len() >= self.max_spawned {
+            let (what, limit) =
+                ("entities (the share of one that a script spawned)", self.max_spawned);
+            return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
+        }
+        // Each script is loaded.
+        for _ in &spawn.scripts {
+            self.count_command()?;
+            self.base.changes += 1;
+        }
         self.effects.spawned.push(spawn);
         Ok(new_entity(self.effects.spawned.len() - 1))
     }
@@ -262,13 +279,27 @@ impl<'w> ScriptContext<'w> {
         if made >= limit {
             return Err(ScriptError::TooMuch { what: "messages", limit, setting: "max_messages" });
         }
-        self.message_bytes += name.len() + payload.size();
-        let limit = self.limits.max_value_size.saturating_mul(MESSAGE_BYTES_FACTOR);
-        if self.message_bytes > limit {
-            let (what, setting) = ("bytes in messages", "max_value_size");
-            return Err(ScriptError::TooMuch { what, limit, setting });
+        self.count_bytes("bytes in messages", name.len() + payload.size())
+    }
+
+    /// Counts what the run hands over.
+    fn count_bytes(&mut self, what: &'static str, bytes: usize) -> Result<(), ScriptError> {
+        self.bytes += bytes;
+        let limit = self.limits.max_value_size.saturating_mul(BYTES_FACTOR);
+        if self.bytes - self.base.bytes > limit {
+            return Err(ScriptError::TooMuch { what, limit, setting: "max_value_size" });
         }
         Ok(())
+    }
+
+    /// Whether the runs so far have asked for so many times what one run may.
+    pub(crate) fn is_replete(&self, times: usize) -> bool {
+        let Effects { commands, spawned, drafts, messages, emitted, logs, .. } = &self.effects;
+        let limits = self.limits;
+        commands.len() + spawned.len() + drafts.len() >= times.saturating_mul(limits.max_commands)
+            || messages.len() + emitted.len() >= times.saturating_mul(limits.max_messages)
+            || logs.len() >= times.saturating_mul(limits.max_log_lines)
+            || self.bytes >= limits.max_value_size.saturating_mul(BYTES_FACTOR)
     }
 
     fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {

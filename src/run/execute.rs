@@ -24,6 +24,9 @@ const BATCH: usize = 64;
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
 
+/// A script on one entity takes messages until it has used so many times what one run may use.
+const REPLETE: u32 = 4;
+
 /// Runs all units of [`Frame`] and puts their outcomes there, in the order of the units.
 pub(crate) fn execute(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
@@ -148,6 +151,17 @@ impl<'w> ExecutingStage<'w> {
         self.frame.program(&self.frame.units[unit])
     }
 
+    /// What the runs of a unit may use up.
+    fn limits(&self, unit: &Unit) -> &RunLimits {
+        &self.limits[unit.program as usize]
+    }
+
+    /// Whether all that descend from where this unit does ran for long enough.
+    fn is_spent(&self, unit: usize) -> bool {
+        let unit = &self.frame.units[unit];
+        self.frame.origins.is_spent(unit, self.limits(unit).time)
+    }
+
     /// Whether the frame's budget is spent.
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -180,8 +194,10 @@ impl<'s> Worker<'s> {
         {
             for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
-                let runs = (place == 0 || !stage.is_late()) && self.lease.is_some();
                 let unit = unit(place);
+                let runs = (place == 0 || !stage.is_late())
+                    && self.lease.is_some()
+                    && !stage.is_spent(unit);
                 if runs {
                     self.run_unit(unit, outcome);
                 } else {
@@ -218,7 +234,7 @@ impl<'s> Worker<'s> {
 
     fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome) {
         let unit = &self.stage.frame.units[index];
-        let entity = self.context.turn_to(unit.entity);
+        let entity = self.context.turn_to(unit.entity, unit.spawns);
         let state = match &unit.stop {
             Some(state) => Some(&**state),
             None => entity
@@ -236,6 +252,7 @@ impl<'s> Worker<'s> {
             failures: Vec::new(),
             failing: false,
             ran: 0,
+            spent: Duration::ZERO,
             mail_taken: 0,
             unfinished: false,
         };
@@ -275,10 +292,10 @@ impl Stopwatch {
         Self { known, tick, untimed: RUNS_PER_SAMPLE, exact: false }
     }
 
-    /// A run begins.
-    fn start(&mut self) {
+    /// A run begins, which may be one that must be timed.
+    fn start(&mut self, must: bool) {
         self.untimed += 1;
-        self.exact = self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
+        self.exact = must || self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
         if self.exact {
             (self.known, self.tick, self.untimed) = (Instant::now(), ticks(), 0);
         }
@@ -312,6 +329,8 @@ struct UnitRuns<'u, 's> {
     failing: bool,
     /// How many there were.
     ran: u32,
+    /// How long those took that were timed.
+    spent: Duration,
     mail_taken: usize,
     /// There was no VM for the rest.
     unfinished: bool,
@@ -336,7 +355,7 @@ impl UnitRuns<'_, '_> {
         let stage = self.worker.stage;
         for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
-            if self.mail_taken > 0 && stage.is_late() {
+            if self.mail_taken > 0 && (stage.is_late() || self.is_replete()) {
                 break;
             }
             let sender = mail.sender.map_or(ScriptValue::Nil, Into::into);
@@ -354,6 +373,14 @@ impl UnitRuns<'_, '_> {
         true
     }
 
+    /// Whether the runs so far have used up what one script on one entity may use in one stage, so that
+    /// further messages wait for the next frame.
+    fn is_replete(&self) -> bool {
+        let worker = &*self.worker;
+        self.spent > REPLETE * worker.stage.limits(self.unit).time
+            || worker.context.is_replete(REPLETE as usize)
+    }
+
     /// Runs one callback if the script defines it; gives whether it did not fail.
     fn one(&mut self, callback: Callback, args: &[ScriptValue]) -> bool {
         let stage = self.worker.stage;
@@ -368,7 +395,9 @@ impl UnitRuns<'_, '_> {
         }
         let seed = self.seed(program, callback);
         let logs = self.worker.context.effects.logs.len();
-        self.worker.stopwatch.start();
+        // Who may run often in a frame is told when it is enough.
+        let must = self.unit.origin.is_some() || !self.unit.mail.is_empty();
+        self.worker.stopwatch.start(must);
         let Some(mut ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;
             return false;
@@ -399,7 +428,13 @@ impl UnitRuns<'_, '_> {
         }
         self.ran += 1;
         let worker = &mut *self.worker;
-        worker.tally.count(self.unit.program, worker.stopwatch.stop());
+        let time = worker.stopwatch.stop();
+        worker.tally.count(self.unit.program, time);
+        if let Some(time) = time {
+            self.spent += time;
+            let stage = worker.stage;
+            stage.frame.origins.spend(self.unit, time, stage.limits(self.unit).time);
+        }
         !self.failing
     }
 
@@ -423,7 +458,7 @@ impl UnitRuns<'_, '_> {
             (None, _) => self.before,
         };
         let call = Call { callback, state, args, seed };
-        let limits = &worker.stage.limits[self.unit.program as usize];
+        let limits = worker.stage.limits(self.unit);
         let ran = vm.run_change(program, call, &mut worker.context, limits, worker.engaged);
         if matches!(ran, Ran::Failed(_)) {
             worker.context.roll_back();
@@ -470,7 +505,7 @@ mod tests {
             .map(|_| {
                 // As if the watchdog were not looking.
                 stopwatch.tick = ticks();
-                stopwatch.start();
+                stopwatch.start(false);
                 stopwatch.exact
             })
             .collect();
@@ -482,7 +517,7 @@ mod tests {
     fn a_run_that_lasts_for_ticks_is_timed_even_if_it_is_not_its_turn() {
         let mut stopwatch = Stopwatch::new();
         stopwatch.untimed = 0;
-        stopwatch.start();
+        stopwatch.start(false);
         stopwatch.exact = false;
         let tick = stopwatch.tick;
         assert!(!stopwatch.is_due(tick + 1), "it may have begun just before");

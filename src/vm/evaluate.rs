@@ -94,8 +94,7 @@ impl Vm {
         raw::forget_all(&self.lua, &self.refs, &run);
 
         self.last_run_time = start.elapsed();
-        let Verdict { out_of_memory, broken: hard, place: (line, frames) } =
-            Verdict::of(run);
+        let Verdict { out_of_memory, broken: hard, place: (line, frames) } = Verdict::of(run);
         let ended = if out_of_memory { SessionEnded::OutOfMemory } else { ended };
         self.spent |= hard.is_some();
         let fail = |error: ScriptError, script: Option<String>, line, traceback| {

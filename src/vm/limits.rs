@@ -122,6 +122,18 @@ impl<'w> Deadline<'w> {
         }
     }
 
+    /// Whether work that takes so long and can't be interrupted may begin: it ends not much after the
+    /// deadline.
+    pub(super) fn affords(&self, work: Duration) -> bool {
+        /// So much later may a built-in end that began in time.
+        const GRACE: Duration = Duration::from_millis(1);
+        let used = Reading::now().cpu.saturating_sub(self.began.cpu);
+        // Without an alarm the reading may be an old one: on a busy machine nobody looked for a while.
+        let known = self.began.tick == EXACT || self.watch.is_alarmed(self.turn);
+        let used = if known { used } else { used.min(self.limit / 2) };
+        !self.passed && used + work <= self.limit + GRACE
+    }
+
     /// Why the run must end. The script doesn't hear from it what the clock says.
     pub(super) fn error(&self) -> ScriptError {
         self.error_with(self.limit)
