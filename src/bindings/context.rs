@@ -37,6 +37,8 @@ pub struct ScriptContext<'w> {
     entity: Entity,
     /// The own entity in the world, if it is there and visible.
     own: Option<EntityRef<'w>>,
+    /// The component of the own entity that was found last, by its number, as it is in the world.
+    found: Option<(u32, &'w dyn PartialReflect)>,
     /// The archetype whose entities were last found to be visible.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
@@ -78,6 +80,7 @@ impl<'w> ScriptContext<'w> {
             limits,
             entity: Entity::PLACEHOLDER,
             own: None,
+            found: None,
             seen: Cell::new(None),
             effects: Effects::default(),
             max_spawned: 0,
@@ -191,6 +194,7 @@ impl<'w> ScriptContext<'w> {
         debug_assert!(self.effects.is_empty(), "effects are lost");
         let found = self.world.get_entity(entity).ok();
         self.entity = entity;
+        self.found = None;
         self.own = found.filter(|entity| self.is_visible(*entity));
         self.max_spawned = max_spawned as usize;
         self.bytes = 0;
@@ -438,6 +442,18 @@ impl<'w> ScriptContext<'w> {
         let Some(Some(value)) = made else { return false };
         self.effects.leaves.push(LeafWrite { entity, spot, value });
         true
+    }
+
+    /// A component of the own entity as it is in the world, which doesn't change during a stage.
+    fn find_own(&mut self, component: u32) -> Option<&'w dyn PartialReflect> {
+        match self.found {
+            Some((number, found)) if number == component => Some(found),
+            _ => {
+                let found = self.bindings.exposure.get(component).find(self.own?)?;
+                self.found = Some((component, found));
+                Some(found)
+            }
+        }
     }
 
     fn is_of(&self, leaf: &LeafWrite, entity: Entity, component: u32) -> bool {

@@ -397,6 +397,10 @@ impl Contended {
                 entities.insert(entity);
             }
             last = Some(order(entity));
+            // Nearly all write leaves of their own entity, and nothing else.
+            if outcome.more.is_none() && outcome.leaves.iter().all(|leaf| leaf.entity == entity) {
+                continue;
+            }
             let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
             let drafts = drafts.map(|draft| draft.entity);
             let leaves = outcome.leaves.iter().map(|leaf| leaf.entity);
@@ -408,7 +412,7 @@ impl Contended {
 
     /// Notes the places that a unit wrote; gives how many an earlier unit had written.
     fn claim(&mut self, entity: Entity, component: u32, paths: &[FieldPath]) -> u64 {
-        if !self.entities.contains(&entity) {
+        if self.entities.is_empty() || !self.entities.contains(&entity) {
             return 0;
         }
         let written = self.written.entry((entity, component)).or_default();

@@ -142,6 +142,7 @@ impl<'w> ExecutingStage<'w> {
                 self.pool.config(),
             ),
             lease: None,
+            late: self.is_late(),
             stopwatch: Stopwatch::new(),
             tally,
         }
@@ -175,6 +176,8 @@ struct Worker<'s> {
     /// The world as the unit sees it whose turn it is.
     context: ScriptContext<'s>,
     lease: Option<Lease<Vm>>,
+    /// The frame's budget was spent when the clock was looked at last.
+    late: bool,
     stopwatch: Stopwatch,
     tally: Tally,
 }
@@ -195,7 +198,7 @@ impl<'s> Worker<'s> {
             for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
                 let unit = unit(place);
-                let runs = (place == 0 || !stage.is_late())
+                let runs = (place == 0 || !self.is_late())
                     && self.lease.is_some()
                     && !stage.is_spent(unit);
                 if runs {
@@ -209,6 +212,15 @@ impl<'s> Worker<'s> {
             }
         }
         stage.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(self.tally);
+    }
+
+    /// Whether the frame's budget is spent, as far as is known: the clock is looked at when a run was timed.
+    fn is_late(&mut self) -> bool {
+        let Some(deadline) = self.stage.deadline else { return false };
+        if self.stopwatch.has_looked() {
+            self.late = Instant::now() >= deadline;
+        }
+        self.late
     }
 
     /// Takes a VM, one that ran the program last if there is one. Whyever there is none: what would have
@@ -305,6 +317,11 @@ impl Stopwatch {
     /// timed, and took long.
     fn stop(&self) -> Option<Duration> {
         self.is_due(ticks()).then(|| self.known.elapsed())
+    }
+
+    /// Whether the last run was timed.
+    fn has_looked(&self) -> bool {
+        self.is_due(ticks())
     }
 
     fn is_due(&self, tick: u64) -> bool {

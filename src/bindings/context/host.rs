@@ -109,10 +109,9 @@ impl Host for ScriptContext<'_> {
         if !self.is_untouched() {
             return None;
         }
-        let exposure = &self.bindings.exposure;
-        let spot = exposure.spots.component(name)?;
-        let component = exposure.get(exposure.spots.get(spot).component);
-        component.find(self.own?).map(|_| spot)
+        let spots = &self.bindings.exposure.spots;
+        let spot = spots.component(name)?;
+        self.find_own(spots.get(spot).component).map(|_| spot)
     }
 
     fn own_field(&mut self, within: Spot, name: Atom) -> Option<SpotReading> {
@@ -128,8 +127,7 @@ impl Host for ScriptContext<'_> {
         if let Some(written) = self.own_leaf(spot) {
             return written.value.read().map(SpotReading::Leaf);
         }
-        let component = self.bindings.exposure.get(*component);
-        let found = reflect::at(component.find(self.own?)?, path.steps())?;
+        let found = reflect::at(self.find_own(*component)?, path.steps())?;
         kind.read(found).map(SpotReading::Leaf)
     }
 
@@ -137,16 +135,16 @@ impl Host for ScriptContext<'_> {
         let exposure = &self.bindings.exposure;
         let Some(spot) = exposure.spots.field(within, name) else { return false };
         let KnownSpot { component, leaf, .. } = exposure.spots.get(spot);
-        let component = exposure.get(*component);
+        let read_only = exposure.get(*component).read_only;
         let Some(value) = leaf.and_then(|kind| kind.take(value)) else { return false };
-        if !self.is_untouched() || component.read_only {
+        if !self.is_untouched() || read_only {
             return false;
         }
         if let Some(written) = self.own_leaf(spot) {
             written.value = value;
             return true;
         }
-        if self.own.is_none_or(|entity| component.find(entity).is_none()) {
+        if self.find_own(*component).is_none() {
             return false;
         }
         self.effects.leaves.push(LeafWrite { entity: self.entity, spot, value });
