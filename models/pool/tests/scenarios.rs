@@ -372,12 +372,7 @@ fn the_last_handle_may_go_at_any_moment() {
 fn everything_at_once() {
     explore(|| {
         let sometimes = Habit::FailsSometimes;
-        let habits = Habits {
-            create: sometimes,
-            reset: sometimes,
-            validate: sometimes,
-            ..Habits::default()
-        };
+        let habits = Habits { create: sometimes, reset: sometimes, validate: sometimes };
         let config = PoolConfig { create_timeout: MOMENT, reset_timeout: MOMENT, ..endless(1, 2) };
         let (pool, rig) = pool(config, habits);
         let handle = pool.clone();
