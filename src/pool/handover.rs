@@ -5,8 +5,8 @@
 
 use crate::pool::sync::{Arc, Condvar, Deadline, Mutex, MutexGuard, PoisonError, expired, wait};
 
-/// The giving end.
-pub(crate) struct Giver<T>(Arc<Shared<T>>);
+/// The giving end. `None` only after it has given.
+pub(crate) struct Giver<T>(Option<Arc<Shared<T>>>);
 
 /// The taking end.
 pub(crate) struct Taker<T>(Arc<Shared<T>>);
@@ -17,7 +17,11 @@ struct Shared<T> {
 }
 
 enum State<T> {
+    /// Nothing was given yet, and nobody sleeps until it is.
     Open,
+    /// Nothing was given yet, and the taker sleeps. To wake one that doesn't costs a system call for
+    /// nothing.
+    Awaited,
     Given(T),
     /// One end is gone, or the value was taken.
     Over,
@@ -34,7 +38,7 @@ pub(crate) enum Missed {
 
 pub(crate) fn handover<T>() -> (Giver<T>, Taker<T>) {
     let shared = Arc::new(Shared { state: Mutex::new(State::Open), changed: Condvar::new() });
-    (Giver(Arc::clone(&shared)), Taker(shared))
+    (Giver(Some(Arc::clone(&shared))), Taker(shared))
 }
 
 impl<T> Shared<T> {
@@ -45,24 +49,38 @@ impl<T> Shared<T> {
 
 impl<T> Giver<T> {
     /// Gives the value; it comes back if the taker is gone.
-    pub(crate) fn give(self, value: T) -> Result<(), T> {
-        let mut state = self.0.lock();
-        if matches!(*state, State::Over) {
-            return Err(value);
-        }
+    pub(crate) fn give(mut self, value: T) -> Result<(), T> {
+        let shared = self.0.take().expect("it gives once");
+        let mut state = shared.lock();
+        let awaited = match *state {
+            State::Over => return Err(value),
+            State::Awaited => true,
+            State::Open | State::Given(_) => false,
+        };
         *state = State::Given(value);
+        drop(state);
+        if awaited {
+            shared.changed.notify_one();
+        }
         Ok(())
     }
 }
 
 impl<T> Drop for Giver<T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        if matches!(*state, State::Open) {
+        // Gone where it has given.
+        let Some(shared) = self.0.take() else {
+            return;
+        };
+        let mut state = shared.lock();
+        let awaited = matches!(*state, State::Awaited);
+        if awaited || matches!(*state, State::Open) {
             *state = State::Over;
         }
         drop(state);
-        self.0.changed.notify_one();
+        if awaited {
+            shared.changed.notify_one();
+        }
     }
 }
 
@@ -74,11 +92,13 @@ impl<T> Taker<T> {
             match std::mem::replace(&mut *state, State::Over) {
                 State::Given(value) => return Ok(value),
                 State::Over => return Err(Missed::Never),
-                State::Open => *state = State::Open,
+                State::Open | State::Awaited => {}
             }
             if expired(deadline) {
+                *state = State::Open;
                 return Err(Missed::Late);
             }
+            *state = State::Awaited;
             state = wait(&self.0.changed, state, deadline);
         }
     }

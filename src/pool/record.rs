@@ -47,12 +47,13 @@ pub(crate) enum State {
 pub(crate) struct Watch(AtomicU64);
 
 impl Watch {
-    /// The reset begins, so long after the epoch.
-    pub(crate) fn begin(&self, since_epoch: Duration) {
-        let nanos = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-        self.0.store(nanos.max(1), Ordering::Release);
+    /// The reset begins, so many nanoseconds after the epoch.
+    #[inline]
+    pub(crate) fn begin(&self, since_epoch: u64) {
+        self.0.store(since_epoch.max(1), Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn end(&self) {
         self.0.store(0, Ordering::Release);
     }
@@ -92,6 +93,7 @@ impl Record {
     }
 
     /// A lease begins.
+    #[inline]
     pub(crate) fn leave(&mut self, borrower: Borrower, now: Instant) {
         self.state = State::Out(borrower);
         self.since = now;
@@ -99,6 +101,7 @@ impl Record {
     }
 
     /// The VM is idle again.
+    #[inline]
     pub(crate) fn come_back(&mut self, now: Instant) {
         self.state = State::Idle;
         self.overdue = false;
@@ -106,6 +109,7 @@ impl Record {
     }
 
     /// Why the VM may not be leased again, if so.
+    #[inline]
     pub(crate) fn worn(
         &self,
         config: &PoolConfig,
@@ -123,8 +127,8 @@ impl Record {
             return Some(DestroyReason::OverMemory);
         }
         let age = now.saturating_duration_since(self.made);
-        // Nearly always it is far too young, and needs no exact figure.
-        if age < config.max_lifetime / 2 {
+        // Nearly always it is far too young, and needs no exact figure: no jitter halves a lifetime.
+        if 2 * age.as_secs() + 2 <= config.max_lifetime.as_secs() {
             return None;
         }
         (age >= self.lifetime(config)).then_some(DestroyReason::Lifetime)

@@ -14,6 +14,7 @@ pub(crate) struct Records {
 const GONE: &str = "a VM has a record until it is destroyed";
 
 impl Records {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
@@ -61,12 +62,14 @@ impl Records {
 impl Index<usize> for Records {
     type Output = Record;
 
+    #[inline]
     fn index(&self, place: usize) -> &Record {
         self.entries[place].as_ref().expect(GONE)
     }
 }
 
 impl IndexMut<usize> for Records {
+    #[inline]
     fn index_mut(&mut self, place: usize) -> &mut Record {
         self.entries[place].as_mut().expect(GONE)
     }

@@ -230,14 +230,16 @@ impl<V> Registry<V> {
         borrower: Borrower,
         now: Instant,
     ) -> Option<Grant<V>> {
-        let top = self.idle.len().checked_sub(1)?;
         let preferred = program.and_then(|program| {
             let ran_it = |slot: &Slot<V>| {
                 self.records[slot.place].report.last_program.as_deref() == Some(program)
             };
             self.idle.iter().rposition(ran_it)
         });
-        let slot = self.idle.remove(preferred.unwrap_or(top));
+        let slot = match preferred {
+            Some(index) => self.idle.remove(index),
+            None => self.idle.pop()?,
+        };
         let record = &mut self.records[slot.place];
         let worn = record.worn(&self.config, self.generation, now);
         record.leave(borrower, now);

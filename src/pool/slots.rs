@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::pool::config::PoolConfig;
 use crate::pool::error::{BoxError, PoolError};
 use crate::pool::factory::{Makers, VmReport, describe, drop_quietly, guarded};
@@ -13,6 +15,7 @@ use crate::pool::record::Borrower;
 use crate::pool::registry::{Asked, Ended, Grant, Patience, Registry, Slot};
 use crate::pool::stats::DestroyReason;
 use crate::pool::sync::{self, Arc, Condvar, Deadline, Instant, Mutex, MutexGuard, PoisonError};
+use crate::pool::timing::nanos;
 
 /// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted.
 const GRACE: Duration = Duration::from_secs(1);
@@ -71,10 +74,8 @@ impl<V: 'static> Slots<V> {
         if registry.is_awaited_by_nobody() {
             return;
         }
-        let mut grants = Vec::new();
-        while let Some(grant) = registry.next_grant() {
-            grants.push(grant);
-        }
+        // Nearly always it is one thing.
+        let grants: SmallVec<[_; 1]> = std::iter::from_fn(|| registry.next_grant()).collect();
         let emptied = registry.awaiting_empty > 0 && registry.is_empty();
         drop(registry);
         if emptied {
@@ -153,7 +154,7 @@ impl<V: 'static> Slots<V> {
     pub(crate) fn release(&self, leased: Leased<V>) {
         let Leased { mut slot, taken, waited } = leased;
         let began = Instant::now();
-        slot.watch.begin(began.saturating_duration_since(self.epoch));
+        slot.watch.begin(nanos(began.saturating_duration_since(self.epoch)));
         let cleaned = self.clean(&mut slot.vm);
         let now = Instant::now();
         let reset_time = (!matches!(cleaned, Cleaned::Spent)).then(|| now - began);
@@ -326,16 +327,20 @@ impl<V: Send + 'static> Slots<V> {
         let started = Instant::now();
         let mut registry = self.registry();
         let asked = registry.ask(patience, program, borrower, started);
-        let expiry = registry.next_expiry();
-        drop(registry);
         let mut waited = false;
         let mut grant = match asked {
-            Asked::Granted(grant) => grant,
+            Asked::Granted(grant) => {
+                drop(registry);
+                grant
+            }
             Asked::Waiting(waiting, wait) => {
+                let expiry = registry.next_expiry();
+                drop(registry);
                 waited = true;
                 self.wait(&waiting, started, wait, expiry)?
             }
             Asked::Refused(error) => {
+                drop(registry);
                 if matches!(error, PoolError::Deferred { .. }) {
                     self.begin_refill(true, started);
                 }

@@ -6,7 +6,7 @@
 //! cargo test --manifest-path models/pool/Cargo.toml
 //! ```
 //!
-//! `POOL_MODEL_ORDERS=100000` tries as many orders of each scenario instead of the few thousand that a
+//! `POOL_MODEL_ORDERS=100000` tries as many orders of each scenario instead of the six thousand that a
 //! change is checked with. A failure prints its schedule, which `shuttle::replay` repeats.
 
 /// The crate's `src`, as far as the pool goes.

@@ -164,6 +164,22 @@ fn closing_sends_all_away_and_ends_with_nothing() {
 }
 
 #[test]
+fn closing_sends_away_who_waits_for_a_factory_that_hangs() {
+    explore(|| {
+        let habits = Habits { create: Habit::HangsOnce, ..Habits::default() };
+        let (pool, rig) = pool(endless(0, 1), habits);
+        let handle = pool.clone();
+        let waiter = thread::spawn(move || handle.acquire_timeout(Duration::MAX).map(drop));
+        until(|| rig.hangs() > 0);
+        assert!(!pool.close(Duration::ZERO), "a VM is being made");
+        // Before the factory comes back; it might never.
+        assert!(matches!(waiter.join().unwrap(), Err(PoolError::Closed)));
+        rig.gate.open();
+        finish(&pool, &rig);
+    });
+}
+
+#[test]
 fn closing_interrupts_who_does_not_come_back() {
     explore(|| {
         let (pool, rig) = pool(endless(0, 1), Habits::default());
@@ -356,12 +372,7 @@ fn the_last_handle_may_go_at_any_moment() {
 fn everything_at_once() {
     explore(|| {
         let sometimes = Habit::FailsSometimes;
-        let habits = Habits {
-            create: sometimes,
-            reset: sometimes,
-            validate: sometimes,
-            ..Habits::default()
-        };
+        let habits = Habits { create: sometimes, reset: sometimes, validate: sometimes };
         let config = PoolConfig { create_timeout: MOMENT, reset_timeout: MOMENT, ..endless(1, 2) };
         let (pool, rig) = pool(config, habits);
         let handle = pool.clone();

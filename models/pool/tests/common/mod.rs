@@ -20,7 +20,7 @@ const SEED: u64 = 20_260_701;
 /// Runs a scenario in many orders: half of them random, half with few but well-placed switches.
 pub fn explore(scenario: fn()) {
     let orders = std::env::var("POOL_MODEL_ORDERS").ok().and_then(|text| text.parse().ok());
-    let half = orders.unwrap_or(2000_usize).div_ceil(2);
+    let half = orders.unwrap_or(6000_usize).div_ceil(2);
     run(RandomScheduler::new_from_seed(SEED, half), scenario);
     run(PctScheduler::new_from_seed(SEED, 3, half), scenario);
 }
