@@ -6,7 +6,8 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
-    Component, Entity, GlobalTransform, Name, ReflectDefault, ReflectFromReflect, Transform, World,
+    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect,
+    Transform, Vec3, World,
 };
 use bevy::reflect::{
     FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
@@ -14,6 +15,7 @@ use bevy::reflect::{
 use bevy::transform::components::TransformTreeChanged;
 
 use super::reflect::{self, SmallLeaf};
+use super::spots::Spots;
 use crate::error::{ScriptError, suggest};
 use crate::vm::FieldPath;
 
@@ -23,6 +25,9 @@ pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
 /// Components by full type path that scripts see in every app that has them.
 const CURATED_BY_PATH: [&str; 2] =
     ["bevy_camera::visibility::Visibility", "bevy_camera::visibility::InheritedVisibility"];
+
+/// Finds the component of an entity.
+type Find = for<'w> fn(EntityRef<'w>) -> Option<&'w dyn PartialReflect>;
 
 /// Makes what scripts see in a component's stead.
 type View = fn(&dyn Reflect) -> Option<Box<dyn Reflect>>;
@@ -35,6 +40,8 @@ pub(crate) struct ExposedComponent {
     pub(crate) info: &'static TypeInfo,
     type_id: TypeId,
     access: ReflectComponent,
+    /// The short way to look at one, for types that are known here.
+    find: Option<Find>,
     /// Fields can't be written.
     pub(crate) read_only: bool,
     /// It can't be replaced, inserted or removed either.
@@ -50,6 +57,7 @@ impl ExposedComponent {
             info: T::type_info(),
             type_id: TypeId::of::<T>(),
             access: <ReflectComponent as FromType<T>>::from_type(),
+            find: Some(|entity| entity.get::<T>().map(PartialReflect::as_partial_reflect)),
             read_only: false,
             fixed: false,
             view: None,
@@ -62,6 +70,7 @@ impl ExposedComponent {
             info,
             type_id: info.type_id(),
             access: access.clone(),
+            find: None,
             read_only: false,
             fixed: false,
             view: None,
@@ -80,6 +89,19 @@ impl ExposedComponent {
             None => look(found.as_partial_reflect()),
             Some(view) => look(view(found)?.as_partial_reflect()),
         })
+    }
+
+    /// The component of an entity as it is.
+    pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<&'w dyn PartialReflect> {
+        match self.find {
+            Some(find) => find(entity),
+            None => self.access.reflect(entity).map(<dyn Reflect>::as_partial_reflect),
+        }
+    }
+
+    /// Whether scripts see something else in its stead.
+    pub(crate) fn has_view(&self) -> bool {
+        self.view.is_some()
     }
 
     /// Copies the component of an entity.
@@ -152,6 +174,11 @@ impl ExposedComponent {
         path: &FieldPath,
         leaf: &SmallLeaf,
     ) -> Option<bool> {
+        if self.type_id == TypeId::of::<Transform>()
+            && let ([field], SmallLeaf::Vec3(new)) = (path.steps(), leaf)
+        {
+            return write_transform(world, entity, *field, *new);
+        }
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
         let old = component.bypass_change_detection().as_partial_reflect_mut();
@@ -181,11 +208,33 @@ impl ExposedComponent {
     }
 }
 
+/// The numbers of the fields of [`Transform`] that are vectors, by their order in the type.
+const TRANSLATION: u16 = 0;
+const SCALE: u16 = 2;
+
+/// The short way to write the commonest leaves of all; gives whether the value differed.
+fn write_transform(world: &mut World, entity: Entity, field: u16, new: Vec3) -> Option<bool> {
+    let mut transform = world.get_mut::<Transform>(entity)?;
+    let place = match field {
+        TRANSLATION => &mut transform.bypass_change_detection().translation,
+        SCALE => &mut transform.bypass_change_detection().scale,
+        _ => return None,
+    };
+    let differs = *place != new;
+    if differs {
+        *place = new;
+        transform.set_changed();
+    }
+    Some(differs)
+}
+
 /// The components within the scripts' reach, by number and by name.
 #[derive(Clone, Default)]
 pub(crate) struct Exposure {
     components: Vec<ExposedComponent>,
     names: HashMap<&'static str, u32>,
+    /// Their fields, once all are known.
+    pub(crate) spots: Spots,
 }
 
 impl Exposure {
@@ -243,6 +292,7 @@ impl Exposure {
             let mutable = world.components().get_info(id).is_some_and(|info| info.mutable());
             component.read_only |= !mutable;
         }
+        self.spots = Spots::of(&self.components);
     }
 
     pub(crate) fn get(&self, number: u32) -> &ExposedComponent {
@@ -277,3 +327,30 @@ fn is_internal(info: &TypeInfo) -> bool {
 pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
 
 impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_to_a_transform_writes_what_reflection_writes() {
+        let transform = ExposedComponent::of::<Transform>();
+        let mut world = World::new();
+        let entity = world.spawn(Transform::default()).id();
+        for (name, number) in [("translation", TRANSLATION), ("scale", SCALE)] {
+            let field = transform.info.as_struct().expect("a struct").index_of(name);
+            assert_eq!(field, Some(usize::from(number)));
+            let path = FieldPath::default().then(usize::from(number)).expect("one step");
+            let new = Vec3::new(1.0, f32::from(number), 3.0);
+            let leaf = SmallLeaf::Vec3(new);
+            assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(true));
+            assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(false));
+            let now = world.get::<Transform>(entity).expect("it is there");
+            let found = reflect::at(now.as_partial_reflect(), path.steps());
+            assert_eq!(found.and_then(|found| found.try_downcast_ref()), Some(&new));
+        }
+        let rotation = FieldPath::default().then(1).expect("one step");
+        let leaf = SmallLeaf::Vec3(Vec3::ONE);
+        assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
+    }
+}

@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
-use smallvec::SmallVec;
 
 use super::messages::Delivery;
 use crate::bindings::{Effects, Leaves, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
+use crate::script::Aside;
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
+use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -81,14 +81,17 @@ impl LuaPool {
     }
 
     /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
-    /// limit changes.
+    /// limit changes, or the libraries and modules that scripts find.
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
     pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
         self.pool.set_config(config.clone())?;
-        if config.memory_limit != self.config.memory_limit {
+        let as_before = config.memory_limit == self.config.memory_limit
+            && config.sandbox.offers_as(&self.config.sandbox);
+        if !as_before {
             self.factory.set_memory_limit(config.memory_limit);
+            self.factory.set_sandbox(&config.sandbox);
             self.pool.evict_all();
         }
         self.config = Arc::new(config);
@@ -125,6 +128,8 @@ pub(crate) struct Frame {
     /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
     pub(crate) outcomes: Vec<UnitOutcome>,
     pub(crate) stage: Stage,
+    /// Frames before this one.
+    pub(crate) number: u64,
     pub(crate) delta: f64,
     pub(crate) seed: u64,
     pub(crate) began: Option<Instant>,
@@ -132,6 +137,8 @@ pub(crate) struct Frame {
     pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
+    /// What the workers counted; one for each, and perhaps empty ones.
+    pub(crate) tallies: Vec<Tally>,
 }
 
 impl Frame {
@@ -144,6 +151,12 @@ impl Frame {
     /// The messages of a unit that did not get to take them.
     pub(crate) fn undelivered(&self, unit: &Unit) -> impl Iterator<Item = Delivery> {
         self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot()) })
+    }
+
+    /// What the runs of each program may use up, by number.
+    pub(crate) fn limits(&self, config: &PoolConfig) -> Vec<RunLimits> {
+        let programs = self.programs.list.iter();
+        programs.map(|carried| RunLimits::of_script(config, carried.program.name())).collect()
     }
 
     pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
@@ -165,6 +178,16 @@ pub(crate) struct CarriedProgram {
     pub(crate) entities: usize,
     /// Those on which it is put aside.
     pub(crate) put_aside: usize,
+    /// The frame in which it is tried again on the first of these.
+    pub(crate) next_retry: Option<u64>,
+}
+
+impl CarriedProgram {
+    /// Counts an entity for which it is put aside.
+    pub(crate) fn count_aside(&mut self, aside: &Aside) {
+        self.put_aside += 1;
+        self.next_retry = self.next_retry.into_iter().chain(aside.next_try()).min();
+    }
 }
 
 impl Programs {
@@ -180,7 +203,7 @@ impl Programs {
         }
         *self.numbers.entry(program.id()).or_insert_with(|| {
             let program = Arc::clone(program);
-            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0 });
+            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0, next_retry: None });
             self.list.len() as u32 - 1
         })
     }
@@ -235,18 +258,37 @@ pub(crate) struct UnitOutcome {
     pub(crate) state: StateChange,
     /// Leaves of components that it wrote.
     pub(crate) leaves: Leaves,
-    /// The time of each run, in nanoseconds.
-    pub(crate) times: SmallVec<[u32; 2]>,
     pub(crate) more: Option<Box<MoreOutcome>>,
     /// It did not run: no VM was to be had, or the frame's budget was spent.
     pub(crate) deferred: bool,
     pub(crate) started: bool,
+    /// There was a run.
+    pub(crate) ran: bool,
     /// There was no VM for some of its runs, which stay due.
     pub(crate) unfinished: bool,
     /// The last run failed.
     pub(crate) failing: bool,
     /// The script is put aside now.
     pub(crate) put_aside: bool,
+}
+
+/// What a worker counts.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Runs, by the numbers of the programs.
+    pub(crate) runs: Vec<u64>,
+    /// The times of some of them.
+    pub(crate) times: Vec<(u32, Duration)>,
+}
+
+impl Tally {
+    /// Counts a run of a program, and the time it took if that is known.
+    pub(crate) fn count(&mut self, program: u32, time: Option<Duration>) {
+        self.runs[program as usize] += 1;
+        if let Some(time) = time {
+            self.times.push((program, time));
+        }
+    }
 }
 
 /// What came of a unit besides changed numbers.

@@ -7,11 +7,15 @@
 const VERSIONS: std::ops::RangeInclusive<u8> = 4..=9;
 const TYPE_VERSIONS: std::ops::RangeInclusive<u8> = 1..=3;
 
+const OP_NOP: u8 = 0;
 const OP_SETGLOBAL: u8 = 8;
 const OP_SETUPVAL: u8 = 10;
 const OP_NEWCLOSURE: u8 = 19;
 const OP_DUPCLOSURE: u8 = 64;
 const OP_CAPTURE: u8 = 70;
+
+/// Calls of built-ins by their number, with the arguments in different places.
+const FAST_CALLS: [u8; 5] = [60, 68, 73, 74, 75];
 
 /// A captured local, by reference: it is assigned somewhere.
 const CAPTURE_REF: u8 = 1;
@@ -37,6 +41,27 @@ pub(super) fn mutation(bytecode: &[u8]) -> Mutation {
     found.unwrap_or(Mutation::OfFileLevel)
 }
 
+/// The same program, in which calls of built-ins are not short-cut: each looks for its function, and does
+/// not find one that was taken away. `None` if the bytecode can't be read.
+pub(super) fn without_fast_calls(bytecode: &[u8]) -> Option<Vec<u8>> {
+    let chunk = Reader { rest: bytecode }.chunk()?;
+    let mut changed = bytecode.to_vec();
+    for function in &chunk.functions {
+        let mut at = 0;
+        while let Some(word) = function.code.get(at) {
+            let operation = word.to_le_bytes()[0];
+            let length = length(operation)?;
+            if FAST_CALLS.contains(&operation) {
+                // A fast call that fails goes on with the instructions after it, which do it slowly.
+                let start = bytecode.len() - function.rest_at_code + 4 * at;
+                changed.get_mut(start..start + 4 * length)?.fill(OP_NOP);
+            }
+            at += length;
+        }
+    }
+    Some(changed)
+}
+
 struct Chunk {
     functions: Vec<Function>,
     main: usize,
@@ -44,6 +69,8 @@ struct Chunk {
 
 struct Function {
     code: Vec<u32>,
+    /// How many bytes the chunk has from the code on.
+    rest_at_code: usize,
     /// The functions that are the closures among its constants, by the constant's number.
     closures: Vec<(usize, usize)>,
     children: Vec<usize>,
@@ -194,7 +221,8 @@ impl Reader<'_> {
         let types = self.number()?;
         self.skip(types)?;
         let length = self.number()?;
-        let mut code = Vec::with_capacity(length.min(self.rest.len() / 4));
+        let rest_at_code = self.rest.len();
+        let mut code = Vec::with_capacity(length.min(rest_at_code / 4));
         for _ in 0..length {
             code.push(u32::from_le_bytes(*self.take(4)?.first_chunk()?));
         }
@@ -212,7 +240,7 @@ impl Reader<'_> {
         self.number()?; // Its name.
         self.lines(code.len())?;
         self.names()?;
-        Some(Function { code, closures, children, line })
+        Some(Function { code, rest_at_code, closures, children, line })
     }
 
     /// A constant; the number of the function if it is a closure.

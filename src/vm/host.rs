@@ -1,8 +1,8 @@
 //! What a VM asks of the world while a run lasts.
 
-use bevy::prelude::Entity;
+use bevy::prelude::{Entity, Vec3};
 
-use super::RunRandom;
+use super::{Atom, RunRandom};
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -63,6 +63,31 @@ pub trait Host {
     /// Names a place, for messages: `Transform.translation`.
     fn name(&self, place: Place) -> String;
 
+    /// The spot of a component of the own entity, by its name; `None` if it is to be read in the general
+    /// way: it has no spot, the entity has no such component, or the run replaced it.
+    fn own_component(&mut self, name: Atom) -> Option<Spot> {
+        let _ = name;
+        None
+    }
+
+    /// Reads a field of a spot of the own entity; `None` if it is to be read in the general way.
+    fn own_field(&mut self, within: Spot, name: Atom) -> Option<SpotReading> {
+        let _ = (within, name);
+        None
+    }
+
+    /// Writes a field of a spot of the own entity; `false` if it is to be written in the general way, and
+    /// then nothing has changed.
+    fn set_own_field(&mut self, within: Spot, name: Atom, value: Leaf) -> bool {
+        let _ = (within, name, value);
+        false
+    }
+
+    /// The place that a spot is for the own entity.
+    fn own_place(&self, spot: Spot) -> Place {
+        unreachable!("no host that has no spots gives out spot {spot}")
+    }
+
     /// Calls a host function by its number in the [`Api`](super::Api); `random` are the random numbers
     /// of the run.
     ///
@@ -114,6 +139,39 @@ pub enum Reading {
     Place(Place),
     /// A list or a map, copied; when the script changes the table, the change goes back to the place.
     Table(ScriptTable, Place),
+}
+
+/// The number of a component or of a field within it that is always in the same place.
+pub type Spot = u32;
+
+/// What reading at a spot gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SpotReading {
+    /// A plain value.
+    Leaf(Leaf),
+    /// Something with fields.
+    Spot(Spot),
+}
+
+/// A plain value that needs no memory of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Leaf {
+    /// A number.
+    Number(f64),
+    /// A vector.
+    Vector(Vec3),
+    /// A boolean.
+    Bool(bool),
+}
+
+impl From<Leaf> for ScriptValue {
+    fn from(leaf: Leaf) -> Self {
+        match leaf {
+            Leaf::Number(value) => Self::Number(value),
+            Leaf::Vector(value) => Self::Vector(value),
+            Leaf::Bool(value) => Self::Bool(value),
+        }
+    }
 }
 
 /// What reading from a namespace gives.

@@ -1,116 +1,142 @@
-//! Time limits of a run.
+//! The time limit of a run.
 //!
 //! The limit is wall time, but a run isn't charged for time in which the system ran something else: on a
-//! busy machine that would fail good scripts by accident. So when the wall clock says that a run is late,
-//! the thread's CPU clock is asked too. A look at that one costs a system call, so it is not read for
-//! every run: the clock's reading at the start of a run is taken from an earlier run if little has
-//! happened since.
+//! busy machine that would fail good scripts by accident. So when the [watchdog](super::watchdog) says
+//! that a run is late, the thread's CPU clock is asked too. A look at that one costs a system call, so it
+//! is read once in a tick of the watchdog, and not for every run.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::cell::Cell;
+use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
+use super::watchdog::{Watch, ticks};
 use crate::error::ScriptError;
 
-/// How many safepoints pass between two looks at the wall clock. A look costs about as much as ten
-/// safepoints.
-const SAFEPOINTS_PER_LOOK: u32 = 16;
-
-/// Runs that may share one reading of the CPU clock.
-const RUNS_PER_READING: u32 = 64;
-
-/// The CPU time of a thread at some moment not long before a run.
+/// The CPU time of this thread, not long before a run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CpuClock {
-    thread: ThreadId,
-    reading: Duration,
-    runs: u32,
+struct Reading {
+    tick: u64,
+    cpu: Duration,
 }
 
-impl CpuClock {
-    pub(super) fn read() -> Self {
-        let thread = std::thread::current().id();
-        Self { thread, reading: ThreadTime::now().as_duration(), runs: 0 }
+/// In place of a tick: the reading is that of the moment itself.
+const EXACT: u64 = u64::MAX;
+
+thread_local! {
+    static LAST_READING: Cell<Reading> =
+        const { Cell::new(Reading { tick: EXACT, cpu: Duration::ZERO }) };
+}
+
+impl Reading {
+    fn now() -> Self {
+        Self { tick: ticks(), cpu: ThreadTime::now().as_duration() }
     }
 
-    /// To be called before each run. Reads anew so often that the runs before it can't have used up half
-    /// of the limit since: every so many runs, after a long one, and on another thread.
-    pub(super) fn before_run(&mut self, last_run: Duration, limit: Duration) {
-        self.runs += 1;
-        let long = last_run > limit / (2 * RUNS_PER_READING);
-        if long || self.runs >= RUNS_PER_READING || self.thread != std::thread::current().id() {
-            *self = Self::read();
+    /// That of this tick.
+    fn recent() -> Self {
+        let last = LAST_READING.get();
+        if last.tick == ticks() {
+            return last;
         }
-    }
-
-    /// At most so much CPU time did the current run use.
-    fn elapsed(&self) -> Duration {
-        ThreadTime::now().as_duration().saturating_sub(self.reading)
+        let now = Self::now();
+        LAST_READING.set(now);
+        now
     }
 }
 
 /// When a run must be over. Once it has passed, it stays passed: no script can catch that.
 #[derive(Debug)]
-pub(super) struct Deadline {
-    start: Instant,
-    /// The wall time after which the CPU clock is asked.
-    wall: Duration,
+pub(super) struct Deadline<'w> {
+    watch: &'w Watch,
+    turn: u64,
     limit: Duration,
-    cpu: CpuClock,
-    countdown: u32,
-    /// Set from outside when the run must end now.
-    stop: Arc<AtomicBool>,
+    began: Reading,
+    /// The CPU time that it used, once it was late.
+    used: Duration,
     interrupted: bool,
     passed: bool,
 }
 
-impl Deadline {
-    pub(super) fn new(
-        start: Instant,
-        limit: Duration,
-        cpu: CpuClock,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
-        let countdown = SAFEPOINTS_PER_LOOK;
-        let (interrupted, passed) = (false, false);
-        Self { start, wall: limit, limit, cpu, countdown, stop, interrupted, passed }
+impl<'w> Deadline<'w> {
+    /// A run begins that may take so long.
+    pub(super) fn begin(watch: &'w Watch, limit: Duration) -> Self {
+        let began = Reading::recent();
+        let turn = watch.begin(limit);
+        Self { watch, turn, limit, began, used: Duration::ZERO, interrupted: false, passed: false }
     }
 
-    /// Looks at the clock now and then; to be called at every safepoint.
+    /// Whether the run must end now; for when Luau asks at a safepoint, and for built-ins that work for
+    /// long. Costs next to nothing as long as there was no alarm.
     pub(super) fn has_passed(&mut self) -> bool {
         if self.passed {
             return true;
         }
-        self.countdown -= 1;
-        if self.countdown == 0 {
-            self.countdown = SAFEPOINTS_PER_LOOK;
-            self.interrupted = self.stop.load(Ordering::Relaxed);
-            self.passed = self.interrupted;
-            self.judge(self.start.elapsed());
+        if self.watch.is_stopped() {
+            self.interrupted = true;
+            self.passed = true;
+        } else if self.watch.is_alarmed(self.turn) {
+            self.judge();
         }
         self.passed
     }
 
-    /// Judges a run that took so much wall time until now.
-    pub(super) fn judge(&mut self, took: Duration) -> bool {
-        if !self.passed && took > self.wall {
-            match self.limit.checked_sub(self.cpu.elapsed()) {
-                // The system ran something else meanwhile: that much is left.
-                Some(left) => self.wall = took + left,
-                None => self.passed = true,
+    /// As [`Deadline::has_passed`], at a safepoint: Luau asks no more if it has not.
+    pub(super) fn has_passed_at_safepoint(&mut self) -> bool {
+        let passed = self.has_passed();
+        if !passed {
+            self.watch.calm(self.turn);
+        }
+        passed
+    }
+
+    /// The run is over: whether it kept to its time, even if it met no safepoint. For it, the answer is
+    /// final.
+    pub(super) fn end(&mut self) -> bool {
+        if !self.passed && self.watch.is_alarmed(self.turn) {
+            self.judge();
+        }
+        self.watch.end(self.turn);
+        if self.passed {
+            self.used = Reading::now().cpu.saturating_sub(self.began.cpu);
+            // Nothing runs now, and no alarm is ever sounded for that.
+            self.watch.calm(self.turn + 1);
+        }
+        self.passed
+    }
+
+    /// The wall clock says that it is late: so the CPU clock has the last word.
+    fn judge(&mut self) {
+        let now = Reading::now();
+        // A run may be charged for what others used up before it in the tick in which it began, but not
+        // if that one lasted for long.
+        let known = self.began.tick == EXACT || self.watch.was_seen_in_time();
+        let used = if known { now.cpu.saturating_sub(self.began.cpu) } else { Duration::ZERO };
+        match self.limit.checked_sub(used) {
+            Some(left) if !left.is_zero() => {
+                // From now on it is known what it uses.
+                self.began = Reading { tick: EXACT, cpu: now.cpu.saturating_sub(used) };
+                self.turn = self.watch.extend(self.turn, left);
             }
+            _ => self.passed = true,
         }
-        self.passed
     }
 
+    /// Why the run must end. The script doesn't hear from it what the clock says.
     pub(super) fn error(&self) -> ScriptError {
+        self.error_with(self.limit)
+    }
+
+    /// Why the run ended, with the CPU time that it used.
+    pub(super) fn verdict(&self) -> ScriptError {
+        self.error_with(self.used.max(self.limit))
+    }
+
+    fn error_with(&self, used: Duration) -> ScriptError {
         if self.interrupted {
             return ScriptError::Interrupted;
         }
-        ScriptError::TimedOut { limit: self.limit, setting: "run_time_limit" }
+        ScriptError::TimedOut { limit: self.limit, used, setting: "run_time_limit" }
     }
 }
 
@@ -118,73 +144,92 @@ impl Deadline {
 mod tests {
     use super::*;
 
+    const LIMIT: Duration = Duration::from_millis(1);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn deadline(limit: Duration, cpu: CpuClock) -> Deadline {
-        Deadline::new(Instant::now(), limit, cpu, Arc::default())
-    }
-
-    /// A clock whose reading lies so far back.
-    fn used(cpu: Duration) -> CpuClock {
-        let now = CpuClock::read();
-        CpuClock { reading: now.reading.saturating_sub(cpu), ..now }
-    }
-
-    /// Uses a little CPU time, so that every clock has moved.
-    fn work() {
+    /// Uses CPU time, so that every clock has moved by so much.
+    fn work(time: Duration) {
         let start = ThreadTime::now();
-        while start.elapsed() < Duration::from_millis(5) {}
+        while start.elapsed() < time {}
+    }
+
+    /// By the wall clock, the current run is late.
+    fn alarm(watch: &Watch) {
+        watch.look(Duration::ZERO, true);
+        watch.look(2 * HOUR, true);
     }
 
     #[test]
     fn a_deadline_that_has_passed_stays_passed() {
-        let mut deadline = deadline(Duration::ZERO, CpuClock::read());
-        while !deadline.has_passed() {}
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, LIMIT);
+        work(2 * LIMIT);
+        assert!(!deadline.has_passed(), "nobody said that it is late");
+        alarm(&watch);
         assert!(deadline.has_passed());
-        assert!(deadline.judge(Duration::ZERO), "also for one who claims to have been quick");
+        assert!(deadline.has_passed_at_safepoint());
+        assert!(deadline.end());
+        assert!(matches!(deadline.error(), ScriptError::TimedOut { limit: LIMIT, .. }));
     }
 
     #[test]
-    fn a_run_that_is_stopped_from_outside_ends_soon_and_says_why() {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut deadline = Deadline::new(Instant::now(), HOUR, CpuClock::read(), Arc::clone(&stop));
-        assert!((0..100).all(|_| !deadline.has_passed()));
-        stop.store(true, Ordering::Relaxed);
-        assert!((0..SAFEPOINTS_PER_LOOK).any(|_| deadline.has_passed()));
+    fn a_run_is_judged_at_its_end_even_if_it_met_no_safepoint() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, LIMIT);
+        work(2 * LIMIT);
+        alarm(&watch);
+        assert!(deadline.end());
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_from_outside_ends_and_says_why() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, HOUR);
+        assert!(!deadline.has_passed());
+        watch.stop();
+        assert!(deadline.has_passed());
         assert_eq!(deadline.error(), ScriptError::Interrupted);
-        assert!(deadline.judge(Duration::ZERO), "and stays stopped");
-    }
-
-    #[test]
-    fn a_run_is_judged_by_the_time_it_took_even_if_it_met_no_safepoint() {
-        work();
-        let limit = Duration::from_millis(1);
-        let mut deadline = deadline(limit, used(2 * limit));
-        assert!(!deadline.judge(limit), "the limit itself is allowed");
-        assert!(deadline.judge(limit + Duration::from_nanos(1)));
+        assert!(deadline.end(), "and stays stopped");
+        assert!(Deadline::begin(&watch, HOUR).has_passed(), "and so does every later run");
     }
 
     #[test]
     fn a_run_is_not_charged_for_time_in_which_the_system_ran_something_else() {
-        let mut deadline = deadline(HOUR, CpuClock::read());
-        assert!(!deadline.judge(2 * HOUR), "it has used no CPU time to speak of");
-        assert!(deadline.wall > 2 * HOUR, "and has nearly all of its time left");
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, HOUR);
+        alarm(&watch);
+        assert!(!deadline.has_passed(), "it has used no CPU time to speak of");
+        assert!(!deadline.has_passed(), "and is not alarmed any more");
+        assert!(!deadline.end());
     }
 
     #[test]
-    fn the_cpu_clock_is_read_anew_before_others_have_used_up_the_limit() {
-        let limit = Duration::from_millis(128);
-        let old = CpuClock { reading: Duration::ZERO, ..CpuClock::read() };
-        work();
-        let after = move |mut clock: CpuClock, last_run| {
-            clock.before_run(last_run, limit);
-            clock.reading > Duration::ZERO
-        };
-        assert!(!after(old, Duration::from_millis(1)), "a short run changes little");
-        assert!(after(old, Duration::from_millis(2)), "a long one much");
-        let many = CpuClock { runs: RUNS_PER_READING - 1, ..old };
-        assert!(after(many, Duration::ZERO), "many short ones too");
-        let elsewhere = std::thread::spawn(move || after(old, Duration::ZERO));
-        assert!(elsewhere.join().expect("it ran"), "another thread has another clock");
+    fn a_run_is_not_charged_for_what_others_used_while_nobody_looked() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, LIMIT);
+        work(2 * LIMIT);
+        watch.look(Duration::ZERO, false);
+        watch.look(2 * HOUR, true);
+        assert!(!deadline.has_passed(), "how much of that is its own is not known");
+        work(2 * LIMIT);
+        alarm(&watch);
+        assert!(deadline.has_passed(), "but now it is");
+    }
+
+    #[test]
+    fn a_run_is_charged_for_what_it_used_before_it_got_more_time() {
+        let watch = Watch::unwatched(None);
+        let limit = Duration::from_millis(50);
+        let mut deadline = Deadline::begin(&watch, limit);
+        let mut passed = false;
+        for _ in 0..100 {
+            work(limit / 20);
+            alarm(&watch);
+            passed = deadline.has_passed();
+            if passed {
+                break;
+            }
+        }
+        assert!(passed, "many small pieces make a whole");
     }
 }

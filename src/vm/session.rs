@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, Table};
 
-use super::limits::{CpuClock, Deadline};
+use super::limits::Deadline;
 use super::raw::{self, SessionEnded, SessionTask};
-use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, sandbox, with_native_stack};
+use super::watchdog::Watch;
+use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, sandbox, watch};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -86,7 +87,7 @@ pub(crate) struct Session {
     /// With so many bytes in use, garbage is collected after a task.
     crowded_above: usize,
     last_time: Duration,
-    cpu: CpuClock,
+    watch: Arc<Watch>,
 }
 
 impl Session {
@@ -109,6 +110,7 @@ impl Session {
             let (limit, held) = (memory_limit, resting_memory);
             return Err(ScriptError::EngineOutOfMemory { limit, held });
         }
+        let watch = watch(&lua)?;
         Ok(Self {
             lua,
             builtins,
@@ -119,7 +121,7 @@ impl Session {
             memory_limit,
             crowded_above: memory_limit / 2,
             last_time: Duration::ZERO,
-            cpu: CpuClock::read(),
+            watch,
         })
     }
 
@@ -199,18 +201,20 @@ impl Session {
             Task::State => SessionTask::State,
             Task::Restore(globals) => SessionTask::Restore(globals),
         };
-        self.cpu.before_run(self.last_time, limits.time);
         let start = Instant::now();
-        let deadline = Deadline::new(start, limits.time, self.cpu, Arc::default());
         let random = std::mem::replace(&mut self.random, RunRandom::new(0));
-        let mut run = raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
-        let ended =
-            with_native_stack(|| raw::run_session(&self.lua, &self.refs, raw_task, &mut run));
+        let (ended, run) = engage(|_| {
+            let deadline = Deadline::begin(&self.watch, limits.time);
+            let mut run =
+                raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
+            (raw::run_session(&self.lua, &self.refs, raw_task, &mut run), run)
+        });
         self.last_time = start.elapsed();
-        let timed_out = run.deadline.judge(self.last_time);
+        let mut run = run;
+        let timed_out = run.deadline.end();
         let hard = run.panicked().cloned().or_else(|| {
-            let limit = limits.time;
-            timed_out.then_some(ScriptError::TimedOut { limit, setting: "time_limit" })
+            let (limit, used) = (limits.time, self.last_time);
+            timed_out.then_some(ScriptError::TimedOut { limit, used, setting: "time_limit" })
         });
         self.random = run.into_random();
         self.tidy();
@@ -301,6 +305,12 @@ impl Session {
     /// Ends a coroutine where it stands. Gives whether there was one that was not over.
     pub(crate) fn destroy_coroutine(&mut self, id: u64) -> bool {
         raw::destroy_coroutine(&self.lua, &self.refs, id).unwrap_or(false)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.watch.leave(&self.lua);
     }
 }
 

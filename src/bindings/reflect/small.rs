@@ -5,7 +5,8 @@ use std::any::TypeId;
 use bevy::prelude::{Vec2, Vec3};
 use bevy::reflect::PartialReflect;
 
-use crate::value::{FromScript, ScriptValue};
+use crate::value::{FromScript, IntoScript, ScriptValue};
+use crate::vm::Leaf;
 
 macro_rules! small_leaves {
     ($($variant:ident($ty:ty)),* $(,)?) => {
@@ -15,7 +16,44 @@ macro_rules! small_leaves {
             $(#[allow(missing_docs)] $variant($ty),)*
         }
 
+        /// The type of such a leaf.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum LeafKind {
+            $($variant,)*
+        }
+
+        impl LeafKind {
+            pub(crate) fn of(id: TypeId) -> Option<Self> {
+                $(if id == TypeId::of::<$ty>() {
+                    return Some(Self::$variant);
+                })*
+                None
+            }
+
+            /// Reads a leaf of this type; `None` if it is of another.
+            pub(crate) fn read(self, leaf: &dyn PartialReflect) -> Option<Leaf> {
+                let leaf = leaf.try_as_reflect()?.as_any();
+                match self {
+                    $(Self::$variant => as_leaf(*leaf.downcast_ref::<$ty>()?),)*
+                }
+            }
+
+            /// Converts what a script wrote to such a leaf; `None` if that doesn't take it.
+            pub(crate) fn take(self, value: Leaf) -> Option<SmallLeaf> {
+                match self {
+                    $(Self::$variant => <$ty>::from_script(value.into()).ok().map(SmallLeaf::$variant),)*
+                }
+            }
+        }
+
         impl SmallLeaf {
+            /// As Lua has it.
+            pub(crate) fn read(self) -> Option<Leaf> {
+                match self {
+                    $(Self::$variant(leaf) => as_leaf(leaf),)*
+                }
+            }
+
             /// Converts what a script wrote to `target`; `None` if it isn't such a leaf or doesn't take
             /// the value.
             pub(crate) fn new(target: &dyn PartialReflect, value: &ScriptValue) -> Option<Self> {
@@ -67,6 +105,15 @@ small_leaves!(
     U32(u32),
     Usize(usize)
 );
+
+fn as_leaf(value: impl IntoScript) -> Option<Leaf> {
+    match value.into_script().ok()? {
+        ScriptValue::Number(value) => Some(Leaf::Number(value)),
+        ScriptValue::Vector(value) => Some(Leaf::Vector(value)),
+        ScriptValue::Bool(value) => Some(Leaf::Bool(value)),
+        _ => None,
+    }
+}
 
 /// Copies a value that needs no allocation.
 fn plain(value: &ScriptValue) -> Option<ScriptValue> {

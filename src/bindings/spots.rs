@@ -1,0 +1,155 @@
+//! [`Spots`]: the fields of exposed components that are always in the same place, found once.
+//!
+//! Which fields a struct has is known from its type. So each gets a number when the app is built, and a
+//! script that uses it by name gets there without comparing texts. What depends on a value (the fields of
+//! an enum's variant, elements) has no spot and is found as it is used.
+
+use bevy::reflect::TypeInfo;
+
+use super::exposure::ExposedComponent;
+use super::reflect::{LeafKind, is_leaf};
+use crate::vm::{Atom, FieldPath, Spot};
+
+/// Spots that one app may have; what exceeds them is found as it is used.
+const MAX_SPOTS: usize = 10_000;
+
+/// A component, or a field within it.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownSpot {
+    /// The number of the component.
+    pub(crate) component: u32,
+    /// The fields that lead there.
+    pub(crate) path: FieldPath,
+    /// What it holds, if that is a leaf of a common type.
+    pub(crate) leaf: Option<LeafKind>,
+    /// Its fields by name, sorted.
+    fields: Box<[(Atom, Spot)]>,
+}
+
+/// All spots of an app, by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spots {
+    list: Vec<KnownSpot>,
+    /// The components by the atoms of their names.
+    components: Vec<Option<Spot>>,
+}
+
+impl Spots {
+    /// The spots of these components.
+    pub(crate) fn of(components: &[ExposedComponent]) -> Self {
+        let mut spots = Self::default();
+        for (number, component) in (0..).zip(components) {
+            // What scripts see instead of a component is made anew each time.
+            if component.has_view() {
+                continue;
+            }
+            let spot = spots.add(number, FieldPath::default(), component.info);
+            // Others are read as a whole, such as `Name`.
+            let spot = spot.filter(|spot| spots.has_fields(*spot));
+            if let (Some(spot), Some(atom)) = (spot, Atom::of(component.name)) {
+                let end = atom.index() + 1;
+                spots.components.resize(spots.components.len().max(end), None);
+                spots.components[atom.index()] = Some(spot);
+            }
+        }
+        spots
+    }
+
+    fn add(&mut self, component: u32, path: FieldPath, info: &TypeInfo) -> Option<Spot> {
+        if self.list.len() >= MAX_SPOTS {
+            return None;
+        }
+        let spot = self.list.len() as Spot;
+        let leaf = LeafKind::of(info.type_id());
+        self.list.push(KnownSpot { component, path, leaf, fields: Box::default() });
+        if !is_leaf(info.type_id())
+            && let TypeInfo::Struct(info) = info
+        {
+            let fields = (0..).zip(info.iter()).filter_map(|(step, field)| {
+                let inner = self.add(component, path.then(step)?, field.type_info()?)?;
+                Some((Atom::of(field.name())?, inner))
+            });
+            let mut fields: Vec<_> = fields.collect();
+            fields.sort_unstable();
+            self.list[spot as usize].fields = fields.into();
+        }
+        Some(spot)
+    }
+
+    pub(crate) fn get(&self, spot: Spot) -> &KnownSpot {
+        &self.list[spot as usize]
+    }
+
+    /// The spot of a place, if it has one.
+    pub(crate) fn at(&self, component: u32, path: FieldPath) -> Option<Spot> {
+        let place = self.list.iter().position(|it| it.component == component && it.path == path);
+        place.map(|spot| spot as Spot)
+    }
+
+    /// The component of a name.
+    pub(crate) fn component(&self, name: Atom) -> Option<Spot> {
+        self.components.get(name.index()).copied().flatten()
+    }
+
+    /// Whether a spot has fields that are reached one by one.
+    pub(crate) fn has_fields(&self, spot: Spot) -> bool {
+        !self.get(spot).fields.is_empty()
+    }
+
+    /// A field within a spot.
+    pub(crate) fn field(&self, within: Spot, name: Atom) -> Option<Spot> {
+        let fields = &self.get(within).fields;
+        // Nearly all have a few.
+        fields.iter().find(|(known, _)| *known == name).map(|(_, spot)| *spot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bevy::prelude::{Component, Reflect, Transform, Vec3};
+
+    use super::*;
+
+    #[derive(Component, Reflect)]
+    struct Deep {
+        inner: Inner,
+        kind: Option<f32>,
+    }
+
+    #[derive(Reflect)]
+    struct Inner {
+        list: Vec<f32>,
+        speed: f32,
+    }
+
+    fn atom(name: &str) -> Atom {
+        Atom::of(name).expect("few names")
+    }
+
+    #[test]
+    fn every_field_of_a_struct_has_a_spot() {
+        let components = [ExposedComponent::of::<Transform>(), ExposedComponent::of::<Deep>()];
+        let spots = Spots::of(&components);
+        let deep = spots.component(atom("Deep")).expect("it is exposed");
+        let inner = spots.field(deep, atom("inner")).expect("it has the field");
+        let speed = spots.get(spots.field(inner, atom("speed")).expect("it has the field"));
+        assert_eq!((speed.component, speed.path.steps()), (1, &[0, 1][..]));
+        assert_eq!(speed.leaf, LeafKind::of(std::any::TypeId::of::<f32>()));
+        assert_eq!(spots.field(deep, atom("speed")), None);
+        let kind = spots.get(spots.field(deep, atom("kind")).expect("it has the field"));
+        assert!(
+            kind.leaf.is_none() && kind.fields.is_empty(),
+            "what it holds depends on its value"
+        );
+
+        let transform = spots.component(atom("Transform")).expect("it is exposed");
+        let translation = spots.field(transform, atom("translation")).expect("it has the field");
+        assert_eq!(
+            spots.get(translation).leaf,
+            LeafKind::of(std::any::TypeId::of::<Vec3>()),
+            "a vector is one value"
+        );
+        assert_eq!(spots.field(translation, atom("x")), None);
+        assert_eq!(spots.component(atom("translation")), None);
+    }
+}

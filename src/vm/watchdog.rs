@@ -1,0 +1,313 @@
+//! The watchdog: a thread that notices runs that last too long.
+//!
+//! A run that keeps to its time costs nothing but a few stores to memory: nobody looks at a clock for it,
+//! and Luau has nobody to ask at its safepoints. A thread looks at all VMs every [`PERIOD`]. When a run
+//! has lasted for longer than its limit, the thread sounds the alarm: it installs the function that Luau
+//! calls at the next safepoint, and that one judges the run (see [`Deadline`](super::limits::Deadline)).
+//!
+//! The thread sleeps while nobody runs anything: who is going to says so by [`Engaged`].
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::raw::Hook;
+
+/// How often the watchdog looks. A run is found to be late at most so much later than it is.
+pub(super) const PERIOD: Duration = Duration::from_millis(1);
+
+/// Looks after the last run before the thread falls asleep: a game runs again in the next frame.
+const LINGER: u32 = 100;
+
+/// How often the watchdog has looked so far: a clock that costs nothing to read.
+static TICKS: AtomicU64 = AtomicU64::new(0);
+/// Threads that run something, or are going to.
+static ENGAGED: AtomicUsize = AtomicUsize::new(0);
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+static BED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+static WATCHED: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
+
+/// How often the watchdog has looked so far.
+pub(crate) fn ticks() -> u64 {
+    TICKS.load(Ordering::Relaxed)
+}
+
+/// Keeps the watchdog awake. Runs take place only while there is one on their thread.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Engaged(());
+
+impl Engaged {
+    pub(crate) fn new() -> Self {
+        // Either this thread sees that the watchdog falls asleep, or that one sees this thread.
+        ENGAGED.fetch_add(1, Ordering::SeqCst);
+        if ASLEEP.load(Ordering::SeqCst) {
+            // What was read from clocks at the last tick is old.
+            TICKS.fetch_add(1, Ordering::Relaxed);
+            let _bed = lock(&BED.0);
+            BED.1.notify_all();
+        }
+        Self(())
+    }
+}
+
+impl Drop for Engaged {
+    fn drop(&mut self) {
+        ENGAGED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the watchdog knows of one VM, and how a run of it is stopped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Odd while a run lasts; another one for each.
+    turn: AtomicU64,
+    /// Wall time that the current run may last before the alarm, in nanoseconds.
+    limit: AtomicU64,
+    /// The turn for which the alarm was sounded last.
+    alarm: AtomicU64,
+    /// Set from outside: the current run ends, and so do all later ones.
+    stop: AtomicBool,
+    hook: Mutex<Option<Hook>>,
+    /// The turn that the watchdog saw when it looked last, and when it first saw that one, in
+    /// nanoseconds by its clock.
+    seen: AtomicU64,
+    seen_since: AtomicU64,
+    /// It first saw that one when it should have: at most a period or two after it began.
+    seen_in_time: AtomicBool,
+}
+
+impl Watch {
+    /// Has a VM watched from now on.
+    ///
+    /// # Errors
+    /// If the system gives no thread for the watchdog.
+    pub(super) fn new(hook: Hook) -> std::io::Result<Arc<Self>> {
+        wake_up()?;
+        let watch = Arc::new(Self::unwatched(Some(hook)));
+        lock(&WATCHED).push(Arc::downgrade(&watch));
+        Ok(watch)
+    }
+
+    pub(super) fn unwatched(hook: Option<Hook>) -> Self {
+        Self {
+            turn: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
+            alarm: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            hook: Mutex::new(hook),
+            seen: AtomicU64::new(0),
+            seen_since: AtomicU64::new(0),
+            seen_in_time: AtomicBool::new(false),
+        }
+    }
+
+    /// A run begins that may last so long. Gives its turn.
+    pub(super) fn begin(&self, limit: Duration) -> u64 {
+        let turn = (self.turn.load(Ordering::Relaxed) + 2) | 1;
+        self.continue_as(turn, limit)
+    }
+
+    /// The run goes on, and may last so much longer. Gives its turn from now on.
+    pub(super) fn extend(&self, turn: u64, by: Duration) -> u64 {
+        self.continue_as(turn + 2, by)
+    }
+
+    fn continue_as(&self, turn: u64, limit: Duration) -> u64 {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.limit.store(nanos, Ordering::Relaxed);
+        self.turn.store(turn, Ordering::Release);
+        turn
+    }
+
+    /// The run is over.
+    pub(super) fn end(&self, turn: u64) {
+        self.turn.store(turn + 1, Ordering::Release);
+    }
+
+    /// Whether the alarm was sounded for this turn.
+    pub(super) fn is_alarmed(&self, turn: u64) -> bool {
+        self.alarm.load(Ordering::Acquire) == turn
+    }
+
+    /// Whether the run for which the alarm was sounded last began in a tick that did not last too long.
+    pub(super) fn was_seen_in_time(&self) -> bool {
+        self.seen_in_time.load(Ordering::Relaxed)
+    }
+
+    /// Ends the current run and all later ones, from any thread.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(hook) = &*lock(&self.hook) {
+            hook.install();
+        }
+    }
+
+    /// Whether it was stopped from outside.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Luau need not ask any more, until the next alarm; unless that was sounded for this turn.
+    pub(super) fn calm(&self, turn: u64) {
+        if let Some(hook) = &*lock(&self.hook)
+            && !self.is_stopped()
+            && !self.is_alarmed(turn)
+        {
+            hook.remove();
+        }
+    }
+
+    /// Watches another VM instead.
+    pub(super) fn turn_to(&self, hook: Hook) {
+        let mut current = lock(&self.hook);
+        if self.is_stopped() {
+            hook.install();
+        }
+        *current = Some(hook);
+    }
+
+    /// The VM goes away, if it is still this one that is watched.
+    pub(super) fn leave(&self, lua: &mlua::Lua) {
+        let mut hook = lock(&self.hook);
+        if hook.as_ref().is_some_and(|hook| hook.is_of(lua)) {
+            *hook = None;
+        }
+    }
+
+    /// The watchdog looks, at this moment of its clock; `in_time` if it should have looked now.
+    pub(super) fn look(&self, now: Duration, in_time: bool) {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let turn = self.turn.load(Ordering::Acquire);
+        if self.seen.swap(turn, Ordering::Relaxed) != turn {
+            self.seen_since.store(now, Ordering::Relaxed);
+            self.seen_in_time.store(in_time, Ordering::Relaxed);
+            return;
+        }
+        let running = turn % 2 == 1 && !self.is_alarmed(turn);
+        let lasted = now.saturating_sub(self.seen_since.load(Ordering::Relaxed));
+        if running && lasted > self.limit.load(Ordering::Relaxed) {
+            self.sound(turn);
+        }
+    }
+
+    fn sound(&self, turn: u64) {
+        let hook = lock(&self.hook);
+        if self.turn.load(Ordering::Acquire) == turn {
+            self.alarm.store(turn, Ordering::Release);
+            if let Some(hook) = &*hook {
+                hook.install();
+            }
+        }
+    }
+}
+
+/// Starts the thread, once in a process.
+fn wake_up() -> std::io::Result<()> {
+    static STARTED: OnceLock<Result<(), std::io::ErrorKind>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        let builder = thread::Builder::new().name("lua watchdog".to_owned());
+        builder.spawn(watch_all).map(drop).map_err(|error| error.kind())
+    });
+    started.map_err(Into::into)
+}
+
+fn watch_all() {
+    let clock = Instant::now();
+    let (mut idle, mut last) = (0, Duration::ZERO);
+    loop {
+        thread::sleep(PERIOD);
+        let now = clock.elapsed();
+        TICKS.fetch_add(1, Ordering::Relaxed);
+        let in_time = now - last <= 2 * PERIOD;
+        last = now;
+        lock(&WATCHED).retain(|watch| match watch.upgrade() {
+            Some(watch) => {
+                watch.look(now, in_time);
+                true
+            }
+            None => false,
+        });
+        idle = if ENGAGED.load(Ordering::Relaxed) > 0 { 0 } else { idle + 1 };
+        if idle > LINGER {
+            sleep();
+            (idle, last) = (0, clock.elapsed());
+        }
+    }
+}
+
+/// Sleeps until somebody is going to run something.
+fn sleep() {
+    let mut bed = lock(&BED.0);
+    ASLEEP.store(true, Ordering::SeqCst);
+    while ENGAGED.load(Ordering::SeqCst) == 0 {
+        bed = BED.1.wait(bed).unwrap_or_else(PoisonError::into_inner);
+    }
+    ASLEEP.store(false, Ordering::SeqCst);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(2);
+
+    fn at(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn the_alarm_is_for_a_run_that_lasted_longer_than_it_may() {
+        let watch = Watch::unwatched(None);
+        let turn = watch.begin(LIMIT);
+        watch.look(at(1000), true);
+        watch.look(at(3000), true);
+        assert!(!watch.is_alarmed(turn), "the limit itself is allowed");
+        watch.look(at(3001), true);
+        assert!(watch.is_alarmed(turn));
+    }
+
+    #[test]
+    fn many_short_runs_are_not_taken_for_a_long_one() {
+        let watch = Watch::unwatched(None);
+        for micros in (0..100_000).step_by(1000) {
+            let turn = watch.begin(LIMIT);
+            watch.look(at(micros), true);
+            assert!(!watch.is_alarmed(turn));
+            watch.end(turn);
+        }
+        watch.look(at(200_000), true);
+        watch.look(at(300_000), true);
+        assert!(!watch.is_alarmed(watch.turn.load(Ordering::Relaxed)), "nothing runs");
+    }
+
+    #[test]
+    fn a_run_that_gets_more_time_is_looked_at_anew() {
+        let watch = Watch::unwatched(None);
+        let first = watch.begin(LIMIT);
+        watch.look(at(0), true);
+        watch.look(at(5000), true);
+        assert!(watch.is_alarmed(first));
+        let second = watch.extend(first, LIMIT);
+        watch.look(at(6000), true);
+        watch.look(at(8000), true);
+        assert!(!watch.is_alarmed(second));
+        watch.look(at(8001), true);
+        assert!(watch.is_alarmed(second));
+    }
+
+    #[test]
+    fn a_run_that_did_not_come_to_its_end_is_not_taken_for_the_next() {
+        let watch = Watch::unwatched(None);
+        let lost = watch.begin(LIMIT);
+        watch.look(at(0), true);
+        watch.look(at(9000), true);
+        let next = watch.begin(LIMIT);
+        assert!(watch.is_alarmed(lost) && !watch.is_alarmed(next));
+    }
+}
