@@ -49,7 +49,7 @@ end
 const IDLE: &str = "function on_start(self) self.frames = 0 end";
 
 /// The rows of the table of targets, by a name to ask for.
-const ROWS: [(&str, fn() -> Vec<Row>); 11] = [
+const ROWS: [(&str, Measure); 11] = [
     ("shared", against_a_shared_vm),
     ("vms", against_a_vm_each),
     ("hundred_thousand", hundred_thousand),
@@ -91,6 +91,9 @@ fn main() {
         }
     }
 }
+
+/// Measures something for the table of targets.
+type Measure = fn() -> Vec<Row>;
 
 /// A line of the table of targets.
 struct Row {
