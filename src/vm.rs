@@ -175,9 +175,7 @@ impl Vm {
             let refs = raw::set_up(&lua, &builtins)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
-            let resting = lua.used_memory();
-            raw::collect_from(&lua, resting, (memory_limit / 4).min(RUN_GARBAGE));
-            lua.gc_collect()?;
+            raw::collect(&lua, lua.used_memory(), (memory_limit / 4).min(RUN_GARBAGE))?;
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, refs, fingerprint))
         };
@@ -380,18 +378,23 @@ impl Vm {
         if self.lua.used_memory() <= self.resting_memory + GARBAGE_SLACK {
             return;
         }
-        match self.lua.gc_collect() {
+        match self.collect() {
             // What is left is loaded programs.
             Ok(()) => {
                 let used = self.lua.used_memory();
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
                     self.unload();
                     self.evaluated.clear();
-                    self.spent |= self.lua.gc_collect().is_err();
+                    self.spent |= self.collect().is_err();
                 }
             }
             Err(_) => self.spent = true,
         }
+    }
+
+    fn collect(&self) -> mlua::Result<()> {
+        let beginning = (self.memory_limit / 4).min(RUN_GARBAGE);
+        raw::collect(&self.lua, self.resting_memory, beginning)
     }
 
     /// Drops all programs; they are loaded again on demand.

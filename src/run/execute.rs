@@ -27,6 +27,9 @@ const BATCH: usize = 64;
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
 
+/// Bytes that all runs of one stage may hand over; what comes after them runs in the next frame.
+const MAX_STAGE_BYTES: usize = 256 * 1024 * 1024;
+
 /// A script on one entity takes messages until it has used so many times what one run may use.
 const REPLETE: u32 = 4;
 
@@ -47,6 +50,7 @@ pub(crate) fn execute(world: &mut World) {
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
             leased: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
         };
         stage.run(&mut outcomes);
         frame.leased = stage.leased.into_inner();
@@ -69,6 +73,8 @@ struct ExecutingStage<'w> {
     deadline: Option<Instant>,
     /// How many workers had a VM.
     leased: AtomicUsize,
+    /// Bytes that the runs handed over in messages, components and log lines.
+    bytes: AtomicUsize,
 }
 
 /// Units, or none where a batch has those that lie side by side, with room for what comes of them.
@@ -136,9 +142,9 @@ impl ExecutingStage<'_> {
             for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
                 let unit = unit(place);
-                let runs = (place == 0 || !self.is_late())
+                let runs = (place == 0 || !self.is_late() && !self.is_full())
                     && lease.is_some()
-                    && !self.frame.origins.is_spent(&self.frame.units[unit], self.limits.time);
+                    && !self.frame.origins.are_spent(&self.frame.units[unit], self.pool.config());
                 *outcome = if runs { self.run_unit(unit, &mut lease) } else { deferred() };
                 if lease.as_ref().is_some_and(|vm| vm.is_spent()) {
                     self.replace(&mut lease, self.program(unit));
@@ -154,6 +160,11 @@ impl ExecutingStage<'_> {
     /// Whether the frame's budget is spent.
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether what the runs handed over so far is all that a stage may hold.
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > MAX_STAGE_BYTES
     }
 
     /// A VM, one that ran the program last if there is one. Whyever there is none: what would have
@@ -203,7 +214,9 @@ impl ExecutingStage<'_> {
             unfinished: false,
         };
         let started = runs.all(lease);
-        self.frame.origins.spend(unit, &runs.times, self.limits.time);
+        let bytes = runs.context.bytes_handed_over();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.frame.origins.spend(unit, &runs.times, bytes, self.limits.time);
         let mut effects = runs.context.effects;
         let leaves = std::mem::take(&mut effects.leaves);
         let any = !effects.is_plain() || !runs.failures.is_empty() || runs.mail_taken > 0;
