@@ -1,132 +1,466 @@
 //! The frame: every entity reads its `Transform`, adds to it, writes it back, and counts in its state.
 //!
 //! ```text
-//! cargo bench --bench frame
+//! cargo bench --bench frame                  # a minute or two
+//! BENCH_QUICK=1 cargo bench --bench frame    # a first look
+//! cargo bench --bench frame -- threads       # one row: see `ROWS`
 //! ```
 //!
-//! Four ways to do the same work, in one run, and their ratios at the end:
+//! Prints tables: what an entity costs, and what that is to be, each measured in this run. What is compared
+//! is measured in turn, round by round, and a ratio is the median of the rounds' own ratios: so a machine
+//! that slows down or does something else meets both sides.
 //!
-//! - `pool`: this crate, whole frame (`App::update`), isolated, all limits on;
-//! - `native`: a Bevy system in Rust, whole frame;
+//! - `pool`: this crate, isolated, all limits on;
+//! - `native`: a Bevy system in Rust;
 //! - `shared_vm`: a loop over one VM that all entities share, without isolation and without limits, by
 //!   mlua's safe API: a userdata for the component, `self` kept in Lua;
 //! - `vm_per_entity`: a new VM for each entity and frame.
+//!
+//! *Whole frame* is `App::update`, with all that an otherwise empty headless app does; *stage* is what the
+//! scripts take of it, from collecting to applying.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod common;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bevy::asset::{AssetPlugin, Assets};
 use bevy::prelude::*;
-use bevy_lua_pool::LuaScript;
 use bevy_lua_pool::prelude::*;
-use criterion::{BenchmarkId, Criterion, Throughput};
+use common::counting::{Counting, count};
+use common::{
+    SCRIPT, Way, add_script, app, assert_moved, assert_no_failure, crowd, finish, is_quick,
+    limited, median, nanos, quantile, ratio, side_by_side, spawn, stages, timed, whole_frames,
+};
 use mlua::{Function, Lua, Table, UserData, UserDataFields, Vector};
 
-const SCRIPT: &str = "
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+/// The same without a state.
+const STATELESS: &str = "
 local STEP = vector.create(1, 0, 0)
 
-function on_start(self)
-    self.frames = 0
-end
-
-function on_update(self, dt)
-    self.frames += 1
+function on_update()
     local t = entity.Transform
     t.translation += STEP
 end
 ";
 
-const COUNTS: [u32; 3] = [1_000, 10_000, 100_000];
+const IDLE: &str = "function on_start(self) self.frames = 0 end";
 
-thread_local! {
-    /// Nanoseconds per entity, by way and number of entities.
-    static RESULTS: RefCell<BTreeMap<(u32, &'static str), Vec<f64>>> = const { RefCell::new(BTreeMap::new()) };
-}
+/// The rows of the table of targets, by a name to ask for.
+const ROWS: [(&str, fn() -> Vec<Row>); 11] = [
+    ("shared", against_a_shared_vm),
+    ("vms", against_a_vm_each),
+    ("hundred_thousand", hundred_thousand),
+    ("growth", growth),
+    ("script_size", script_size),
+    ("threads", threads),
+    ("limits", limits),
+    ("memory", memory),
+    ("steady", steady_state),
+    ("idle", idle),
+    ("mixed", mixed),
+];
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    let mut group = criterion.benchmark_group("frame");
-    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
-    group.sample_size(20);
-    for count in COUNTS {
-        group.throughput(Throughput::Elements(count.into()));
-        let mut bench = |way: &'static str, mut frame: Box<dyn FnMut()>| {
-            group.bench_function(BenchmarkId::new(way, count), |bencher| {
-                bencher.iter_custom(|iterations| {
-                    let start = Instant::now();
-                    for _ in 0..iterations {
-                        frame();
-                    }
-                    let took = start.elapsed();
-                    let each = took.as_nanos() as f64 / iterations as f64 / f64::from(count);
-                    RESULTS.with_borrow_mut(|all| all.entry((count, way)).or_default().push(each));
-                    took
-                });
-            });
-        };
-        bench("native", native(count));
-        bench("shared_vm", shared_vm(count));
-        bench("pool", pool(count));
-        // A hundred thousand VMs a frame tell nothing that a thousand don't.
-        if count == COUNTS[0] {
-            bench("vm_per_entity", vm_per_entity(count));
+    // `--bench` is cargo's.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [way, count] = &args[..] {
+        // For `benches/peers`: one way, one number.
+        let nanos = nanos_per_entity(way, count.parse().expect("a number of entities"));
+        println!("{nanos} {}", most_memory());
+        return;
+    }
+    let wanted = args.first();
+    if wanted.is_none() {
+        print_costs();
+    }
+    println!("\n### Targets\n\n| what | wanted | measured | |\n| --- | --- | --- | --- |");
+    for (name, measure) in ROWS {
+        if wanted.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        for Row { what, wanted, measured, met } in measure() {
+            let met = match met {
+                None => "",
+                Some(true) => "met",
+                Some(false) => "**missed**",
+            };
+            println!("| {what} | {wanted} | {measured} | {met} |");
         }
     }
-    group.finish();
-    criterion.final_summary();
-    print_ratios();
 }
 
-fn print_ratios() {
-    let median = |count, way| {
-        RESULTS.with_borrow(|all| {
-            let mut samples = all.get(&(count, way))?.clone();
-            samples.sort_by(f64::total_cmp);
-            samples.get(samples.len() / 2).copied()
-        })
+/// A line of the table of targets.
+struct Row {
+    what: String,
+    wanted: &'static str,
+    measured: String,
+    met: Option<bool>,
+}
+
+impl Row {
+    fn new(what: &str, wanted: &'static str, measured: impl Into<String>, met: bool) -> Self {
+        Self { what: what.to_owned(), wanted, measured: measured.into(), met: Some(met) }
+    }
+
+    /// No target, but good to know.
+    fn beside(what: &str, measured: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), wanted: "", measured: measured.into(), met: None }
+    }
+
+    fn times(what: &str, wanted: &'static str, ratio: f64, met: bool) -> Self {
+        Self::new(what, wanted, format!("{ratio:.2}x"), met)
+    }
+}
+
+/// Rounds of a comparison.
+fn rounds(many: usize) -> usize {
+    if is_quick() { 3 } else { many }
+}
+
+/// For `benches/peers`: nanoseconds per entity, the median of some frames.
+fn nanos_per_entity(way: &str, count: u32) -> f64 {
+    let (script, workers) = match way {
+        "pool" => (STATELESS, None),
+        "pool_one_thread" => (STATELESS, Some(1)),
+        "pool_with_state" => (SCRIPT, None),
+        _ => panic!("there is no way {way}"),
     };
-    println!("\nns per entity and frame (median), and how many times as fast the pool is");
-    println!("{:>9} {:>16} {:>12} {:>10}", "entities", "way", "ns", "ratio");
-    for count in COUNTS {
-        let Some(ours) = median(count, "pool") else { continue };
-        for way in ["native", "shared_vm", "pool", "vm_per_entity"] {
-            if let Some(theirs) = median(count, way) {
-                println!("{count:>9} {way:>16} {theirs:>12.1} {:>9.2}x", theirs / ours);
-            }
+    let mut app = crowd(limited(workers), &[script], count);
+    let mut samples = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1500) {
+        let frame = Instant::now();
+        app.update();
+        samples.push(nanos(frame.elapsed()) / f64::from(count));
+    }
+    let frames = samples.len() as f64 + 2.0;
+    if way == "pool_with_state" {
+        assert_moved(&mut app, frames);
+    } else {
+        assert_no_failure(&app);
+        let mut transforms = app.world_mut().query::<&Transform>();
+        for transform in transforms.iter(app.world()) {
+            assert_eq!(f64::from(transform.translation.x), frames, "the work is not done");
         }
+    }
+    median(&samples)
+}
+
+/// The most memory that this process had, in KiB, where the system tells.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// What an entity costs each way.
+fn print_costs() {
+    println!("### What an entity costs\n");
+    println!(
+        "ns per entity, in a whole frame; the pool uses {} threads, the others one\n",
+        threads_in_use()
+    );
+    println!(
+        "| entities | native system | one shared VM, nothing isolated | this crate | a new VM each |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    for count in [1_000, 10_000, 100_000] {
+        let pool = whole_frames(crowd(limited(None), &[SCRIPT], count));
+        let mut ways = vec![native(count), shared_vm(count), pool];
+        // A hundred thousand VMs a frame tell nothing that a thousand don't.
+        if count == 1_000 {
+            ways.push(vm_per_entity(count));
+        }
+        let samples = side_by_side(&mut ways, rounds(7), Duration::from_millis(50));
+        let each: Vec<String> = samples
+            .iter()
+            .map(|samples| format!("{:.0}", median(samples) / f64::from(count)))
+            .chain([String::new()])
+            .take(4)
+            .collect();
+        println!("| {count} | {} |", each.join(" | "));
     }
 }
 
-fn pool(count: u32) -> Box<dyn FnMut()> {
-    let mut app = App::new();
-    // All limits are on; this one is so high that a busy machine doesn't end a run by accident.
-    let config = PoolConfig { run_time_limit: Duration::from_secs(1), ..PoolConfig::default() };
-    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
-    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
-    app.finish();
-    app.cleanup();
-    let script = LuaScript::from_source("bench.luau", SCRIPT).expect("the script compiles");
-    let handle = app.world_mut().resource_mut::<Assets<LuaScript>>().add(script);
-    for _ in 0..count {
-        app.world_mut().spawn((Transform::default(), LuaScripts::new(handle.clone())));
+fn threads_in_use() -> usize {
+    let app = app(limited(None));
+    let tasks = bevy::tasks::ComputeTaskPool::get().thread_num() + 1;
+    drop(app);
+    tasks
+}
+
+fn against_a_shared_vm() -> Vec<Row> {
+    const COUNT: u32 = 10_000;
+    let one = whole_frames(crowd(limited(Some(1)), &[SCRIPT], COUNT));
+    let all = whole_frames(crowd(limited(None), &[SCRIPT], COUNT));
+    let mut ways = [one, all, shared_vm(COUNT)];
+    let samples = side_by_side(&mut ways, rounds(21), Duration::from_millis(30));
+    let (one, all) = (ratio(&samples[0], &samples[2]), ratio(&samples[1], &samples[2]));
+    vec![
+        Row::times(
+            "against one shared VM, nothing isolated; one thread each",
+            "≤ 1.00x",
+            one,
+            one <= 1.0,
+        ),
+        Row::beside("the same, this crate on all cores", format!("{all:.2}x")),
+    ]
+}
+
+fn against_a_vm_each() -> Vec<Row> {
+    const COUNT: u32 = 10_000;
+    const VMS: u32 = 200;
+    let one = whole_frames(crowd(limited(Some(1)), &[SCRIPT], COUNT));
+    let all = whole_frames(crowd(limited(None), &[SCRIPT], COUNT));
+    let mut ways = [vm_per_entity(VMS), one, all];
+    let samples = side_by_side(&mut ways, rounds(11), Duration::from_millis(30));
+    let scale = f64::from(COUNT) / f64::from(VMS);
+    let one = ratio(&samples[0], &samples[1]) * scale;
+    let all = ratio(&samples[0], &samples[2]) * scale;
+    vec![
+        Row::new(
+            "against a new VM per entity and frame; one thread each",
+            "≥ 150x as fast",
+            format!("{one:.0}x"),
+            one >= 150.0,
+        ),
+        Row::beside("the same, this crate on all cores", format!("{all:.0}x")),
+    ]
+}
+
+fn hundred_thousand() -> Vec<Row> {
+    const COUNT: u32 = 100_000;
+    let mut app = crowd(limited(None), &[SCRIPT], COUNT);
+    let (frames, time) = if is_quick() { (60, 5) } else { (600, 15) };
+    let mut stage = Vec::new();
+    let mut whole = Vec::new();
+    let start = Instant::now();
+    while whole.len() < frames && start.elapsed() < Duration::from_secs(time) {
+        let frame = Instant::now();
+        app.update();
+        whole.push(nanos(frame.elapsed()) / 1e6);
+        stage.push(nanos(app.world().resource::<LuaSnapshot>().frame.time) / 1e6);
     }
-    // The first frame starts the scripts.
-    app.update();
-    app.update();
-    let mut states = app.world_mut().query::<(&Transform, &ScriptStates)>();
-    for (transform, states) in states.iter(app.world()) {
-        let frames = states.get("bench.luau").expect("it has a state").get("frames").clone();
-        assert_eq!((transform.translation.x, frames), (2.0, 2.0.into()), "the work is not done");
+    let frames = whole.len();
+    assert_moved(&mut app, frames as f64 + 2.0);
+    let (middle, p99) = (median(&stage), quantile(&stage, 0.99));
+    let steady = median(&stage[frames / 2..]) / median(&stage[..frames / 2]);
+    vec![
+        Row::new(
+            &format!("100,000 entities on {} threads, stage, median", threads_in_use()),
+            "≤ 16.6 ms",
+            format!("{middle:.1} ms"),
+            middle <= 16.6,
+        ),
+        Row::new(
+            &format!("the same, p99 of {frames} frames"),
+            "< 20 ms",
+            format!("{p99:.1} ms"),
+            p99 < 20.0,
+        ),
+        Row::beside(
+            "the same, the later half of the frames against the earlier",
+            format!("{steady:.2}x"),
+        ),
+        Row::beside(
+            "the same, whole frame, median and p99",
+            format!("{:.1} ms, {:.1} ms", median(&whole), quantile(&whole, 0.99)),
+        ),
+    ]
+}
+
+fn growth() -> Vec<Row> {
+    const FEW: u32 = 1_000;
+    const MANY: u32 = 100_000;
+    let mut ways = [FEW, MANY].map(|count| stages(crowd(limited(None), &[SCRIPT], count)));
+    let samples = side_by_side(&mut ways, rounds(11), Duration::from_millis(30));
+    let growth = ratio(&samples[1], &samples[0]) * f64::from(FEW) / f64::from(MANY);
+    let what = "growth from 1,000 to 100,000 entities, stage, per entity";
+    vec![Row::times(what, "≤ 1.20x", growth, growth <= 1.2)]
+}
+
+fn script_size() -> Vec<Row> {
+    const COUNT: u32 = 10_000;
+    let (short, long) = (script_of(12, 2), script_of(300, 50));
+    let lines = |text: &str| text.lines().count();
+    let what =
+        format!("a script of {} lines against one of {}, stage", lines(&long), lines(&short));
+    let mut ways = [long, short].map(|text| stages(crowd(limited(None), &[&text], COUNT)));
+    let samples = side_by_side(&mut ways, rounds(21), Duration::from_millis(30));
+    let ratio = ratio(&samples[0], &samples[1]);
+    vec![Row::times(&what, "≤ 1.10x", ratio, ratio <= 1.1)]
+}
+
+/// A script that does the usual work and defines so many functions and constant tables besides: 25 lines
+/// if they are few, about a thousand if there are 300 and 50.
+fn script_of(functions: usize, tables: usize) -> String {
+    let lines = if functions > 100 { "\n" } else { " " };
+    let mut text = String::new();
+    for n in 0..tables {
+        text += &format!("local TABLE{n} = {{{lines}name = \"row {n}\", weight = {n}.5, {n} }}\n");
     }
-    Box::new(move || app.update())
+    for n in 0..functions {
+        let table = n % tables;
+        text += &format!("function helper{n}(x){lines}return x + #TABLE{table}.name{lines}end\n");
+    }
+    text + SCRIPT
+}
+
+fn threads() -> Vec<Row> {
+    const COUNT: u32 = 100_000;
+    let mut ways = [Some(1), Some(2)].map(|size| stages(crowd(limited(size), &[SCRIPT], COUNT)));
+    let samples = side_by_side(&mut ways, rounds(11), Duration::from_millis(30));
+    let speedup = ratio(&samples[0], &samples[1]);
+    let what = "two threads against one, 100,000 entities, stage";
+    vec![Row::times(what, "≥ 1.80x", speedup, speedup >= 1.8)]
+}
+
+fn limits() -> Vec<Row> {
+    const COUNT: u32 = 10_000;
+    const NONE: usize = 1 << 40;
+    let off = PoolConfig {
+        frame_budget: None,
+        run_time_limit: Duration::from_secs(60),
+        memory_limit: NONE,
+        max_log_lines: 1_000_000,
+        max_messages: 1_000_000,
+        max_commands: 1_000_000,
+        max_value_size: NONE,
+        max_failures: 0,
+        leak_threshold: None,
+        ..limited(Some(1))
+    };
+    let mut ways = [limited(Some(1)), off].map(|config| stages(crowd(config, &[SCRIPT], COUNT)));
+    let samples = side_by_side(&mut ways, rounds(41), Duration::from_millis(30));
+    let ratio = ratio(&samples[0], &samples[1]);
+    let what = "limits on against limits off (as far as the configuration can), stage";
+    vec![Row::times(what, "≤ 1.02x", ratio, ratio <= 1.02)]
+}
+
+fn memory() -> Vec<Row> {
+    const COUNT: u32 = 20_000;
+    let bytes_of = |script: Option<&str>| {
+        let (app, heap) = count(|| {
+            let mut app = app(limited(None));
+            finish(&mut app);
+            match script {
+                Some(script) => {
+                    let script = add_script(&mut app, "bench.luau", script);
+                    spawn(&mut app, &[script], COUNT);
+                }
+                None => {
+                    drop(app.world_mut().spawn_batch(vec![Transform::default(); COUNT as usize]))
+                }
+            }
+            app.update();
+            app.update();
+            app
+        });
+        if script.is_some() {
+            assert_no_failure(&app);
+        }
+        drop(app);
+        heap.bytes as f64
+    };
+    let state = {
+        let state = ScriptTable::from([("frames", 1.0)]);
+        let (copies, heap) = count(|| vec![state; COUNT as usize]);
+        drop(copies);
+        heap.bytes as f64 / f64::from(COUNT)
+    };
+    let each = (bytes_of(Some(SCRIPT)) - bytes_of(None)) / f64::from(COUNT);
+
+    let four = PoolConfig { min_size: 4, max_size: 4, ..limited(None) };
+    let app = crowd(four, &[SCRIPT], 1_000);
+    let vms = &app.world().resource::<LuaSnapshot>().vms;
+    assert_eq!(vms.len(), 4);
+    let pool = vms.iter().map(|vm| vm.memory_bytes).sum::<usize>() as f64 / (1024.0 * 1024.0);
+    vec![
+        Row::new(
+            &format!("memory of a scripted entity beyond its state (which takes {state:.0} B)"),
+            "< 1,024 B",
+            format!("{:.0} B", each - state),
+            each - state < 1024.0,
+        ),
+        Row::new("memory of a pool of 4 VMs", "< 8 MiB", format!("{pool:.2} MiB"), pool < 8.0),
+    ]
+}
+
+fn steady_state() -> Vec<Row> {
+    const FRAMES: u32 = 50;
+    const MORE: u32 = 2_000;
+    let heap_of = |entities| {
+        let mut app = crowd(limited(None), &[SCRIPT], entities);
+        for _ in 0..10 {
+            app.update();
+        }
+        let ((), heap) = count(|| (0..FRAMES).for_each(|_| app.update()));
+        assert_moved(&mut app, f64::from(FRAMES + 12));
+        heap
+    };
+    let (few, many) = (heap_of(1_000), heap_of(1_000 + MORE));
+    let per_run = |few: u64, many: u64| (many as f64 - few as f64) / f64::from(FRAMES * MORE);
+    let (rust, luau) = (per_run(few.rust, many.rust), per_run(few.luau, many.luau));
+    vec![
+        Row::new(
+            "heap allocations of a run in the steady state, Rust part",
+            "0",
+            format!("{rust:.3}"),
+            rust < 0.0005,
+        ),
+        Row::beside("the same, Luau's part", format!("{luau:.3}")),
+        vms_made(),
+    ]
+}
+
+/// In so many frames that a VM which is replaced now and then is replaced.
+fn vms_made() -> Row {
+    const FRAMES: u32 = 2_500;
+    let mut app = crowd(limited(None), &[SCRIPT], 200);
+    let created = |app: &App| app.world().resource::<LuaSnapshot>().pool.created;
+    let before = created(&app);
+    (0..FRAMES).for_each(|_| app.update());
+    assert_moved(&mut app, f64::from(FRAMES + 2));
+    let made = created(&app) - before;
+    let what = format!("VMs made in {FRAMES} frames of the steady state");
+    Row::new(&what, "0", made.to_string(), made == 0)
+}
+
+fn idle() -> Vec<Row> {
+    const COUNT: u32 = 100_000;
+    let idle = crowd(limited(None), &[IDLE], COUNT);
+    let mut plain = app(limited(None));
+    finish(&mut plain);
+    plain.world_mut().spawn_batch(vec![Transform::default(); COUNT as usize]);
+    let mut ways = [whole_frames(idle), whole_frames(plain)];
+    let samples = side_by_side(&mut ways, rounds(21), Duration::from_millis(30));
+    let each = (median(&samples[0]) - median(&samples[1])) / f64::from(COUNT);
+    let what = "an idle entity (a script without `on_update`), whole frame";
+    vec![Row::new(what, "< 5 ns", format!("{each:.1} ns"), each < 5.0)]
+}
+
+fn mixed() -> Vec<Row> {
+    const COUNT: u32 = 10_000;
+    // Each differs from the others.
+    let scripts: Vec<String> = (0..100)
+        .map(|number| format!("{SCRIPT}\nfunction helper() return {number} end\n"))
+        .collect();
+    let texts: Vec<&str> = scripts.iter().map(String::as_str).collect();
+    let mut ways =
+        [&texts[..], &texts[..1]].map(|texts| stages(crowd(limited(None), texts, COUNT)));
+    let samples = side_by_side(&mut ways, rounds(21), Duration::from_millis(30));
+    let ratio = ratio(&samples[0], &samples[1]);
+    let what = "100 scripts over 10,000 entities, mixed, against one script, stage";
+    vec![Row::times(what, "≤ 1.30x", ratio, ratio <= 1.3)]
 }
 
 #[derive(Component)]
 struct Frames(f64);
 
-fn native(count: u32) -> Box<dyn FnMut()> {
+fn native(count: u32) -> Way {
     let mut app = App::new();
     app.add_plugins(MinimalPlugins).add_systems(
         Update,
@@ -140,7 +474,7 @@ fn native(count: u32) -> Box<dyn FnMut()> {
     for _ in 0..count {
         app.world_mut().spawn((Transform::default(), Frames(0.0)));
     }
-    Box::new(move || app.update())
+    whole_frames(app)
 }
 
 /// The component as mlua's users expose one.
@@ -174,7 +508,7 @@ fn run_once(lua: &Lua, update: &Function, this: &Table, transform: &mut Transfor
     *transform = handle.borrow::<TransformHandle>().expect("nobody else has it").0;
 }
 
-fn shared_vm(count: u32) -> Box<dyn FnMut()> {
+fn shared_vm(count: u32) -> Way {
     let lua = Lua::new();
     let update = load(&lua);
     let mut world = World::new();
@@ -186,21 +520,21 @@ fn shared_vm(count: u32) -> Box<dyn FnMut()> {
         states.push(state);
     }
     let mut query = world.query::<&mut Transform>();
-    Box::new(move || {
+    timed(move || {
         for (mut transform, state) in query.iter_mut(&mut world).zip(&states) {
             run_once(&lua, &update, state, &mut transform);
         }
     })
 }
 
-fn vm_per_entity(count: u32) -> Box<dyn FnMut()> {
+fn vm_per_entity(count: u32) -> Way {
     let mut world = World::new();
     let mut states = vec![0.0; count as usize];
     for _ in 0..count {
         world.spawn(Transform::default());
     }
     let mut query = world.query::<&mut Transform>();
-    Box::new(move || {
+    timed(move || {
         for (mut transform, frames) in query.iter_mut(&mut world).zip(&mut states) {
             let lua = Lua::new();
             lua.sandbox(true).expect("memory");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bevy_lua_pool::pool::{DestroyReason, PoolConfig, VmPool};
+use bevy_lua_pool::pool::{DestroyReason, PoolConfig, PoolError, PoolStats, VmPool};
 use bevy_lua_pool::vm::{
     Api, Call, Callback, LuauFactory, LuauResetter, NoWorld, Outcome, Program, RunLimits, Vm,
     with_native_stack,
@@ -50,25 +50,49 @@ const YEARS: u64 = 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Two VMs for four threads: a thread that finds none free waits for its turn.
-    let config = PoolConfig {
-        min_size: 1,
-        max_size: 2,
-        acquire_timeout: Duration::from_secs(10),
-        run_time_limit: Duration::from_millis(100),
-        ..PoolConfig::default()
-    };
-    let limits = RunLimits::from(&config);
+    let config = PoolConfig::builder()
+        .min_size(1)
+        .max_size(2)
+        .acquire_timeout(Duration::from_secs(10))
+        .run_time_limit(Duration::from_millis(100))
+        .build()?;
+    // A factory makes VMs, a resetter sees that they are clean. This pair is for Luau; a pool can hold
+    // anything that somebody makes and cleans.
     let factory = LuauFactory::new(Arc::new(Api::default()), config.memory_limit);
     let pool = VmPool::new(config, factory, LuauResetter)?;
     println!("warmed up: {} VM", pool.warm_up()?);
 
+    // Somebody has to look after the VMs: evict those that are old, idle or unsound, make those that are
+    // missing. In an app a system does; here it's a thread, until this handle is dropped.
+    let upkeep = pool.maintain_in_background(|done| {
+        for incident in done.incidents {
+            println!("incident: {incident}");
+        }
+    })?;
+
+    share_two_vms(&pool)?;
+    meet_a_limit(&pool)?;
+    change_the_pool(&pool)?;
+    print_figures(&pool.stats());
+
+    // No more leases. Those that are out have a second to come back; then they are interrupted.
+    assert!(pool.close(Duration::from_secs(1)), "nobody holds a VM any more");
+    drop(upkeep);
+    let stats = pool.stats();
+    println!("\nclosed: {} VMs made, {} destroyed", stats.created, stats.destroyed);
+    Ok(())
+}
+
+/// Four threads, a thousand accounts, two VMs: each run starts clean, and what an account keeps is data.
+fn share_two_vms(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
     // Compiled once; any VM on any thread runs it.
     let account = Program::compile("account.luau", ACCOUNT)?;
+    let limits = RunLimits::from(&pool.config());
 
     let began = Instant::now();
     let accounts: Vec<ScriptTable> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(|| with_native_stack(|| work(&pool, &account, &limits))))
+            .map(|_| scope.spawn(|| with_native_stack(|| work(pool, &account, &limits))))
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no thread panics")).collect()
     });
@@ -86,9 +110,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(account.get("most_visitors"), &ScriptValue::Number(1.0));
     }
     println!("{} accounts, each with {}", accounts.len(), accounts[0]);
+    Ok(())
+}
 
-    // A script that never comes back costs its time limit, and the VM it ran on.
+/// A script that never comes back costs its time limit, and the VM it ran on.
+fn meet_a_limit(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
     let endless = Program::compile("endless.luau", ENDLESS)?;
+    let limits = RunLimits::from(&pool.config());
     let call =
         Call { callback: Callback::Update, state: &ScriptTable::default(), args: &[], seed: 0 };
     let outcome = {
@@ -99,8 +127,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         Outcome::Failed(failure) => println!("as it should: {failure}"),
         other => return Err(format!("an endless script came back: {other:?}").into()),
     }
+    assert_eq!(pool.stats().destroyed_by(DestroyReason::Spent), 1);
+    Ok(())
+}
 
-    let stats = pool.stats();
+/// A living pool takes another configuration, and other VMs, while leases are out.
+fn change_the_pool(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
+    let before = [pool.acquire()?, pool.acquire()?];
+    assert!(matches!(pool.try_acquire(), Err(PoolError::Exhausted { .. })), "both are leased");
+
+    pool.set_config(PoolConfig { max_size: 3, ..pool.config() })?;
+    let third = pool.try_acquire()?;
+    println!("\nroom for {} VMs: {} leased", pool.config().max_size, pool.stats().leased);
+
+    // From now on no lease gets a VM of before: these are destroyed as they come back.
+    pool.evict_all();
+    drop((before, third));
+    let evicted = pool.stats().destroyed_by(DestroyReason::Evicted);
+    println!("evicted, to make room for new ones: {evicted}");
+    Ok(())
+}
+
+fn print_figures(stats: &PoolStats) {
     println!("\nVMs       {} made, {} destroyed", stats.created, stats.destroyed);
     for reason in DestroyReason::ALL {
         if stats.destroyed_by(reason) > 0 {
@@ -112,10 +160,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("wait      p50 {:.1?}, p99 {:.1?}", stats.wait.p50, stats.wait.p99);
     println!("reset     p50 {:.1?}, p99 {:.1?}", stats.reset.p50, stats.reset.p99);
     println!("create    mean {:.1?}", stats.create.mean);
-
-    let closed = pool.close(Duration::from_secs(1));
-    println!("\nclosed    {closed}");
-    Ok(())
 }
 
 /// One thread's share: some accounts, year by year.

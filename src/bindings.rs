@@ -19,9 +19,11 @@ pub(crate) use self::effects::{
     Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
 };
 pub(crate) use self::reflect::map_entities;
+pub(crate) use self::spots::KnownSpot;
 
 use std::sync::Arc;
 
+use bevy::log::warn;
 use bevy::prelude::{Resource, World};
 use bevy::reflect::TypeRegistry;
 
@@ -30,6 +32,7 @@ use self::functions::HostFunction;
 use crate::error::ScriptError;
 use crate::modules::Module;
 use crate::pool::VmPool;
+use crate::sandbox::SandboxConfig;
 use crate::value::ScriptValue;
 use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, ValueServer, Vm};
 
@@ -126,15 +129,25 @@ impl Bindings {
         let mut api = self.api.clone();
         for function in module.functions() {
             api.add_library_function(function.name())?;
+            api.note_module(function.name(), module.name());
         }
         for (name, value) in module.constants() {
             api.add_constant(name, value.clone())?;
+            api.note_module(name, module.name());
         }
         self.api = api;
         self.functions.extend(module.functions().cloned().map(HostFunction::native));
         self.modules.push(module.name().to_owned());
         self.renew_vms();
         Ok(())
+    }
+
+    /// Warns of modules that a sandbox allows and that are not there: their names may be misspelt.
+    pub(crate) fn tell_of_missing_modules(&self, sandbox: &SandboxConfig) {
+        let allowed = sandbox.modules.iter().flatten();
+        for name in allowed.filter(|name| !self.modules.contains(name)) {
+            warn!("the sandbox allows the module `{name}`, which nobody has added");
+        }
     }
 
     /// From now on, what is added is for VMs of this pool too, which this factory makes.

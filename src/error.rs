@@ -45,11 +45,14 @@ pub enum ScriptError {
     },
     /// The run took longer than it may.
     #[error(
-        "ran longer than its limit of {limit:?}; do less in one call, or raise {}", place_of(.setting)
+        "ran for {used:?}, longer than its limit of {limit:?}; do less in one call, or raise {}",
+        place_of(.setting)
     )]
     TimedOut {
         /// The limit.
         limit: Duration,
+        /// How long it ran: wall time, what the system spent on other threads included.
+        used: Duration,
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
@@ -58,14 +61,19 @@ pub enum ScriptError {
         "the pool was closed while the script ran; the run changed nothing and may be repeated"
     )]
     Interrupted,
-    /// The VM reached its memory limit.
+    /// The run reached its memory limit, or that of the VM.
     #[error(
-        "needed more memory than the VM's limit of {limit} bytes; keep less at once, or raise \
-         `memory_limit` in the pool's configuration"
+        "needed more memory than its limit of {limit} bytes, of which {used} were in use; keep less \
+         at once, or raise {}",
+        place_of(.setting)
     )]
     OutOfMemory {
         /// The limit in bytes.
         limit: usize,
+        /// The bytes that were in use when it asked for more.
+        used: usize,
+        /// The field of the configuration that sets it.
+        setting: &'static str,
     },
     /// An engine reached its memory limit.
     #[error(
@@ -215,6 +223,37 @@ pub enum ScriptError {
         /// What was used.
         what: String,
     },
+}
+
+/// A limit that a run reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReachedLimit {
+    /// The field of the configuration, or of the engine, that sets it.
+    pub setting: &'static str,
+    /// Its value, with the unit.
+    pub limit: String,
+    /// What the run used when it was stopped, with the unit.
+    pub used: String,
+}
+
+impl ScriptError {
+    /// The limit that the run reached, if that is why it failed.
+    #[must_use]
+    pub fn reached_limit(&self) -> Option<ReachedLimit> {
+        let bytes = |bytes: &usize| format!("{bytes} bytes");
+        let (setting, limit, used) = match self {
+            Self::TimedOut { limit, used, setting } => {
+                (*setting, format!("{limit:?}"), format!("{used:?}"))
+            }
+            Self::OutOfMemory { limit, used, setting } => (*setting, bytes(limit), bytes(used)),
+            Self::EngineOutOfMemory { limit, held } => ("memory_limit", bytes(limit), bytes(held)),
+            Self::TooMuch { what, limit, setting } => {
+                (*setting, format!("{limit} {what}"), format!("more than {limit} {what}"))
+            }
+            _ => return None,
+        };
+        Some(ReachedLimit { setting, limit, used })
+    }
 }
 
 /// A setting, and where it is.

@@ -162,7 +162,7 @@
 //!
 //! # Layers
 //!
-//! Lower never imports higher: `value`, `error` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
+//! Lower never imports higher: `value`, `error`, `sandbox` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
 //! `run` → `plugin`;
 //! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
 //! speaks mlua, and only one file of it has `unsafe`.
@@ -179,6 +179,7 @@ pub mod overlay;
 mod plugin;
 pub mod pool;
 mod run;
+pub mod sandbox;
 mod script;
 mod snapshot;
 mod value;
@@ -195,6 +196,7 @@ pub mod prelude {
     pub use crate::run::{
         LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript,
     };
+    pub use crate::sandbox::SandboxConfig;
     pub use crate::script::{LuaScript, LuaScripts, ScriptStates};
     pub use crate::snapshot::LuaSnapshot;
     pub use crate::value::{ScriptTable, ScriptValue};
@@ -205,15 +207,17 @@ pub use self::config_file::{ConfigFileError, PoolConfigFile, PoolConfigLoader};
 pub use self::control::LuaControl;
 pub use self::diagnostics::LuaDiagnosticsPlugin;
 pub use self::engine::{EngineBuilder, EngineError, EngineSet, LuaEngine, LuauPool};
-pub use self::error::{Failure, ScriptError};
+pub use self::error::{Failure, ReachedLimit, ScriptError};
 #[cfg(feature = "overlay")]
 pub use self::overlay::{LuaOverlay, LuaOverlayPlugin, PanelState, show_panel};
 pub use self::plugin::LuaPoolPlugin;
 pub use self::pool::{PoolConfig, PoolStats, Timing, VmInfo};
 pub use self::run::{LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript};
+pub use self::sandbox::SandboxConfig;
 pub use self::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptState, ScriptStates};
 pub use self::snapshot::{
-    ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, LuaSnapshot, Sample, ScriptRow,
+    ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, INCIDENT_ROWS, IncidentRow, LuaSnapshot,
+    Sample, ScriptRow,
 };
 pub use self::value::{
     FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, Plain, PlainSeed, PlainValue,

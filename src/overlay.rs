@@ -18,6 +18,7 @@ use crate::snapshot::LuaSnapshot;
 mod errors;
 mod gauges;
 mod header;
+mod incidents;
 mod look;
 mod plots;
 mod scripts;

@@ -136,6 +136,8 @@ impl Plugin for LuaPoolPlugin {
             }
         };
         let factory = LuauFactory::new(Arc::new(bindings.api().clone()), config.memory_limit);
+        factory.set_sandbox(&config.sandbox);
+        bindings.tell_of_missing_modules(&config.sandbox);
         let pool = VmPool::new(config.clone(), factory.clone(), LuauResetter)
             .expect("the configuration is valid");
         if let Err(problem) = pool.warm_up() {
@@ -164,6 +166,7 @@ fn apply_config(
     mut loaded: MessageReader<AssetEvent<PoolConfigFile>>,
     mut failed: MessageReader<AssetLoadFailedEvent<PoolConfigFile>>,
     mut pool: ResMut<LuaPool>,
+    bindings: Res<Bindings>,
 ) {
     for event in loaded.read() {
         if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event
@@ -171,6 +174,7 @@ fn apply_config(
             && let Some(config) = files.get(*id)
         {
             pool.awaits_config = false;
+            bindings.tell_of_missing_modules(&config.0.sandbox);
             if let Err(problem) = pool.set_config(config.0.clone()) {
                 error!("the script pool keeps its configuration: {problem}");
             }

@@ -1,7 +1,10 @@
 //! Scripts as assets, and as components on entities.
 
+mod aside;
 mod asset;
 mod components;
 
 pub use self::asset::{LuaScript, LuaScriptLoader};
 pub use self::components::{LuaScripts, ScriptState, ScriptStates};
+
+pub(crate) use self::aside::{Aside, Patience};

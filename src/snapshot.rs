@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bevy::prelude::{Entity, Resource};
 
-use crate::pool::{PoolStats, Timing, VmInfo};
+use crate::error::ReachedLimit;
+use crate::pool::{Incident, PoolStats, Timing, VmInfo};
 
 /// How many [`Sample`]s [`LuaSnapshot::history`] keeps: ten seconds at 60 frames a second.
 pub const HISTORY_FRAMES: usize = 600;
@@ -19,6 +20,10 @@ pub const HISTORY_FRAMES: usize = 600;
 /// first.
 pub const ERROR_ROWS: usize = 64;
 
+/// How many distinct incidents [`LuaSnapshot::incidents`] keeps. The one that was seen longest ago goes
+/// first.
+pub const INCIDENT_ROWS: usize = 32;
+
 /// The state of the script pool at the end of the last frame.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct LuaSnapshot {
@@ -26,6 +31,9 @@ pub struct LuaSnapshot {
     pub pool: PoolStats,
     /// One entry for each living VM, ordered by id.
     pub vms: Vec<VmInfo>,
+    /// What went wrong inside the pool, the most recent first; at most [`INCIDENT_ROWS`]. Each was
+    /// logged as a warning when it was seen first.
+    pub incidents: Vec<IncidentRow>,
     /// One entry for each script asset that an entity uses, ordered by path.
     pub scripts: Vec<ScriptRow>,
     /// The distinct errors seen, the most recent first; at most [`ERROR_ROWS`].
@@ -57,9 +65,28 @@ pub struct ScriptRow {
     pub time: Timing,
     /// Entities for which the script was put aside after too many failures in a row.
     pub put_aside: usize,
+    /// VMs that were found changed and put into quarantine after this script had run on them last.
+    /// Which other scripts may have done it is told by [`LuaSnapshot::incidents`].
+    pub quarantines: u64,
+    /// How often it was tried again after it had been put aside, on any entity.
+    pub retries: u64,
+    /// Frames until it is tried again on the first of the entities for which it is put aside. `None`: on
+    /// none of them.
+    pub next_retry: Option<u64>,
     /// What is wrong with the asset's text, if it does not compile. The last good version goes on
     /// running.
     pub broken: Option<Arc<str>>,
+}
+
+/// Something that went wrong inside the pool, and how often it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentRow {
+    /// The most recent one.
+    pub incident: Incident,
+    /// How often the same befell any VM that had run the same script last.
+    pub count: u64,
+    /// The frame in which it was last seen, counted from the start of the app.
+    pub last_frame: u64,
 }
 
 /// One distinct error and how often it was seen.
@@ -75,12 +102,27 @@ pub struct ErrorRow {
     pub entity: Option<Entity>,
     /// The message, without the place.
     pub message: Arc<str>,
+    /// The limit that the most recent run reached, if that is the error.
+    pub limit: Option<ReachedLimit>,
     /// The Lua call stack, the innermost call first; empty if there is none.
     pub traceback: Arc<str>,
     /// How often it was seen.
     pub count: u64,
     /// The frame in which it was last seen, counted from the start of the app.
     pub last_frame: u64,
+}
+
+impl ErrorRow {
+    /// Whether both tell of the same error. Where a script meets a limit, and what it used by then, is an
+    /// accident.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = match (&self.limit, &other.limit) {
+            (Some(limit), Some(other)) => limit.setting == other.setting,
+            (None, None) => (self.line, &self.message) == (other.line, &other.message),
+            _ => false,
+        };
+        same && (&self.script, self.callback) == (&other.script, other.callback)
+    }
 }
 
 /// What happened in one frame, or in all of them.
@@ -93,6 +135,8 @@ pub struct FrameStats {
     /// Runs that were due and wait for the next frame, because no VM was to be had or the frame's
     /// budget was spent.
     pub deferred: u64,
+    /// Scripts of entities that were put aside after too many failures in a row, and were tried again.
+    pub retries: u64,
     /// Component fields that got a new value.
     pub writes: u64,
     /// Fields that two runs of one frame wrote; the later run in the stable order won.

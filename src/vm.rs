@@ -46,6 +46,7 @@ pub(crate) use self::server::NamedServer;
 pub(crate) use self::session::{
     CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,
 };
+pub(crate) use self::watchdog::{Engaged, ticks};
 
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -55,9 +56,10 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
 use self::limits::Deadline;
-use self::watchdog::{Engaged, Watch};
+use self::watchdog::Watch;
 use crate::error::{Failure, ScriptError};
 use crate::pool::PoolConfig;
+use crate::sandbox::ScriptLimits;
 use crate::value::{ScriptTable, ScriptValue};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -79,6 +81,9 @@ const NOT_WEAK: &str = "a table can't be weak (`__mode`): when it loses what it 
 /// Programs that a VM keeps loaded. When there are more, all are dropped and loaded again on demand.
 const MAX_LOADED: usize = 512;
 
+/// No program has this number.
+const NOTHING_RECENT: (u64, usize) = (u64::MAX, 0);
+
 /// Garbage that a VM may carry from run to run, in bytes, before all of it is collected: so much of
 /// its memory limit can be missing to a run.
 const GARBAGE_SLACK: usize = 1024 * 1024;
@@ -93,13 +98,33 @@ const RUN_GARBAGE: usize = 4 * 1024 * 1024;
 pub struct RunLimits {
     /// Wall time, less what the system spent on other threads.
     pub time: Duration,
+    /// Bytes, on top of what the VM holds anyway. It may be exceeded by what the VM has not collected of
+    /// earlier runs, which is at most 1 MiB; never beyond the limit of the VM.
+    pub memory: usize,
     /// The most bytes that `self`, an argument or a result may have.
     pub value_size: usize,
 }
 
 impl From<&PoolConfig> for RunLimits {
+    /// For scripts that no rule of the sandbox names.
     fn from(config: &PoolConfig) -> Self {
-        Self { time: config.run_time_limit, value_size: config.max_value_size }
+        Self::new(config, &config.sandbox.limits)
+    }
+}
+
+impl RunLimits {
+    /// For the script with this asset path.
+    #[must_use]
+    pub fn of_script(config: &PoolConfig, path: &str) -> Self {
+        Self::new(config, &config.sandbox.limits_of(path))
+    }
+
+    fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
+        Self {
+            time: limits.run_time_limit.unwrap_or(config.run_time_limit),
+            memory: limits.run_memory_limit.unwrap_or_else(|| config.run_memory()),
+            value_size: config.max_value_size,
+        }
     }
 }
 
@@ -140,12 +165,23 @@ pub enum Outcome {
 pub struct Vm {
     lua: Lua,
     refs: raw::Refs,
-    loaded: HashMap<u64, Loaded>,
+    loaded: Vec<Loaded>,
+    /// Where the loaded programs are, by their numbers.
+    places: HashMap<u64, usize>,
+    /// The number of the program that ran last, and its place.
+    recent: (u64, usize),
     evaluated: evaluate::Evaluated,
     resting_memory: usize,
+    /// With so many bytes the collector begins.
+    collects_from: usize,
     memory_limit: usize,
+    /// What a run may use: the limit that the allocator has is made of this.
+    run_memory: usize,
+    /// Scripts don't find all libraries.
+    restricted: bool,
     runs: u64,
     last_program: Option<Arc<str>>,
+    suspects: check::Suspects,
     last_run_time: Duration,
     fingerprint: check::Fingerprint,
     watch: Arc<Watch>,
@@ -158,6 +194,7 @@ pub struct Vm {
 struct Loaded {
     main: Function,
     image: Option<raw::Image>,
+    shapes: raw::Shapes,
 }
 
 impl Vm {
@@ -183,18 +220,25 @@ impl Vm {
             set_up().map_err(|error| ScriptError::Raised { message: error.to_string() })?;
         let resting_memory = lua.used_memory();
         if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
-            return Err(ScriptError::OutOfMemory { limit: memory_limit });
+            let (limit, used) = (memory_limit, resting_memory);
+            return Err(ScriptError::OutOfMemory { limit, used, setting: "memory_limit" });
         }
         let watch = watch(&lua)?;
         Ok(Self {
             lua,
             refs,
-            loaded: HashMap::new(),
+            loaded: Vec::new(),
+            places: HashMap::new(),
+            recent: NOTHING_RECENT,
             evaluated: evaluate::Evaluated::new(),
             resting_memory,
+            collects_from: (memory_limit / 4).min(RUN_GARBAGE),
             memory_limit,
+            run_memory: usize::MAX,
+            restricted: !api.missing_libraries().is_empty(),
             runs: 0,
             last_program: None,
+            suspects: check::Suspects::default(),
             last_run_time: Duration::ZERO,
             fingerprint,
             watch,
@@ -211,7 +255,10 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Outcome {
-        match self.run_change(program, call, host, limits) {
+        let start = Instant::now();
+        let ran = engage(|engaged| self.run_change(program, call, host, limits, engaged));
+        self.last_run_time = start.elapsed();
+        match ran {
             Ran::Missing => Outcome::Missing,
             Ran::Done(change) => Outcome::Done(change.applied_to(call.state)),
             Ran::Failed(failure) => Outcome::Failed(failure),
@@ -225,18 +272,53 @@ impl Vm {
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
+        _: &Engaged,
     ) -> Ran {
         self.note_run(program);
-        let _engaged = Engaged::new();
-        let ran = with_native_stack(|| self.run_once(program, call, host, limits));
+        self.limit_memory(limits);
+        let ran = self.run_once(program, call, host, limits);
         self.tidy();
         ran
     }
 
     fn note_run(&mut self, program: &Program) {
         self.runs += 1;
-        if self.last_program.as_ref().is_none_or(|last| !Arc::ptr_eq(last, program.name())) {
+        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.name());
+        if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
             self.last_program = Some(Arc::clone(program.name()));
+            self.suspects.add(program.name());
+        }
+    }
+
+    /// Puts the memory limit of the next run in force. Since no run begins with more garbage than
+    /// [`GARBAGE_SLACK`], a limit of the VM is one of the run too, and stays in force until a script
+    /// comes that has another.
+    fn limit_memory(&mut self, limits: &RunLimits) {
+        if limits.memory != self.run_memory {
+            self.run_memory = limits.memory;
+            let (limit, _) = self.memory_in_force();
+            self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
+            if limit / 2 < self.collects_from {
+                // Or the collector would begin when it is too late.
+                self.spent |= self.collect().is_err();
+            }
+        }
+    }
+
+    /// The most bytes that the VM may hold now, and whether that is on the run's account.
+    fn memory_in_force(&self) -> (usize, bool) {
+        let of_run = (self.resting_memory + GARBAGE_SLACK).saturating_add(self.run_memory);
+        (of_run.min(self.memory_limit), of_run < self.memory_limit)
+    }
+
+    /// What a run says that met the memory limit.
+    fn out_of_memory(&self) -> ScriptError {
+        let used = self.lua.used_memory();
+        if self.memory_in_force().1 {
+            let used = used.saturating_sub(self.resting_memory);
+            ScriptError::OutOfMemory { limit: self.run_memory, used, setting: "run_memory_limit" }
+        } else {
+            ScriptError::OutOfMemory { limit: self.memory_limit, used, setting: "memory_limit" }
         }
     }
 
@@ -247,49 +329,45 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Ran {
-        if let Err(error) = self.load(program) {
-            return Ran::Failed(Failure::new(program.name(), error));
-        }
+        let place = match self.load(program) {
+            Ok(place) => place,
+            Err(error) => return Ran::Failed(Failure::new(program.name(), error)),
+        };
         host.begin();
         if program.mutable().is_none() {
-            if let Err(failed) = self.image(program, host, limits) {
+            if self.loaded[place].image.is_none()
+                && let Err(failed) = self.image(place, program, host, limits)
+            {
                 return failed;
             }
-            if let Some(ran) = self.attempt(program, call, host, limits, true) {
+            if let Some(ran) = self.attempt(place, program, call, host, limits, true) {
                 return ran;
             }
             // The script could tell that it ran on an image: once more, on a file level of its own.
             host.rewind();
             program.found_mutable(Mutable::Tables);
         }
-        self.attempt(program, call, host, limits, false)
+        self.attempt(place, program, call, host, limits, false)
             .expect("what runs on a file level of its own meets no image")
     }
 
-    /// Makes the image of a program, if there is none yet and it can have one.
+    /// Makes the image of a program, if it can have one.
     fn image(
         &mut self,
+        place: usize,
         program: &Program,
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<(), Ran> {
-        let loaded = &self.loaded[&program.id()];
-        if loaded.image.is_some() {
-            return Ok(());
-        }
-        let start = Instant::now();
+        let main = &self.loaded[place].main;
         let deadline = Deadline::begin(&self.watch, limits.time);
-        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
-        let imaged = raw::make_image(&self.lua, &self.refs, program, &loaded.main, &mut run);
-        self.last_run_time = start.elapsed();
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
+        let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
         let verdict = Verdict::of(run);
         match imaged {
             raw::Imaged::Mutable(why) => program.found_mutable(why),
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
-            raw::Imaged::Made(image) => {
-                let loaded = self.loaded.get_mut(&program.id()).expect("it was loaded just now");
-                loaded.image = Some(image);
-            }
+            raw::Imaged::Made(image) => self.loaded[place].image = Some(image),
         }
         Ok(())
     }
@@ -297,24 +375,24 @@ impl Vm {
     /// Runs on the image, or on a file level of its own; `None` if the image was met.
     fn attempt(
         &mut self,
+        place: usize,
         program: &Program,
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
         on_image: bool,
     ) -> Option<Ran> {
-        let Loaded { main, image } = &self.loaded[&program.id()];
-        let start = Instant::now();
+        let Loaded { main, image, shapes } = &mut self.loaded[place];
         let deadline = Deadline::begin(&self.watch, limits.time);
-        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let ended = match image {
             Some(image) if on_image => {
+                let image = (&*image, shapes);
                 raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
             }
             _ => raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run),
         };
         raw::forget_all(&self.lua, &self.refs, &run);
-        self.last_run_time = start.elapsed();
         let verdict = Verdict::of(run);
         if matches!(ended, raw::Ended::TouchedImage) {
             return None;
@@ -330,8 +408,11 @@ impl Vm {
         self.spent |= verdict.broken.is_some();
         if verdict.out_of_memory || matches!(ended, raw::Ended::OutOfMemory) {
             self.spent = true;
-            let limit = self.memory_limit;
-            return fail(ScriptError::OutOfMemory { limit }, None, String::new());
+            let (line, frames) = match ended {
+                raw::Ended::Failed { line, frames, .. } => (line, frames),
+                _ => verdict.place,
+            };
+            return fail(self.out_of_memory(), line, frames);
         }
         match (ended, verdict.broken) {
             (raw::Ended::Failed { error, line, frames }, limit) => {
@@ -343,31 +424,48 @@ impl Vm {
         }
     }
 
-    /// Loads the main function of a program, against the built-ins alone.
-    fn load(&mut self, program: &Program) -> Result<(), ScriptError> {
-        if self.loaded.contains_key(&program.id()) {
-            return Ok(());
+    /// Loads the main function of a program, against the built-ins alone; gives its place.
+    fn load(&mut self, program: &Program) -> Result<usize, ScriptError> {
+        let id = program.id();
+        if self.recent.0 == id {
+            return Ok(self.recent.1);
         }
-        if self.loaded.len() >= MAX_LOADED {
-            self.unload();
-        }
-        let main = self.load_main(program)?;
-        self.loaded.insert(program.id(), Loaded { main, image: None });
-        Ok(())
+        let place = match self.places.get(&id) {
+            Some(place) => *place,
+            None => {
+                if self.loaded.len() >= MAX_LOADED {
+                    self.unload();
+                }
+                let main = self.load_main(program)?;
+                self.loaded.push(Loaded { main, image: None, shapes: raw::Shapes::default() });
+                self.places.insert(id, self.loaded.len() - 1);
+                self.loaded.len() - 1
+            }
+        };
+        self.recent = (id, place);
+        Ok(place)
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {
+        let slow;
+        let bytecode = if self.restricted {
+            slow = bytecode::without_fast_calls(program.bytecode()).ok_or_else(|| {
+                let message = "can't be kept from libraries that the sandbox leaves out";
+                ScriptError::Raised { message: message.to_owned() }
+            })?;
+            &slow
+        } else {
+            program.bytecode()
+        };
         let chunk = self
             .lua
-            .load(program.bytecode())
+            .load(bytecode)
             .set_mode(ChunkMode::Binary)
             .set_name(format!("@{}", program.name()));
         raw::outside_run(|| chunk.into_function()).map_err(|error| {
             self.spent = true;
             match error {
-                mlua::Error::MemoryError(_) => {
-                    ScriptError::OutOfMemory { limit: self.memory_limit }
-                }
+                mlua::Error::MemoryError(_) => self.out_of_memory(),
                 error => ScriptError::Raised { message: error.to_string() },
             }
         })
@@ -385,23 +483,29 @@ impl Vm {
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
                     self.unload();
                     self.evaluated.clear();
-                    self.spent |= self.collect().is_err();
+                    let collected = self.collect().is_ok();
+                    let used = self.lua.used_memory();
+                    self.spent |= !collected || used > self.resting_memory + GARBAGE_SLACK;
                 }
             }
             Err(_) => self.spent = true,
         }
     }
 
-    fn collect(&self) -> mlua::Result<()> {
-        let beginning = (self.memory_limit / 4).min(RUN_GARBAGE);
-        raw::collect(&self.lua, self.resting_memory, beginning)
+    /// Collects all garbage. In the next runs the collector begins late.
+    fn collect(&mut self) -> mlua::Result<()> {
+        let (limit, _) = self.memory_in_force();
+        self.collects_from = (limit / 4).min(RUN_GARBAGE).max(self.resting_memory);
+        raw::collect(&self.lua, self.resting_memory, self.collects_from)
     }
 
     /// Drops all programs; they are loaded again on demand.
     fn unload(&mut self) {
-        for (_, loaded) in self.loaded.drain() {
-            if let Some(image) = &loaded.image {
-                raw::drop_image(&self.lua, image);
+        self.places.clear();
+        self.recent = NOTHING_RECENT;
+        for Loaded { image, shapes, .. } in self.loaded.drain(..) {
+            if let Some(image) = &image {
+                raw::drop_image(&self.lua, image, &shapes);
             }
         }
     }
@@ -470,18 +574,26 @@ struct Verdict {
     out_of_memory: bool,
     /// It was late, stopped, or a function of the host panicked.
     broken: Option<ScriptError>,
+    /// Where it ran out of memory: the line and the call stack, as far as they are known.
+    place: (Option<u32>, String),
 }
 
 impl Verdict {
     fn of(mut run: raw::Run<'_>) -> Self {
         let late = run.deadline.end();
-        let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.error()));
-        Self { out_of_memory: run.is_out_of_memory(), broken }
+        let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.verdict()));
+        Self { out_of_memory: run.is_out_of_memory(), broken, place: run.take_place() }
     }
 }
 
+/// Calls `body` with what runs ask for: room on the native stack, and a watchdog that is awake.
+pub(crate) fn engage<R>(body: impl FnOnce(&Engaged) -> R) -> R {
+    let engaged = Engaged::new();
+    with_native_stack(|| body(&engaged))
+}
+
 /// Makes room on the native stack for what Luau may need, then calls `body`.
-pub fn with_native_stack<R>(body: impl FnOnce() -> R) -> R {
+fn with_native_stack<R>(body: impl FnOnce() -> R) -> R {
     stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, body)
 }
 

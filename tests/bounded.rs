@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::sandbox::ScriptLimits;
 use bevy_lua_pool::{ScriptError, ScriptFailed};
 use common::{Lab, STEP, patient};
 use cpu_time::ThreadTime;
@@ -82,7 +83,11 @@ fn an_endless_loop_costs_its_script_the_run_and_nobody_else() {
         "burn(320)",
     ] {
         let error = error_of(brief.clone(), body);
-        assert_eq!(error, ScriptError::TimedOut { limit, setting: "run_time_limit" }, "{body}");
+        let ScriptError::TimedOut { limit: told, used, setting } = error else {
+            panic!("{body}: {error}");
+        };
+        assert_eq!((told, setting), (limit, "run_time_limit"), "{body}");
+        assert!(used > limit, "{body}: {used:?}");
     }
 }
 
@@ -98,7 +103,11 @@ fn a_hog_costs_its_script_the_run_and_nobody_else() {
         "local b = buffer.create(1e8)",
     ] {
         let error = error_of(small.clone(), body);
-        assert_eq!(error, ScriptError::OutOfMemory { limit: memory_limit }, "{body}");
+        let ScriptError::OutOfMemory { limit, used, setting } = error else {
+            panic!("{body}: {error}");
+        };
+        assert_eq!((limit, setting), (memory_limit, "memory_limit"), "{body}");
+        assert!(used > 0 && used <= limit, "{body}: {used}");
     }
 }
 
@@ -342,6 +351,110 @@ fn a_success_in_between_starts_the_count_anew() {
     assert!(!is_put_aside(&lab, entity));
 }
 
+/// The frames of the next `frames` in which the script of this entity ran.
+fn frames_with_a_run(lab: &mut Lab, path: &str, frames: usize) -> Vec<usize> {
+    let runs = |lab: &Lab| {
+        let scripts = &lab.snapshot().scripts;
+        scripts.iter().find(|script| &*script.path == path).map_or(0, |script| script.runs)
+    };
+    let mut ran = Vec::new();
+    for frame in 1..=frames {
+        let before = runs(lab);
+        lab.frame();
+        if runs(lab) > before {
+            ran.push(frame);
+        }
+    }
+    ran
+}
+
+#[test]
+fn a_script_that_keeps_failing_is_tried_again_ever_more_rarely_until_it_succeeds() {
+    let config =
+        || PoolConfig { max_failures: 3, retry_interval: 4, max_retry_interval: 20, ..patient() };
+    let mut first = None;
+    for _ in 0..2 {
+        let mut lab = lab(config());
+        let entity = lab.entity("a.luau", WRONG);
+        let ran = frames_with_a_run(&mut lab, "a.luau", 120);
+        assert_eq!(ran[..3], [1, 2, 3]);
+        // The interval, or up to a quarter more.
+        let gaps: Vec<_> = ran[2..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let expected = [4, 8, 16, 20, 20];
+        for (gap, interval) in gaps.iter().zip(expected) {
+            assert!((interval..=interval + interval / 4).contains(gap), "{gaps:?}");
+        }
+        assert!(gaps.len() >= expected.len());
+        assert_eq!(lab.snapshot().total.failed, ran.len() as u64);
+        assert_eq!(lab.snapshot().total.retries, gaps.len() as u64);
+        let row = &lab.snapshot().scripts[0];
+        assert_eq!((row.retries, row.put_aside), (gaps.len() as u64, 1));
+        let next = row.next_retry.expect("it is tried again");
+        assert_eq!(*first.get_or_insert_with(|| ran.clone()), ran, "each time alike");
+
+        lab.app.world_mut().entity_mut(entity).insert(Name::new("good"));
+        let ran = frames_with_a_run(&mut lab, "a.luau", next as usize + 5);
+        assert!(!is_put_aside(&lab, entity));
+        let from = ran[0];
+        assert_eq!(ran, (from..=next as usize + 5).collect::<Vec<_>>(), "it is a good one again");
+        assert!(from == next as usize || from == next as usize + 1, "{from}, {next}");
+        let row = &lab.snapshot().scripts[0];
+        assert_eq!((row.put_aside, row.next_retry), (0, None));
+    }
+}
+
+#[test]
+fn with_an_interval_of_zero_a_script_stays_put_aside() {
+    let mut lab = lab(PoolConfig { max_failures: 2, retry_interval: 0, ..patient() });
+    lab.entity("a.luau", WRONG);
+    assert_eq!(frames_with_a_run(&mut lab, "a.luau", 200), [1, 2]);
+    assert_eq!(lab.snapshot().scripts[0].next_retry, None);
+}
+
+#[test]
+fn a_message_reaches_a_script_that_is_tried_again() {
+    let mut lab =
+        lab(PoolConfig { max_failures: 1, retry_interval: 2, max_retry_interval: 2, ..patient() });
+    let entity = lab.entity(
+        "a.luau",
+        &format!("function on_start(self) assert(entity.Name, 'no name') end {LISTENER}"),
+    );
+    lab.frame();
+    assert!(is_put_aside(&lab, entity));
+    lab.app.world_mut().entity_mut(entity).insert(Name::new("x"));
+    for n in 0..4 {
+        lab.app.world_mut().write_message(ToScript::new(entity, "x", f64::from(n)));
+        lab.frame();
+    }
+    assert!(!is_put_aside(&lab, entity));
+    assert_eq!(lab.field(entity, "got"), "1 2 3 ".into());
+    assert_eq!(lab.snapshot().total.undelivered, 1, "that came while it was put aside");
+}
+
+#[test]
+fn one_bad_script_among_ten_thousand_entities_costs_no_more_than_its_share() {
+    let limit = Duration::from_millis(20);
+    let mut lab = lab(PoolConfig { run_time_limit: limit, max_size: 2, ..patient() });
+    let good = crowd(
+        &mut lab,
+        "good.luau",
+        "function on_update(self) self.n = (self.n or 0) + 1 end",
+        10_000,
+    );
+    let bad = lab.entity("bad.luau", "function on_update() while true do end end");
+    const FRAMES: u64 = 100;
+    let ran = frames_with_a_run(&mut lab, "bad.luau", FRAMES as usize);
+    // Five in a row, then one after 60 to 75 frames.
+    assert_eq!(ran.len(), 6, "{ran:?}");
+    let total = lab.snapshot().total;
+    assert_eq!(total.failed, 6);
+    assert_eq!((total.runs, total.deferred), (10_000 * FRAMES + 6, 0));
+    assert!(good.iter().all(|entity| number(&lab, *entity, "n") == FRAMES as f64));
+    assert!(lab.app.world().get::<ScriptStates>(bad).expect("it ran").is_put_aside("bad.luau"));
+    // No more VMs were thrown away than runs failed.
+    assert_eq!(lab.snapshot().pool.destroyed, 6);
+}
+
 #[test]
 fn no_script_is_put_aside_where_the_limit_is_zero() {
     let mut lab = lab(PoolConfig { max_failures: 0, ..patient() });
@@ -522,5 +635,153 @@ fn what_would_fill_a_mailbox_waits_for_the_next_frame() {
     for taken in [4.0, 8.0, 12.0] {
         lab.frame();
         assert_eq!(lab.field(entity, "n"), taken.into(), "four times what one run may send");
+    }
+}
+
+/// Limits of single scripts, by path.
+fn ruled(rules: &[(&str, ScriptLimits)]) -> SandboxConfig {
+    let scripts = rules.iter().map(|(rule, limits)| ((*rule).to_owned(), *limits)).collect();
+    SandboxConfig { scripts, ..SandboxConfig::default() }
+}
+
+/// What the only failure of a script was; `None` if it did not fail.
+fn failure_of(lab: &mut Lab, path: &str, script: &str) -> Option<ScriptFailed> {
+    lab.entity(path, script);
+    lab.drain::<ScriptFailed>();
+    lab.frame();
+    let mut failed = lab.drain::<ScriptFailed>();
+    failed.retain(|failed| &*failed.failure.script == path);
+    assert!(failed.len() < 2, "{failed:#?}");
+    failed.pop()
+}
+
+#[test]
+fn a_script_can_have_more_or_less_time_than_the_others() {
+    let time = |millis| ScriptLimits {
+        run_time_limit: Some(Duration::from_millis(millis)),
+        ..ScriptLimits::default()
+    };
+    let sandbox = ruled(&[("scripts/", time(2000)), ("scripts/brief.luau", time(20))]);
+    let limit = Duration::from_millis(40);
+    let mut lab = lab(PoolConfig { run_time_limit: limit, sandbox, max_failures: 1, ..patient() });
+    let slow = "function on_start() burn(60) end";
+    for (path, limit) in [
+        ("a.luau", Some(40)),
+        ("scripts/a.luau", None),
+        ("scripts/brief.luau", Some(20)),
+        ("scripts/deeper/a.luau", None),
+    ] {
+        let failed = failure_of(&mut lab, path, slow);
+        let told = failed.map(|failed| match failed.failure.error {
+            ScriptError::TimedOut { limit, .. } => limit.as_millis(),
+            other => panic!("{path}: {other}"),
+        });
+        assert_eq!(told, limit, "{path}");
+    }
+}
+
+#[test]
+fn a_script_can_have_more_or_less_memory_than_the_others() {
+    const MIB: usize = 1024 * 1024;
+    let memory = |mebibytes: usize| ScriptLimits {
+        run_memory_limit: Some(mebibytes * MIB),
+        ..ScriptLimits::default()
+    };
+    let sandbox = ruled(&[("scripts/", memory(12)), ("scripts/small.luau", memory(2))]);
+    // One VM, so that the limit changes from run to run.
+    let mut lab =
+        lab(PoolConfig { sandbox, max_size: 1, min_size: 1, max_failures: 1, ..patient() });
+    for (path, mebibytes, limit) in [
+        ("a.luau", 7, None),
+        ("b.luau", 10, Some(8 * MIB)),
+        ("scripts/a.luau", 11, None),
+        ("scripts/small.luau", 4, Some(2 * MIB)),
+        ("scripts/b.luau", 14, Some(12 * MIB)),
+        ("c.luau", 7, None),
+    ] {
+        let script = format!("function on_start() local s = ('x'):rep({mebibytes} * 2^20) end");
+        let failed = failure_of(&mut lab, path, &script);
+        let told = failed.map(|failed| match failed.failure.error {
+            ScriptError::OutOfMemory { limit, setting: "run_memory_limit", .. } => limit,
+            other => panic!("{path}: {other}"),
+        });
+        assert_eq!(told, limit, "{path}");
+    }
+}
+
+#[test]
+fn a_reached_limit_tells_which_its_value_what_was_used_script_line_callback_and_entity() {
+    let limit = Duration::from_millis(50);
+    let config = || PoolConfig { run_time_limit: limit, max_messages: 3, ..patient() };
+    for (script, setting, value, used) in [
+        ("while true do end", "run_time_limit", "50ms", "ms"),
+        (
+            "local kept = {} while true do kept[#kept + 1] = {} end",
+            "run_memory_limit",
+            "8388608 bytes",
+            " bytes",
+        ),
+        ("while true do emit('x') end", "max_messages", "3 messages", "more than 3 messages"),
+    ] {
+        let mut lab = lab(config());
+        let path = "npc/bad.luau";
+        let entity = lab.entity(path, &format!("function on_update(self)\n    {script}\nend"));
+        lab.frame();
+        let failed = lab.drain::<ScriptFailed>().remove(0);
+        let text = failed.failure.to_string();
+        assert!(text.starts_with("npc/bad.luau:2: "), "{text}");
+        assert!(text.contains(&format!("`{setting}`")), "{text}");
+        let reached = failed.failure.error.reached_limit().expect("it is a limit");
+        assert_eq!((reached.setting, reached.limit.as_str()), (setting, value), "{text}");
+        assert!(reached.used.contains(used), "{reached:?}");
+        let row = &lab.snapshot().errors[0];
+        assert_eq!((&*row.script, row.line), (path, Some(2)));
+        assert_eq!((row.callback, row.entity), (Some("on_update"), Some(entity)));
+        assert_eq!(row.limit.as_ref(), Some(&reached));
+    }
+}
+
+#[test]
+fn a_limit_that_is_reached_again_is_one_row_whatever_was_used() {
+    let limit = Duration::from_millis(20);
+    let mut lab = lab(PoolConfig { run_time_limit: limit, max_failures: 0, ..patient() });
+    lab.entity(
+        "a.luau",
+        "function on_update(self)
+            if math.random() < 0.5 then while true do end end
+            while true do end
+        end",
+    );
+    lab.frames(6);
+    assert_eq!(lab.snapshot().errors.len(), 1, "{:#?}", lab.snapshot().errors);
+    assert_eq!(lab.snapshot().errors[0].count, 6);
+}
+
+#[test]
+fn a_vm_that_met_a_hard_limit_or_a_panic_is_thrown_away() {
+    for (script, thrown_away) in [
+        ("local n = 1", 0),
+        ("error('no')", 0),
+        ("local function f() return f() + 1 end f()", 0),
+        ("while true do emit('x') end", 0),
+        ("while true do end", 1),
+        ("pcall(function() while true do end end)", 1),
+        ("local s = 'x' while true do s ..= s end", 1),
+        ("pcall(function() local s = 'x' while true do s ..= s end end)", 1),
+        ("panics()", 1),
+        ("pcall(panics)", 1),
+    ] {
+        let mut lab = lab(PoolConfig {
+            run_time_limit: Duration::from_millis(100),
+            min_size: 1,
+            max_size: 1,
+            ..patient()
+        });
+        lab.app.add_lua_function("panics", |(): ()| -> f64 { panic!("on purpose") });
+        lab.entity("a.luau", &format!("function on_start() {script} end"));
+        lab.frame();
+        let pool = lab.snapshot().pool;
+        assert_eq!(pool.destroyed, thrown_away, "{script}");
+        assert_eq!(pool.created - pool.destroyed, (pool.idle + pool.leased) as u64, "{script}");
     }
 }

@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use bevy::prelude::*;
+use bevy_lua_pool::modules;
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::sandbox::Library;
 use common::{Lab, keep_log, log, patient};
 
 const FILE: &str = "lua_pool.ron";
@@ -141,4 +143,74 @@ fn a_configuration_that_the_app_sets_is_checked() {
     assert_eq!(pool.config(), &before);
     pool.set_config(PoolConfig { max_size: 7, ..before }).expect("it is valid");
     assert_eq!(pool.config().max_size, 7);
+}
+
+/// Whether the VMs of this app offer scripts what an expression needs.
+#[track_caller]
+fn finds(lab: &mut Lab, expression: &str) -> bool {
+    let (_, failure) = lab.run_on((), &format!("local _ = {expression}"));
+    failure.is_none()
+}
+
+#[test]
+fn libraries_that_the_file_takes_away_are_gone_from_the_living_pool() {
+    let mut lab = lab("(max_size: 2, run_time_limit: \"9s\")");
+    let entity = lab.entity("a.luau", COUNTS);
+    lab.until(|lab| in_force(lab).max_size == 2);
+    lab.frames(2);
+    assert!(finds(&mut lab, "math.abs(-1) + #('x'):rep(3)"));
+    let made = lab.snapshot().pool.created;
+
+    let text = "(max_size: 2, run_time_limit: \"9s\", sandbox: (libraries: [math]))";
+    lab.edit(FILE, text);
+    lab.until(|lab| in_force(lab).sandbox.libraries == [Library::Math].into());
+    assert!(finds(&mut lab, "math.abs(-1)"));
+    for gone in ["('x'):rep(3)", "string.rep('x', 3)", "table.create(1)", "vector.zero"] {
+        assert!(!finds(&mut lab, gone), "{gone}");
+    }
+    assert!(lab.snapshot().pool.created > made, "VMs were replaced");
+
+    lab.edit(FILE, "(max_size: 2, run_time_limit: \"9s\")");
+    lab.until(|lab| in_force(lab).sandbox == SandboxConfig::default());
+    assert!(finds(&mut lab, "#('x'):rep(3)"));
+    let ScriptValue::Number(before) = lab.field(entity, "n") else { panic!("it never ran") };
+    lab.frames(3);
+    assert_eq!(lab.field(entity, "n"), (before + 3.0).into(), "scripts went on");
+}
+
+#[test]
+fn vms_stay_if_only_limits_of_scripts_change() {
+    let mut lab = lab("(max_size: 1, min_size: 1, run_time_limit: \"9s\")");
+    lab.entity("a.luau", COUNTS);
+    lab.until(|lab| in_force(lab).max_size == 1);
+    lab.frames(2);
+    let made = lab.snapshot().pool.created;
+    let text = "(max_size: 1, min_size: 1, run_time_limit: \"9s\", sandbox: (scripts: {\"a.luau\": \
+                (run_time_limit: \"8s\")}))";
+    lab.edit(FILE, text);
+    lab.until(|lab| !in_force(lab).sandbox.scripts.is_empty());
+    lab.frames(3);
+    assert_eq!(lab.snapshot().pool.created, made);
+}
+
+#[test]
+fn only_the_modules_that_the_sandbox_allows_are_there_even_on_a_second_try() {
+    keep_log();
+    let modules = Some(["json".to_owned(), "jsn".to_owned()].into());
+    let sandbox = SandboxConfig { modules, ..SandboxConfig::default() };
+    let mut lab = Lab::with_config(PoolConfig { sandbox, max_size: 1, min_size: 1, ..patient() });
+    lab.app.add_lua_module(modules::json()).add_lua_module(modules::toml());
+    assert!(finds(&mut lab, "json.encode({})"));
+    assert!(!finds(&mut lab, "toml.encode({})"));
+    assert!(log().contains("allows the module `jsn`, which nobody has added"), "{}", log());
+    // A module that comes late is held against the list too.
+    lab.app.add_lua_module(modules::yaml());
+    assert!(!finds(&mut lab, "yaml.encode({})"));
+    // A run that ran out of memory gets a second chance on a VM of its own.
+    let probe = "self.found = toml ~= nil local s = ('x'):rep(2^24)";
+    let (_, failure) = lab.run_on((), &format!("{probe} if toml then error('toml is there') end"));
+    let failure = failure.expect("that much is not allowed");
+    assert!(failure.contains("run_memory_limit"), "{failure}");
+    lab.app.world_mut().resource_mut::<LuaPool>().set_config(patient()).expect("it is valid");
+    assert!(finds(&mut lab, "toml.encode({}) .. yaml.encode({})"));
 }

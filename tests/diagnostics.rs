@@ -4,6 +4,7 @@ mod common;
 
 use bevy::diagnostic::{DiagnosticPath, DiagnosticsPlugin, DiagnosticsStore};
 use bevy_lua_pool::LuaDiagnosticsPlugin as Lua;
+use bevy_lua_pool::pool::DestroyReason;
 use common::Lab;
 
 fn measured(lab: &Lab, path: &DiagnosticPath) -> f64 {
@@ -34,13 +35,43 @@ fn every_figure_is_measured_and_says_what_the_snapshot_says() {
     assert_eq!(measured(&lab, &Lua::RESET_ERRORS), 0.0);
     assert_eq!(measured(&lab, &Lua::CREATE_ERRORS), 0.0);
     assert_eq!(measured(&lab, &Lua::QUARANTINED), 0.0);
-    let wait = snapshot.pool.wait.p90.as_secs_f64() * 1e3;
-    assert_eq!(measured(&lab, &Lua::WAIT_TIME), wait);
+    let pool = &snapshot.pool;
+    for (timing, [p50, p90, p99, max]) in [
+        (&pool.wait, [&Lua::WAIT_P50, &Lua::WAIT_P90, &Lua::WAIT_P99, &Lua::WAIT_MAX]),
+        (&pool.create, [&Lua::CREATE_P50, &Lua::CREATE_P90, &Lua::CREATE_P99, &Lua::CREATE_MAX]),
+        (&pool.reset, [&Lua::RESET_P50, &Lua::RESET_P90, &Lua::RESET_P99, &Lua::RESET_MAX]),
+        (&pool.use_time, [&Lua::LEASE_P50, &Lua::LEASE_P90, &Lua::LEASE_P99, &Lua::LEASE_MAX]),
+    ] {
+        assert!(timing.count > 0, "{pool:?}");
+        let paths = [(p50, timing.p50), (p90, timing.p90), (p99, timing.p99), (max, timing.max)];
+        for (path, expected) in paths {
+            assert_eq!(measured(&lab, path), expected.as_secs_f64() * 1e3, "{path}");
+        }
+    }
     assert!(snapshot.pool.created > 0 && snapshot.pool.resets > 0);
     assert_eq!(measured(&lab, &Lua::FRAME_TIME), snapshot.frame.time.as_secs_f64() * 1e3);
     assert!(measured(&lab, &Lua::FRAME_TIME) > 0.0);
     let memory: usize = snapshot.vms.iter().map(|vm| vm.memory_bytes).sum();
     assert_eq!(measured(&lab, &Lua::MEMORY), memory as f64 / 1024.0);
+}
+
+#[test]
+fn why_vms_were_destroyed_is_measured_reason_by_reason() {
+    let mut lab = Lab::new();
+    lab.app.add_plugins(DiagnosticsPlugin);
+    lab.entity("good.luau", "function on_update(self) end");
+    lab.frames(2);
+    lab.app.world().resource::<bevy_lua_pool::LuaPool>().vms().evict_all();
+    lab.frames(2);
+    let pool = lab.snapshot().pool;
+    assert!(pool.destroyed_by(DestroyReason::Evicted) > 0, "{pool:?}");
+    let mut all = 0.0;
+    for reason in DestroyReason::ALL {
+        let count = measured(&lab, &Lua::destroyed_by(reason));
+        assert_eq!(count, pool.destroyed_by(reason) as f64, "{reason:?}");
+        all += count;
+    }
+    assert_eq!(all, measured(&lab, &Lua::DESTROYED));
 }
 
 #[test]

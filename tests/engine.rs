@@ -181,7 +181,11 @@ fn a_time_limit_cannot_be_caught_and_does_not_spoil_the_engine() {
             assert!(failure.to_string().contains("protected"), "{failure}");
             continue;
         }
-        assert_eq!(failure.error, ScriptError::TimedOut { limit, setting: "time_limit" });
+        let ScriptError::TimedOut { limit: told, used, setting } = failure.error else {
+            panic!("{failure}");
+        };
+        assert_eq!((told, setting), (limit, "time_limit"));
+        assert!(used > limit);
         assert!(failure.to_string().contains("`time_limit` of the engine"), "{failure}");
     }
     assert_eq!(number(&mut engine, "kept"), 7.0);
@@ -500,6 +504,36 @@ fn a_run_that_is_stopped_costs_its_vm_and_nobody_else_notices() {
     assert_eq!(pool.execute("1 + 1", empty()).unwrap(), 2.0.into());
     let stats = pool.vms().stats();
     assert_eq!((stats.leased, stats.reset_errors), (0, 0), "{stats:?}");
+}
+
+#[test]
+fn closing_also_stops_a_run_that_began_anew_because_of_others_garbage() {
+    let (began_anew, second_round) = crossbeam_channel::bounded(1);
+    let rounds = AtomicU32::new(0);
+    let round = move |(): ()| {
+        let round = rounds.fetch_add(1, Ordering::SeqCst) + 1;
+        if round == 2 {
+            began_anew.send(()).unwrap();
+        }
+        f64::from(round)
+    };
+    let pool = LuauPool::builder().config(patient()).function("round", round).build().unwrap();
+    let empty = ScriptTable::default;
+    // A VM that nobody has used is given no second chance.
+    pool.execute("1", empty()).unwrap();
+    let source = "
+        if round() == 1 then
+            local all = {}
+            for i = 1, 1e9 do all[i] = string.rep('x', 1000) .. i end
+        end
+        while true do end";
+    std::thread::scope(|scope| {
+        let runner = scope.spawn(|| pool.execute(source, empty()));
+        second_round.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(pool.vms().close(Duration::ZERO), "it is interrupted");
+        let error = runner.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("the pool was closed while the script ran"), "{error}");
+    });
 }
 
 #[test]

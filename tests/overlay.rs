@@ -6,9 +6,10 @@ use std::time::Duration;
 use bevy::prelude::Entity;
 use bevy_egui::egui::{self, accesskit, epaint};
 use bevy_lua_pool::overlay::Section;
+use bevy_lua_pool::pool::{Incident, IncidentKind};
 use bevy_lua_pool::{
-    ErrorRow, FrameStats, LuaControl, LuaSnapshot, PanelState, PoolStats, Sample, ScriptRow,
-    Timing, VmInfo, show_panel,
+    ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats,
+    ReachedLimit, Sample, ScriptRow, Timing, VmInfo, show_panel,
 };
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -104,6 +105,7 @@ fn error(script: &str, message: &str) -> ErrorRow {
         callback: Some("on_update"),
         entity: Entity::from_raw_u32(41),
         message: message.into(),
+        limit: None,
         traceback: format!("{script}:7 function on_update\n{script}:3 function helper").into(),
         count: 12,
         last_frame: 4_567,
@@ -161,13 +163,29 @@ fn full() -> LuaSnapshot {
                 broken: Some("line 4: expected 'end'".into()),
                 ..script("b/broken.luau", 52, 2_200, 13_300, 62)
             },
-            ScriptRow { put_aside: 6, ..script("c/busy.luau", 1_024, 4_400, 139, 63) },
+            ScriptRow {
+                put_aside: 6,
+                retries: 1_717,
+                next_retry: Some(33),
+                ..script("c/busy.luau", 1_024, 4_400, 139, 63)
+            },
         ],
+        incidents: vec![IncidentRow {
+            incident: Incident {
+                kind: IncidentKind::LeaseOverdue,
+                vm: Some(71),
+                program: None,
+                message: "leased for 1h".into(),
+            },
+            count: 3,
+            last_frame: 4_568,
+        }],
         errors: vec![error("b/broken.luau", "x is nil")],
         frame: FrameStats {
             runs: 2_001,
             failed: 202,
             deferred: 203,
+            retries: 211,
             writes: 2_004,
             conflicts: 205,
             messages: 206,
@@ -181,6 +199,7 @@ fn full() -> LuaSnapshot {
             runs: 300_001,
             failed: 30_002,
             deferred: 30_003,
+            retries: 30_011,
             writes: 3_000_004,
             conflicts: 30_005,
             messages: 30_006,
@@ -236,8 +255,9 @@ fn every_figure_of_a_snapshot_is_on_the_screen() {
     assert_painted(&harness, &["x is nil"]);
     assert!(paints(&harness, "41v0"), "the entity is missing");
     // Frames: the last one, and all.
-    let last =
-        ["2,001", "202", "203", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms"];
+    let last = [
+        "2,001", "202", "203", "211", "2,004", "205", "206", "207", "208", "209", "210", "2.11 ms",
+    ];
     assert_painted(&harness, &last);
     assert_painted(&harness, &["300,001", "30,002", "30,003", "3.00 M", "30,005", "30,006"]);
     assert_painted(&harness, &["30,007", "30,008", "30,009", "30,010", "41.0 s"]);
@@ -371,6 +391,29 @@ fn an_open_error_stays_open_when_others_come_before_it() {
 }
 
 #[test]
+fn a_reached_limit_is_told_with_its_value_and_what_was_used_and_stays_open_when_that_changes() {
+    let reached = |used: &str| {
+        Some(ReachedLimit {
+            setting: "run_time_limit",
+            limit: "2ms".to_owned(),
+            used: used.to_owned(),
+        })
+    };
+    let mut snapshot = full();
+    snapshot.errors =
+        vec![ErrorRow { limit: reached("2.3ms"), ..error("b/endless.luau", "ran for 2.3ms") }];
+    let mut harness = panel(snapshot);
+    harness.get_by_label_contains("12× b/endless.luau").click();
+    harness.run_steps(4);
+    assert!(paints(&harness, "Limit run_time_limit: 2ms, used 2.3ms the last time"));
+    let errors = &mut harness.state_mut().snapshot.errors;
+    let again = error("b/endless.luau", "ran for 2.7ms");
+    errors[0] = ErrorRow { limit: reached("2.7ms"), line: Some(9), ..again };
+    harness.run_steps(4);
+    assert!(paints(&harness, "Limit run_time_limit: 2ms, used 2.7ms the last time"));
+}
+
+#[test]
 fn the_full_text_of_an_error_can_be_copied() {
     let mut harness = panel(full());
     harness.get_by_label_contains("12× b/broken.luau:7").click();
@@ -435,6 +478,7 @@ fn an_empty_snapshot_says_what_is_missing() {
             "There is no VM yet. The first run makes one.",
             "No entity carries a script yet. Spawn one with the LuaScripts component.",
             "No script has failed.",
+            "Nothing went wrong inside the pool.",
             "0 leased + 0 idle of 0",
         ],
     );
@@ -606,6 +650,30 @@ fn the_reasons_why_vms_were_destroyed_are_told_on_hover() {
 }
 
 #[test]
+fn the_script_that_changed_a_vm_is_named_in_the_panel() {
+    let mut snapshot = full();
+    snapshot.scripts[2].quarantines = 41;
+    let incident = Incident {
+        kind: IncidentKind::ValidationFailed,
+        vm: Some(73),
+        program: Some("c/busy.luau".into()),
+        message: format!("`math` can be written to{}", " and so on".repeat(30)),
+    };
+    snapshot.incidents.insert(0, IncidentRow { incident, count: 41, last_frame: 1 });
+    let mut harness = panel(snapshot);
+    assert_painted(&harness, &["Incidents (2)", "⚠ suspect"]);
+    assert!(paints(&harness, "41× VM 73, which ran \"c/busy.luau\" last: found changed"));
+    assert!(!paints(&harness, "(last in frame 1)"));
+    harness.get_by_label_contains("41× VM 73").hover();
+    harness.run_steps(4);
+    assert!(paints(&harness, "and so on and so on"), "all of it");
+    assert!(paints(&harness, "(last in frame 1)"));
+    harness.get_by_label("⚠ suspect").hover();
+    harness.run_steps(4);
+    assert!(paints(&harness, "were put into quarantine: 41."));
+}
+
+#[test]
 fn a_section_closes_and_opens_with_a_click_on_its_title() {
     let mut harness = panel(full());
     for (title, section, inside) in [
@@ -613,6 +681,7 @@ fn a_section_closes_and_opens_with_a_click_on_its_title() {
         ("Timings", Section::Timings, "5.05 µs"),
         ("Last 10 seconds", Section::History, "longest run"),
         ("VMs (2)", Section::Vms, "boot/zebra.luau"),
+        ("Incidents (1)", Section::Incidents, "3× VM 71"),
         ("Scripts (3)", Section::Scripts, "c/busy.luau"),
         ("Errors (1)", Section::Errors, "b/broken.luau:7"),
         ("Frames", Section::Frames, "undelivered"),

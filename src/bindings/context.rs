@@ -5,9 +5,10 @@ mod host;
 use std::any::TypeId;
 use std::cell::Cell;
 
+use bevy::ecs::archetype::ArchetypeId;
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
-use bevy::prelude::{ChildOf, Children, Entity, Reflect, World};
+use bevy::prelude::{ChildOf, Children, Entity, EntityRef, Reflect, World};
 use bevy::reflect::{PartialReflect, TypeRegistry};
 use smallvec::smallvec;
 
@@ -18,6 +19,7 @@ use super::effects::{
 };
 use super::exposure::{Exposable, PROPERTIES};
 use super::reflect::{self, Shape, SmallLeaf};
+use super::spots::KnownSpot;
 use crate::error::ScriptError;
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
@@ -33,8 +35,10 @@ pub struct ScriptContext<'w> {
     registry: &'w TypeRegistry,
     limits: &'w PoolConfig,
     entity: Entity,
-    /// The entity in the world that was last found to be visible.
-    seen: Cell<Option<Entity>>,
+    /// The own entity in the world, if it is there and visible.
+    own: Option<EntityRef<'w>>,
+    /// The archetype whose entities were last found to be visible.
+    seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
     /// Entities that the runs of this unit may spawn together.
     max_spawned: usize,
@@ -68,18 +72,17 @@ impl<'w> ScriptContext<'w> {
         bindings: &'w Bindings,
         registry: &'w TypeRegistry,
         limits: &'w PoolConfig,
-        entity: Entity,
-        max_spawned: usize,
     ) -> Self {
         Self {
             world,
             bindings,
             registry,
             limits,
-            entity,
+            entity: Entity::PLACEHOLDER,
+            own: None,
             seen: Cell::new(None),
             effects: Effects::default(),
-            max_spawned,
+            max_spawned: 0,
             bytes: 0,
             base: Output::default(),
             start: Checkpoint::default(),
@@ -164,20 +167,37 @@ impl<'w> ScriptContext<'w> {
             return index < self.effects.spawned.len();
         }
         // The world doesn't change during a stage.
-        if self.seen.get() == Some(entity) {
+        if entity == self.entity {
+            return self.own.is_some();
+        }
+        self.world.get_entity(entity).is_ok_and(|entity| self.is_visible(entity))
+    }
+
+    fn is_visible(&self, entity: EntityRef<'_>) -> bool {
+        let archetype = entity.archetype().id();
+        if self.seen.get() == Some(archetype) {
             return true;
         }
-        let visible = self
-            .world
-            .get_entity(entity)
-            .is_ok_and(|entity| !entity.contains::<IsResource>() && !entity.contains::<Observer>());
+        let visible = !entity.contains::<IsResource>() && !entity.contains::<Observer>();
         if visible {
-            self.seen.set(Some(entity));
+            self.seen.set(Some(archetype));
         }
         visible
     }
 
     // ---- for the frame -------------------------------------------------------------------------
+
+    /// Turns to another entity, whose script may spawn so many; what that of the last one wanted was taken.
+    /// Gives the entity, if it is in the world.
+    pub(crate) fn turn_to(&mut self, entity: Entity, max_spawned: u32) -> Option<EntityRef<'w>> {
+        debug_assert!(self.effects.is_empty(), "effects are lost");
+        let found = self.world.get_entity(entity).ok();
+        self.entity = entity;
+        self.own = found.filter(|entity| self.is_visible(*entity));
+        self.max_spawned = max_spawned as usize;
+        self.bytes = 0;
+        found
+    }
 
     /// Before each run.
     fn begin_run(&mut self) {
@@ -188,7 +208,8 @@ impl<'w> ScriptContext<'w> {
             changes: 0,
             bytes: self.bytes,
         };
-        self.start = self.checkpoint();
+        self.start =
+            if self.effects.is_empty() { Checkpoint::default() } else { self.checkpoint() };
     }
 
     /// Takes back all that the current run asked for. Log lines stay: they tell of the failure.
@@ -321,14 +342,14 @@ impl<'w> ScriptContext<'w> {
     ) -> Result<R, ScriptError> {
         if !self.effects.leaves.is_empty() {
             self.must_exist(place.entity)?;
-            let leaf = self.effects.leaves.iter().find(|leaf| leaf.place == place);
-            if let Some(leaf) = leaf {
-                return look(leaf.value.as_partial_reflect());
-            }
-            let within = |leaf: &LeafWrite| {
-                leaf.is_of(place.entity, place.component) && place.path.contains(&leaf.place.path)
+            let written = |leaf: &&LeafWrite| {
+                self.is_of(leaf, place.entity, place.component)
+                    && place.path.contains(&self.path_of(leaf))
             };
-            if self.effects.leaves.iter().any(within) {
+            if let Some(leaf) = self.effects.leaves.iter().find(written) {
+                if self.path_of(leaf) == place.path {
+                    return look(leaf.value.as_partial_reflect());
+                }
                 self.open_draft(place)?;
             }
         }
@@ -412,16 +433,26 @@ impl<'w> ScriptContext<'w> {
 
     /// Writes a small leaf of a component that has no draft; gives whether it is one and takes the value.
     fn edit_leaf(&mut self, place: Place, value: &ScriptValue) -> bool {
+        let Place { entity, component, path } = place;
+        let Some(spot) = self.bindings.exposure.spots.at(component, path) else { return false };
         let mut leaves = self.effects.leaves.iter_mut();
-        if let Some(leaf) = leaves.find(|leaf| leaf.place == place) {
+        if let Some(leaf) = leaves.find(|leaf| leaf.entity == entity && leaf.spot == spot) {
             return leaf.value.set(value);
         }
-        let made = self.look(place.entity, place.component, |component| {
-            SmallLeaf::new(reflect::at(component, place.path.steps())?, value)
+        let made = self.look(entity, component, |component| {
+            SmallLeaf::new(reflect::at(component, path.steps())?, value)
         });
         let Some(Some(value)) = made else { return false };
-        self.effects.leaves.push(LeafWrite { place, value });
+        self.effects.leaves.push(LeafWrite { entity, spot, value });
         true
+    }
+
+    fn is_of(&self, leaf: &LeafWrite, entity: Entity, component: u32) -> bool {
+        leaf.entity == entity && self.bindings.exposure.spots.get(leaf.spot).component == component
+    }
+
+    fn path_of(&self, leaf: &LeafWrite) -> FieldPath {
+        self.bindings.exposure.spots.get(leaf.spot).path
     }
 
     /// Makes a draft of the component at a place, with the leaves that were written; gives its number.
@@ -432,9 +463,10 @@ impl<'w> ScriptContext<'w> {
             exposed.copy(self.world, entity, self.registry).ok_or_else(|| self.lost(place))??;
         let mut paths = smallvec![];
         self.effects.leaves.retain(|leaf| {
-            let belongs = leaf.is_of(entity, component);
+            let spot = self.bindings.exposure.spots.get(leaf.spot);
+            let belongs = leaf.entity == entity && spot.component == component;
             if belongs {
-                let path = leaf.place.path;
+                let path = spot.path;
                 let target = reflect::at_mut(copy.as_partial_reflect_mut(), path.steps());
                 let written = target.and_then(|target| leaf.value.write_to(target));
                 debug_assert!(written.is_some(), "a leaf is where it was found");
@@ -450,10 +482,10 @@ impl<'w> ScriptContext<'w> {
     /// Makes drafts of all components of which leaves were written.
     pub(super) fn open_drafts(&mut self) {
         for leaf in self.effects.leaves.clone() {
-            let Place { entity, component, .. } = leaf.place;
-            if self.draft_index(entity, component).is_none() {
+            let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(leaf.spot);
+            if self.draft_index(leaf.entity, component).is_none() {
                 // If it can't be copied, nobody but scripts can see what they wrote.
-                let _ = self.open_draft(leaf.place);
+                let _ = self.open_draft(Place { entity: leaf.entity, component, path });
             }
         }
     }
@@ -502,7 +534,10 @@ impl<'w> ScriptContext<'w> {
     fn put(&mut self, entity: Entity, component: u32, change: Change) -> Result<(), ScriptError> {
         self.count_command()?;
         self.base.changes += 1;
-        self.effects.leaves.retain(|leaf| !leaf.is_of(entity, component));
+        let spots = &self.bindings.exposure.spots;
+        self.effects
+            .leaves
+            .retain(|leaf| leaf.entity != entity || spots.get(leaf.spot).component != component);
         match self.draft_index(entity, component) {
             Some(index) => self.effects.drafts[index].change = change,
             None => self.effects.drafts.push(Draft { entity, component, change }),

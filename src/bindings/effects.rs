@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::reflect::SmallLeaf;
 use crate::value::ScriptValue;
-use crate::vm::{FieldPath, LogLevel, Place};
+use crate::vm::{FieldPath, LogLevel, Spot};
 
 /// Everything that the runs of one script on one entity want to change in one stage.
 #[derive(Default)]
@@ -28,14 +28,9 @@ pub(crate) type Leaves = SmallVec<[LeafWrite; 1]>;
 /// A leaf of a present component that has a new value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LeafWrite {
-    pub(crate) place: Place,
+    pub(crate) entity: Entity,
+    pub(crate) spot: Spot,
     pub(crate) value: SmallLeaf,
-}
-
-impl LeafWrite {
-    pub(crate) fn is_of(&self, entity: Entity, component: u32) -> bool {
-        self.place.entity == entity && self.place.component == component
-    }
 }
 
 /// A component that was written.
@@ -96,6 +91,11 @@ pub(crate) struct Checkpoint {
 }
 
 impl Effects {
+    /// Whether there is nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.leaves.is_empty() && self.is_plain()
+    }
+
     /// Whether there is nothing but leaves.
     pub(crate) fn is_plain(&self) -> bool {
         self.drafts.is_empty()

@@ -323,6 +323,11 @@ fn is_internal(info: &TypeInfo) -> bool {
         || path.starts_with("bevy_ecs::system")
 }
 
+/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
+pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
+
+impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,8 +354,3 @@ mod tests {
         assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
     }
 }
-
-/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
-pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
-
-impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}

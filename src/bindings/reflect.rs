@@ -25,6 +25,7 @@ mod write;
 
 pub(crate) use self::construct::construct;
 pub(crate) use self::copy::{assign, duplicate};
+pub(crate) use self::leaf::is_leaf;
 pub(crate) use self::place::{at, at_mut, field_name, map_entities, step};
 pub(crate) use self::read::{Shape, read, shape};
 pub(crate) use self::small::{LeafKind, SmallLeaf};

@@ -7,7 +7,7 @@
 use bevy::reflect::TypeInfo;
 
 use super::exposure::ExposedComponent;
-use super::reflect::LeafKind;
+use super::reflect::{LeafKind, is_leaf};
 use crate::vm::{Atom, FieldPath, Spot};
 
 /// Spots that one app may have; what exceeds them is found as it is used.
@@ -23,7 +23,7 @@ pub(crate) struct KnownSpot {
     /// What it holds, if that is a leaf of a common type.
     pub(crate) leaf: Option<LeafKind>,
     /// Its fields by name, sorted.
-    fields: Vec<(Atom, Spot)>,
+    fields: Box<[(Atom, Spot)]>,
 }
 
 /// All spots of an app, by number.
@@ -44,6 +44,8 @@ impl Spots {
                 continue;
             }
             let spot = spots.add(number, FieldPath::default(), component.info);
+            // Others are read as a whole, such as `Name`.
+            let spot = spot.filter(|spot| spots.has_fields(*spot));
             if let (Some(spot), Some(atom)) = (spot, Atom::of(component.name)) {
                 let end = atom.index() + 1;
                 spots.components.resize(spots.components.len().max(end), None);
@@ -59,8 +61,8 @@ impl Spots {
         }
         let spot = self.list.len() as Spot;
         let leaf = LeafKind::of(info.type_id());
-        self.list.push(KnownSpot { component, path, leaf, fields: Vec::new() });
-        if leaf.is_none()
+        self.list.push(KnownSpot { component, path, leaf, fields: Box::default() });
+        if !is_leaf(info.type_id())
             && let TypeInfo::Struct(info) = info
         {
             let fields = (0..).zip(info.iter()).filter_map(|(step, field)| {
@@ -69,7 +71,7 @@ impl Spots {
             });
             let mut fields: Vec<_> = fields.collect();
             fields.sort_unstable();
-            self.list[spot as usize].fields = fields;
+            self.list[spot as usize].fields = fields.into();
         }
         Some(spot)
     }
@@ -78,14 +80,20 @@ impl Spots {
         &self.list[spot as usize]
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
+    /// The spot of a place, if it has one.
+    pub(crate) fn at(&self, component: u32, path: FieldPath) -> Option<Spot> {
+        let place = self.list.iter().position(|it| it.component == component && it.path == path);
+        place.map(|spot| spot as Spot)
     }
 
     /// The component of a name.
     pub(crate) fn component(&self, name: Atom) -> Option<Spot> {
         self.components.get(name.index()).copied().flatten()
+    }
+
+    /// Whether a spot has fields that are reached one by one.
+    pub(crate) fn has_fields(&self, spot: Spot) -> bool {
+        !self.get(spot).fields.is_empty()
     }
 
     /// A field within a spot.

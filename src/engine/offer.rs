@@ -86,10 +86,12 @@ impl Offer {
         let mut next = self.clone();
         for function in module.functions() {
             next.api.add_library_function(function.name())?;
+            next.api.note_module(function.name(), module.name());
             next.push(function.clone());
         }
         for (name, value) in module.constants() {
             next.api.add_constant(name, value.clone())?;
+            next.api.note_module(name, module.name());
         }
         next.modules.push(module.name().to_owned());
         *self = next;

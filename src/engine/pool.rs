@@ -86,7 +86,8 @@ impl LuauPool {
         };
         // What earlier runs left to be collected must not decide the verdict.
         if used && out_of_memory(&result) {
-            *lease = self.fresh()?;
+            // What interrupts the leased one when the pool is closed interrupts this one as well.
+            *lease = self.fresh()?.in_place_of(&lease);
             result = self.run_on(&mut lease, &program, &params, &offer);
         }
         if lease.is_spent() {
@@ -259,6 +260,7 @@ impl LuauPoolBuilder {
     pub fn build(self) -> Result<LuauPool, EngineError> {
         let offer = self.offer?;
         let factory = LuauFactory::new(Arc::new(offer.api().clone()), self.config.memory_limit);
+        factory.set_sandbox(&self.config.sandbox);
         let limits = RunLimits::from(&self.config);
         let max_log_lines = self.config.max_log_lines;
         Ok(LuauPool {

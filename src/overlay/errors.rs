@@ -91,6 +91,9 @@ fn details(ui: &mut Ui, error: &ErrorRow) {
         let selectable = |text: RichText| Label::new(text).selectable(true).wrap();
         let tone = Tone::Error.color(ui.visuals());
         ui.add(selectable(RichText::new(&*error.message).color(tone)));
+        if let Some(limit) = limit(error) {
+            ui.add(selectable(RichText::new(limit)));
+        }
         ui.add(selectable(RichText::new(summary(error))));
         if error.traceback.is_empty() {
             ui.label("There is no traceback.");
@@ -135,8 +138,19 @@ fn summary(error: &ErrorRow) -> String {
     text
 }
 
+/// `Limit run_time_limit: 2ms, used 2.1ms the last time`.
+fn limit(error: &ErrorRow) -> Option<String> {
+    let reached = error.limit.as_ref()?;
+    let (setting, limit, used) = (reached.setting, &reached.limit, &reached.used);
+    Some(format!("Limit {setting}: {limit}, used {used} the last time"))
+}
+
 fn full_text(error: &ErrorRow) -> String {
-    let mut text = format!("{}: {}\n({})", place(error), error.message, summary(error));
+    let mut text = format!("{}: {}", place(error), error.message);
+    if let Some(limit) = limit(error) {
+        let _ = write!(text, "\n{limit}");
+    }
+    let _ = write!(text, "\n({})", summary(error));
     if !error.traceback.is_empty() {
         let _ = write!(text, "\n{}", error.traceback);
     }

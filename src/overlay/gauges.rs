@@ -116,10 +116,11 @@ fn occupancy(ui: &mut Ui, stats: &PoolStats) {
 pub(super) fn frames(ui: &mut Ui, last: &FrameStats, total: &FrameStats) {
     const NAME: f32 = 120.0;
     const VALUE: f32 = 90.0;
-    let rows: [(&str, u64, u64, Tone); 10] = [
+    let rows: [(&str, u64, u64, Tone); 11] = [
         ("runs", last.runs, total.runs, Tone::Normal),
         ("failed", last.failed, total.failed, Tone::Error),
         ("deferred", last.deferred, total.deferred, Tone::Warning),
+        ("tried again", last.retries, total.retries, Tone::Normal),
         ("writes", last.writes, total.writes, Tone::Normal),
         ("conflicts", last.conflicts, total.conflicts, Tone::Warning),
         ("messages", last.messages, total.messages, Tone::Normal),

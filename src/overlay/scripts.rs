@@ -17,7 +17,8 @@ const COLUMNS: [Column<ScriptColumn>; 8] = [
     column(
         ScriptColumn::State,
         "state",
-        "Whether the text compiles. A broken script goes on with its last good version.",
+        "Whether the text compiles, and no VM was found changed after it ran. A broken script goes on \
+         with its last good version.",
         Some(66.0),
         false,
     ),
@@ -30,7 +31,8 @@ const COLUMNS: [Column<ScriptColumn>; 8] = [
     column(
         ScriptColumn::PutAside,
         "aside",
-        "Entities for which it was put aside after too many failures in a row.",
+        "Entities for which it was put aside after too many failures in a row. It is tried again in \
+         growing intervals.",
         Some(44.0),
         true,
     ),
@@ -91,7 +93,7 @@ fn ordered<'a>(
 
 fn compare(a: &ScriptRow, b: &ScriptRow, column: ScriptColumn) -> Ordering {
     match column {
-        ScriptColumn::State => b.broken.is_some().cmp(&a.broken.is_some()),
+        ScriptColumn::State => trouble(b).cmp(&trouble(a)),
         ScriptColumn::Path => a.path.cmp(&b.path),
         ScriptColumn::Entities => a.entities.cmp(&b.entities),
         ScriptColumn::Runs => a.runs.cmp(&b.runs),
@@ -123,15 +125,40 @@ fn cell(ui: &mut Ui, script: &ScriptRow, column: ScriptColumn, width: f32) {
             look::number(ui, width, units::NONE, Tone::Weak);
         }
         ScriptColumn::Errors => counter(ui, width, script.errors, Tone::Error),
-        ScriptColumn::PutAside => counter(ui, width, script.put_aside as u64, Tone::Warning),
+        ScriptColumn::PutAside => aside(ui, script, width),
     }
 }
 
+/// How bad its state is: a broken one is the worst.
+fn trouble(script: &ScriptRow) -> (bool, u64) {
+    (script.broken.is_some(), script.quarantines)
+}
+
 fn badge(ui: &mut Ui, script: &ScriptRow, width: f32) -> Response {
-    match &script.broken {
-        Some(why) => look::text(ui, width, "⚠ broken", Tone::Error).on_hover_text(&**why),
-        None => look::text(ui, width, "ok", Tone::Ok),
+    match (&script.broken, script.quarantines) {
+        (Some(why), _) => look::text(ui, width, "⚠ broken", Tone::Error).on_hover_text(&**why),
+        (None, 0) => look::text(ui, width, "ok", Tone::Ok),
+        (None, vms) => look::text(ui, width, "⚠ suspect", Tone::Warning).on_hover_text(format!(
+            "VMs that were found changed after it ran on them, and were put into quarantine: {}. \
+             See the incidents.",
+            units::exact(vms)
+        )),
     }
+}
+
+/// On how many entities, and when the next of them is tried again.
+fn aside(ui: &mut Ui, script: &ScriptRow, width: f32) {
+    let count = script.put_aside as u64;
+    let tone = Tone::unless_zero(count, Tone::Warning);
+    let tried = units::exact(script.retries);
+    let next = match script.next_retry {
+        _ if count == 0 => return look::count(ui, width, count, tone),
+        Some(frames) => format!("the next try comes in {} frames", units::exact(frames)),
+        None => "there is no further try".to_owned(),
+    };
+    look::number(ui, width, &units::count(count), tone).on_hover_text(format!(
+        "Tried again {tried} times; {next}. “Wake scripts” or a reload makes it run at once."
+    ));
 }
 
 /// A number that has a tone if it is not zero.

@@ -1,7 +1,6 @@
 //! What the person looking at the panel has chosen.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::snapshot::ErrorRow;
 
@@ -17,7 +16,7 @@ pub struct PanelState {
     /// How the table of VMs is sorted: by id at first.
     pub vms: Sort<VmColumn>,
     /// The error whose full text is shown.
-    selected_error: Option<ErrorKey>,
+    selected_error: Option<ErrorRow>,
     /// The sections that were closed. All others are open.
     closed: BTreeSet<Section>,
     /// The section to scroll to.
@@ -52,12 +51,12 @@ impl PanelState {
     }
 
     pub(super) fn shows_error(&self, row: &ErrorRow) -> bool {
-        self.selected_error.as_ref().is_some_and(|key| key.is(row))
+        self.selected_error.as_ref().is_some_and(|selected| selected.is_same(row))
     }
 
     /// Shows the full text of this error, or hides it if it is the one shown.
     pub(super) fn toggle_error(&mut self, row: &ErrorRow) {
-        self.selected_error = if self.shows_error(row) { None } else { Some(ErrorKey::of(row)) };
+        self.selected_error = if self.shows_error(row) { None } else { Some(row.clone()) };
     }
 }
 
@@ -73,6 +72,8 @@ pub enum Section {
     History,
     /// The table of VMs.
     Vms,
+    /// What went wrong inside the pool.
+    Incidents,
     /// The table of scripts.
     Scripts,
     /// The list of errors.
@@ -142,31 +143,4 @@ pub enum VmColumn {
     Memory,
     /// The script that it ran last.
     LastScript,
-}
-
-/// Tells one error from another, while rows come, go, and change places.
-#[derive(Clone, Debug)]
-struct ErrorKey {
-    script: Arc<str>,
-    line: Option<u32>,
-    callback: Option<&'static str>,
-    message: Arc<str>,
-}
-
-impl ErrorKey {
-    fn of(row: &ErrorRow) -> Self {
-        Self {
-            script: row.script.clone(),
-            line: row.line,
-            callback: row.callback,
-            message: row.message.clone(),
-        }
-    }
-
-    fn is(&self, row: &ErrorRow) -> bool {
-        self.script == row.script
-            && self.line == row.line
-            && self.callback == row.callback
-            && self.message == row.message
-    }
 }

@@ -5,7 +5,7 @@ use bevy_egui::egui::{Align, CollapsingHeader, RichText, ScrollArea, Ui, vec2};
 use super::look::GAP;
 use super::state::{PanelState, Section};
 use super::table::SCROLL_BAR;
-use super::{errors, gauges, header, plots, scripts, timings, vms};
+use super::{errors, gauges, header, incidents, plots, scripts, timings, vms};
 use crate::control::LuaControl;
 use crate::snapshot::LuaSnapshot;
 
@@ -61,6 +61,10 @@ fn sections(
     let title = format!("VMs ({})", snapshot.vms.len());
     section(ui, state, Section::Vms, &title, |ui, state| {
         vms::show(ui, &snapshot.vms, &mut state.vms);
+    });
+    let title = format!("Incidents ({})", snapshot.incidents.len());
+    section(ui, state, Section::Incidents, &title, |ui, _| {
+        incidents::show(ui, &snapshot.incidents);
     });
     let title = format!("Scripts ({})", snapshot.scripts.len());
     section(ui, state, Section::Scripts, &title, |ui, state| {

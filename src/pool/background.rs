@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::pool::factory::{drop_quietly, guarded};
 use crate::pool::slots::Slots;
 use crate::pool::stats::Maintained;
-use crate::pool::sync::{Arc, Weak};
+use crate::pool::sync::{Arc, Instant, Weak};
 
 /// The bounds of the time between two calls of `maintain`.
 const OFTEN: Duration = Duration::from_millis(10);

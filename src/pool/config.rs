@@ -1,11 +1,13 @@
 //! [`PoolConfig`]: how large a pool is, how long its VMs live, and what one run may use.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use ron::extensions::Extensions;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::sandbox::{SandboxConfig, is_rule};
 
 mod builder;
 
@@ -95,11 +97,17 @@ pub struct PoolConfig {
     pub max_resting_memory: Option<usize>,
     /// Wall time one run may take before it is stopped, the file level of its script included.
     /// Time in which the system ran something else is not charged.
-    /// Default 2 ms; from 10 µs to 1 min.
+    /// Default 2 ms; from 10 µs to 1 min. Single scripts can have another: see
+    /// [`SandboxConfig::scripts`].
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Duration,
     /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB.
     pub memory_limit: usize,
+    /// Bytes that one run may have at a time, on top of what its VM holds anyway: what it made and what
+    /// of that was not yet collected. What earlier runs left doesn't count. Exact to 1 MiB. Default
+    /// `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
+    /// 256 KiB to `memory_limit`. Single scripts can have another: see [`SandboxConfig::scripts`].
+    pub run_memory_limit: Option<usize>,
     /// Wall time that all runs of one frame may take together; what is left over runs in the
     /// next frame. Default `None` (no limit); or from 10 µs to 1 min.
     #[serde(with = "humantime_serde")]
@@ -119,6 +127,18 @@ pub struct PoolConfig {
     /// Failures in a row after which a script of an entity is put aside. Default 5; 0 means
     /// never.
     pub max_failures: u32,
+    /// Frames after which a script that was put aside is tried again. Each time that it fails then, the
+    /// interval doubles, until it is `max_retry_interval`. So that the scripts of many entities don't
+    /// come back in one frame, an interval is longer by up to a quarter, which depends on the entity.
+    /// Default 60: a second in many games; from 0 to `max_retry_interval`. With 0 it stays put aside
+    /// until it is reloaded or woken.
+    pub retry_interval: u32,
+    /// The longest interval of frames after which a script that was put aside is tried again. Default
+    /// 3600: a minute in many games; from 1 to 1,000,000,000.
+    pub max_retry_interval: u32,
+    /// What scripts find, and which of them may use more or less than the others. The pool carries it
+    /// for the VMs. Default: [`SandboxConfig::untrusted`].
+    pub sandbox: SandboxConfig,
 }
 
 impl Default for PoolConfig {
@@ -139,12 +159,16 @@ impl Default for PoolConfig {
             max_resting_memory: None,
             run_time_limit: Duration::from_millis(2),
             memory_limit: 16 * MIB,
+            run_memory_limit: None,
             frame_budget: None,
             max_log_lines: 32,
             max_messages: 256,
             max_commands: 256,
             max_value_size: 64 * KIB,
             max_failures: 5,
+            retry_interval: 60,
+            max_retry_interval: 3600,
+            sandbox: SandboxConfig::untrusted(),
         }
     }
 }
@@ -182,6 +206,12 @@ impl PoolConfig {
     pub(crate) fn resting_memory(&self) -> usize {
         let usual = (self.memory_limit / 2).max(4 * MIB);
         self.max_resting_memory.unwrap_or(usual)
+    }
+
+    /// The bytes that a run may have where nothing else is said.
+    pub(crate) fn run_memory(&self) -> usize {
+        let usual = (self.memory_limit / 2).max(4 * MIB);
+        self.run_memory_limit.unwrap_or(usual)
     }
 
     /// Checks every field and how the fields fit together.
@@ -226,6 +256,9 @@ impl PoolConfig {
             let allowed = "1048576 (1 MiB) or more";
             return Err(invalid("memory_limit", &self.memory_limit, allowed));
         }
+        if let Some(bytes) = self.run_memory_limit {
+            self.check_run_memory(bytes, &bytes)?;
+        }
         if let Some(budget) = self.frame_budget {
             check_budget("frame_budget", budget)?;
         }
@@ -236,7 +269,66 @@ impl PoolConfig {
             let allowed = format!("1024 (1 KiB) to `memory_limit`, which is {}", self.memory_limit);
             return Err(invalid("max_value_size", &self.max_value_size, allowed));
         }
+        // As above: the upper bound is the cause.
+        let longest = 1..=1_000_000_000;
+        if self.retry_interval > self.max_retry_interval
+            && longest.contains(&self.max_retry_interval)
+        {
+            let allowed =
+                format!("0 to `max_retry_interval`, which is {}", self.max_retry_interval);
+            return Err(invalid("retry_interval", &self.retry_interval, allowed));
+        }
+        if !longest.contains(&self.max_retry_interval) {
+            let allowed = "1 to 1000000000";
+            return Err(invalid("max_retry_interval", &self.max_retry_interval, allowed));
+        }
+        self.check_sandbox()
+    }
+
+    fn check_sandbox(&self) -> Result<(), ConfigError> {
+        if let Some(rule) = self.sandbox.scripts.keys().find(|rule| !is_rule(rule)) {
+            let allowed = "the path of an asset such as \"scripts/boss.luau\", or a folder such as \
+                           \"scripts/\"";
+            return Err(invalid("sandbox.scripts", &Rule(rule), allowed));
+        }
+        for (rule, limits) in self.sandbox.all_limits() {
+            if let Some(time) = limits.run_time_limit {
+                check_budget_of("run_time_limit", time, &Of(&time, rule))?;
+            }
+            if let Some(bytes) = limits.run_memory_limit {
+                self.check_run_memory(bytes, &Of(&bytes, rule))?;
+            }
+        }
         Ok(())
+    }
+
+    fn check_run_memory(&self, bytes: usize, shown: &dyn Debug) -> Result<(), ConfigError> {
+        if (256 * KIB..=self.memory_limit).contains(&bytes) {
+            return Ok(());
+        }
+        let allowed = format!("262144 (256 KiB) to `memory_limit`, which is {}", self.memory_limit);
+        Err(invalid("run_memory_limit", shown, allowed))
+    }
+}
+
+/// A key of [`SandboxConfig::scripts`] as messages show it.
+struct Rule<'r>(&'r str);
+
+impl Debug for Rule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{:?}: …}}", self.0)
+    }
+}
+
+/// A value in the sandbox as messages show it, with the rule that has it.
+struct Of<'r>(&'r dyn Debug, Option<&'r str>);
+
+impl Debug for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(rule) => write!(f, "{:?} for {rule:?} in `sandbox.scripts`", self.0),
+            None => write!(f, "{:?} in `sandbox.limits`", self.0),
+        }
     }
 }
 
@@ -305,10 +397,18 @@ fn check_step(field: &'static str, value: Duration) -> Result<(), ConfigError> {
 }
 
 fn check_budget(field: &'static str, value: Duration) -> Result<(), ConfigError> {
+    check_budget_of(field, value, &value)
+}
+
+fn check_budget_of(
+    field: &'static str,
+    value: Duration,
+    shown: &dyn Debug,
+) -> Result<(), ConfigError> {
     if (Duration::from_micros(10)..=Duration::from_secs(60)).contains(&value) {
         return Ok(());
     }
-    Err(invalid(field, &value, "10us to 1min"))
+    Err(invalid(field, shown, "10us to 1min"))
 }
 
 fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {

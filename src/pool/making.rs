@@ -5,8 +5,6 @@
 //! factory that hangs has in its own hands is the factory's: it never counts, and when it comes out
 //! it is destroyed at once.
 
-use std::time::Instant;
-
 use crate::pool::error::PoolError;
 use crate::pool::factory::{Failure, Made, describe, drop_quietly};
 use crate::pool::handover::{Missed, handover};
@@ -14,7 +12,7 @@ use crate::pool::incident::IncidentKind;
 use crate::pool::record::Borrower;
 use crate::pool::registry::{Grant, Owner, Slot};
 use crate::pool::slots::{Slots, Vacancy};
-use crate::pool::sync::{Arc, Weak, spawn};
+use crate::pool::sync::{Arc, Instant, Weak, spawn};
 
 /// What the owner of a build is to be given.
 type Delivery<V> = (Owner<V>, Result<Slot<V>, PoolError>);
@@ -101,9 +99,11 @@ impl<V: Send + 'static> Slots<V> {
     /// Doesn't wait for them: they become idle when they are done. Returns how many it began.
     pub(crate) fn begin_refill(self: &Arc<Self>, mut one_more: bool, now: Instant) -> usize {
         let mut begun = 0;
-        loop {
+        // Those that fail while others are begun aren't begun again.
+        let missing = self.registry().missing().max(usize::from(one_more));
+        while begun < missing {
             let Some(generation) = self.registry().grant_refill(one_more, now) else {
-                return begun;
+                break;
             };
             one_more = false;
             match self.begin_build(self.vacancy(generation), None) {
@@ -111,10 +111,11 @@ impl<V: Send + 'static> Slots<V> {
                 Err(error) => {
                     let message = error.to_string();
                     self.registry().note(IncidentKind::CreateFailed, None, message);
-                    return begun;
+                    break;
                 }
             }
         }
+        begun
     }
 
     /// Makes VMs until `min_size` is reached, and waits for each. Returns how many, and what

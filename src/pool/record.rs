@@ -2,12 +2,12 @@
 
 use std::panic::Location;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pool::config::PoolConfig;
 use crate::pool::factory::{Interrupter, VmReport};
 use crate::pool::stats::{DestroyReason, VmInfo};
-use crate::pool::sync::{Arc, AtomicU64};
+use crate::pool::sync::{Arc, AtomicU64, Instant};
 
 /// The source line that took a lease; `None` for the pool itself.
 pub(crate) type Borrower = Option<&'static Location<'static>>;

@@ -18,6 +18,11 @@ impl Records {
         self.entries.len() - self.free.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Enters a record. Returns its place.
     pub(crate) fn insert(&mut self, record: Record) -> usize {
         match self.free.pop() {

@@ -8,7 +8,7 @@
 mod builds;
 mod health;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pool::config::{Overflow, PoolConfig};
 use crate::pool::error::PoolError;
@@ -18,7 +18,7 @@ use crate::pool::queue::{Place, WaitQueue, Waiting};
 use crate::pool::record::{Birth, Borrower, Record, State, Watch};
 use crate::pool::records::Records;
 use crate::pool::stats::{Counts, DestroyReason, PoolStats, VmInfo};
-use crate::pool::sync::Arc;
+use crate::pool::sync::{Arc, Instant};
 use crate::pool::timing::TimingHistogram;
 
 pub(crate) use self::builds::Owner;
@@ -400,6 +400,12 @@ impl<V> Registry<V> {
         let program = record.and_then(|record| record.report.last_program.clone());
         let vm = record.map(|record| record.id);
         self.incidents.push(Incident { kind, vm, program, message });
+    }
+
+    /// The length of the table of records: the most VMs that were ever alive at once.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.records.places()
     }
 
     pub(crate) fn vms(&self, now: Instant) -> Vec<VmInfo> {

@@ -1,7 +1,7 @@
 //! [`Slots`]: the one way in and out for every VM. All user code is called from here, never under
 //! the lock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pool::config::PoolConfig;
 use crate::pool::error::{BoxError, PoolError};
@@ -12,7 +12,7 @@ use crate::pool::queue::Waiting;
 use crate::pool::record::Borrower;
 use crate::pool::registry::{Asked, Ended, Grant, Patience, Registry, Slot};
 use crate::pool::stats::DestroyReason;
-use crate::pool::sync::{self, Arc, Condvar, Deadline, Mutex, MutexGuard, PoisonError};
+use crate::pool::sync::{self, Arc, Condvar, Deadline, Instant, Mutex, MutexGuard, PoisonError};
 
 /// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted.
 const GRACE: Duration = Duration::from_secs(1);

@@ -1,11 +1,13 @@
-//! What the pool's threads meet by, in one place: a model checker puts its own in the stead of these.
+//! What the pool's threads meet by and tell the time by, in one place: a model checker puts its own in
+//! the stead of these (`models/pool`).
 
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use std::sync::atomic::AtomicU64;
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+pub(crate) use std::time::Instant;
 
 /// When waiting ends; `None` is never.
 pub(crate) type Deadline = Option<Instant>;

@@ -1,16 +1,21 @@
 //! The pool tested with a VM that is a few integers.
 
 mod acquire;
+mod background;
 mod close;
 mod config;
 mod failure;
+mod health;
 mod maintain;
 mod model;
 mod resize;
+mod storm;
+mod suspend;
+mod timeouts;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +23,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::pool::{
-    BoxError, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport, VmResetter,
+    BoxError, Interrupter, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport,
+    VmResetter,
 };
 
 /// Long enough never to pass in a test that works.
@@ -31,6 +37,10 @@ pub(super) struct Vm {
     pub(super) dirt: u32,
     /// What the borrower ran.
     pub(super) program: Option<Arc<str>>,
+    /// The bytes it says it holds.
+    pub(super) memory: usize,
+    /// Whether it says that it is used up.
+    pub(super) spent: bool,
     /// Whether dropping it panics.
     pub(super) drop_panics: bool,
     /// Says that the drop has begun, and goes on when it is told to.
@@ -115,8 +125,14 @@ impl Plan {
 #[derive(Default)]
 pub(super) struct Rig {
     pub(super) create: Plan,
+    pub(super) configure: Plan,
     pub(super) reset: Plan,
     pub(super) validate: Plan,
+    /// At health checks, before `validate`.
+    pub(super) check: Plan,
+    /// Whether VMs made from now on can be interrupted.
+    pub(super) interruptible: AtomicBool,
+    pub(super) interrupt: Plan,
     census: Arc<Census>,
 }
 
@@ -129,11 +145,33 @@ impl VmFactory<Vm> for Maker {
         let census = Arc::clone(&self.0.census);
         let alive = census.alive.fetch_add(1, Ordering::SeqCst) + 1;
         census.peak.fetch_max(alive, Ordering::SeqCst);
-        Ok(Vm { dirt: 0, program: None, drop_panics: false, drop_stops: None, census })
+        Ok(Vm {
+            dirt: 0,
+            program: None,
+            memory: 100,
+            spent: false,
+            drop_panics: false,
+            drop_stops: None,
+            census,
+        })
+    }
+
+    fn configure(&self, _: &mut Vm) -> Result<(), BoxError> {
+        self.0.configure.take()
+    }
+
+    fn interrupter(&self, _: &Vm) -> Option<Interrupter> {
+        let rig = Arc::clone(&self.0);
+        let interrupter: Interrupter = Arc::new(move || rig.interrupt.take().unwrap());
+        self.0.interruptible.load(Ordering::SeqCst).then_some(interrupter)
     }
 }
 
 impl VmResetter<Vm> for Cleaner {
+    fn is_spent(&self, vm: &Vm) -> bool {
+        vm.spent
+    }
+
     fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
         vm.dirt = 0;
         self.0.reset.take()
@@ -143,8 +181,13 @@ impl VmResetter<Vm> for Cleaner {
         self.0.validate.take()
     }
 
+    fn check(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        self.0.check.take()?;
+        self.validate(vm)
+    }
+
     fn inspect(&self, vm: &Vm) -> VmReport {
-        VmReport { memory_bytes: 100, last_program: vm.program.clone() }
+        VmReport { memory_bytes: vm.memory, last_program: vm.program.clone() }
     }
 }
 
@@ -155,7 +198,7 @@ impl Rig {
 
     /// Forgets all steps to come.
     pub(super) fn clear(&self) {
-        for plan in [&self.create, &self.reset, &self.validate] {
+        for plan in [&self.create, &self.configure, &self.reset, &self.validate, &self.check] {
             plan.0.lock().unwrap().clear();
         }
     }

@@ -1,12 +1,12 @@
 //! What keeps a pool in shape besides leases: checking, evicting, refilling, resizing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pool::config::PoolConfig;
 use crate::pool::registry::{Registry, Slot};
 use crate::pool::slots::Slots;
 use crate::pool::stats::{DestroyReason, Maintained};
-use crate::pool::sync::Arc;
+use crate::pool::sync::{Arc, Instant};
 
 impl<V: Send + 'static> Slots<V> {
     /// Does what is due at this time.

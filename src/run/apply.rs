@@ -17,10 +17,11 @@ use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
-    Bindings, Change, Command, Effects, LeafWrite, LogLine, Mail, map_entities, new_entity_index,
+    Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, Mail, map_entities,
+    new_entity_index,
 };
-use crate::script::{LuaScripts, ScriptStates};
-use crate::vm::{FieldPath, LogLevel, Place, StateChange};
+use crate::script::{LuaScripts, Patience, ScriptStates};
+use crate::vm::{FieldPath, LogLevel, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
@@ -39,7 +40,8 @@ pub(crate) fn apply(world: &mut World) {
             executed,
             figures: report.numbers_of(&programs),
             programs: &mut programs,
-            max_failures: world.resource::<LuaPool>().config().max_failures,
+            number: frame.number,
+            patience: Patience::from(world.resource::<LuaPool>().config()),
             registry: &registry.read(),
             bindings: &bindings,
             report: &mut report,
@@ -47,6 +49,9 @@ pub(crate) fn apply(world: &mut World) {
             mail: Vec::new(),
             lines_left: MAX_LINES,
         };
+        for tally in &mut frame.tallies {
+            stage.report.runs(&stage.figures, tally);
+        }
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         // States first: what follows may run code of the game, which may change any of them.
         for (unit, outcome) in frame.units.iter().zip(&mut outcomes) {
@@ -98,7 +103,9 @@ struct ApplyingStage<'s> {
     stage: Stage,
     /// When the runs had ended.
     executed: Tick,
-    max_failures: u32,
+    /// Frames before this one.
+    number: u64,
+    patience: Patience,
     /// The last entity whose states were kept.
     kept: Option<Entity>,
     mail: Vec<Mail>,
@@ -138,9 +145,6 @@ impl ApplyingStage<'_> {
 
     /// Applies the rest, and leaves an empty outcome.
     fn apply(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
-        let figures = self.figures[unit.program as usize];
-        self.report.runs(figures, &outcome.times);
-        outcome.times.clear();
         for leaf in outcome.leaves.drain(..) {
             self.write_leaf(world, leaf);
         }
@@ -235,22 +239,26 @@ impl ApplyingStage<'_> {
         if unit.reload && !outcome.unfinished {
             attached.reload = false;
         }
-        let before = attached.put_aside;
-        if outcome.failing {
-            attached.failures[self.stage as usize] += 1;
-        } else if !outcome.times.is_empty() {
-            attached.failures[self.stage as usize] = 0;
+        let before = attached.aside.is_put_aside();
+        if before && outcome.ran {
+            self.report.retried(self.figures[unit.program as usize]);
         }
-        let failures = attached.failures[self.stage as usize];
-        let put_aside = self.max_failures > 0 && failures >= self.max_failures;
-        attached.put_aside = put_aside;
+        if outcome.failing {
+            attached.aside.failed(self.stage as usize, &self.patience, self.number, unit.entity);
+        } else if outcome.ran {
+            attached.aside.succeeded(self.stage as usize, &self.patience);
+        }
+        let aside = attached.aside;
+        let put_aside = aside.is_put_aside();
         if changed && let Some(mut states) = states {
             states.set_changed();
         }
         if put_aside && !before {
             let carried = &mut self.programs.list[unit.program as usize];
-            carried.put_aside += 1;
-            self.report.put_aside(carried.program.name(), unit.entity, failures);
+            carried.count_aside(&aside);
+            let interval = aside.next_try().map(|frame| frame - self.number);
+            let failures = aside.failures(self.stage as usize);
+            self.report.put_aside(carried.program.name(), unit.entity, failures, interval);
         }
         put_aside
     }
@@ -271,7 +279,8 @@ impl ApplyingStage<'_> {
     }
 
     fn write_leaf(&mut self, world: &mut World, leaf: LeafWrite) {
-        let LeafWrite { place: Place { entity, component, path }, value } = leaf;
+        let LeafWrite { entity, spot, value } = leaf;
+        let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(spot);
         let conflicts = self.contended.claim(entity, component, &[path]);
         self.report.frame.conflicts += conflicts;
         match self.bindings.exposure.get(component).write_leaf(world, entity, &path, &value) {
@@ -403,7 +412,7 @@ impl Contended {
             last = Some(order(entity));
             let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
             let drafts = drafts.map(|draft| draft.entity);
-            let leaves = outcome.leaves.iter().map(|leaf| leaf.place.entity);
+            let leaves = outcome.leaves.iter().map(|leaf| leaf.entity);
             let others = drafts.chain(leaves);
             entities.extend(others.filter(|other| *other != entity));
         }

@@ -13,7 +13,7 @@ use super::frame::{Frame, LuaPool, LuaScripting, Programs, Stage, Unit};
 use super::messages::{Delivery, Mailbox, shed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
-use crate::script::{LuaScript, LuaScripts, ScriptState, ScriptStates};
+use crate::script::{Aside, LuaScript, LuaScripts, ScriptState, ScriptStates};
 use crate::vm::Callback;
 
 /// What collecting reads and writes.
@@ -55,6 +55,7 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     frame.deliveries.clear();
     frame.leased = 0;
     frame.stage = stage;
+    frame.number = report.frames;
     frame.began = Some(Instant::now());
     if !scripting.enabled || pool.awaits_config {
         return;
@@ -193,13 +194,12 @@ fn due(
         if state.script.is_empty() {
             state.script = program.name().to_string();
         }
-        attached.failures = [0; 2];
-        attached.put_aside = false;
+        attached.aside = Aside::default();
         attached.program = Some(program.clone());
     }
     let number = frame.programs.count(state)?;
     let attached = &mut state.attached;
-    if attached.put_aside {
+    if !attached.aside.may_run(frame.number) {
         return None;
     }
     let mail = taken.take(&frame.deliveries, entity, slot);
@@ -231,7 +231,9 @@ impl Programs {
         attached.number = number;
         let carried = &mut self.list[number as usize];
         carried.entities += 1;
-        carried.put_aside += usize::from(attached.put_aside);
+        if attached.aside.is_put_aside() {
+            carried.count_aside(&attached.aside);
+        }
         Some(number)
     }
 }

@@ -1,25 +1,22 @@
 //! Runs what is due, in parallel, on pooled VMs. Nothing in the world changes meanwhile.
 
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bevy::ecs::reflect::AppTypeRegistry;
-use bevy::platform::hash::FixedHasher;
 use bevy::prelude::World;
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
-use smallvec::SmallVec;
 
-use super::collect::{mix, order};
-use super::frame::{Frame, LuaPool, MoreOutcome, Unit, UnitOutcome};
+use super::collect::mix;
+use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
 use crate::bindings::{Bindings, ScriptContext};
-use crate::error::ScriptError;
-use crate::pool::{DestroyReason, Lease};
+use crate::error::{Failure, ScriptError};
+use crate::pool::{DestroyReason, Lease, VmFactory};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Program, Ran, RunLimits, StateChange, Vm, with_native_stack};
+use crate::vm::{Call, Callback, Engaged, Program, Ran, RunLimits, StateChange, Vm, engage, ticks};
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
@@ -41,19 +38,23 @@ pub(crate) fn execute(world: &mut World) {
         let pool = world.resource::<LuaPool>().clone();
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         outcomes.resize_with(frame.units.len(), UnitOutcome::default);
+        let tallies = std::mem::take(&mut frame.tallies);
         let stage = ExecutingStage {
             world,
             frame: &frame,
             bindings: world.resource(),
             registry: &registry.read(),
-            limits: RunLimits::from(pool.config()),
+            limits: frame.limits(pool.config()),
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
             leased: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            tallies: Mutex::new(tallies),
         };
         stage.run(&mut outcomes);
+        let tallies = stage.tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
         frame.leased = stage.leased.into_inner();
+        frame.tallies = tallies;
         frame.outcomes = outcomes;
     } else {
         frame.outcomes.clear();
@@ -69,12 +70,15 @@ struct ExecutingStage<'w> {
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
-    limits: RunLimits,
+    /// Of each program, by number.
+    limits: Vec<RunLimits>,
     deadline: Option<Instant>,
     /// How many workers had a VM.
     leased: AtomicUsize,
     /// Bytes that the runs handed over in messages, components and log lines.
     bytes: AtomicUsize,
+    /// What the workers count, while none of them counts in it.
+    tallies: Mutex<Vec<Tally>>,
 }
 
 /// Units, or none where a batch has those that lie side by side, with room for what comes of them.
@@ -83,7 +87,7 @@ struct Batch<'f> {
     outcomes: &'f mut [UnitOutcome],
 }
 
-impl ExecutingStage<'_> {
+impl<'w> ExecutingStage<'w> {
     /// Runs all units; their outcomes are in their order afterwards.
     fn run(&self, outcomes: &mut [UnitOutcome]) {
         let units = &self.frame.units;
@@ -102,13 +106,14 @@ impl ExecutingStage<'_> {
         tasks.scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(async {
-                    with_native_stack(|| {
-                        self.work(order, || {
+                    engage(|engaged| {
+                        let next = || {
                             let mut batches =
                                 batches.lock().unwrap_or_else(PoisonError::into_inner);
                             let (outcomes, first) = batches.next()?;
                             Some(Batch { first, outcomes })
-                        });
+                        };
+                        self.worker(engaged).work(order, next);
                     });
                 });
             }
@@ -128,28 +133,23 @@ impl ExecutingStage<'_> {
         }
     }
 
-    /// Takes batches until none is left. Without a VM it takes none: others may have one.
-    fn work<'f>(&self, order: Option<&[usize]>, next: impl Fn() -> Option<Batch<'f>>) {
-        let unit = |place: usize| order.map_or(place, |order| order[place]);
-        // A VM that ran the script of the first units is as good a guess as any.
-        let mut lease = self.acquire(self.program(unit(0)));
-        if lease.is_some() {
-            self.leased.fetch_add(1, Ordering::Relaxed);
-        }
-        while lease.is_some()
-            && let Some(Batch { first, outcomes }) = next()
-        {
-            for (place, outcome) in (first..).zip(outcomes) {
-                // Who has waited longest runs however late it is: everybody does in the end.
-                let unit = unit(place);
-                let runs = (place == 0 || !self.is_late() && !self.is_full())
-                    && lease.is_some()
-                    && !self.frame.origins.are_spent(&self.frame.units[unit], self.pool.config());
-                *outcome = if runs { self.run_unit(unit, &mut lease) } else { deferred() };
-                if lease.as_ref().is_some_and(|vm| vm.is_spent()) {
-                    self.replace(&mut lease, self.program(unit));
-                }
-            }
+    fn worker<'s>(&'s self, engaged: &'s Engaged) -> Worker<'s> {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody takes were emptied when they were reported.
+        let mut tally = tallies.pop().unwrap_or_default();
+        tally.runs.resize(self.frame.programs.list.len(), 0);
+        Worker {
+            stage: self,
+            engaged,
+            context: ScriptContext::new(
+                self.world,
+                self.bindings,
+                self.registry,
+                self.pool.config(),
+            ),
+            lease: None,
+            stopwatch: Stopwatch::new(),
+            tally,
         }
     }
 
@@ -157,9 +157,15 @@ impl ExecutingStage<'_> {
         self.frame.program(&self.frame.units[unit])
     }
 
-    /// Whether the frame's budget is spent.
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    /// What the runs of a unit may use up.
+    fn limits(&self, unit: &Unit) -> &RunLimits {
+        &self.limits[unit.program as usize]
+    }
+
+    /// Whether all that descend from where this unit does ran for long enough.
+    fn is_spent(&self, unit: usize) -> bool {
+        let unit = &self.frame.units[unit];
+        self.frame.origins.are_spent(unit, self.limits(unit).time, self.pool.config())
     }
 
     /// Whether what the runs handed over so far is all that a stage may hold.
@@ -167,77 +173,158 @@ impl ExecutingStage<'_> {
         self.bytes.load(Ordering::Relaxed) > MAX_STAGE_BYTES
     }
 
-    /// A VM, one that ran the program last if there is one. Whyever there is none: what would have
+    /// Whether the frame's budget is spent.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// One thread that runs units.
+struct Worker<'s> {
+    stage: &'s ExecutingStage<'s>,
+    engaged: &'s Engaged,
+    /// The world as the unit sees it whose turn it is.
+    context: ScriptContext<'s>,
+    lease: Option<Lease<Vm>>,
+    stopwatch: Stopwatch,
+    tally: Tally,
+}
+
+impl<'s> Worker<'s> {
+    /// Takes batches until none is left. Without a VM it takes none: others may have one.
+    fn work<'f>(mut self, order: Option<&[usize]>, next: impl Fn() -> Option<Batch<'f>>) {
+        let stage = self.stage;
+        let unit = |place: usize| order.map_or(place, |order| order[place]);
+        // A VM that ran the script of the first units is as good a guess as any.
+        self.acquire(stage.program(unit(0)));
+        if self.lease.is_some() {
+            stage.leased.fetch_add(1, Ordering::Relaxed);
+        }
+        while self.lease.is_some()
+            && let Some(Batch { first, outcomes }) = next()
+        {
+            for (place, outcome) in (first..).zip(outcomes) {
+                // Who has waited longest runs however late it is: everybody does in the end.
+                let unit = unit(place);
+                let runs = (place == 0 || !stage.is_late() && !stage.is_full())
+                    && self.lease.is_some()
+                    && !stage.is_spent(unit);
+                if runs {
+                    self.run_unit(unit, outcome);
+                } else {
+                    *outcome = deferred();
+                }
+                if self.lease.as_ref().is_some_and(|vm| vm.is_spent()) {
+                    self.replace(stage.program(unit));
+                }
+            }
+        }
+        stage.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(self.tally);
+    }
+
+    /// Takes a VM, one that ran the program last if there is one. Whyever there is none: what would have
     /// run on it runs in the next frame.
-    fn acquire(&self, program: &Program) -> Option<Lease<Vm>> {
-        self.pool.pool.acquire_for(program.name()).ok()
+    fn acquire(&mut self, program: &Program) {
+        self.lease = self.stage.pool.pool.acquire_for(program.name()).ok();
     }
 
     /// Throws a spent VM away and takes another.
-    fn replace(&self, lease: &mut Option<Lease<Vm>>, program: &Program) {
-        if let Some(spent) = lease.take() {
+    fn replace(&mut self, program: &Program) {
+        if let Some(spent) = self.lease.take() {
             Lease::discard(spent, DestroyReason::Spent);
         }
-        *lease = self.acquire(program);
+        self.acquire(program);
     }
 
-    fn run_unit(&self, index: usize, lease: &mut Option<Lease<Vm>>) -> UnitOutcome {
-        let unit = &self.frame.units[index];
-        let config = self.pool.config();
+    /// Puts a fresh VM into the lease; gives whether that worked.
+    fn renew(&mut self) -> bool {
+        let Some(lease) = &mut self.lease else { return false };
+        let factory = &self.stage.pool.factory;
+        factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
+    }
+
+    fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome) {
+        let unit = &self.stage.frame.units[index];
+        let entity = self.context.turn_to(unit.entity, unit.spawns);
         let state = match &unit.stop {
             Some(state) => Some(&**state),
-            None => self
-                .world
-                .get::<ScriptStates>(unit.entity)
+            None => entity
+                .and_then(|entity| entity.get::<ScriptStates>())
                 .and_then(|states| states.states.get(unit.slot()))
                 .map(|state| &state.fields),
         };
         let empty = ScriptTable::default();
         let mut runs = UnitRuns {
-            stage: self,
+            worker: self,
             unit,
-            context: ScriptContext::new(
-                self.world,
-                self.bindings,
-                self.registry,
-                config,
-                unit.entity,
-                unit.spawns as usize,
-            ),
             before: state.unwrap_or(&empty),
             state: StateChange::Unchanged,
             current: None,
             failures: Vec::new(),
             failing: false,
-            times: SmallVec::new(),
+            ran: 0,
+            spent: Duration::ZERO,
             mail_taken: 0,
             unfinished: false,
         };
-        let started = runs.all(lease);
-        let bytes = runs.context.bytes_handed_over();
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.frame.origins.spend(unit, &runs.times, bytes, self.limits.time);
-        let mut effects = runs.context.effects;
-        let leaves = std::mem::take(&mut effects.leaves);
-        let any = !effects.is_plain() || !runs.failures.is_empty() || runs.mail_taken > 0;
-        UnitOutcome {
-            state: runs.state,
-            leaves,
-            times: runs.times,
-            more: any.then(|| {
-                Box::new(MoreOutcome {
-                    mail_taken: runs.mail_taken,
-                    effects,
-                    new: Vec::new(),
-                    failures: runs.failures,
-                })
-            }),
-            deferred: false,
-            started,
-            unfinished: runs.unfinished,
-            failing: runs.failing,
-            put_aside: false,
+        outcome.started = runs.all();
+        let UnitRuns { state, failures, failing, ran, mail_taken, unfinished, .. } = runs;
+        outcome.state = state;
+        outcome.failing = failing;
+        outcome.unfinished = unfinished;
+        outcome.ran = ran > 0;
+        let bytes = self.context.bytes_handed_over();
+        if bytes > 0 {
+            self.stage.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.stage.frame.origins.hand_over(unit, bytes);
         }
+        let effects = &mut self.context.effects;
+        outcome.leaves = std::mem::take(&mut effects.leaves);
+        if !effects.is_plain() || !failures.is_empty() || mail_taken > 0 {
+            let effects = std::mem::take(effects);
+            let new = Vec::new();
+            outcome.more = Some(Box::new(MoreOutcome { mail_taken, effects, new, failures }));
+        }
+    }
+}
+
+/// Runs of which one is timed: two looks at a clock take a fifth of the time of the shortest run.
+const RUNS_PER_SAMPLE: u32 = 8;
+
+/// Times some of the runs: one in so many, and each that takes long.
+struct Stopwatch {
+    /// A time not long ago, and the watchdog's tick at that time.
+    known: Instant,
+    tick: u64,
+    /// Runs since one was timed.
+    untimed: u32,
+    /// The run is one that is timed.
+    exact: bool,
+}
+
+impl Stopwatch {
+    fn new() -> Self {
+        let (known, tick) = (Instant::now(), ticks());
+        Self { known, tick, untimed: RUNS_PER_SAMPLE, exact: false }
+    }
+
+    /// A run begins, which may be one that must be timed.
+    fn start(&mut self, must: bool) {
+        self.untimed += 1;
+        self.exact = must || self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
+        if self.exact {
+            (self.known, self.tick, self.untimed) = (Instant::now(), ticks(), 0);
+        }
+    }
+
+    /// The run is over. Gives the time it took, to be counted: exactly, or to a tick if it was none that is
+    /// timed, and took long.
+    fn stop(&self) -> Option<Duration> {
+        self.is_due(ticks()).then(|| self.known.elapsed())
+    }
+
+    fn is_due(&self, tick: u64) -> bool {
+        self.exact || tick.saturating_sub(self.tick) >= 2
     }
 }
 
@@ -246,40 +333,42 @@ fn deferred() -> UnitOutcome {
 }
 
 /// The runs of one unit, one after another: each sees what the earlier ones wrote.
-struct UnitRuns<'s> {
-    stage: &'s ExecutingStage<'s>,
+struct UnitRuns<'u, 's> {
+    worker: &'u mut Worker<'s>,
     unit: &'s Unit,
-    context: ScriptContext<'s>,
-    before: &'s ScriptTable,
+    before: &'u ScriptTable,
     /// What the runs so far did to it.
     state: StateChange,
     /// The state as the runs so far left it, once there was more than one.
     current: Option<ScriptTable>,
-    failures: Vec<(Callback, crate::error::Failure)>,
+    failures: Vec<(Callback, Failure)>,
     failing: bool,
-    times: SmallVec<[u32; 2]>,
+    /// How many there were.
+    ran: u32,
+    /// How long those took that were timed.
+    spent: Duration,
     mail_taken: usize,
     /// There was no VM for the rest.
     unfinished: bool,
 }
 
-impl UnitRuns<'_> {
+impl UnitRuns<'_, '_> {
     /// Runs all that is due; gives whether the script has started.
-    fn all(&mut self, vm: &mut Option<Lease<Vm>>) -> bool {
+    fn all(&mut self) -> bool {
         if self.unit.stop.is_some() {
-            self.one(vm, Callback::Stop, &[]);
+            self.one(Callback::Stop, &[]);
             return true;
         }
-        if !self.unit.started && !self.one(vm, Callback::Start, &[]) {
+        if !self.unit.started && !self.one(Callback::Start, &[]) {
             return false;
         }
         if self.unit.reload {
-            self.one(vm, Callback::Reload, &[]);
+            self.one(Callback::Reload, &[]);
             if self.unfinished {
                 return true;
             }
         }
-        let stage = self.stage;
+        let stage = self.worker.stage;
         for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
             if self.mail_taken > 0 && (stage.is_late() || self.is_replete()) {
@@ -287,7 +376,7 @@ impl UnitRuns<'_> {
             }
             let sender = mail.sender.map_or(ScriptValue::Nil, Into::into);
             let args = [mail.name.as_str().into(), mail.payload.clone(), sender];
-            self.one(vm, Callback::Message, &args);
+            self.one(Callback::Message, &args);
             if self.unfinished {
                 return true;
             }
@@ -295,7 +384,7 @@ impl UnitRuns<'_> {
         }
         if self.unit.ticks {
             let tick = stage.frame.stage.callback();
-            self.one(vm, tick, &[self.unit.delta.into()]);
+            self.one(tick, &[self.unit.delta.into()]);
         }
         true
     }
@@ -303,78 +392,94 @@ impl UnitRuns<'_> {
     /// Whether the runs so far have used up what one script on one entity may use in one stage, so that
     /// further messages wait for the next frame.
     fn is_replete(&self) -> bool {
-        let spent: u64 = self.times.iter().map(|time| u64::from(*time)).sum();
-        Duration::from_nanos(spent) > REPLETE * self.stage.limits.time
-            || self.context.is_replete(REPLETE as usize)
+        let worker = &*self.worker;
+        self.spent > REPLETE * worker.stage.limits(self.unit).time
+            || worker.context.is_replete(REPLETE as usize)
     }
 
     /// Runs one callback if the script defines it; gives whether it did not fail.
-    fn one(
-        &mut self,
-        lease: &mut Option<Lease<Vm>>,
-        callback: Callback,
-        args: &[ScriptValue],
-    ) -> bool {
-        let program = self.stage.frame.program(self.unit);
+    fn one(&mut self, callback: Callback, args: &[ScriptValue]) -> bool {
+        let stage = self.worker.stage;
+        let program = stage.frame.program(self.unit);
         if program.callbacks().is_some_and(|known| !known.contains(callback)) {
             return true;
         }
-        let seed = self.seed(callback);
-        let mut outcome = None;
-        let mut time = Duration::ZERO;
-        let logs = self.context.effects.logs.len();
         if self.current.is_none()
             && matches!(self.state, StateChange::Number(..) | StateChange::Fields(_))
         {
             self.current = Some(self.state.clone().applied_to(self.before));
         }
+        let seed = self.seed(program, callback);
+        let logs = self.worker.context.effects.logs.len();
+        // Who may run often in a frame is told when it is enough.
+        let must = self.unit.origin.is_some() || !self.unit.mail.is_empty();
+        self.worker.stopwatch.start(must);
+        let Some(mut ran) = self.attempt(program, callback, args, seed) else {
+            self.unfinished = true;
+            return false;
+        };
         // A run that ran out of memory on a used VM gets a second chance on a fresh one, so that the
         // verdict doesn't depend on who ran before.
-        for attempt in 0..2 {
-            if lease.as_ref().is_none_or(|vm| vm.is_spent()) {
-                self.stage.replace(lease, program);
-            }
-            let Some(vm) = lease else { break };
-            if attempt > 0 && vm.runs() > 0 && !self.renew(vm) {
-                break;
-            }
-            let used = vm.runs() > 0;
-            let state = match (&self.current, &self.state) {
-                (Some(current), _) => current,
-                (None, StateChange::Replaced(state)) => state,
-                (None, _) => self.before,
-            };
-            self.context.effects.logs.truncate(logs);
-            let call = Call { callback, state, args, seed };
-            let result = vm.run_change(program, call, &mut self.context, &self.stage.limits);
-            if matches!(result, Ran::Failed(_)) {
-                self.context.roll_back();
-            }
-            time = vm.last_run_time();
-            let out_of_memory = matches!(&result, Ran::Failed(failure)
-                if matches!(failure.error, ScriptError::OutOfMemory { .. }));
-            outcome = Some(result);
-            if !(used && out_of_memory) {
-                break;
+        let used = self.worker.lease.as_ref().is_some_and(|vm| vm.runs() > 1);
+        if used && is_out_of_memory(&ran) && self.worker.renew() {
+            self.worker.context.effects.logs.truncate(logs);
+            match self.attempt(program, callback, args, seed) {
+                Some(again) => ran = again,
+                None => {
+                    self.unfinished = true;
+                    return false;
+                }
             }
         }
-        match outcome {
-            None => {
-                self.unfinished = true;
-                return false;
-            }
-            Some(Ran::Missing) => return true,
-            Some(Ran::Done(change)) => {
+        match ran {
+            Ran::Missing => return true,
+            Ran::Done(change) => {
                 self.keep(change);
                 self.failing = false;
             }
-            Some(Ran::Failed(failure)) => {
+            Ran::Failed(failure) => {
                 self.failures.push((callback, failure));
                 self.failing = true;
             }
         }
-        self.times.push(u32::try_from(time.as_nanos()).unwrap_or(u32::MAX));
+        self.ran += 1;
+        let worker = &mut *self.worker;
+        let time = worker.stopwatch.stop();
+        worker.tally.count(self.unit.program, time);
+        if let Some(time) = time {
+            self.spent += time;
+            let stage = worker.stage;
+            stage.frame.origins.spend(self.unit, time, stage.limits(self.unit).time);
+        }
         !self.failing
+    }
+
+    /// Runs a callback on the worker's VM, or on another if that one is spent; `None` if there is none.
+    /// What a failed run asked for is taken back.
+    fn attempt(
+        &mut self,
+        program: &Program,
+        callback: Callback,
+        args: &[ScriptValue],
+        seed: u64,
+    ) -> Option<Ran> {
+        let worker = &mut *self.worker;
+        if worker.lease.as_ref().is_none_or(|vm| vm.is_spent()) {
+            worker.replace(program);
+        }
+        let vm = worker.lease.as_mut()?;
+        let state = match (&self.current, &self.state) {
+            (Some(current), _) => current,
+            (None, StateChange::Replaced(state)) => state,
+            (None, _) => self.before,
+        };
+        let call = Call { callback, state, args, seed };
+        let limits = worker.stage.limits(self.unit);
+        let ran = vm.run_change(program, call, &mut worker.context, limits, worker.engaged);
+        if matches!(ran, Ran::Failed(_)) {
+            worker.context.roll_back();
+        }
+        Some(ran)
     }
 
     /// Keeps what a run did to the state, on top of what the runs before it did.
@@ -390,25 +495,48 @@ impl UnitRuns<'_> {
         };
     }
 
-    /// Puts a fresh VM into the lease; gives whether that worked.
-    fn renew(&self, lease: &mut Lease<Vm>) -> bool {
-        let memory_limit = self.stage.pool.config().memory_limit;
-        Vm::new(self.stage.bindings.api(), memory_limit)
-            .map(|vm| **lease = vm.in_place_of(lease))
-            .is_ok()
-    }
-
     /// Depends on the world's seed, the stage, the entity, the script, the callback, and on which run of
     /// it this is; not on the VM or on who ran before.
-    fn seed(&self, callback: Callback) -> u64 {
+    fn seed(&self, program: &Program, callback: Callback) -> u64 {
         let unit = self.unit;
-        let who = FixedHasher.hash_one((
-            order(unit.entity),
-            self.stage.frame.program(unit).name(),
-            unit.slot(),
-        ));
         // A missing callback is not a run: whether it had to be looked for depends on others.
-        let number = self.times.len() as u64;
-        mix(self.stage.frame.seed ^ who ^ mix(number << 8 | callback as u64))
+        let which = u64::from(unit.slot) << 40 | u64::from(self.ran) << 8 | callback as u64;
+        let who = mix(unit.entity.to_bits() ^ program.name_hash());
+        mix(self.worker.stage.frame.seed ^ who ^ mix(which))
+    }
+}
+
+fn is_out_of_memory(ran: &Ran) -> bool {
+    matches!(ran, Ran::Failed(failure) if matches!(failure.error, ScriptError::OutOfMemory { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_run_and_one_in_eight_after_it_are_timed() {
+        let mut stopwatch = Stopwatch::new();
+        let timed: Vec<bool> = (0..17)
+            .map(|_| {
+                // As if the watchdog were not looking.
+                stopwatch.tick = ticks();
+                stopwatch.start(false);
+                stopwatch.exact
+            })
+            .collect();
+        let expected: Vec<bool> = (0..17).map(|run| run % 8 == 0).collect();
+        assert_eq!(timed, expected);
+    }
+
+    #[test]
+    fn a_run_that_lasts_for_ticks_is_timed_even_if_it_is_not_its_turn() {
+        let mut stopwatch = Stopwatch::new();
+        stopwatch.untimed = 0;
+        stopwatch.start(false);
+        stopwatch.exact = false;
+        let tick = stopwatch.tick;
+        assert!(!stopwatch.is_due(tick + 1), "it may have begun just before");
+        assert!(stopwatch.is_due(tick + 2));
     }
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
-use smallvec::SmallVec;
 
 use super::messages::Delivery;
 use crate::bindings::{Effects, Leaves, Mail, max_bytes_handed_over};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
+use crate::script::Aside;
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
+use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -82,14 +82,17 @@ impl LuaPool {
     }
 
     /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
-    /// limit changes.
+    /// limit changes, or the libraries and modules that scripts find.
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
     pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
         self.pool.set_config(config.clone())?;
-        if config.memory_limit != self.config.memory_limit {
+        let as_before = config.memory_limit == self.config.memory_limit
+            && config.sandbox.offers_as(&self.config.sandbox);
+        if !as_before {
             self.factory.set_memory_limit(config.memory_limit);
+            self.factory.set_sandbox(&config.sandbox);
             self.pool.evict_all();
         }
         self.config = Arc::new(config);
@@ -128,6 +131,8 @@ pub(crate) struct Frame {
     /// The entities from which units descend.
     pub(crate) origins: Origins,
     pub(crate) stage: Stage,
+    /// Frames before this one.
+    pub(crate) number: u64,
     pub(crate) delta: f64,
     pub(crate) seed: u64,
     pub(crate) began: Option<Instant>,
@@ -135,6 +140,8 @@ pub(crate) struct Frame {
     pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
+    /// What the workers counted; one for each, and perhaps empty ones.
+    pub(crate) tallies: Vec<Tally>,
 }
 
 impl Frame {
@@ -147,6 +154,12 @@ impl Frame {
     /// The messages of a unit that did not get to take them.
     pub(crate) fn undelivered(&self, unit: &Unit) -> impl Iterator<Item = Delivery> {
         self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot()) })
+    }
+
+    /// What the runs of each program may use up, by number.
+    pub(crate) fn limits(&self, config: &PoolConfig) -> Vec<RunLimits> {
+        let programs = self.programs.list.iter();
+        programs.map(|carried| RunLimits::of_script(config, carried.program.name())).collect()
     }
 
     pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
@@ -168,6 +181,16 @@ pub(crate) struct CarriedProgram {
     pub(crate) entities: usize,
     /// Those on which it is put aside.
     pub(crate) put_aside: usize,
+    /// The frame in which it is tried again on the first of these.
+    pub(crate) next_retry: Option<u64>,
+}
+
+impl CarriedProgram {
+    /// Counts an entity for which it is put aside.
+    pub(crate) fn count_aside(&mut self, aside: &Aside) {
+        self.put_aside += 1;
+        self.next_retry = self.next_retry.into_iter().chain(aside.next_try()).min();
+    }
 }
 
 impl Programs {
@@ -183,7 +206,7 @@ impl Programs {
         }
         *self.numbers.entry(program.id()).or_insert_with(|| {
             let program = Arc::clone(program);
-            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0 });
+            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0, next_retry: None });
             self.list.len() as u32 - 1
         })
     }
@@ -249,10 +272,9 @@ impl Origins {
     }
 
     /// Whether the descendants of a unit's origin have done enough in this stage.
-    pub(crate) fn are_spent(&self, unit: &Unit, config: &PoolConfig) -> bool {
+    pub(crate) fn are_spent(&self, unit: &Unit, limit: Duration, config: &PoolConfig) -> bool {
         unit.origin.is_some_and(|origin| {
             let Origin { long, all, bytes, .. } = &self.list[origin as usize];
-            let limit = config.run_time_limit;
             let took = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Relaxed));
             took(long) > Self::LONG_SHARE * limit
                 || took(all) > Self::SHARE * limit
@@ -260,15 +282,22 @@ impl Origins {
         })
     }
 
-    /// Adds what a unit did.
-    pub(crate) fn spend(&self, unit: &Unit, times: &[u32], bytes: usize, limit: Duration) {
+    /// Adds a run of a unit.
+    pub(crate) fn spend(&self, unit: &Unit, time: Duration, limit: Duration) {
         if let Some(origin) = unit.origin {
             let origin = &self.list[origin as usize];
-            let times = || times.iter().map(|time| u64::from(*time));
-            let long = |time: &u64| Duration::from_nanos(*time) > limit / Self::LONG;
-            origin.all.fetch_add(times().sum(), Ordering::Relaxed);
-            origin.long.fetch_add(times().filter(long).sum(), Ordering::Relaxed);
-            origin.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            origin.all.fetch_add(nanos, Ordering::Relaxed);
+            if time > limit / Self::LONG {
+                origin.long.fetch_add(nanos, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Adds what the runs of a unit handed over.
+    pub(crate) fn hand_over(&self, unit: &Unit, bytes: usize) {
+        if let Some(origin) = unit.origin {
+            self.list[origin as usize].bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }
@@ -328,18 +357,37 @@ pub(crate) struct UnitOutcome {
     pub(crate) state: StateChange,
     /// Leaves of components that it wrote.
     pub(crate) leaves: Leaves,
-    /// The time of each run, in nanoseconds.
-    pub(crate) times: SmallVec<[u32; 2]>,
     pub(crate) more: Option<Box<MoreOutcome>>,
     /// It did not run: no VM was to be had, or the frame's budget was spent.
     pub(crate) deferred: bool,
     pub(crate) started: bool,
+    /// There was a run.
+    pub(crate) ran: bool,
     /// There was no VM for some of its runs, which stay due.
     pub(crate) unfinished: bool,
     /// The last run failed.
     pub(crate) failing: bool,
     /// The script is put aside now.
     pub(crate) put_aside: bool,
+}
+
+/// What a worker counts.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Runs, by the numbers of the programs.
+    pub(crate) runs: Vec<u64>,
+    /// The times of some of them.
+    pub(crate) times: Vec<(u32, Duration)>,
+}
+
+impl Tally {
+    /// Counts a run of a program, and the time it took if that is known.
+    pub(crate) fn count(&mut self, program: u32, time: Option<Duration>) {
+        self.runs[program as usize] += 1;
+        if let Some(time) = time {
+            self.times.push((program, time));
+        }
+    }
 }
 
 /// What came of a unit besides changed numbers.

@@ -55,8 +55,8 @@ pub struct ScriptFailed {
     pub callback: Callback,
     /// The script, the line, the error and the call stack.
     pub failure: Failure,
-    /// The script had failed too often in a row: on this entity it does not run until it is reloaded or
-    /// woken.
+    /// The script has failed too often in a row: on this entity it doesn't run until it is tried again,
+    /// reloaded or woken.
     pub put_aside: bool,
 }
 

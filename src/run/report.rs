@@ -8,11 +8,11 @@ use bevy::asset::AssetLoadFailedEvent;
 use bevy::log::{error, warn};
 use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
 
-use super::frame::Programs;
-use crate::error::{Failure, ScriptError};
-use crate::pool::TimingHistogram;
+use super::frame::{Programs, Tally};
+use crate::error::Failure;
+use crate::pool::{Incident, IncidentKind, TimingHistogram};
 use crate::script::LuaScript;
-use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, ScriptRow};
+use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow, ScriptRow};
 use crate::vm::Callback;
 
 /// Counters and timings since the app started.
@@ -28,28 +28,41 @@ pub(crate) struct Report {
     pub(crate) scripts: BTreeMap<Arc<str>, usize>,
     pub(crate) figures: Vec<ScriptFigures>,
     pub(crate) errors: VecDeque<ErrorRow>,
+    pub(crate) incidents: VecDeque<IncidentRow>,
     pub(crate) frames: u64,
+}
+
+/// The entities that carry a script.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Carried {
+    pub(crate) entities: usize,
+    /// Those for which it is put aside.
+    pub(crate) put_aside: usize,
+    /// The frame in which it is tried again on the first of these.
+    pub(crate) next_retry: Option<u64>,
 }
 
 #[derive(Default)]
 pub(crate) struct ScriptFigures {
     pub(crate) runs: u64,
     pub(crate) errors: u64,
+    pub(crate) retries: u64,
     pub(crate) time: TimingHistogram,
+    pub(crate) quarantines: u64,
     pub(crate) broken: Option<Arc<str>>,
     /// That it was put aside somewhere was logged already.
     pub(crate) told_put_aside: bool,
 }
 
 impl Report {
-    /// Counts the runs of a unit, by the number of its script's figures.
-    pub(crate) fn runs(&mut self, figures: usize, times: &[u32]) {
-        self.frame.runs += times.len() as u64;
-        let script = &mut self.figures[figures];
-        script.runs += times.len() as u64;
-        for nanos in times {
-            let time = Duration::from_nanos((*nanos).into());
-            script.time.record(time);
+    /// Counts what a worker counted, by the numbers of the programs' figures, and empties it.
+    pub(crate) fn runs(&mut self, figures: &[usize], tally: &mut Tally) {
+        for (runs, number) in tally.runs.drain(..).zip(figures) {
+            self.frame.runs += runs;
+            self.figures[*number].runs += runs;
+        }
+        for (program, time) in tally.times.drain(..) {
+            self.figures[figures[program as usize]].time.record(time);
             self.run_time.record(time);
             self.longest_run = self.longest_run.max(time);
         }
@@ -59,6 +72,12 @@ impl Report {
     pub(crate) fn failed(&mut self, figures: usize, count: u64) {
         self.frame.failed += count;
         self.figures[figures].errors += count;
+    }
+
+    /// Counts that a script was tried again after it had been put aside.
+    pub(crate) fn retried(&mut self, figures: usize) {
+        self.frame.retries += 1;
+        self.figures[figures].retries += 1;
     }
 
     /// The numbers of the programs' figures.
@@ -88,26 +107,19 @@ impl Report {
             callback: Some(callback.name()),
             entity: Some(entity),
             message: failure.error.to_string().into(),
+            limit: failure.error.reached_limit(),
             traceback: failure.traceback.as_str().into(),
             count: 1,
             last_frame: self.frames,
         };
-        // Where a limit is met is an accident.
-        let anywhere =
-            matches!(failure.error, ScriptError::TimedOut { .. } | ScriptError::OutOfMemory { .. });
-        if self.note(row, anywhere) {
+        if self.note(row) {
             error!("{failure}\n    in {} of {entity}", callback.name());
         }
     }
 
-    /// Adds an error to the list; gives whether it is a new one. Errors that happen `anywhere` are the
-    /// same whatever their lines.
-    fn note(&mut self, mut row: ErrorRow, anywhere: bool) -> bool {
-        let same = |known: &ErrorRow| {
-            (anywhere || known.line == row.line)
-                && (&known.script, known.callback, &known.message)
-                    == (&row.script, row.callback, &row.message)
-        };
+    /// Adds an error to the list; gives whether it is a new one.
+    fn note(&mut self, mut row: ErrorRow) -> bool {
+        let same = |known: &ErrorRow| known.is_same(&row);
         let known = self.errors.iter().position(same).and_then(|index| self.errors.remove(index));
         let new = known.is_none();
         row.count += known.map_or(0, |known| known.count);
@@ -116,13 +128,45 @@ impl Report {
         new
     }
 
+    /// Logs an incident of the pool when it is seen first, and counts it after that.
+    pub(crate) fn incident(&mut self, incident: Incident) {
+        if let (IncidentKind::ValidationFailed, Some(program)) = (incident.kind, &incident.program)
+        {
+            self.figures_of(program).quarantines += 1;
+        }
+        let same = |known: &IncidentRow| {
+            let Incident { kind, vm: _, program, message } = &known.incident;
+            (*kind, program, message) == (incident.kind, &incident.program, &incident.message)
+        };
+        let known = self.incidents.iter().position(same);
+        let known = known.and_then(|index| self.incidents.remove(index));
+        if known.is_none() {
+            warn!("the script pool: {incident}");
+        }
+        let count = known.map_or(0, |known| known.count) + 1;
+        self.incidents.push_front(IncidentRow { incident, count, last_frame: self.frames });
+        self.incidents.truncate(INCIDENT_ROWS);
+    }
+
     /// Logs that a script is put aside: once for each script, since often many entities carry it.
-    pub(crate) fn put_aside(&mut self, script: &Arc<str>, entity: Entity, failures: u32) {
+    pub(crate) fn put_aside(
+        &mut self,
+        script: &Arc<str>,
+        entity: Entity,
+        failures: u32,
+        interval: Option<u64>,
+    ) {
         let figures = self.figures_of(script);
         if !std::mem::replace(&mut figures.told_put_aside, true) {
+            let next = match interval {
+                Some(frames) => {
+                    format!("is tried again after {frames} frames, then ever more rarely")
+                }
+                None => "is not tried again".to_owned(),
+            };
             warn!(
-                "{script} failed {failures} times in a row on {entity} and is put aside there; reload \
-                 the script or call `ScriptStates::wake` (this is told once for each script)"
+                "{script} failed {failures} times in a row on {entity}, is put aside there and {next}; \
+                 reload the script or call `ScriptStates::wake` (this is told once for each script)"
             );
         }
     }
@@ -141,6 +185,7 @@ impl Report {
             (&mut total.runs, frame.runs),
             (&mut total.failed, frame.failed),
             (&mut total.deferred, frame.deferred),
+            (&mut total.retries, frame.retries),
             (&mut total.writes, frame.writes),
             (&mut total.conflicts, frame.conflicts),
             (&mut total.messages, frame.messages),
@@ -155,16 +200,14 @@ impl Report {
         frame
     }
 
-    pub(crate) fn script_rows(
-        &self,
-        carried: &HashMap<Arc<str>, (usize, usize)>,
-    ) -> Vec<ScriptRow> {
+    pub(crate) fn script_rows(&self, carried: &HashMap<Arc<str>, Carried>) -> Vec<ScriptRow> {
         self.scripts
             .iter()
             .map(|(path, number)| (path, &self.figures[*number]))
             .filter(|(path, script)| carried.contains_key(*path) || script.broken.is_some())
             .map(|(path, script)| {
-                let (entities, put_aside) = carried.get(path).copied().unwrap_or_default();
+                let Carried { entities, put_aside, next_retry } =
+                    carried.get(path).copied().unwrap_or_default();
                 ScriptRow {
                     path: path.clone(),
                     entities,
@@ -172,6 +215,9 @@ impl Report {
                     errors: script.errors,
                     time: script.time.timing(),
                     put_aside,
+                    quarantines: script.quarantines,
+                    retries: script.retries,
+                    next_retry: next_retry.map(|frame| frame.saturating_sub(self.frames)),
                     broken: script.broken.clone(),
                 }
             })
@@ -223,11 +269,12 @@ pub(crate) fn report_load_failures(
             callback: None,
             entity: None,
             message: message.clone(),
+            limit: None,
             traceback: "".into(),
             count: 1,
             last_frame,
         };
-        if report.note(row, false) {
+        if report.note(row) {
             error!(%script, "{script}{place}: {message}");
         }
     }

@@ -7,6 +7,7 @@ use bevy::prelude::{Component, Entity, Handle, Reflect, ReflectComponent, Reflec
 use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
 use serde::{Deserialize, Serialize};
 
+use super::aside::Aside;
 use super::asset::LuaScript;
 use crate::value::ScriptTable;
 use crate::vm::Program;
@@ -110,10 +111,8 @@ pub(crate) struct Attachment {
     pub(crate) number: u32,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
-    /// Failures in a row, in the update and in the fixed schedule.
-    pub(crate) failures: [u32; 2],
-    /// Too many failures: does not run until it is woken.
-    pub(crate) put_aside: bool,
+    /// Its failures in a row, and whether it is put aside for them.
+    pub(crate) aside: Aside,
     /// Frames that its runs have been waiting for a VM or for the frame's budget.
     pub(crate) waiting: u32,
     /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
@@ -147,14 +146,15 @@ impl ScriptStates {
     /// Whether a script was put aside after too many failures in a row, by its asset path.
     #[must_use]
     pub fn is_put_aside(&self, script: &str) -> bool {
-        self.states.iter().any(|state| state.script == script && state.attached.put_aside)
+        self.states
+            .iter()
+            .any(|state| state.script == script && state.attached.aside.is_put_aside())
     }
 
-    /// Lets scripts run again that were put aside after too many failures in a row.
+    /// Lets scripts run again at once that were put aside after too many failures in a row.
     pub fn wake(&mut self) {
         for state in &mut self.states {
-            state.attached.put_aside = false;
-            state.attached.failures = [0; 2];
+            state.attached.aside = Aside::default();
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
                 script: "scripts/a.luau".to_owned(),
                 started: true,
                 fields: ScriptTable::from([("n", 3.0)]),
-                attached: Attachment { failures: [4; 2], ..Attachment::default() },
+                attached: Attachment { number: 4, ..Attachment::default() },
             }],
             ..ScriptStates::default()
         };
@@ -181,6 +181,6 @@ mod tests {
         );
         let loaded: ScriptStates = ron::from_str(&text).expect("and comes back");
         assert_eq!(loaded, states);
-        assert_eq!(loaded.states[0].attached.failures, [0; 2]);
+        assert_eq!(loaded.states[0].attached.number, 0);
     }
 }

@@ -1,8 +1,9 @@
 //! [`Api`]: the names under which a VM offers what the host can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sandbox::{self, RESERVED};
+use crate::sandbox::{Library, SandboxConfig};
 use crate::value::ScriptValue;
 
 /// The functions, constants, and namespaces of live values that scripts can reach, by name.
@@ -16,6 +17,12 @@ pub struct Api {
     namespaces: Vec<(String, Namespace)>,
     constants: Vec<(String, ScriptValue)>,
     taken: BTreeMap<String, Kind>,
+    /// The names that belong to a module, and to which.
+    modules: BTreeMap<String, String>,
+    /// The modules that a sandbox lets scripts find; `None`: all.
+    allowed_modules: Option<BTreeSet<String>>,
+    /// The libraries that a sandbox keeps from scripts.
+    missing: Vec<Library>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +140,34 @@ impl Api {
         self.constants.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Notes that a name belongs to a module.
+    pub(crate) fn note_module(&mut self, name: &str, module: &str) {
+        self.modules.insert(name.to_owned(), module.to_owned());
+    }
+
+    /// As much of it as a sandbox lets scripts find. The numbers stay.
+    #[must_use]
+    pub fn within(&self, sandbox: &SandboxConfig) -> Self {
+        let missing = Library::ALL.into_iter().filter(|it| !sandbox.libraries.contains(it));
+        Self {
+            missing: missing.collect(),
+            allowed_modules: sandbox.modules.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The libraries that scripts don't find.
+    pub(super) fn missing_libraries(&self) -> &[Library] {
+        &self.missing
+    }
+
+    fn is_offered(&self, name: &str) -> bool {
+        match (&self.allowed_modules, self.modules.get(name)) {
+            (Some(allowed), Some(module)) => allowed.contains(module),
+            _ => true,
+        }
+    }
+
     /// How much it holds now.
     pub(crate) fn mark(&self) -> ApiMark {
         ApiMark {
@@ -144,7 +179,7 @@ impl Api {
 
     /// What came after `mark`: functions, namespaces, constants.
     pub(super) fn functions_since(&self, mark: ApiMark) -> impl Iterator<Item = (u32, &str)> {
-        self.functions().skip(mark.functions)
+        self.functions().skip(mark.functions).filter(|(_, name)| self.is_offered(name))
     }
 
     pub(super) fn namespaces_since(
@@ -162,7 +197,7 @@ impl Api {
         &self,
         mark: ApiMark,
     ) -> impl Iterator<Item = (&str, &ScriptValue)> {
-        self.constants().skip(mark.constants)
+        self.constants().skip(mark.constants).filter(|(name, _)| self.is_offered(name))
     }
 
     fn claim(&mut self, name: &str, kind: Kind, reach: Reach) -> Result<(), NameError> {

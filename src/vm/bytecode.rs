@@ -10,6 +10,7 @@ mod stretch;
 const VERSIONS: std::ops::RangeInclusive<u8> = 4..=9;
 const TYPE_VERSIONS: std::ops::RangeInclusive<u8> = 1..=3;
 
+const OP_NOP: u8 = 0;
 const OP_SETGLOBAL: u8 = 8;
 const OP_SETUPVAL: u8 = 10;
 const OP_NEWCLOSURE: u8 = 19;
@@ -17,6 +18,9 @@ const OP_JUMPBACK: u8 = 24;
 const OP_DUPCLOSURE: u8 = 64;
 const OP_COVERAGE: u8 = 69;
 const OP_CAPTURE: u8 = 70;
+
+/// Calls of built-ins by their number, with the arguments in different places.
+const FAST_CALLS: [u8; 5] = [60, 68, 73, 74, 75];
 
 /// A captured local, by reference: it is assigned somewhere.
 const CAPTURE_REF: u8 = 1;
@@ -40,6 +44,27 @@ pub(super) enum Mutation {
 pub(super) fn mutation(bytecode: &[u8]) -> Mutation {
     let found = Reader::new(bytecode).chunk().and_then(|chunk| chunk.mutation());
     found.unwrap_or(Mutation::OfFileLevel)
+}
+
+/// The same program, in which calls of built-ins are not short-cut: each looks for its function, and does
+/// not find one that was taken away. `None` if the bytecode can't be read.
+pub(super) fn without_fast_calls(bytecode: &[u8]) -> Option<Vec<u8>> {
+    let chunk = Reader::new(bytecode).chunk()?;
+    let mut changed = bytecode.to_vec();
+    for function in &chunk.functions {
+        let mut at = 0;
+        while let Some(word) = function.code.get(at) {
+            let operation = word.to_le_bytes()[0];
+            let length = length(operation)?;
+            if FAST_CALLS.contains(&operation) {
+                // A fast call that fails goes on with the instructions after it, which do it slowly.
+                let start = function.place + 4 * at;
+                changed.get_mut(start..start + 4 * length)?.fill(OP_NOP);
+            }
+            at += length;
+        }
+    }
+    Some(changed)
 }
 
 /// The line of a function that may work for too long without a safepoint, if there is one: code in which

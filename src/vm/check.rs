@@ -4,8 +4,12 @@
 //! there ever be a way around the first, the VM is found out and destroyed before many have met it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
 
 use mlua::{Function, LightUserData, Lua, LuaString, Table, Value, Vector};
+
+use super::Vm;
 
 /// The shared tables of a VM, as they were when it was made.
 #[derive(Debug)]
@@ -28,6 +32,79 @@ struct Shared {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what all scripts share was changed: {0}")]
 pub(super) struct Changed(String);
+
+/// What differs, and which programs may have done it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{changed}; since it was last found sound, {suspects}")]
+pub(super) struct Found {
+    changed: Changed,
+    suspects: String,
+}
+
+/// The programs that ran on a VM since all of it was last found as it was made: one of them did it, if
+/// it isn't any more.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// The last one at the end.
+    names: Vec<Arc<str>>,
+    /// Whether there were more before them.
+    more: bool,
+}
+
+impl Suspects {
+    /// The names that are kept.
+    const KEPT: usize = 8;
+
+    pub(super) fn add(&mut self, name: &Arc<str>) {
+        if let Some(known) = self.names.iter().position(|known| Arc::ptr_eq(known, name)) {
+            self.names[known..].rotate_left(1);
+            return;
+        }
+        if self.names.len() == Self::KEPT {
+            self.names.remove(0);
+            self.more = true;
+        }
+        self.names.push(Arc::clone(name));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// `these ran: a.luau, b.luau`, the last one first.
+impl fmt::Display for Suspects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.names.is_empty() { "nothing ran" } else { "these ran: " })?;
+        for (index, name) in self.names.iter().rev().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}")?;
+        }
+        f.write_str(if self.more { ", and others" } else { "" })
+    }
+}
+
+impl Vm {
+    /// Whether all that scripts share is read-only. If not, also says whose doing it may be.
+    pub(super) fn check_frozen(&self) -> Result<(), Found> {
+        self.fingerprint.check_frozen().map_err(|changed| self.found(changed))
+    }
+
+    /// Whether all that scripts share is as it was made.
+    pub(super) fn check_all(&mut self) -> Result<(), Found> {
+        self.fingerprint.check_all().map_err(|changed| self.found(changed))?;
+        self.suspects.clear();
+        Ok(())
+    }
+
+    fn found(&self, changed: Changed) -> Found {
+        Found { changed, suspects: self.suspects.to_string() }
+    }
+}
 
 impl Fingerprint {
     /// Looks at all tables that lead from the globals, and at the metatables of Luau's types.
@@ -153,20 +230,23 @@ fn identity(value: &Value) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vm::{Api, Vm};
-
-    fn vm() -> Vm {
-        Vm::new(&Api::default(), 16 * 1024 * 1024).expect("it can be made")
-    }
-
-    /// Does what no script can.
-    fn thaw(vm: &Vm, library: &str) -> Table {
-        let shared = vm.fingerprint.tables.iter().find(|shared| shared.name == library);
+impl Vm {
+    /// Does what no script can: makes a library writable.
+    pub(crate) fn thaw(&self, library: &str) -> Table {
+        let shared = self.fingerprint.tables.iter().find(|shared| shared.name == library);
         let table = shared.expect("it is shared").table.clone();
         table.set_readonly(false);
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::Api;
+
+    fn vm() -> Vm {
+        Vm::new(&Api::default(), 16 * 1024 * 1024).expect("it can be made")
     }
 
     #[test]
@@ -184,7 +264,7 @@ mod tests {
     #[test]
     fn a_table_that_can_be_written_to_is_named() {
         let vm = vm();
-        thaw(&vm, "math");
+        vm.thaw("math");
         let changed = vm.fingerprint.check_frozen().expect_err("it is thawed");
         assert_eq!(changed.0, "`math` can be written to");
     }
@@ -206,7 +286,7 @@ mod tests {
         ];
         for (change, says) in cases {
             let vm = vm();
-            let math = thaw(&vm, "math");
+            let math = vm.thaw("math");
             change(&math).expect("it is thawed");
             math.set_readonly(true);
             assert_eq!(vm.fingerprint.check_frozen(), Ok(()), "too cheap to see it");
@@ -218,11 +298,36 @@ mod tests {
     #[test]
     fn another_metatable_is_found() {
         let vm = vm();
-        let math = thaw(&vm, "math");
+        let math = vm.thaw("math");
         let metatable = vm.lua.create_table().expect("memory");
         math.set_metatable(Some(metatable)).expect("it is thawed");
         math.set_readonly(true);
         let changed = vm.fingerprint.check_all().expect_err("it has one");
         assert_eq!(changed.0, "`math` has another metatable");
+    }
+
+    #[test]
+    fn those_that_may_have_done_it_are_named() {
+        let mut vm = vm();
+        let names = ["a.luau", "b.luau", "a.luau"].map(Arc::<str>::from);
+        vm.suspects.add(&names[0]);
+        assert_eq!(vm.check_all(), Ok(()));
+        for name in [&names[1], &names[2], &names[1]] {
+            vm.suspects.add(name);
+        }
+        let thawed = vm.thaw("math");
+        let says = "what all scripts share was changed: `math` can be written to; since it was last \
+                    found sound, these ran: b.luau, a.luau";
+        for found in [vm.check_frozen(), vm.check_all()] {
+            assert_eq!(found.expect_err("it is thawed").to_string(), says);
+        }
+        thawed.set_readonly(true);
+        assert_eq!(vm.check_all(), Ok(()));
+        assert_eq!(vm.suspects.to_string(), "nothing ran");
+        for number in 0..20 {
+            vm.suspects.add(&format!("{number}").into());
+        }
+        let says = "these ran: 19, 18, 17, 16, 15, 14, 13, 12, and others";
+        assert_eq!(vm.suspects.to_string(), says);
     }
 }

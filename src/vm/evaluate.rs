@@ -9,7 +9,7 @@ use mlua::Function;
 
 use super::limits::Deadline;
 use super::raw::{self, SessionEnded};
-use super::{Engaged, Host, Program, RunLimits, Verdict, Vm, with_native_stack};
+use super::{Host, Program, RunLimits, Verdict, Vm, engage};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -63,8 +63,8 @@ impl Vm {
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
         self.note_run(program);
-        let _engaged = Engaged::new();
-        let outcome = with_native_stack(|| self.evaluate_once(program, params, seed, host, limits));
+        self.limit_memory(limits);
+        let outcome = engage(|_| self.evaluate_once(program, params, seed, host, limits));
         self.tidy();
         outcome
     }
@@ -88,15 +88,14 @@ impl Vm {
         };
         let start = Instant::now();
         let deadline = Deadline::begin(&self.watch, limits.time);
-        let mut run = raw::Run::new(host, deadline, program, limits.value_size, &self.refs);
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
         let ended = raw::run_alone(&self.lua, &self.refs, &main, params, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
 
         self.last_run_time = start.elapsed();
-        let verdict = Verdict::of(run);
-        let ended = if verdict.out_of_memory { SessionEnded::OutOfMemory } else { ended };
-        let hard = verdict.broken;
+        let Verdict { out_of_memory, broken: hard, place: (line, frames) } = Verdict::of(run);
+        let ended = if out_of_memory { SessionEnded::OutOfMemory } else { ended };
         self.spent |= hard.is_some();
         let fail = |error: ScriptError, script: Option<String>, line, traceback| {
             let script = script.map_or_else(|| Arc::clone(program.name()), Arc::from);
@@ -105,8 +104,7 @@ impl Vm {
         match ended {
             SessionEnded::OutOfMemory => {
                 self.spent = true;
-                let limit = self.memory_limit;
-                fail(ScriptError::OutOfMemory { limit }, None, None, String::new())
+                fail(self.out_of_memory(), None, line, frames)
             }
             SessionEnded::Failed { error, script, line, frames } => {
                 fail(error, script, line, frames)

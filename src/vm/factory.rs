@@ -1,24 +1,35 @@
 //! How a pool makes and resets Luau VMs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::{Api, Vm};
 use crate::pool::{BoxError, Interrupter, VmFactory, VmReport, VmResetter};
+use crate::sandbox::SandboxConfig;
 
-/// Makes Luau VMs that offer one [`Api`].
+/// Makes Luau VMs that offer one [`Api`], or as much of it as a sandbox lets scripts find.
 #[derive(Clone, Debug)]
 pub struct LuauFactory {
-    api: Arc<RwLock<Arc<Api>>>,
+    offer: Arc<RwLock<Offer>>,
     memory_limit: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Offer {
+    whole: Arc<Api>,
+    sandbox: SandboxConfig,
+    /// As much of the whole as the sandbox lets through.
+    within: Arc<Api>,
 }
 
 impl LuauFactory {
     /// A factory of VMs that may hold `memory_limit` bytes each.
     #[must_use]
     pub fn new(api: Arc<Api>, memory_limit: usize) -> Self {
+        let sandbox = SandboxConfig::default();
+        let offer = Offer { within: Arc::new(api.within(&sandbox)), whole: api, sandbox };
         Self {
-            api: Arc::new(RwLock::new(api)),
+            offer: Arc::new(RwLock::new(offer)),
             memory_limit: Arc::new(AtomicUsize::new(memory_limit)),
         }
     }
@@ -26,7 +37,21 @@ impl LuauFactory {
     /// Changes what the VMs offer that this factory and its clones make from now on. To replace those
     /// that exist, evict them all afterwards.
     pub fn set_api(&self, api: Arc<Api>) {
-        *self.api.write().unwrap_or_else(PoisonError::into_inner) = api;
+        let mut offer = self.offer();
+        offer.within = Arc::new(api.within(&offer.sandbox));
+        offer.whole = api;
+    }
+
+    /// Changes which libraries and modules the VMs offer that this factory and its clones make from now
+    /// on. To replace those that exist, evict them all.
+    pub fn set_sandbox(&self, sandbox: &SandboxConfig) {
+        let mut offer = self.offer();
+        offer.within = Arc::new(offer.whole.within(sandbox));
+        offer.sandbox = sandbox.clone();
+    }
+
+    fn offer(&self) -> RwLockWriteGuard<'_, Offer> {
+        self.offer.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the memory limit, in bytes, of the VMs that this factory and its clones make from now
@@ -38,7 +63,7 @@ impl LuauFactory {
 
 impl VmFactory<Vm> for LuauFactory {
     fn create(&self) -> Result<Vm, BoxError> {
-        let api = Arc::clone(&self.api.read().unwrap_or_else(PoisonError::into_inner));
+        let api = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner).within);
         Ok(Vm::new(&api, self.memory_limit.load(Ordering::Relaxed))?)
     }
 
@@ -63,11 +88,11 @@ impl VmResetter<Vm> for LuauResetter {
     }
 
     fn validate(&self, vm: &mut Vm) -> Result<(), BoxError> {
-        Ok(vm.fingerprint.check_frozen()?)
+        Ok(vm.check_frozen()?)
     }
 
     fn check(&self, vm: &mut Vm) -> Result<(), BoxError> {
-        Ok(vm.fingerprint.check_all()?)
+        Ok(vm.check_all()?)
     }
 
     fn inspect(&self, vm: &Vm) -> VmReport {

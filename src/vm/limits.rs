@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-use super::watchdog::{Watch, punctual_since, ticks};
+use super::watchdog::{Watch, ticks};
 use crate::error::ScriptError;
 
 /// The CPU time of this thread, not long before a run.
@@ -20,9 +20,12 @@ struct Reading {
     cpu: Duration,
 }
 
+/// In place of a tick: the reading is that of the moment itself.
+const EXACT: u64 = u64::MAX;
+
 thread_local! {
     static LAST_READING: Cell<Reading> =
-        const { Cell::new(Reading { tick: u64::MAX, cpu: Duration::ZERO }) };
+        const { Cell::new(Reading { tick: EXACT, cpu: Duration::ZERO }) };
 }
 
 impl Reading {
@@ -49,6 +52,8 @@ pub(super) struct Deadline<'w> {
     turn: u64,
     limit: Duration,
     began: Reading,
+    /// The CPU time that it used, once it was late.
+    used: Duration,
     interrupted: bool,
     passed: bool,
 }
@@ -58,7 +63,7 @@ impl<'w> Deadline<'w> {
     pub(super) fn begin(watch: &'w Watch, limit: Duration) -> Self {
         let began = Reading::recent();
         let turn = watch.begin(limit);
-        Self { watch, turn, limit, began, interrupted: false, passed: false }
+        Self { watch, turn, limit, began, used: Duration::ZERO, interrupted: false, passed: false }
     }
 
     /// Whether the run must end now; for when Luau asks at a safepoint, and for built-ins that work for
@@ -93,6 +98,7 @@ impl<'w> Deadline<'w> {
         }
         self.watch.end(self.turn);
         if self.passed {
+            self.used = Reading::now().cpu.saturating_sub(self.began.cpu);
             // Nothing runs now, and no alarm is ever sounded for that.
             self.watch.calm(self.turn + 1);
         }
@@ -102,16 +108,14 @@ impl<'w> Deadline<'w> {
     /// The wall clock says that it is late: so the CPU clock has the last word.
     fn judge(&mut self) {
         let now = Reading::now();
-        // A run may be charged for what others used up in the same tick before it, but not in many.
-        let used = if punctual_since(self.began.tick) {
-            now.cpu.saturating_sub(self.began.cpu)
-        } else {
-            Duration::ZERO
-        };
+        // A run may be charged for what others used up before it in the tick in which it began, but not
+        // if that one lasted for long.
+        let known = self.began.tick == EXACT || self.watch.was_seen_in_time();
+        let used = if known { now.cpu.saturating_sub(self.began.cpu) } else { Duration::ZERO };
         match self.limit.checked_sub(used) {
             Some(left) if !left.is_zero() => {
                 // From now on it is known what it uses.
-                self.began = Reading { tick: u64::MAX, cpu: now.cpu.saturating_sub(used) };
+                self.began = Reading { tick: EXACT, cpu: now.cpu.saturating_sub(used) };
                 self.turn = self.watch.extend(self.turn, left);
             }
             _ => self.passed = true,
@@ -123,20 +127,28 @@ impl<'w> Deadline<'w> {
     pub(super) fn affords(&self, work: Duration) -> bool {
         /// So much later may a built-in end that began in time.
         const GRACE: Duration = Duration::from_millis(1);
-        let used = if punctual_since(self.began.tick) {
-            Reading::now().cpu.saturating_sub(self.began.cpu)
-        } else {
-            Duration::ZERO
-        };
+        let used = Reading::now().cpu.saturating_sub(self.began.cpu);
+        // Without an alarm the reading may be an old one: on a busy machine nobody looked for a while.
+        let known = self.began.tick == EXACT || self.watch.is_alarmed(self.turn);
+        let used = if known { used } else { used.min(self.limit / 2) };
         !self.passed && used + work <= self.limit + GRACE
     }
 
-    /// Why the run must end.
+    /// Why the run must end. The script doesn't hear from it what the clock says.
     pub(super) fn error(&self) -> ScriptError {
+        self.error_with(self.limit)
+    }
+
+    /// Why the run ended, with the CPU time that it used.
+    pub(super) fn verdict(&self) -> ScriptError {
+        self.error_with(self.used.max(self.limit))
+    }
+
+    fn error_with(&self, used: Duration) -> ScriptError {
         if self.interrupted {
             return ScriptError::Interrupted;
         }
-        ScriptError::TimedOut { limit: self.limit, setting: "run_time_limit" }
+        ScriptError::TimedOut { limit: self.limit, used, setting: "run_time_limit" }
     }
 }
 
@@ -155,8 +167,8 @@ mod tests {
 
     /// By the wall clock, the current run is late.
     fn alarm(watch: &Watch) {
-        watch.look(Duration::ZERO);
-        watch.look(2 * HOUR);
+        watch.look(Duration::ZERO, true);
+        watch.look(2 * HOUR, true);
     }
 
     #[test]
@@ -201,6 +213,19 @@ mod tests {
         assert!(!deadline.has_passed(), "it has used no CPU time to speak of");
         assert!(!deadline.has_passed(), "and is not alarmed any more");
         assert!(!deadline.end());
+    }
+
+    #[test]
+    fn a_run_is_not_charged_for_what_others_used_while_nobody_looked() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, LIMIT);
+        work(2 * LIMIT);
+        watch.look(Duration::ZERO, false);
+        watch.look(2 * HOUR, true);
+        assert!(!deadline.has_passed(), "how much of that is its own is not known");
+        work(2 * LIMIT);
+        alarm(&watch);
+        assert!(deadline.has_passed(), "but now it is");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! [`Program`]: a script, compiled once, that any VM can run.
 
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bevy::platform::hash::FixedHasher;
 use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
@@ -96,6 +98,7 @@ pub struct Program {
     id: u64,
     name: Arc<str>,
     bytecode: Box<[u8]>,
+    name_hash: u64,
     mutation: Mutation,
     /// Why its file level runs anew for every run, once that is known.
     mutable: OnceLock<Mutable>,
@@ -131,6 +134,7 @@ impl Program {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
+            name_hash: FixedHasher.hash_one(name),
             mutation: bytecode::mutation(&bytecode),
             bytecode: bytecode.into(),
             mutable: OnceLock::new(),
@@ -165,6 +169,11 @@ impl Program {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Depends on the asset path alone.
+    pub(crate) fn name_hash(&self) -> u64 {
+        self.name_hash
     }
 
     /// Which callbacks the script defines; known after its first run.

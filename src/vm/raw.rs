@@ -14,7 +14,7 @@
 #![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,8 +28,9 @@ use mlua::{Function, Lua, Table};
 use rand::Rng;
 use smallvec::SmallVec;
 
+use super::atom::{Atom, NO_ATOM, atom_of_string};
 use super::cost;
-use super::host::{Field, Host, Live, LogLevel, Place, Reading};
+use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotReading};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
@@ -58,6 +59,8 @@ const MAX_ARGUMENTS: c_int = 255;
 const MAX_FRAMES: c_int = 24;
 /// The userdata tag of [`Place`]s; mlua uses none.
 const PLACE_TAG: c_int = 7;
+/// The userdata tag of handles to spots of the own entity, whichever that is: a VM makes each once.
+const OWN_TAG: c_int = 9;
 /// The run's environment holds `_G`, `entity`, and what the script defines.
 const ENVIRONMENT_SLOTS: c_int = 8;
 
@@ -78,6 +81,10 @@ pub(super) struct Run<'h> {
     pub(super) max_value_size: usize,
     /// Its random numbers.
     random: RunRandom,
+    /// The own entity, once the callback runs.
+    entity: Entity,
+    /// The handles to spots that the VM has made; none for sessions.
+    own: Option<&'h OwnHandles>,
     /// The tables that stand for lists and maps of components.
     handed: Vec<(Place, ScriptTable)>,
     /// Their bytes.
@@ -122,16 +129,17 @@ impl<'h> Run<'h> {
     pub(super) fn new(
         host: &'h mut dyn Host,
         deadline: Deadline<'h>,
-        program: &Program,
         max_value_size: usize,
-        refs: &Refs,
+        refs: &'h Refs,
     ) -> Self {
         Self {
             host,
             in_callback: false,
             deadline,
             max_value_size,
-            random: RunRandom::new(file_level_seed(program.name())),
+            random: RunRandom::new(0),
+            entity: Entity::PLACEHOLDER,
+            own: Some(&refs.own),
             handed: Vec::new(),
             handed_bytes: 0,
             raised: None,
@@ -149,6 +157,11 @@ impl<'h> Run<'h> {
         self.out_of_memory
     }
 
+    /// Where it ran out of memory: the line and the call stack, as far as they are known.
+    pub(super) fn take_place(&mut self) -> (Option<u32>, String) {
+        self.trace.take().map_or((None, String::new()), |trace| (trace.line, trace.frames))
+    }
+
     pub(super) fn panicked(&self) -> Option<&ScriptError> {
         self.panicked.as_ref()
     }
@@ -161,9 +174,16 @@ impl<'h> Run<'h> {
     }
 }
 
+/// The registry slots of handles to spots, by spot; 0 where there is none yet.
+#[derive(Debug, Default)]
+struct OwnHandles(RefCell<Vec<c_int>>);
+
 /// Registry slots that a VM fills once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Refs {
+    /// The name `entity`.
+    entity: c_int,
+    own: OwnHandles,
     environment_metatable: c_int,
     message_handler: c_int,
     handed: c_int,
@@ -236,6 +256,8 @@ fn guarded<R>(what: &str, body: impl FnOnce() -> Result<R, ScriptError>) -> Resu
 /// Installs what runs need into a fresh VM; `builtins` is what scripts see besides their own.
 pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     let mut refs = Refs {
+        entity: 0,
+        own: OwnHandles::default(),
         environment_metatable: 0,
         message_handler: 0,
         handed: 0,
@@ -248,6 +270,12 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     unsafe {
         lua.exec_raw::<()>(builtins, |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+            (*ffi::lua_callbacks(state)).useratom = Some(atom_of);
+
+            ffi::lua_pushstring(state, c"entity".as_ptr());
+            slots.entity = ffi::lua_ref(state, -1);
+            ffi::lua_pop(state, 1);
+
             ffi::lua_createtable(state, 0, 2);
             ffi::lua_pushvalue(state, 1);
             ffi::lua_rawsetfield(state, -2, c"__index".as_ptr());
@@ -292,7 +320,10 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             set_function(state, c"__eq", place_eq);
             set_type_name(state, c"Component");
             lock_metatable(state);
+            // Both kinds of handles are alike to scripts.
+            ffi::lua_pushvalue(state, -1);
             ffi::lua_setuserdatametatable(state, PLACE_TAG);
+            ffi::lua_setuserdatametatable(state, OWN_TAG);
 
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slots.environment_metatable.into());
             let shared = reachable(
@@ -485,9 +516,8 @@ unsafe fn execute(
         let known = if searches { globals_of(state, ENVIRONMENT) } else { Vec::new() };
 
         // The callback.
-        (*run).in_callback = true;
-        (*run).random = RunRandom::new(seed);
-        let entity = (*run).host.entity();
+        (*run).start_with(seed);
+        let entity = (*run).entity;
         push_entity(state, entity);
         ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
         push_table(state, state_in, 0);
@@ -548,6 +578,7 @@ unsafe fn run_file_level(
 ) -> Result<(), Ended> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        (*run).random = RunRandom::new(file_level_seed(program.name()));
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
         ffi::lua_setmetatable(state, ENVIRONMENT);
@@ -645,6 +676,7 @@ unsafe fn failed(
     let line = line.or(trace.line);
     // A coroutine passes it on as a message.
     if message == OUT_OF_MEMORY {
+        run.trace = Some(trace);
         return Ended::OutOfMemory;
     }
     let error = match run.raised.take() {
@@ -763,10 +795,15 @@ unsafe fn caller_line(state: *mut lua_State) -> Option<u32> {
 /// own: see [`Run::touched_image`].
 #[derive(Debug)]
 pub(super) struct Image {
-    /// Registry slots.
+    /// Registry slots; or [`MISSING`] or [`WRONG`].
     environment: c_int,
     callbacks: [c_int; Callback::COUNT],
 }
+
+/// In place of a registry slot: the script does not define the callback.
+const MISSING: c_int = 0;
+/// In place of a registry slot: the script defines it, but as something else than a function.
+const WRONG: c_int = -1;
 
 /// What came of making an image.
 pub(super) enum Imaged {
@@ -867,12 +904,14 @@ unsafe fn freeze(
             },
             &mut late,
         )?;
-        let mut image = Image { environment: 0, callbacks: [0; Callback::COUNT] };
+        let mut image = Image { environment: 0, callbacks: [MISSING; Callback::COUNT] };
         for callback in Callback::ALL {
             push_callback(state, ENVIRONMENT, callback);
-            if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION {
-                image.callbacks[callback as usize] = ffi::lua_ref(state, -1);
-            }
+            image.callbacks[callback as usize] = match ffi::lua_type(state, -1) {
+                ffi::LUA_TFUNCTION => ffi::lua_ref(state, -1),
+                ffi::LUA_TNIL => MISSING,
+                _ => WRONG,
+            };
             ffi::lua_pop(state, 1);
         }
         ffi::lua_pushvalue(state, ENVIRONMENT);
@@ -987,15 +1026,13 @@ unsafe fn reachable(
     Some(seen)
 }
 
-/// Gives up the registry slots of an image.
-pub(super) fn drop_image(lua: &Lua, image: &Image) {
+/// Gives up the registry slots of an image and of the shapes that went with it.
+pub(super) fn drop_image(lua: &Lua, image: &Image, shapes: &Shapes) {
     lua.exec_raw_lua(|raw| {
-        // SAFETY: giving up a slot raises nothing; slots that hold nothing are 0, which is left alone.
-        unsafe {
-            for slot in image.callbacks.iter().chain([&image.environment]).filter(|slot| **slot > 0)
-            {
-                ffi::lua_unref(raw.state(), *slot);
-            }
+        let slots = image.callbacks.iter().copied().chain([image.environment]);
+        for slot in slots.chain(shapes.slots()).filter(|slot| *slot > 0) {
+            // SAFETY: giving up a slot raises nothing; slots that hold nothing are 0, which is left alone.
+            unsafe { ffi::lua_unref(raw.state(), slot) };
         }
     });
 }
@@ -1003,9 +1040,10 @@ pub(super) fn drop_image(lua: &Lua, image: &Image) {
 /// One run on an image, as [`call_on_image`] gets it.
 struct ImageCall<'a> {
     image: &'a Image,
+    shapes: &'a mut Shapes,
     call: Call<'a>,
-    entity: Entity,
-    max_value_size: usize,
+    entity_name: c_int,
+    run: *mut c_void,
     out: Option<Result<StateChange, ScriptError>>,
 }
 
@@ -1014,22 +1052,22 @@ pub(super) fn run_on_image(
     lua: &Lua,
     refs: &Refs,
     program: &Program,
-    image: &Image,
+    (image, shapes): (&Image, &mut Shapes),
     call: Call<'_>,
     run: &mut Run<'_>,
 ) -> Ended {
-    if image.callbacks[call.callback as usize] == 0 {
-        // Not a function: the other way tells missing from wrong.
-        return Ended::TouchedImage;
+    match image.callbacks[call.callback as usize] {
+        MISSING => return Ended::Missing,
+        // The other way says what is wrong with it.
+        WRONG => return Ended::TouchedImage,
+        _ => {}
     }
-    run.in_callback = true;
     run.on_image = true;
-    run.random = RunRandom::new(call.seed);
-    let entity = run.host.entity();
-    let max_value_size = run.max_value_size;
-    let mut job = ImageCall { image, call, entity, max_value_size, out: None };
-    let job_ptr = (&raw mut job).cast::<c_void>();
+    run.start_with(call.seed);
     let run_ptr = std::ptr::from_mut(run);
+    let entity_name = refs.entity;
+    let mut job = ImageCall { image, shapes, call, entity_name, run: run_ptr.cast(), out: None };
+    let job_ptr = (&raw mut job).cast::<c_void>();
     enter(run_ptr, || {
         lua.exec_raw_lua(|raw| {
             let state = raw.state();
@@ -1078,17 +1116,24 @@ fn tells_of_image(message: &str) -> bool {
 /// `run_on_image` calls it with a pointer to its job.
 unsafe extern "C-unwind" fn call_on_image(state: *mut lua_State) -> c_int {
     const SELF: c_int = 2;
-    // SAFETY: the caller keeps what this function asks for; the run is this thread's.
+    // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
+    // when no C function is active that could use it too.
     unsafe {
         let job = &mut *ffi::lua_tolightuserdata(state, 1).cast::<ImageCall<'_>>();
+        let run = job.run.cast::<Run<'_>>();
         let Call { callback, state: before, args, .. } = job.call;
         ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
-        push_table(state, before, 0);
+        let shape = job.shapes.of(state, before);
+        match shape {
+            Some(shape) => shape.push(state, before),
+            None => push_table(state, before, 0),
+        }
 
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, job.image.environment.into());
-        push_entity(state, job.entity);
-        ffi::lua_setreadonly(state, -2, 0);
-        ffi::lua_rawsetfield(state, -2, c"entity".as_ptr());
+        ffi::lua_setreadonly(state, -1, 0);
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, job.entity_name.into());
+        push_entity(state, (*run).entity);
+        ffi::lua_rawset(state, -3);
         ffi::lua_setreadonly(state, -1, 1);
         ffi::lua_pop(state, 1);
 
@@ -1100,13 +1145,213 @@ unsafe extern "C-unwind" fn call_on_image(state: *mut lua_State) -> c_int {
         }
         ffi::lua_call(state, args.len() as c_int + 1, 0);
 
-        job.out = Some(flush_current(state).and_then(|()| {
-            with_run("self", |run| {
-                read_state(state, SELF, before, job.max_value_size, &mut run.deadline)
-                    .map_err(|problem| problem.into_error("self", job.max_value_size, "kept"))
-            })
+        let flushed = if (*run).handed.is_empty() { Ok(()) } else { flush(state, &mut *run) };
+        let budget = (*run).max_value_size;
+        let deadline = &mut (*run).deadline;
+        job.out = Some(flushed.and_then(|()| {
+            let quick = match shape {
+                Some(shape) => shape.read(state, SELF, before, budget, deadline),
+                None => Ok(None),
+            };
+            match quick {
+                Ok(None) => read_state(state, SELF, before, budget, deadline),
+                Ok(Some(change)) => Ok(change),
+                Err(problem) => Err(problem),
+            }
+            .map_err(|problem| problem.into_error("self", budget, "kept"))
         }));
         0
+    }
+}
+
+// ---- shapes --------------------------------------------------------------------------------------
+
+/// States of one shape have the same fields, all with texts as keys: those keys are in the VM already, in
+/// a table that is there to be copied.
+#[derive(Debug)]
+pub(super) struct Shape {
+    names: Vec<Box<str>>,
+    /// The registry slots of the keys, in their order.
+    keys: Vec<c_int>,
+    /// The registry slot of a table with these keys, made as [`push_table`] makes one.
+    template: c_int,
+    /// The keys as going through such a table meets them: where each lies in memory, and its number.
+    visits: Vec<(usize, u16)>,
+}
+
+/// The shapes that the states of one program had lately.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    known: Vec<Shape>,
+    /// The one that makes room for the next.
+    oldest: usize,
+}
+
+impl Shapes {
+    /// Shapes that are known of one program; entities that carry it have mostly one.
+    const MAX: usize = 4;
+
+    /// The shape of a state; `None` if it has none.
+    ///
+    /// # Safety
+    ///
+    /// Inside a protected call; some free slots.
+    unsafe fn of(&mut self, state: *mut lua_State, table: &ScriptTable) -> Option<&Shape> {
+        if let Some(known) = self.known.iter().position(|shape| shape.is_of(table)) {
+            return Some(&self.known[known]);
+        }
+        if !table.array.is_empty() || table.fields.len() > MAX_FLAT {
+            return None;
+        }
+        // SAFETY: the caller keeps what this function asks for.
+        let shape = unsafe { Shape::new(state, table) }?;
+        if self.known.len() < Self::MAX {
+            self.known.push(shape);
+            return self.known.last();
+        }
+        self.oldest = (self.oldest + 1) % Self::MAX;
+        let known = &mut self.known[self.oldest];
+        for slot in std::mem::replace(known, shape).slots() {
+            // SAFETY: giving up a slot raises nothing.
+            unsafe { ffi::lua_unref(state, slot) };
+        }
+        Some(known)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = c_int> {
+        self.known.iter().flat_map(Shape::slots)
+    }
+}
+
+impl Shape {
+    fn is_of(&self, table: &ScriptTable) -> bool {
+        table.array.is_empty()
+            && table.fields.len() == self.names.len()
+            && table
+                .fields
+                .keys()
+                .zip(&self.names)
+                .all(|(key, name)| matches!(key, ScriptKey::String(key) if key.as_str() == &**name))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = c_int> {
+        self.keys.iter().copied().chain([self.template])
+    }
+
+    /// # Safety
+    ///
+    /// As [`Shapes::of`].
+    unsafe fn new(state: *mut lua_State, table: &ScriptTable) -> Option<Self> {
+        let mut names = Vec::new();
+        let mut like = ScriptTable::default();
+        for key in table.fields.keys() {
+            let ScriptKey::String(name) = key else { return None };
+            names.push(name.as_str().into());
+            like.set(name.as_str(), true);
+        }
+        let mut shape = Self { names, keys: Vec::new(), template: 0, visits: Vec::new() };
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            push_table(state, &like, 0);
+            let template = ffi::lua_gettop(state);
+            let mut addresses = Vec::new();
+            for name in &shape.names {
+                ffi::lua_pushlstring(state, name.as_ptr().cast(), name.len());
+                addresses.push(ffi::lua_topointer(state, -1) as usize);
+                shape.keys.push(ffi::lua_ref(state, -1));
+                ffi::lua_pop(state, 1);
+            }
+            let mut next = ffi::lua_rawiter(state, template, 0);
+            while next >= 0 {
+                let address = ffi::lua_topointer(state, -2) as usize;
+                let number = addresses.iter().position(|known| *known == address);
+                let number = number.expect("it has the keys that it was made with");
+                shape.visits.push((address, number as u16));
+                ffi::lua_pop(state, 2);
+                next = ffi::lua_rawiter(state, template, next);
+            }
+            shape.template = ffi::lua_ref(state, template);
+            ffi::lua_pop(state, 1);
+        }
+        Some(shape)
+    }
+
+    /// Pushes a state of this shape: the very table that [`push_table`] pushes.
+    ///
+    /// # Safety
+    ///
+    /// Inside a protected call; four free slots.
+    unsafe fn push(&self, state: *mut lua_State, table: &ScriptTable) {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, self.template.into());
+            ffi::lua_clonetable(state, -1);
+            ffi::lua_remove(state, -2);
+            for (key, value) in self.keys.iter().zip(table.fields.values()) {
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, (*key).into());
+                push_value(state, value, 1);
+                ffi::lua_rawset(state, -3);
+            }
+        }
+    }
+
+    /// Compares a table with the state of this shape that it was; `None` if it has other keys now.
+    ///
+    /// # Safety
+    ///
+    /// As `read_state`.
+    unsafe fn read(
+        &self,
+        state: *mut lua_State,
+        index: c_int,
+        before: &ScriptTable,
+        budget: usize,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<Option<StateChange>, Problem> {
+        let mut reader = Reader::new(budget, None, Some(deadline));
+        let mut changed = ChangedFields::default();
+        let old: SmallVec<[&ScriptValue; 8]> = before.fields.values().collect();
+        let mut visits = self.visits.iter();
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            if ffi::lua_getmetatable(state, index) != 0 {
+                ffi::lua_pop(state, 1);
+                return Ok(None);
+            }
+            reader.spend(size_of::<ScriptTable>())?;
+            let mut next = ffi::lua_rawiter(state, index, 0);
+            while next >= 0 {
+                let top = ffi::lua_gettop(state);
+                let address = ffi::lua_topointer(state, top - 1) as usize;
+                let Some((_, number)) = visits.next().filter(|(known, _)| *known == address) else {
+                    ffi::lua_settop(state, top - 2);
+                    return Ok(None);
+                };
+                let place = usize::from(*number);
+                reader.spend(size_of::<f64>() + self.names[place].len())?;
+                reader.field(
+                    state,
+                    top,
+                    &self.names[place],
+                    (*number, old[place]),
+                    &mut changed,
+                )?;
+                ffi::lua_settop(state, top - 2);
+                next = ffi::lua_rawiter(state, index, next);
+            }
+        }
+        Ok(visits.next().is_none().then(|| changes(changed)))
+    }
+}
+
+/// Fields that have other values now, by their places in the order of the keys.
+type ChangedFields = SmallVec<[(u16, ScriptValue); 1]>;
+
+fn changes(changed: ChangedFields) -> StateChange {
+    match changed.as_slice() {
+        [] => StateChange::Unchanged,
+        [(place, ScriptValue::Number(value))] => StateChange::Number(*place, *value),
+        _ => StateChange::Fields(changed.into_vec().into()),
     }
 }
 
@@ -1150,7 +1395,7 @@ unsafe fn read_flat(
     deadline: &mut Deadline<'_>,
 ) -> Result<Option<StateChange>, Problem> {
     let mut reader = Reader::new(budget, None, Some(deadline));
-    let mut changed: SmallVec<[(u16, ScriptValue); 1]> = SmallVec::new();
+    let mut changed = ChangedFields::default();
     let mut met = 0;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
@@ -1168,25 +1413,13 @@ unsafe fn read_flat(
                 }),
                 None => None,
             };
-            let Some((place, (key, old))) = field else {
+            let Some((place, (ScriptKey::String(key), old))) = field else {
                 ffi::lua_settop(state, top - 2);
                 return Ok(None);
             };
             met += 1;
-            let key_size = if let ScriptKey::String(key) = key { key.len() } else { 0 };
-            reader.spend(size_of::<f64>() + key_size)?;
-            if same(state, top, old) {
-                let text = if let ScriptValue::String(old) = old { old.len() } else { 0 };
-                reader.spend(size_of::<f64>() + text)?;
-            } else {
-                let value = reader.value_at(state, top, 1).map_err(|mut problem| {
-                    problem.keys.push(format!(".{}", short(&key.to_string())));
-                    problem
-                })?;
-                if !value.is_identical(old) {
-                    changed.push((place as u16, value));
-                }
-            }
+            reader.spend(size_of::<f64>() + key.len())?;
+            reader.field(state, top, key, (place as u16, old), &mut changed)?;
             ffi::lua_settop(state, top - 2);
             next = ffi::lua_rawiter(state, index, next);
         }
@@ -1194,11 +1427,7 @@ unsafe fn read_flat(
     if met != before.fields.len() {
         return Ok(None);
     }
-    Ok(Some(match changed.as_slice() {
-        [] => StateChange::Unchanged,
-        [(place, ScriptValue::Number(value))] => StateChange::Number(*place, *value),
-        _ => StateChange::Fields(changed.into_vec().into()),
-    }))
+    Ok(Some(changes(changed)))
 }
 
 /// Whether the value at a stack index is this one, as far as a look can tell.
@@ -1459,6 +1688,9 @@ unsafe fn answer_nothing(state: *mut lua_State, result: Result<(), ScriptError>)
 unsafe extern "C-unwind" fn entity_index(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operands at 1 and 2.
     unsafe {
+        if push_own_component(state) {
+            return 1;
+        }
         let result = field_at(state, 2).and_then(|field| match field {
             Field::Name(name) => match entity_at(state, 1) {
                 Some(entity) => with_host(name, |host, _| host.component(entity, name)),
@@ -1502,15 +1734,121 @@ unsafe extern "C-unwind" fn entity_tostring(state: *mut lua_State) -> c_int {
     }
 }
 
+/// What asks a host about a spot, with the run's own handles.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn ask_own<R>(
+    state: *mut lua_State,
+    ask: impl FnOnce(&mut dyn Host) -> Option<R>,
+) -> Option<(R, *const OwnHandles)> {
+    let current = CURRENT.get().cast::<Run<'_>>();
+    // SAFETY: as in `with_run`.
+    let run = unsafe { current.as_mut() }?;
+    let own = run.own.filter(|_| run.in_callback)?;
+    let host = &mut *run.host;
+    let result = guarded("component", || Ok(ask(host)));
+    match result {
+        Ok(answer) => answer.map(|answer| (answer, std::ptr::from_ref(own))),
+        Err(error) => {
+            run.note::<()>(&Err(error.clone()));
+            // SAFETY: the caller keeps what this function asks for.
+            unsafe { raise(state, error) }
+        }
+    }
+}
+
+/// Whether the entity at 1 is the own one, and has a component of the name at 2 that is as it is in the
+/// world: pushes the handle to it.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called, with two arguments.
+unsafe fn push_own_component(state: *mut lua_State) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let Some(name) = atom_at(state, 2) else { return false };
+        let entity = entity_at(state, 1);
+        let spot = ask_own(state, |host| {
+            if entity == Some(host.entity()) { host.own_component(name) } else { None }
+        });
+        match spot {
+            Some((spot, own)) => push_own(state, &*own, spot),
+            None => return false,
+        }
+        true
+    }
+}
+
+/// Pushes the handle to a spot of the own entity.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Spot) {
+    let place = spot as usize;
+    let known = own.0.borrow().get(place).copied().unwrap_or(0);
+    // SAFETY: the caller keeps what this function asks for; a handle is a number without a destructor.
+    unsafe {
+        ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
+        if known != 0 {
+            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, known.into());
+            return;
+        }
+        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<Spot>(), OWN_TAG);
+        memory.cast::<Spot>().write_unaligned(spot);
+        let slot = ffi::lua_ref(state, -1);
+        let mut slots = own.0.borrow_mut();
+        let end = slots.len().max(place + 1);
+        slots.resize(end, 0);
+        slots[place] = slot;
+    }
+}
+
 /// `place.field`
 unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operands at 1 and 2.
     unsafe {
+        if let Some(within) = own_at(state, 1)
+            && let Some(name) = atom_at(state, 2)
+            && let Some((reading, own)) = ask_own(state, |host| host.own_field(within, name))
+        {
+            match reading {
+                SpotReading::Leaf(Leaf::Number(value)) => ffi::lua_pushnumber(state, value),
+                SpotReading::Leaf(Leaf::Vector(Vec3 { x, y, z })) => {
+                    ffi::lua_pushvector(state, x, y, z);
+                }
+                SpotReading::Leaf(Leaf::Bool(value)) => ffi::lua_pushboolean(state, value.into()),
+                SpotReading::Spot(spot) => push_own(state, &*own, spot),
+            }
+            return 1;
+        }
         let result = field_at(state, 2).and_then(|field| {
-            let place = place_at(state, 1)?;
-            with_host("component", |host, _| host.field(place, field))
+            let handle = handle_at(state, 1)?;
+            with_host("component", |host, _| host.field(handle.place(host), field))
         });
         answer(state, result)
+    }
+}
+
+/// The plain value at a stack index that needs no memory.
+///
+/// # Safety
+///
+/// A valid index.
+unsafe fn leaf_at(state: *mut lua_State, index: c_int) -> Option<Leaf> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match ffi::lua_type(state, index) {
+            ffi::LUA_TNUMBER => Some(Leaf::Number(ffi::lua_tonumber(state, index))),
+            ffi::LUA_TBOOLEAN => Some(Leaf::Bool(ffi::lua_toboolean(state, index) != 0)),
+            ffi::LUA_TVECTOR => {
+                let vector = ffi::lua_tovector(state, index);
+                Some(Leaf::Vector(Vec3::new(*vector, *vector.add(1), *vector.add(2))))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -1518,11 +1856,19 @@ unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operands at 1, 2 and 3.
     unsafe {
+        if let Some(within) = own_at(state, 1)
+            && let Some(name) = atom_at(state, 2)
+            && let Some(value) = leaf_at(state, 3)
+            && ask_own(state, |host| host.set_own_field(within, name, value).then_some(()))
+                .is_some()
+        {
+            return 0;
+        }
         let result = field_at(state, 2).and_then(|field| {
-            let place = place_at(state, 1)?;
+            let handle = handle_at(state, 1)?;
             flush_current(state)?;
             let value = hand_over(state, 3, "component")?;
-            with_host("component", |host, _| host.set_field(place, field, value))?;
+            with_host("component", |host, _| host.set_field(handle.place(host), field, value))?;
             forget_stale(state);
             Ok(())
         });
@@ -1533,8 +1879,9 @@ unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operand at 1.
     unsafe {
-        let result = place_at(state, 1).and_then(|place| {
+        let result = handle_at(state, 1).and_then(|handle| {
             with_host("tostring", |host, _| {
+                let place = handle.place(host);
                 let name = host.name(place);
                 Ok(Reading::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
             })
@@ -1547,8 +1894,10 @@ unsafe extern "C-unwind" fn place_eq(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operands at 1 and 2.
     unsafe {
         safepoint(state);
-        let equal = match (place_at(state, 1), place_at(state, 2)) {
-            (Ok(a), Ok(b)) => a == b,
+        let equal = match (handle_at(state, 1), handle_at(state, 2)) {
+            (Ok(Handle::Own(a)), Ok(Handle::Own(b))) => a == b,
+            (Ok(a), Ok(b)) => with_host("component", |host, _| Ok(a.place(host) == b.place(host)))
+                .unwrap_or(false),
             _ => false,
         };
         ffi::lua_pushboolean(state, equal.into());
@@ -1774,19 +2123,79 @@ unsafe fn push_entity(state: *mut lua_State, entity: Entity) {
     unsafe { ffi::lua_pushlightuserdata(state, entity.to_bits() as usize as *mut c_void) }
 }
 
+/// What a script holds to get at the fields of a component.
+#[derive(Clone, Copy)]
+enum Handle {
+    Place(Place),
+    /// A spot of the own entity.
+    Own(Spot),
+}
+
+impl Handle {
+    fn place(self, host: &dyn Host) -> Place {
+        match self {
+            Self::Place(place) => place,
+            Self::Own(spot) => host.own_place(spot),
+        }
+    }
+}
+
 /// # Safety
 ///
 /// A valid index.
-unsafe fn place_at(state: *mut lua_State, index: c_int) -> Result<Place, ScriptError> {
+unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Handle, ScriptError> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        if let Some(spot) = own_at(state, index) {
+            return Ok(Handle::Own(spot));
+        }
         let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<Place>();
         if place.is_null() {
             return Err(ScriptError::Raised { message: "not a component".to_owned() });
         }
         // The tag is set by `push_place` alone, which wrote a `Place`.
-        Ok(place.read_unaligned())
+        Ok(Handle::Place(place.read_unaligned()))
     }
+}
+
+/// The spot of the own entity that the handle at a stack index is for.
+///
+/// # Safety
+///
+/// A valid index.
+unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<Spot> {
+    // SAFETY: the caller keeps what this function asks for; the tag is set by `push_own` alone, which
+    // wrote a number.
+    unsafe {
+        let spot = ffi::lua_touserdatatagged(state, index, OWN_TAG).cast::<Spot>();
+        if spot.is_null() { None } else { Some(spot.read_unaligned()) }
+    }
+}
+
+/// The atom of the string at a stack index, if it is one and has one.
+///
+/// # Safety
+///
+/// A valid index.
+unsafe fn atom_at(state: *mut lua_State, index: c_int) -> Option<Atom> {
+    let mut atom = NO_ATOM.into();
+    // SAFETY: the caller keeps what this function asks for.
+    let text = unsafe { ffi::lua_tostringatom(state, index, &raw mut atom) };
+    if text.is_null() { None } else { Atom::from_luau(atom) }
+}
+
+/// Luau asks once for the atom of a string.
+///
+/// # Safety
+///
+/// Luau calls it with a string and its length.
+unsafe extern "C-unwind" fn atom_of(
+    _: *mut lua_State,
+    text: *const std::ffi::c_char,
+    length: usize,
+) -> i16 {
+    // SAFETY: the caller keeps what this function asks for.
+    atom_of_string(unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) })
 }
 
 /// # Safety
@@ -2678,6 +3087,36 @@ impl<'r, 'w> Reader<'r, 'w> {
         }
     }
 
+    /// Notes the field on top if its value is not what it was.
+    ///
+    /// # Safety
+    ///
+    /// As `value`.
+    unsafe fn field(
+        &mut self,
+        state: *mut lua_State,
+        top: c_int,
+        key: &str,
+        (place, old): (u16, &ScriptValue),
+        changed: &mut ChangedFields,
+    ) -> Result<(), Problem> {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            if same(state, top, old) {
+                let text = if let ScriptValue::String(old) = old { old.len() } else { 0 };
+                return self.spend(size_of::<f64>() + text);
+            }
+            let value = self.value_at(state, top, 1).map_err(|mut problem| {
+                problem.keys.push(format!(".{}", short(key)));
+                problem
+            })?;
+            if !value.is_identical(old) {
+                changed.push((place, value));
+            }
+        }
+        Ok(())
+    }
+
     /// # Safety
     ///
     /// A valid positive index; a protected call is below.
@@ -2734,12 +3173,11 @@ impl<'r, 'w> Reader<'r, 'w> {
                     None => return Err(Problem::new("the `entity` of the file level")),
                 },
                 ffi::LUA_TTABLE => ScriptValue::Table(self.table_at(state, index, depth)?),
-                ffi::LUA_TUSERDATA => match (place_at(state, index), &mut self.host) {
-                    (Ok(place), Some(host)) => {
-                        guarded("component", || host.copy(place)).map_err(|error| Problem {
-                            what: ProblemKind::Host(error),
-                            keys: Vec::new(),
-                        })?
+                ffi::LUA_TUSERDATA => match (handle_at(state, index), &mut self.host) {
+                    (Ok(handle), Some(host)) => {
+                        guarded("component", || host.copy(handle.place(*host))).map_err(
+                            |error| Problem { what: ProblemKind::Host(error), keys: Vec::new() },
+                        )?
                     }
                     (Ok(_), None) => {
                         return Err(Problem::new("a component (keep its fields instead)"));
@@ -2920,6 +3358,8 @@ impl<'h> Run<'h> {
             deadline,
             max_value_size,
             random,
+            entity: Entity::PLACEHOLDER,
+            own: None,
             handed: Vec::new(),
             handed_bytes: 0,
             raised: None,
@@ -2936,6 +3376,7 @@ impl<'h> Run<'h> {
     pub(super) fn start_with(&mut self, seed: u64) {
         self.in_callback = true;
         self.random = RunRandom::new(seed);
+        self.entity = self.host.entity();
     }
 
     /// What is left of its random numbers.

@@ -5,6 +5,7 @@ use mlua::{IntoLua, Lua, StdLib, Table, Value};
 use super::api::{Api, ApiMark, Namespace};
 use super::host::LogLevel;
 use super::raw;
+use crate::sandbox::Library;
 
 /// The libraries that are opened.
 pub(super) fn libraries() -> StdLib {
@@ -142,6 +143,14 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     }
     globals.raw_set("log", log)?;
 
+    // Last, since what is above takes its parts from the libraries.
+    for library in api.missing_libraries() {
+        if *library == Library::String {
+            // Methods on texts look here.
+            prune(&string, |_| false)?;
+        }
+        globals.raw_remove(library.name())?;
+    }
     extend(lua, &globals, api, ApiMark::default())?;
     Ok(globals)
 }

@@ -8,10 +8,8 @@ use mlua::{Function, Lua, LuaOptions, Table};
 
 use super::limits::Deadline;
 use super::raw::{self, SessionEnded, SessionTask};
-use super::watchdog::{Engaged, Watch};
-use super::{
-    Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, sandbox, watch, with_native_stack,
-};
+use super::watchdog::Watch;
+use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, sandbox, watch};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -200,18 +198,20 @@ impl Session {
             Task::State => SessionTask::State,
             Task::Restore(globals) => SessionTask::Restore(globals),
         };
-        let _engaged = Engaged::new();
         let start = Instant::now();
-        let deadline = Deadline::begin(&self.watch, limits.time);
         let random = std::mem::replace(&mut self.random, RunRandom::new(0));
-        let mut run = raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
-        let ended =
-            with_native_stack(|| raw::run_session(&self.lua, &self.refs, raw_task, &mut run));
+        let (ended, run) = engage(|_| {
+            let deadline = Deadline::begin(&self.watch, limits.time);
+            let mut run =
+                raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
+            (raw::run_session(&self.lua, &self.refs, raw_task, &mut run), run)
+        });
         self.last_time = start.elapsed();
+        let mut run = run;
         let timed_out = run.deadline.end();
         let hard = run.panicked().cloned().or_else(|| {
-            let limit = limits.time;
-            timed_out.then_some(ScriptError::TimedOut { limit, setting: "time_limit" })
+            let (limit, used) = (limits.time, self.last_time);
+            timed_out.then_some(ScriptError::TimedOut { limit, used, setting: "time_limit" })
         });
         self.random = run.into_random();
         self.tidy();

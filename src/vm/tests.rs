@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::*;
 
 mod image;
+mod sandbox;
 
-const LIMITS: RunLimits = RunLimits { time: Duration::from_secs(5), value_size: 64 * 1024 };
+const LIMITS: RunLimits =
+    RunLimits { time: Duration::from_secs(5), memory: usize::MAX, value_size: 64 * 1024 };
 
 fn vm() -> Vm {
     Vm::new(&Api::default(), 16 * 1024 * 1024).expect("a VM fits into 16 MiB")

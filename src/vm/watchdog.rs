@@ -22,8 +22,6 @@ const LINGER: u32 = 100;
 
 /// How often the watchdog has looked so far: a clock that costs nothing to read.
 static TICKS: AtomicU64 = AtomicU64::new(0);
-/// The last of these that came late, since the machine was busy.
-static LAST_LATE: AtomicU64 = AtomicU64::new(0);
 /// Threads that run something, or are going to.
 static ENGAGED: AtomicUsize = AtomicUsize::new(0);
 static ASLEEP: AtomicBool = AtomicBool::new(false);
@@ -31,14 +29,8 @@ static BED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 static WATCHED: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
 
 /// How often the watchdog has looked so far.
-pub(super) fn ticks() -> u64 {
+pub(crate) fn ticks() -> u64 {
     TICKS.load(Ordering::Relaxed)
-}
-
-/// Whether the watchdog looked in time since this tick: what was read from a clock then is not older than
-/// a period or two.
-pub(super) fn punctual_since(tick: u64) -> bool {
-    LAST_LATE.load(Ordering::Relaxed) <= tick
 }
 
 /// Keeps the watchdog awake. Runs take place only while there is one on their thread.
@@ -51,6 +43,8 @@ impl Engaged {
         // Either this thread sees that the watchdog falls asleep, or that one sees this thread.
         ENGAGED.fetch_add(1, Ordering::SeqCst);
         if ASLEEP.load(Ordering::SeqCst) {
+            // What was read from clocks at the last tick is old.
+            TICKS.fetch_add(1, Ordering::Relaxed);
             let _bed = lock(&BED.0);
             BED.1.notify_all();
         }
@@ -80,6 +74,8 @@ pub(super) struct Watch {
     /// nanoseconds by its clock.
     seen: AtomicU64,
     seen_since: AtomicU64,
+    /// It first saw that one when it should have: at most a period or two after it began.
+    seen_in_time: AtomicBool,
 }
 
 impl Watch {
@@ -103,6 +99,7 @@ impl Watch {
             hook: Mutex::new(hook),
             seen: AtomicU64::new(0),
             seen_since: AtomicU64::new(0),
+            seen_in_time: AtomicBool::new(false),
         }
     }
 
@@ -132,6 +129,11 @@ impl Watch {
     /// Whether the alarm was sounded for this turn.
     pub(super) fn is_alarmed(&self, turn: u64) -> bool {
         self.alarm.load(Ordering::Acquire) == turn
+    }
+
+    /// Whether the run for which the alarm was sounded last began in a tick that did not last too long.
+    pub(super) fn was_seen_in_time(&self) -> bool {
+        self.seen_in_time.load(Ordering::Relaxed)
     }
 
     /// Ends the current run and all later ones, from any thread.
@@ -174,12 +176,13 @@ impl Watch {
         }
     }
 
-    /// The watchdog looks, at this moment of its clock.
-    pub(super) fn look(&self, now: Duration) {
+    /// The watchdog looks, at this moment of its clock; `in_time` if it should have looked now.
+    pub(super) fn look(&self, now: Duration, in_time: bool) {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let turn = self.turn.load(Ordering::Acquire);
         if self.seen.swap(turn, Ordering::Relaxed) != turn {
             self.seen_since.store(now, Ordering::Relaxed);
+            self.seen_in_time.store(in_time, Ordering::Relaxed);
             return;
         }
         let running = turn % 2 == 1 && !self.is_alarmed(turn);
@@ -216,14 +219,12 @@ fn watch_all() {
     loop {
         thread::sleep(PERIOD);
         let now = clock.elapsed();
-        let tick = TICKS.fetch_add(1, Ordering::Relaxed) + 1;
-        if now - last > 2 * PERIOD {
-            LAST_LATE.store(tick, Ordering::Relaxed);
-        }
+        TICKS.fetch_add(1, Ordering::Relaxed);
+        let in_time = now - last <= 2 * PERIOD;
         last = now;
         lock(&WATCHED).retain(|watch| match watch.upgrade() {
             Some(watch) => {
-                watch.look(now);
+                watch.look(now, in_time);
                 true
             }
             None => false,
@@ -232,7 +233,6 @@ fn watch_all() {
         if idle > LINGER {
             sleep();
             (idle, last) = (0, clock.elapsed());
-            LAST_LATE.store(tick + 1, Ordering::Relaxed);
         }
     }
 }
@@ -265,10 +265,10 @@ mod tests {
     fn the_alarm_is_for_a_run_that_lasted_longer_than_it_may() {
         let watch = Watch::unwatched(None);
         let turn = watch.begin(LIMIT);
-        watch.look(at(1000));
-        watch.look(at(3000));
+        watch.look(at(1000), true);
+        watch.look(at(3000), true);
         assert!(!watch.is_alarmed(turn), "the limit itself is allowed");
-        watch.look(at(3001));
+        watch.look(at(3001), true);
         assert!(watch.is_alarmed(turn));
     }
 
@@ -277,12 +277,12 @@ mod tests {
         let watch = Watch::unwatched(None);
         for micros in (0..100_000).step_by(1000) {
             let turn = watch.begin(LIMIT);
-            watch.look(at(micros));
+            watch.look(at(micros), true);
             assert!(!watch.is_alarmed(turn));
             watch.end(turn);
         }
-        watch.look(at(200_000));
-        watch.look(at(300_000));
+        watch.look(at(200_000), true);
+        watch.look(at(300_000), true);
         assert!(!watch.is_alarmed(watch.turn.load(Ordering::Relaxed)), "nothing runs");
     }
 
@@ -290,14 +290,14 @@ mod tests {
     fn a_run_that_gets_more_time_is_looked_at_anew() {
         let watch = Watch::unwatched(None);
         let first = watch.begin(LIMIT);
-        watch.look(at(0));
-        watch.look(at(5000));
+        watch.look(at(0), true);
+        watch.look(at(5000), true);
         assert!(watch.is_alarmed(first));
         let second = watch.extend(first, LIMIT);
-        watch.look(at(6000));
-        watch.look(at(8000));
+        watch.look(at(6000), true);
+        watch.look(at(8000), true);
         assert!(!watch.is_alarmed(second));
-        watch.look(at(8001));
+        watch.look(at(8001), true);
         assert!(watch.is_alarmed(second));
     }
 
@@ -305,8 +305,8 @@ mod tests {
     fn a_run_that_did_not_come_to_its_end_is_not_taken_for_the_next() {
         let watch = Watch::unwatched(None);
         let lost = watch.begin(LIMIT);
-        watch.look(at(0));
-        watch.look(at(9000));
+        watch.look(at(0), true);
+        watch.look(at(9000), true);
         let next = watch.begin(LIMIT);
         assert!(watch.is_alarmed(lost) && !watch.is_alarmed(next));
     }

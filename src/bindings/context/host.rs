@@ -3,11 +3,28 @@
 use bevy::prelude::Entity;
 
 use super::{PROPERTIES, ScriptContext};
-use crate::bindings::effects::{Change, LogLine, new_entity_index};
+use crate::bindings::effects::{Change, LeafWrite, LogLine, new_entity_index};
 use crate::bindings::reflect;
+use crate::bindings::spots::KnownSpot;
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
-use crate::vm::{Field, FieldPath, Host, Live, LogLevel, Place, Reading, RunRandom};
+use crate::vm::{
+    Atom, Field, FieldPath, Host, Leaf, Live, LogLevel, Place, Reading, RunRandom, Spot,
+    SpotReading,
+};
+
+impl ScriptContext<'_> {
+    /// Whether all components are as they are in the world, but for leaves that were written.
+    fn is_untouched(&self) -> bool {
+        self.effects.drafts.is_empty() && self.effects.commands.is_empty()
+    }
+
+    fn own_leaf(&mut self, spot: Spot) -> Option<&mut LeafWrite> {
+        let entity = self.entity;
+        let mut leaves = self.effects.leaves.iter_mut();
+        leaves.find(|leaf| leaf.spot == spot && leaf.entity == entity)
+    }
+}
 
 impl Host for ScriptContext<'_> {
     fn entity(&self) -> Entity {
@@ -86,6 +103,59 @@ impl Host for ScriptContext<'_> {
             }
         });
         name
+    }
+
+    fn own_component(&mut self, name: Atom) -> Option<Spot> {
+        if !self.is_untouched() {
+            return None;
+        }
+        let exposure = &self.bindings.exposure;
+        let spot = exposure.spots.component(name)?;
+        let component = exposure.get(exposure.spots.get(spot).component);
+        component.find(self.own?).map(|_| spot)
+    }
+
+    fn own_field(&mut self, within: Spot, name: Atom) -> Option<SpotReading> {
+        let spots = &self.bindings.exposure.spots;
+        let spot = spots.field(within, name)?;
+        let KnownSpot { component, path, leaf, .. } = spots.get(spot);
+        if !self.is_untouched() {
+            return None;
+        }
+        let Some(kind) = leaf else {
+            return spots.has_fields(spot).then_some(SpotReading::Spot(spot));
+        };
+        if let Some(written) = self.own_leaf(spot) {
+            return written.value.read().map(SpotReading::Leaf);
+        }
+        let component = self.bindings.exposure.get(*component);
+        let found = reflect::at(component.find(self.own?)?, path.steps())?;
+        kind.read(found).map(SpotReading::Leaf)
+    }
+
+    fn set_own_field(&mut self, within: Spot, name: Atom, value: Leaf) -> bool {
+        let exposure = &self.bindings.exposure;
+        let Some(spot) = exposure.spots.field(within, name) else { return false };
+        let KnownSpot { component, leaf, .. } = exposure.spots.get(spot);
+        let component = exposure.get(*component);
+        let Some(value) = leaf.and_then(|kind| kind.take(value)) else { return false };
+        if !self.is_untouched() || component.read_only {
+            return false;
+        }
+        if let Some(written) = self.own_leaf(spot) {
+            written.value = value;
+            return true;
+        }
+        if self.own.is_none_or(|entity| component.find(entity).is_none()) {
+            return false;
+        }
+        self.effects.leaves.push(LeafWrite { entity: self.entity, spot, value });
+        true
+    }
+
+    fn own_place(&self, spot: Spot) -> Place {
+        let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(spot);
+        Place { entity: self.entity, component, path }
     }
 
     fn call(

@@ -56,6 +56,11 @@ macro_rules! leaves {
 }
 leaves!(f32, Vec3, bool, f64, String, Vec2, i32, u32, usize, u8, u16, u64, i8, i16, i64, isize);
 
+/// Whether Lua holds values of this type as one.
+pub(crate) fn is_leaf(type_id: TypeId) -> bool {
+    blank_leaf(type_id).is_some()
+}
+
 fn blank<T: Default>() -> T {
     T::default()
 }

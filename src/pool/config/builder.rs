@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ConfigError, Overflow, PoolConfig};
+use crate::sandbox::SandboxConfig;
 
 /// Sets the fields of a [`PoolConfig`] one by one; the others have their defaults.
 ///
@@ -60,12 +61,16 @@ setters! {
     max_resting_memory: Option<usize>,
     run_time_limit: Duration,
     memory_limit: usize,
+    run_memory_limit: Option<usize>,
     frame_budget: Option<Duration>,
     max_log_lines: usize,
     max_messages: usize,
     max_commands: usize,
     max_value_size: usize,
     max_failures: u32,
+    retry_interval: u32,
+    max_retry_interval: u32,
+    sandbox: SandboxConfig,
 }
 
 impl PoolConfigBuilder {

@@ -1,7 +1,7 @@
 //! The VMs that are being made, each on a thread of its own.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Grant, Registry, Slot};
 use crate::pool::error::PoolError;
@@ -10,6 +10,7 @@ use crate::pool::handover::Giver;
 use crate::pool::incident::IncidentKind;
 use crate::pool::record::{Birth, Borrower};
 use crate::pool::stats::DestroyReason;
+use crate::pool::sync::Instant;
 
 /// A VM that is being made.
 pub(crate) struct Build<V> {

@@ -1,12 +1,13 @@
 //! What a pool has to look after from time to time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Registry, Slot};
 use crate::pool::config::PoolConfig;
 use crate::pool::incident::{Incident, IncidentKind};
 use crate::pool::record::State;
 use crate::pool::stats::DestroyReason;
+use crate::pool::sync::Instant;
 
 /// The rest after a VM couldn't be made for nobody in particular, so that a broken factory isn't
 /// asked, and reported, in every frame.
@@ -28,9 +29,14 @@ impl Agenda {
         self.refill_failed = None;
     }
 
-    /// Whether the rest after a failed refill isn't over.
+    /// Whether the rest after a failed refill isn't over. It may have failed a moment after `now`, which
+    /// the caller looked up before; a clock that was set back by more doesn't put the next try off.
     pub(crate) fn is_discouraged(&self, now: Instant) -> bool {
-        self.refill_failed.is_some_and(|failed| now >= failed && now - failed < REST)
+        let near = |failed: Instant| {
+            let since = now.saturating_duration_since(failed);
+            since.max(failed.saturating_duration_since(now)) < REST
+        };
+        self.refill_failed.is_some_and(near)
     }
 }
 

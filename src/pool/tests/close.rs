@@ -1,12 +1,13 @@
 //! Closing, at every inconvenient moment.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-use super::{Got, LONG, assert_quiet, pool, waiter};
-use crate::pool::{DestroyReason, PoolError};
+use super::{Got, LONG, Step, assert_quiet, pool, waiter};
+use crate::pool::{DestroyReason, IncidentKind, PoolError};
 
 #[test]
 fn close_destroys_idle_vms_and_gives_no_more_leases() {
@@ -132,4 +133,71 @@ fn many_threads_may_close_while_others_lease() {
     borrowers.into_iter().for_each(|thread| thread.join().unwrap());
     let stats = assert_quiet(&pool, &rig);
     assert_eq!((stats.idle, stats.leased), (0, 0));
+}
+
+#[test]
+fn close_interrupts_the_leases_that_do_not_end_in_time() {
+    let (pool, rig) = pool(0, 3);
+    rig.interruptible.store(true, Ordering::SeqCst);
+    let leases = [(); 2].map(|()| pool.acquire().unwrap());
+    drop(pool.acquire().unwrap());
+    let borrowers = leases.map(|lease| {
+        let (interrupted, go_on) = rig.interrupt.then_stop();
+        go_on.send(()).unwrap();
+        thread::spawn(move || {
+            interrupted.recv_timeout(LONG).unwrap();
+            drop(lease);
+        })
+    });
+    assert!(pool.close(Duration::ZERO), "both have come back");
+    borrowers.into_iter().for_each(|thread| thread.join().unwrap());
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!((stats.leased, stats.destroyed_by(DestroyReason::Closed)), (0, 3));
+}
+
+#[test]
+fn close_does_not_interrupt_who_comes_back_in_time() {
+    let (pool, rig) = pool(0, 1);
+    rig.interruptible.store(true, Ordering::SeqCst);
+    let lease = pool.acquire().unwrap();
+    let (interrupted, _go_on) = rig.interrupt.then_stop();
+    let handle = pool.clone();
+    let closer = thread::spawn(move || handle.close(LONG));
+    super::until(|| pool.slots.registry().awaiting_empty == 1);
+    drop(lease);
+    assert!(closer.join().unwrap());
+    assert!(interrupted.try_recv().is_err());
+    assert_eq!(assert_quiet(&pool, &rig).destroyed, 1);
+}
+
+#[test]
+fn an_interrupter_that_panics_spares_nobody_else() {
+    let (pool, rig) = pool(0, 2);
+    rig.interruptible.store(true, Ordering::SeqCst);
+    let [first, second] = [(); 2].map(|()| pool.acquire().unwrap());
+    rig.interrupt.then(Step::Panic);
+    let (interrupted, go_on) = rig.interrupt.then_stop();
+    go_on.send(()).unwrap();
+    let borrower = thread::spawn(move || {
+        interrupted.recv_timeout(LONG).unwrap();
+        drop((first, second));
+    });
+    assert!(pool.close(Duration::ZERO));
+    borrower.join().unwrap();
+    assert_quiet(&pool, &rig);
+    let incidents = pool.maintain(Instant::now()).incidents;
+    assert_eq!(incidents.len(), 1);
+    assert_eq!(incidents[0].kind, IncidentKind::BorrowerPanicked);
+    assert!(incidents[0].message.contains("the interrupter of a VM panicked: as planned"));
+}
+
+#[test]
+fn the_last_handle_may_go_while_a_vm_is_made() {
+    let (pool, rig) = pool(1, 1);
+    let (reached, go_on) = rig.create.then_stop();
+    assert_eq!(pool.maintain(Instant::now()).started, 1);
+    reached.recv_timeout(LONG).unwrap();
+    drop(pool);
+    go_on.send(()).unwrap();
+    super::until(|| rig.peak() == 1 && rig.alive() == 0);
 }

@@ -1,8 +1,10 @@
 //! Configuration: ranges, RON, and what errors say.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::pool::{ConfigError, Overflow, PoolConfig};
+use crate::sandbox::{Library, SandboxConfig, ScriptLimits};
 
 const MIB: usize = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -16,6 +18,11 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
         }
         other => panic!("expected an invalid field, got {other:?}"),
     }
+}
+
+fn limits(millis: u64) -> ScriptLimits {
+    let run_time_limit = Some(Duration::from_millis(millis));
+    ScriptLimits { run_time_limit, run_memory_limit: None }
 }
 
 fn syntax(text: &str) -> (usize, usize, String) {
@@ -43,6 +50,11 @@ fn the_default_is_valid_and_documented() {
     assert_eq!(config.max_lifetime, Duration::from_secs(1800));
     assert_eq!(config.memory_limit, 16 * 1024 * 1024);
     assert_eq!(config.max_value_size, 65_536);
+    assert_eq!(config.run_time_limit, Duration::from_millis(2));
+    assert_eq!(config.run_memory(), 8 * MIB);
+    assert_eq!((config.max_failures, config.retry_interval), (5, 60));
+    assert_eq!(config.max_retry_interval, 3600);
+    assert_eq!(config.sandbox, SandboxConfig::untrusted());
 }
 
 #[test]
@@ -79,6 +91,19 @@ fn each_wrong_value_names_its_field() {
         ("max_commands", |c| c.max_commands = 1_000_001),
         ("max_value_size", |c| c.max_value_size = 1023),
         ("max_value_size", |c| c.max_value_size = 17 * MIB),
+        ("run_memory_limit", |c| c.run_memory_limit = Some(256 * 1024 - 1)),
+        ("run_memory_limit", |c| c.run_memory_limit = Some(17 * MIB)),
+        ("retry_interval", |c| c.retry_interval = 3601),
+        ("max_retry_interval", |c| c.max_retry_interval = 0),
+        ("max_retry_interval", |c| c.max_retry_interval = u32::MAX),
+        ("run_time_limit", |c| c.sandbox.limits.run_time_limit = Some(HOUR)),
+        ("run_memory_limit", |c| c.sandbox.limits.run_memory_limit = Some(1)),
+        ("run_memory_limit", |c| {
+            let limits = ScriptLimits { run_memory_limit: Some(17 * MIB), ..Default::default() };
+            c.sandbox.scripts.insert("mods/".to_owned(), limits);
+        }),
+        ("sandbox.scripts", |c| _ = c.sandbox.scripts.insert("/mods".to_owned(), limits(1))),
+        ("sandbox.scripts", |c| _ = c.sandbox.scripts.insert(String::new(), limits(1))),
     ];
     for (field, change) in cases {
         let mut config = PoolConfig::default();
@@ -111,6 +136,18 @@ fn the_borders_of_each_range_are_allowed() {
         max_commands: 1_000_000,
         max_value_size: MIB,
         max_failures: 0,
+        retry_interval: 1,
+        max_retry_interval: 1,
+        run_memory_limit: Some(256 * 1024),
+        sandbox: SandboxConfig {
+            libraries: BTreeSet::new(),
+            modules: Some(BTreeSet::new()),
+            limits: ScriptLimits {
+                run_time_limit: Some(Duration::from_secs(60)),
+                run_memory_limit: Some(MIB),
+            },
+            scripts: BTreeMap::from([("mods/".to_owned(), ScriptLimits::untrusted())]),
+        },
     };
     assert_eq!(config.validate(), Ok(()));
 }
@@ -218,4 +255,70 @@ fn a_small_memory_limit_does_not_turn_every_lease_into_a_new_vm() {
     let config = |memory_limit| PoolConfig { memory_limit, ..PoolConfig::default() };
     assert_eq!(config(16 * MIB).resting_memory(), 8 * MIB);
     assert_eq!(config(MIB).resting_memory(), 4 * MIB, "more than such a VM can hold");
+}
+
+#[test]
+fn a_sandbox_is_written_as_what_differs_from_a_preset() {
+    let sandbox = |text: &str| PoolConfig::from_ron(text).expect(text).sandbox;
+    assert_eq!(sandbox("(sandbox: ())"), SandboxConfig::untrusted());
+    assert_eq!(sandbox("(sandbox: (preset: untrusted))"), SandboxConfig::untrusted());
+    assert_eq!(sandbox("(sandbox: (preset: trusted))"), SandboxConfig::trusted());
+    let text = r#"(
+        sandbox: (
+            preset: trusted,
+            libraries: [math, string],
+            modules: ["json"],
+            scripts: {
+                "scripts/boss.luau": (run_time_limit: "8ms", run_memory_limit: 1048576),
+                "scripts/": (preset: trusted, run_memory_limit: 2097152),
+                "mods/": (preset: untrusted),
+                "tools/": (preset: trusted, run_time_limit: "1s"),
+            },
+        ),
+    )"#;
+    let memory = |bytes, limits| ScriptLimits { run_memory_limit: Some(bytes), ..limits };
+    let rules = [
+        ("scripts/boss.luau", memory(MIB, limits(8))),
+        ("scripts/", memory(2 * MIB, limits(20))),
+        ("mods/", ScriptLimits::default()),
+        ("tools/", limits(1000)),
+    ];
+    let expected = SandboxConfig {
+        libraries: BTreeSet::from([Library::Math, Library::String]),
+        modules: Some(BTreeSet::from(["json".to_owned()])),
+        limits: limits(20),
+        scripts: rules.map(|(rule, limits)| (rule.to_owned(), limits)).into(),
+    };
+    assert_eq!(sandbox(text), expected);
+    let config = PoolConfig { sandbox: expected, ..PoolConfig::default() };
+    let text = ron::to_string(&config).expect("a configuration is plain data");
+    assert_eq!(PoolConfig::from_ron(&text), Ok(config), "{text}");
+}
+
+#[test]
+fn a_wrong_sandbox_is_told_with_field_value_and_what_is_allowed() {
+    for (text, says) in [
+        (
+            "(sandbox: (scripts: {\"mods/\": (run_time_limit: \"1h\")}))",
+            "`run_time_limit` is 3600s for \"mods/\" in `sandbox.scripts`: allowed is 10us to 1min",
+        ),
+        (
+            "(sandbox: (limits: (run_memory_limit: 5)))",
+            "`run_memory_limit` is 5 in `sandbox.limits`: allowed is 262144 (256 KiB) to \
+             `memory_limit`, which is 16777216",
+        ),
+        (
+            "(sandbox: (scripts: {\"../x\": ()}))",
+            "`sandbox.scripts` is {\"../x\": …}: allowed is the path of an asset such as \
+             \"scripts/boss.luau\", or a folder such as \"scripts/\"",
+        ),
+        ("(retry_interval: 4000)", "allowed is 0 to `max_retry_interval`, which is 3600"),
+        ("(sandbox: (libraries: [maths]))", "at line 1, column 24"),
+        ("(sandbox: (preset: friendly))", "at line 1"),
+        ("(sandbox: (library: [math]))", "`library`"),
+        ("(sandbox: (scripts: {\"mods/\": (time: \"1h\")}))", "`time`"),
+    ] {
+        let error = PoolConfig::from_ron(text).expect_err(text).to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
 }

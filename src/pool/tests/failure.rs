@@ -1,11 +1,13 @@
 //! User code that fails or panics, everywhere it can.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Got, LONG, Step, assert_all_slots_there, assert_quiet, built, pool, waiter};
+use super::{
+    Got, LONG, Step, assert_all_slots_there, assert_balanced, assert_quiet, built, pool, waiter,
+};
 use crate::pool::{DestroyReason, IncidentKind, Lease, PoolError};
 
 #[test]
@@ -71,6 +73,22 @@ fn maintain_reports_a_failed_refill_and_tries_again() {
     let done = pool.maintain(now + Duration::from_secs(2));
     assert_eq!((done.started, done.incidents.len()), (1, 0));
     built(&pool);
+    assert_quiet(&pool, &rig);
+}
+
+#[test]
+fn a_broken_factory_is_asked_once_for_each_missing_vm() {
+    let (pool, rig) = pool(3, 3);
+    for _ in 0..100 {
+        (0..20).for_each(|_| rig.create.then(Step::Fail));
+        // Whatever the caller's clock says: they fail while others are begun.
+        let now = Instant::now();
+        for now in [now, now.checked_sub(Duration::from_secs(5)).unwrap_or(now)] {
+            let started = pool.maintain(now).started;
+            assert!(started <= 3, "{started} were begun");
+            built(&pool);
+        }
+    }
     assert_quiet(&pool, &rig);
 }
 
@@ -212,4 +230,42 @@ fn incidents_are_bounded_and_the_rest_is_counted() {
     assert_eq!((done.incidents.len(), done.incidents_lost), (64, 6));
     let done = pool.maintain(Instant::now());
     assert_eq!((done.incidents.len(), done.incidents_lost), (0, 0));
+}
+
+#[test]
+fn recycling_failure_never_overshoots() {
+    let (pool, rig) = pool(2, 4);
+    let start = Arc::new(Barrier::new(8));
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let (pool, rig, start) = (pool.clone(), Arc::clone(&rig), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                for round in 0..200 {
+                    // The plans are shared: some other thread may take the step.
+                    match (thread + round) % 5 {
+                        0 => rig.reset.then(Step::Fail),
+                        1 => rig.reset.then(Step::Panic),
+                        2 => rig.validate.then(Step::Fail),
+                        3 => drop(pool.maintain(Instant::now())),
+                        _ => {}
+                    }
+                    let mut lease = pool.acquire_timeout(LONG).unwrap();
+                    assert_eq!(lease.dirt, 0);
+                    lease.dirt = 1;
+                    let stats = pool.stats();
+                    assert_balanced(&stats);
+                    let taken = stats.idle + stats.leased + stats.quarantined + stats.building;
+                    assert!(taken <= 4, "{stats:?}");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    built(&pool);
+    assert!(rig.peak() <= 4, "there were {}", rig.peak());
+    rig.clear();
+    let stats = assert_quiet(&pool, &rig);
+    assert!(stats.reset_errors > 100 && stats.quarantines > 50, "{stats:?}");
+    assert_all_slots_there(&pool);
 }

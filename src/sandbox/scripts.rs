@@ -1,0 +1,93 @@
+//! [`ScriptLimits`]: what a script may use up, and how scripts are told apart.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How far scripts are trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Preset {
+    /// Not at all: a stranger wrote them.
+    #[default]
+    Untrusted,
+    /// Not to be slow by intent: the app's makers wrote them. They have more time, and are as isolated
+    /// as the others.
+    Trusted,
+}
+
+/// What one run of a script may use up. What is `None` is as in [`PoolConfig`](crate::PoolConfig).
+///
+/// In RON over a preset: `(preset: trusted)`, `(preset: trusted, run_memory_limit: 1048576)`,
+/// `(run_time_limit: "8ms")`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub struct ScriptLimits {
+    /// As [`PoolConfig::run_time_limit`](crate::PoolConfig::run_time_limit): from 10 µs to 1 min.
+    #[serde(with = "humantime_serde")]
+    pub run_time_limit: Option<Duration>,
+    /// As [`PoolConfig::run_memory_limit`](crate::PoolConfig::run_memory_limit): from 256 KiB to
+    /// `memory_limit`.
+    pub run_memory_limit: Option<usize>,
+}
+
+impl ScriptLimits {
+    /// Those of [`PoolConfig`](crate::PoolConfig).
+    #[must_use]
+    pub const fn untrusted() -> Self {
+        Self::of(Preset::Untrusted)
+    }
+
+    /// Ten times the default time: 20 ms.
+    #[must_use]
+    pub const fn trusted() -> Self {
+        Self::of(Preset::Trusted)
+    }
+
+    pub(super) const fn of(preset: Preset) -> Self {
+        let run_time_limit = match preset {
+            Preset::Untrusted => None,
+            Preset::Trusted => Some(Duration::from_millis(20)),
+        };
+        Self { run_time_limit, run_memory_limit: None }
+    }
+}
+
+/// Limits as they are written: over a preset, with what they leave out.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename = "ScriptLimits")]
+struct Written {
+    preset: Preset,
+    #[serde(with = "humantime_serde")]
+    run_time_limit: Option<Duration>,
+    run_memory_limit: Option<usize>,
+}
+
+impl From<Written> for ScriptLimits {
+    fn from(written: Written) -> Self {
+        let preset = Self::of(written.preset);
+        Self {
+            run_time_limit: written.run_time_limit.or(preset.run_time_limit),
+            run_memory_limit: written.run_memory_limit.or(preset.run_memory_limit),
+        }
+    }
+}
+
+/// An asset path without detours: `a/../b` is `b`. One that leaves its root keeps its `..`.
+pub(super) fn normal(path: &str) -> String {
+    let path = path.replace('\\', "/");
+    let (source, path) = match path.split_once("://") {
+        Some((source, path)) if !source.contains('/') => (format!("{source}://"), path),
+        _ => (String::new(), path.as_str()),
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    source + &parts.join("/")
+}
