@@ -65,6 +65,8 @@ struct Secret {
 /// The limits under which the attacks of a folder run.
 pub(crate) fn config(folder: &str) -> PoolConfig {
     let config = PoolConfig { min_size: 1, max_size: 1, max_failures: 0, ..patient() };
+    // More than a run has by default: what takes its time with much memory takes longest.
+    let config = PoolConfig { run_memory_limit: Some(config.memory_limit), ..config };
     match folder {
         // Where time is what is attacked, the limit is the default one; a build without optimisation
         // needs more for the good scripts.
@@ -74,7 +76,7 @@ pub(crate) fn config(folder: &str) -> PoolConfig {
                 if slow { Duration::from_millis(40) } else { PoolConfig::default().run_time_limit };
             PoolConfig { run_time_limit, ..config }
         }
-        "memory" => PoolConfig { memory_limit: 4 * 1024 * 1024, ..config },
+        "memory" => PoolConfig { memory_limit: 4 * 1024 * 1024, run_memory_limit: None, ..config },
         _ => config,
     }
 }
