@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use bevy_lua_pool::pool::{DestroyReason, PoolConfig, PoolError, PoolStats, VmPool};
 use bevy_lua_pool::vm::{
     Api, Call, Callback, LuauFactory, LuauResetter, NoWorld, Outcome, Program, RunLimits, Vm,
-    with_native_stack,
 };
 use bevy_lua_pool::{ScriptTable, ScriptValue};
 
@@ -91,9 +90,8 @@ fn share_two_vms(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
 
     let began = Instant::now();
     let accounts: Vec<ScriptTable> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(|| with_native_stack(|| work(pool, &account, &limits))))
-            .collect();
+        let threads: Vec<_> =
+            (0..THREADS).map(|_| scope.spawn(|| work(pool, &account, &limits))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no thread panics")).collect()
     });
     let runs = accounts.len() as u64 * (YEARS + 1);
@@ -121,7 +119,7 @@ fn meet_a_limit(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
         Call { callback: Callback::Update, state: &ScriptTable::default(), args: &[], seed: 0 };
     let outcome = {
         let mut vm = pool.acquire()?;
-        with_native_stack(|| vm.run(&endless, call, &mut NoWorld::default(), &limits))
+        vm.run(&endless, call, &mut NoWorld::default(), &limits)
     }; // the lease ends: the VM is spent, so the pool destroys it
     match outcome {
         Outcome::Failed(failure) => println!("as it should: {failure}"),
