@@ -14,6 +14,7 @@ pub use self::context::ScriptContext;
 pub use self::exposure::Exposable;
 pub use self::functions::IntoLuaFunction;
 
+pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{
     Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
 };

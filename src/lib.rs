@@ -49,12 +49,12 @@
 //! 3. **Atomic.** A run that errors, times out or runs out of memory changes nothing: no component, no
 //!    command, no message, no field of `self`. Only its log lines stay.
 //! 4. **Deterministic.** Effects are applied in a stable order: by entity, then by the script's place on
-//!    it. The result is the same for one thread and for eight. (Three things are outside: limits of time,
-//!    which depend on the machine; the order in which `pairs` visits keys that are tables or functions;
-//!    and when a weak table loses what it holds.)
-//! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A few
-//!    built-ins are not interrupted, such as `table.sort` without a comparator: a run inside one ends
-//!    late, by as much as its memory budget lets it sort, and is then judged.)
+//!    it. The result is the same for one thread and for eight. (Two things are outside: limits of time,
+//!    which depend on the machine, and the order in which `pairs` visits keys that are tables or
+//!    functions. Weak tables would be a third: `setmetatable` refuses them.)
+//! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A
+//!    built-in that works for milliseconds and can't be interrupted doesn't begin if the run has not so
+//!    much time left, which is an error that says so.)
 //! 6. **Recoverable.** All that must survive lives in the ECS, in [`ScriptStates`]. A VM can be thrown
 //!    away between two runs at any time, and nothing is lost.
 //!
@@ -102,6 +102,14 @@
 //! | `log.info`, `log.warn`, `log.error`, `print` | to `tracing`, with script, line and entity |
 //! | `quat.from_euler(x, y, z)`, `.from_axis_angle(axis, angle)`, `.mul(a, b)`, `.rotate(q, v)`, `.inverse(q)` | rotations |
 //! | `math`, `string`, `table`, `coroutine`, `bit32`, `utf8`, `buffer`, `vector` | Luau's libraries |
+//!
+//! One script on one entity takes at most 1,024 messages in a frame, and no more once its runs have used four
+//! times what one run may: time, messages, log lines, commands; the rest wait. What one run sends, and what it
+//! assigns to components, may have 16 times `max_value_size` bytes. An entity that a script spawns has at most
+//! 16 scripts, from the default asset source. All entities that descend from one because scripts spawned them
+//! may spawn together, in one frame, what one run may (`max_commands`); and once their runs have lasted for
+//! eight times `run_time_limit`, those that are left run in the next frame. So a script that makes more and
+//! more of itself grows slowly, and costs its share.
 //!
 //! How Rust types look from Lua:
 //!

@@ -172,6 +172,8 @@ pub struct Vm {
     recent: (u64, usize),
     evaluated: evaluate::Evaluated,
     resting_memory: usize,
+    /// With so many bytes the collector begins.
+    collects_from: usize,
     memory_limit: usize,
     /// What a run may use: the limit that the allocator has is made of this.
     run_memory: usize,
@@ -210,9 +212,7 @@ impl Vm {
             let refs = raw::set_up(&lua, &builtins)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
-            let resting = lua.used_memory();
-            raw::collect_from(&lua, resting, (memory_limit / 4).min(RUN_GARBAGE));
-            lua.gc_collect()?;
+            raw::collect(&lua, lua.used_memory(), (memory_limit / 4).min(RUN_GARBAGE))?;
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, refs, fingerprint))
         };
@@ -232,6 +232,7 @@ impl Vm {
             recent: NOTHING_RECENT,
             evaluated: evaluate::Evaluated::new(),
             resting_memory,
+            collects_from: (memory_limit / 4).min(RUN_GARBAGE),
             memory_limit,
             run_memory: usize::MAX,
             restricted: !api.missing_libraries().is_empty(),
@@ -297,6 +298,10 @@ impl Vm {
             self.run_memory = limits.memory;
             let (limit, _) = self.memory_in_force();
             self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
+            if limit / 2 < self.collects_from {
+                // Or the collector would begin when it is too late.
+                self.spent |= self.collect().is_err();
+            }
         }
     }
 
@@ -471,20 +476,27 @@ impl Vm {
         if self.lua.used_memory() <= self.resting_memory + GARBAGE_SLACK {
             return;
         }
-        match self.lua.gc_collect() {
+        match self.collect() {
             // What is left is loaded programs.
             Ok(()) => {
                 let used = self.lua.used_memory();
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
                     self.unload();
                     self.evaluated.clear();
-                    let collected = self.lua.gc_collect().is_ok();
+                    let collected = self.collect().is_ok();
                     let used = self.lua.used_memory();
                     self.spent |= !collected || used > self.resting_memory + GARBAGE_SLACK;
                 }
             }
             Err(_) => self.spent = true,
         }
+    }
+
+    /// Collects all garbage. In the next runs the collector begins late.
+    fn collect(&mut self) -> mlua::Result<()> {
+        let (limit, _) = self.memory_in_force();
+        self.collects_from = (limit / 4).min(RUN_GARBAGE).max(self.resting_memory);
+        raw::collect(&self.lua, self.resting_memory, self.collects_from)
     }
 
     /// Drops all programs; they are loaded again on demand.

@@ -7,6 +7,8 @@
 //! `memory`, `error <part of the message>`, `done <self.result>`, or `any`; ` | ` separates
 //! alternatives. `self.leak` is to stay nil. A file `<name>_probe.luau` is the script of another entity,
 //! which runs right after the attack on the same VM and looks for what it left.
+//!
+//! `ATTACK=time/sort cargo test --test attacks` runs only those whose name contains that.
 
 mod common;
 #[path = "attacks/header.rs"]
@@ -25,8 +27,12 @@ fn are_fended_off(folder: &str) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     // Memory is measured of the whole process.
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let attacks = Attack::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder));
+    let mut attacks =
+        Attack::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder));
     assert!(!attacks.is_empty(), "{folder} is empty");
+    if let Ok(only) = std::env::var("ATTACK") {
+        attacks.retain(|attack| attack.name.contains(&only));
+    }
     let config = trial::config(folder.rsplit('/').next().unwrap_or(folder));
     let mut problems = Vec::new();
     for attack in &attacks {

@@ -46,6 +46,9 @@ pub(super) fn register(bindings: &mut Bindings) {
     bindings.add_namespace("time", Box::new(time)).expect("no built-in name is taken twice");
 }
 
+/// The longest path of a script that a script may ask for, in bytes.
+const MAX_PATH: usize = 256;
+
 /// The most scripts that an entity has which a script spawns.
 const MAX_SCRIPTS: usize = 16;
 
@@ -80,6 +83,10 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
     if scripts.len() > MAX_SCRIPTS {
         let got = ScriptValue::from(scripts.len() as f64);
         return Err(wrong("scripts", &format!("at most {MAX_SCRIPTS} scripts"), &got));
+    }
+    if let Some(long) = scripts.iter().find(|path| path.len() > MAX_PATH) {
+        let got = ScriptValue::from(long.len() as f64);
+        return Err(wrong("scripts", &format!("paths of at most {MAX_PATH} bytes"), &got));
     }
     for path in &scripts {
         let problem = match AssetPath::try_parse(path) {

@@ -52,9 +52,11 @@ pub struct ScriptContext<'w> {
     start: Checkpoint,
 }
 
-/// All messages that one run sends, and all components that it inserts or assigns, may have so many times
-/// `max_value_size` together.
-const BYTES_FACTOR: usize = 16;
+/// The bytes that all messages which one run sends, and all components that it inserts or assigns, may have
+/// together.
+pub(crate) fn max_bytes_handed_over(limits: &PoolConfig) -> usize {
+    16 * limits.max_value_size
+}
 
 #[derive(Clone, Copy, Default)]
 struct Output {
@@ -289,7 +291,7 @@ impl<'w> ScriptContext<'w> {
     /// Counts what the run hands over.
     fn count_bytes(&mut self, what: &'static str, bytes: usize) -> Result<(), ScriptError> {
         self.bytes += bytes;
-        let limit = self.limits.max_value_size.saturating_mul(BYTES_FACTOR);
+        let limit = max_bytes_handed_over(self.limits);
         if self.bytes - self.base.bytes > limit {
             return Err(ScriptError::TooMuch { what, limit, setting: "max_value_size" });
         }
@@ -303,7 +305,12 @@ impl<'w> ScriptContext<'w> {
         commands.len() + spawned.len() + drafts.len() >= times.saturating_mul(limits.max_commands)
             || messages.len() + emitted.len() >= times.saturating_mul(limits.max_messages)
             || logs.len() >= times.saturating_mul(limits.max_log_lines)
-            || self.bytes >= limits.max_value_size.saturating_mul(BYTES_FACTOR)
+            || self.bytes >= max_bytes_handed_over(limits)
+    }
+
+    /// Bytes of messages, components and log lines so far.
+    pub(crate) fn bytes_handed_over(&self) -> usize {
+        self.bytes + self.effects.logs.iter().map(|line| line.text.len()).sum::<usize>()
     }
 
     fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {

@@ -47,6 +47,7 @@ pub(crate) fn apply(world: &mut World) {
             report: &mut report,
             kept: None,
             mail: Vec::new(),
+            lines_left: MAX_LINES,
         };
         for tally in &mut frame.tallies {
             stage.report.runs(&stage.figures, tally);
@@ -74,6 +75,9 @@ pub(crate) fn apply(world: &mut World) {
         }
         frame.outcomes = outcomes;
         stage.tell_of_strays();
+        if stage.lines_left == 0 {
+            warn!("scripts logged more than {MAX_LINES} lines at once: the others are left out");
+        }
         let mail = stage.mail;
         frame.programs = programs;
         report.frame.messages += mail.len() as u64;
@@ -105,7 +109,13 @@ struct ApplyingStage<'s> {
     /// The last entity whose states were kept.
     kept: Option<Entity>,
     mail: Vec<Mail>,
+    /// Log lines that may still be written.
+    lines_left: usize,
 }
+
+/// Log lines of scripts that are written in one stage; of those that come after them, only that they were
+/// left out.
+const MAX_LINES: usize = 4096;
 
 impl ApplyingStage<'_> {
     fn defer(&mut self, world: &mut World, unit: &mut Unit) {
@@ -156,7 +166,10 @@ impl ApplyingStage<'_> {
         let script = program.name();
         for line in &more.effects.logs {
             self.report.frame.log_lines += 1;
-            write_log(unit, script, line);
+            if self.lines_left > 0 {
+                self.lines_left -= 1;
+                write_log(unit, script, line);
+            }
         }
         furnish(world, unit.entity, &mut more.effects, &more.new);
         self.write_components(world, &mut more.effects, &more.new);

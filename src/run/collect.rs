@@ -99,11 +99,13 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     frame.origins.share_out(&mut frame.units, pool.config().max_commands);
 
     if stage == Stage::Update {
-        let programs = &mut frame.programs;
+        let (programs, origins) = (&mut frame.programs, &mut frame.origins);
         let stops = stopped.stopped.drain(..).map(|stopped| {
             let program = programs.number(&stopped.program, 0);
             let stop = Some(Box::new(stopped.state));
-            Unit { stop, ..Unit::new(stopped.entity, 0, program) }
+            // All that stop share their time.
+            let origin = origins.count(Some(Entity::PLACEHOLDER));
+            Unit { stop, origin, ..Unit::new(stopped.entity, 0, program) }
         });
         frame.units.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report);

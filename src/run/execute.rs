@@ -24,6 +24,9 @@ const BATCH: usize = 64;
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
 
+/// Bytes that all runs of one stage may hand over; what comes after them runs in the next frame.
+const MAX_STAGE_BYTES: usize = 256 * 1024 * 1024;
+
 /// A script on one entity takes messages until it has used so many times what one run may use.
 const REPLETE: u32 = 4;
 
@@ -45,6 +48,7 @@ pub(crate) fn execute(world: &mut World) {
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
             leased: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             tallies: Mutex::new(tallies),
         };
         stage.run(&mut outcomes);
@@ -71,6 +75,8 @@ struct ExecutingStage<'w> {
     deadline: Option<Instant>,
     /// How many workers had a VM.
     leased: AtomicUsize,
+    /// Bytes that the runs handed over in messages, components and log lines.
+    bytes: AtomicUsize,
     /// What the workers count, while none of them counts in it.
     tallies: Mutex<Vec<Tally>>,
 }
@@ -160,7 +166,12 @@ impl<'w> ExecutingStage<'w> {
     /// Whether all that descend from where this unit does ran for long enough.
     fn is_spent(&self, unit: usize) -> bool {
         let unit = &self.frame.units[unit];
-        self.frame.origins.is_spent(unit, self.limits(unit).time)
+        self.frame.origins.are_spent(unit, self.limits(unit).time, self.pool.config())
+    }
+
+    /// Whether what the runs handed over so far is all that a stage may hold.
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > MAX_STAGE_BYTES
     }
 
     /// Whether the frame's budget is spent.
@@ -198,7 +209,7 @@ impl<'s> Worker<'s> {
             for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
                 let unit = unit(place);
-                let runs = (place == 0 || !self.is_late())
+                let runs = (place == 0 || !self.is_late() && !stage.is_full())
                     && self.lease.is_some()
                     && !stage.is_spent(unit);
                 if runs {
@@ -274,6 +285,11 @@ impl<'s> Worker<'s> {
         outcome.failing = failing;
         outcome.unfinished = unfinished;
         outcome.ran = ran > 0;
+        let bytes = self.context.bytes_handed_over();
+        if bytes > 0 {
+            self.stage.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.stage.frame.origins.hand_over(unit, bytes);
+        }
         let effects = &mut self.context.effects;
         outcome.leaves = std::mem::take(&mut effects.leaves);
         if !effects.is_plain() || !failures.is_empty() || mail_taken > 0 {

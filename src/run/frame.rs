@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
 
 use super::messages::Delivery;
-use crate::bindings::{Effects, Leaves, Mail};
+use crate::bindings::{Effects, Leaves, Mail, max_bytes_handed_over};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::script::Aside;
@@ -221,18 +221,26 @@ pub(crate) struct Origins {
     numbers: HashMap<Entity, u32>,
 }
 
+/// What the descendants of one entity did in this stage.
 #[derive(Default)]
 struct Origin {
     units: u32,
-    /// Nanoseconds that their long runs took in this stage.
-    spent: AtomicU64,
+    /// Nanoseconds that their long runs took, and all of them.
+    long: AtomicU64,
+    all: AtomicU64,
+    /// Bytes that they handed over.
+    bytes: AtomicUsize,
 }
 
 impl Origins {
-    /// All descendants of one entity may run for so many times the limit of one run.
-    const SHARE: u32 = 8;
-    /// A run is long if it takes this part of its limit. Many short runs are what games are made of.
+    /// The long runs of all descendants of one entity may take so many times the limit of one run.
+    const LONG_SHARE: u32 = 8;
+    /// All of their runs may take so many times as much. Many short runs are what games are made of.
+    const SHARE: u32 = 32;
+    /// A run is long if it takes this part of its limit.
     const LONG: u32 = 64;
+    /// They may hand over so many times what one run may.
+    const BYTES: usize = 16;
 
     pub(crate) fn clear(&mut self) {
         self.list.clear();
@@ -263,21 +271,33 @@ impl Origins {
         }
     }
 
-    /// Whether the descendants of a unit's origin have run for long enough in this stage.
-    pub(crate) fn is_spent(&self, unit: &Unit, limit: Duration) -> bool {
+    /// Whether the descendants of a unit's origin have done enough in this stage.
+    pub(crate) fn are_spent(&self, unit: &Unit, limit: Duration, config: &PoolConfig) -> bool {
         unit.origin.is_some_and(|origin| {
-            let spent = self.list[origin as usize].spent.load(Ordering::Relaxed);
-            Duration::from_nanos(spent) > Self::SHARE * limit
+            let Origin { long, all, bytes, .. } = &self.list[origin as usize];
+            let took = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Relaxed));
+            took(long) > Self::LONG_SHARE * limit
+                || took(all) > Self::SHARE * limit
+                || bytes.load(Ordering::Relaxed) / Self::BYTES > max_bytes_handed_over(config)
         })
     }
 
     /// Adds a run of a unit.
     pub(crate) fn spend(&self, unit: &Unit, time: Duration, limit: Duration) {
-        if let Some(origin) = unit.origin
-            && time > limit / Self::LONG
-        {
+        if let Some(origin) = unit.origin {
+            let origin = &self.list[origin as usize];
             let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            self.list[origin as usize].spent.fetch_add(nanos, Ordering::Relaxed);
+            origin.all.fetch_add(nanos, Ordering::Relaxed);
+            if time > limit / Self::LONG {
+                origin.long.fetch_add(nanos, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Adds what the runs of a unit handed over.
+    pub(crate) fn hand_over(&self, unit: &Unit, bytes: usize) {
+        if let Some(origin) = unit.origin {
+            self.list[origin as usize].bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }

@@ -152,3 +152,40 @@ pub(crate) fn gather(mut from_game: MessageReader<ToScript>, mut mailbox: ResMut
         sender: None,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(index: u32) -> Entity {
+        Entity::from_raw_u32(index).expect("a small index")
+    }
+
+    fn delivery(to: u32, sender: Option<u32>, payload: &str) -> Delivery {
+        let (name, payload) = (String::new(), payload.into());
+        let mail = Mail { to: entity(to), name, payload, sender: sender.map(entity) };
+        Delivery { mail, only: None }
+    }
+
+    #[test]
+    fn who_floods_one_floods_out_neither_others_nor_the_game() {
+        let mut deliveries: Vec<_> =
+            (0..MAX_WAITING_FROM_ONE + 100).map(|_| delivery(1, Some(7), "flood")).collect();
+        deliveries.push(delivery(1, Some(8), "from another"));
+        deliveries.push(delivery(1, None, "from the game"));
+        deliveries.push(delivery(2, Some(7), "to another"));
+        assert_eq!(shed(&mut deliveries), 100);
+        let left: Vec<_> = deliveries[MAX_WAITING_FROM_ONE..].iter().collect();
+        let payloads: Vec<String> =
+            left.iter().map(|delivery| delivery.mail.payload.to_string()).collect();
+        assert_eq!(left.len(), 3, "{payloads:?}");
+    }
+
+    #[test]
+    fn many_bytes_are_a_flood_too() {
+        let long = "x".repeat(MAX_WAITING_BYTES_FROM_ONE / 4);
+        let mut deliveries: Vec<_> = (0..10).map(|_| delivery(1, Some(7), &long)).collect();
+        deliveries.extend((0..10).map(|_| delivery(1, None, &long)));
+        assert_eq!(shed(&mut deliveries), 7);
+    }
+}

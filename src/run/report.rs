@@ -225,6 +225,9 @@ impl Report {
     }
 }
 
+/// Scripts that didn't load are remembered as long as there are fewer scripts than that.
+const MAX_BROKEN: usize = 4096;
+
 /// Shows scripts that don't load, and takes that back when they do.
 pub(crate) fn report_load_failures(
     mut failed: MessageReader<AssetLoadFailedEvent<LuaScript>>,
@@ -255,7 +258,10 @@ pub(crate) fn report_load_failures(
         };
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
         let message: Arc<str> = message.into();
-        report.figures_of(&script).broken = Some(format!("{script}{place}: {message}").into());
+        // Scripts can ask for scripts that there are not, under ever new names.
+        if report.scripts.contains_key(&script) || report.scripts.len() < MAX_BROKEN {
+            report.figures_of(&script).broken = Some(format!("{script}{place}: {message}").into());
+        }
         let last_frame = report.frames;
         let row = ErrorRow {
             script: script.clone(),

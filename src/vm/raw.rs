@@ -326,8 +326,13 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             ffi::lua_setuserdatametatable(state, OWN_TAG);
 
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slots.environment_metatable.into());
-            let shared =
-                reachable(state, ffi::lua_gettop(state), &HashSet::new(), &mut |_, _| true);
+            let shared = reachable(
+                state,
+                ffi::lua_gettop(state),
+                &HashSet::new(),
+                &mut |_, _| true,
+                &mut || false,
+            );
             slots.shared = Arc::new(shared.expect("everything is accepted"));
             ffi::lua_pop(state, 1);
         })?;
@@ -335,16 +340,24 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     Ok(refs)
 }
 
-/// Has the collector begin a cycle when a VM that holds `resting` bytes now holds so many, each time after
-/// all was collected.
-pub(super) fn collect_from(lua: &Lua, resting: usize, bytes: usize) {
-    // Luau computes the beginning of the cycle from a goal in percents, on the way to which half is added
-    // during the cycle; see `luaC_fullgc`.
+/// Collects all garbage, and has the next cycle of the collector begin when a VM that holds `resting` bytes
+/// now holds so many.
+pub(super) fn collect(lua: &Lua, resting: usize, bytes: usize) -> mlua::Result<()> {
+    // When all is collected, Luau computes the beginning of the next cycle from a goal in percents, less
+    // half of what is there; see `luaC_fullgc`.
     let goal = 100 * bytes.max(resting) / resting.max(1) + 50;
-    lua.exec_raw_lua(|raw| {
+    let set_goal = |goal: c_int| {
+        let mut before = 0;
         // SAFETY: sets a number.
-        unsafe { ffi::lua_gc(raw.state(), ffi::LUA_GCSETGOAL, goal as c_int) };
-    });
+        lua.exec_raw_lua(|raw| {
+            before = unsafe { ffi::lua_gc(raw.state(), ffi::LUA_GCSETGOAL, goal) }
+        });
+        before
+    };
+    let usual = set_goal(goal as c_int);
+    let collected = lua.gc_collect();
+    set_goal(usual);
+    collected
 }
 
 /// A function of the host, by its number.
@@ -822,7 +835,7 @@ pub(super) fn make_image(
                 ffi::luaL_checkstack(state, 24, TOO_DEEP.as_ptr());
                 *out = Some(match run_file_level(state, refs, program, run_ptr) {
                     Err(ended) => Imaged::Failed(ended),
-                    Ok(()) => match freeze(state, refs, program) {
+                    Ok(()) => match freeze(state, refs, program, &mut (*run_ptr).deadline) {
                         Some(image) => Imaged::Made(image),
                         None => Imaged::Mutable(Mutable::Values),
                     },
@@ -848,30 +861,49 @@ pub(super) fn make_image(
 /// # Safety
 ///
 /// After `run_file_level`, with room for some values.
-unsafe fn freeze(state: *mut lua_State, refs: &Refs, program: &Program) -> Option<Image> {
+unsafe fn freeze(
+    state: *mut lua_State,
+    refs: &Refs,
+    program: &Program,
+    deadline: &mut Deadline<'_>,
+) -> Option<Image> {
     let remembering = program.remembering_lines();
+    // What takes too long to look at is made anew each time instead.
+    let mut late = || deadline.has_passed();
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        reachable(state, ENVIRONMENT, &refs.shared, &mut |state, kind| match kind {
-            // The collector empties weak tables, which nobody may notice.
-            ffi::LUA_TTABLE => !is_weak(state),
-            ffi::LUA_TFUNCTION => {
-                let mut record: ffi::lua_Debug = std::mem::zeroed();
-                ffi::lua_iscfunction(state, -1) == 0
-                    && ffi::lua_getinfo(state, -1, c"s".as_ptr(), &raw mut record) != 0
-                    && u32::try_from(record.linedefined)
-                        .is_ok_and(|line| remembering.binary_search(&line).is_err())
-            }
-            // Buffers, coroutines, userdata.
-            _ => false,
-        })?;
+        reachable(
+            state,
+            ENVIRONMENT,
+            &refs.shared,
+            &mut |state, kind| match kind {
+                // The collector empties weak tables, which nobody may notice.
+                ffi::LUA_TTABLE => !is_weak(state),
+                ffi::LUA_TFUNCTION => {
+                    let mut record: ffi::lua_Debug = std::mem::zeroed();
+                    ffi::lua_iscfunction(state, -1) == 0
+                        && ffi::lua_getinfo(state, -1, c"s".as_ptr(), &raw mut record) != 0
+                        && u32::try_from(record.linedefined)
+                            .is_ok_and(|line| remembering.binary_search(&line).is_err())
+                }
+                // Buffers, coroutines, userdata.
+                _ => false,
+            },
+            &mut late,
+        )?;
         // Only now, since a file level that is not accepted is run again as it is.
-        reachable(state, ENVIRONMENT, &refs.shared, &mut |state, kind| {
-            if kind == ffi::LUA_TTABLE {
-                ffi::lua_setreadonly(state, -1, 1);
-            }
-            true
-        })?;
+        reachable(
+            state,
+            ENVIRONMENT,
+            &refs.shared,
+            &mut |state, kind| {
+                if kind == ffi::LUA_TTABLE {
+                    ffi::lua_setreadonly(state, -1, 1);
+                }
+                true
+            },
+            &mut late,
+        )?;
         let mut image = Image { environment: 0, callbacks: [MISSING; Callback::COUNT] };
         for callback in Callback::ALL {
             push_callback(state, ENVIRONMENT, callback);
@@ -909,7 +941,7 @@ unsafe fn is_weak(state: *mut lua_State) -> bool {
 
 /// Visits every object that can be reached from the one at `root`, but not `known` ones nor through
 /// them: tables, their keys, values and metatables; functions and their upvalues. `accept` gets each on
-/// top of the stack with its type; `None` if it refuses one or there are too many.
+/// top of the stack with its type; `None` if it refuses one, there are too many, or it gets `late`.
 ///
 /// Gives the addresses of what was visited.
 ///
@@ -921,6 +953,7 @@ unsafe fn reachable(
     root: c_int,
     known: &HashSet<usize>,
     accept: &mut dyn FnMut(*mut lua_State, c_int) -> bool,
+    late: &mut dyn FnMut() -> bool,
 ) -> Option<HashSet<usize>> {
     let mut seen = HashSet::new();
     // SAFETY: the caller keeps what this function asks for. Each object is in the list before the next
@@ -954,7 +987,7 @@ unsafe fn reachable(
             ffi::lua_rawgeti(state, list, next as ffi::lua_Integer);
             next += 1;
             let kind = ffi::lua_type(state, -1);
-            if seen.len() > MAX_OBJECTS || !accept(state, kind) {
+            if seen.len() > MAX_OBJECTS || !accept(state, kind) || late() {
                 ffi::lua_settop(state, base);
                 return None;
             }
@@ -965,9 +998,15 @@ unsafe fn reachable(
                         add(&mut seen);
                     }
                     let mut place = ffi::lua_rawiter(state, object, 0);
+                    let mut entries = 0_u32;
                     while place >= 0 {
                         add(&mut seen);
                         add(&mut seen);
+                        entries += 1;
+                        if entries.is_multiple_of(256) && late() {
+                            ffi::lua_settop(state, base);
+                            return None;
+                        }
                         place = ffi::lua_rawiter(state, object, place);
                     }
                 }
@@ -1969,7 +2008,7 @@ unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
             }
         }
         let bytes = (1..=count).map(|index| text_length(state, index)).sum::<usize>();
-        begin(state, c"format", 1500 * count as usize + 2 * bytes);
+        begin(state, c"format", cost::format(text(state, 1), count as usize) + bytes);
         call_original(state)
     }
 }
@@ -2250,10 +2289,10 @@ impl BuiltIn {
 static BUILT_INS: [BuiltIn; 33] = unsafe {
     [
         BuiltIn { library: None, name: c"next", cost: no_cost },
-        BuiltIn { library: None, name: c"tonumber", cost: |state| 2 * text_length(state, 1) },
+        BuiltIn { library: None, name: c"tonumber", cost: |state| text_length(state, 1) },
         BuiltIn { library: None, name: c"unpack", cost: no_cost },
         BuiltIn::of("string", c"find", |state| {
-            cost::search(text_length(state, 1), text(state, 2), ffi::lua_toboolean(state, 4) != 0)
+            cost::search(text(state, 1), text(state, 2), ffi::lua_toboolean(state, 4) != 0)
         }),
         BuiltIn::of("string", c"match", pattern_cost),
         BuiltIn::of("string", c"gmatch", pattern_cost),
@@ -2262,22 +2301,20 @@ static BUILT_INS: [BuiltIn; 33] = unsafe {
         }),
         BuiltIn::of("string", c"rep", |state| {
             let times = ffi::lua_tonumber(state, 2).max(0.0) as usize;
-            text_length(state, 1).saturating_mul(times)
+            text_length(state, 1).saturating_mul(times) / 3
         }),
-        BuiltIn::of("string", c"reverse", |state| 3 * text_length(state, 1)),
-        BuiltIn::of("string", c"lower", |state| 3 * text_length(state, 1)),
-        BuiltIn::of("string", c"upper", |state| 3 * text_length(state, 1)),
+        BuiltIn::of("string", c"reverse", |state| text_length(state, 1)),
+        BuiltIn::of("string", c"lower", |state| text_length(state, 1)),
+        BuiltIn::of("string", c"upper", |state| text_length(state, 1)),
         BuiltIn::of("string", c"pack", |state| {
             let bytes: usize =
                 (2..=ffi::lua_gettop(state)).map(|index| text_length(state, index)).sum();
             cost::packing(text(state, 1)).saturating_add(bytes)
         }),
-        BuiltIn::of("string", c"packsize", |state| 10 * text_length(state, 1)),
-        BuiltIn::of("string", c"unpack", |state| {
-            20 * text_length(state, 1) + text_length(state, 2)
-        }),
+        BuiltIn::of("string", c"packsize", |state| 2 * text_length(state, 1)),
+        BuiltIn::of("string", c"unpack", |state| 4 * text_length(state, 1) + text_length(state, 2)),
         BuiltIn::of("utf8", c"len", |state| 2 * text_length(state, 1)),
-        BuiltIn::of("utf8", c"offset", |state| 2 * text_length(state, 1)),
+        BuiltIn::of("utf8", c"offset", |state| text_length(state, 1)),
         BuiltIn::of("utf8", c"codepoint", no_cost),
         BuiltIn::of("table", c"concat", |state| {
             let separator = text_length(state, 2);
@@ -2300,20 +2337,20 @@ static BUILT_INS: [BuiltIn; 33] = unsafe {
             let count = ffi::lua_tonumber(state, 3) - ffi::lua_tonumber(state, 2);
             // Far more than there are elements: then only the elements are looked at.
             let elements = 2 * (length(state, 1) + length(state, 5)) + 100_000;
-            (count.max(0.0) as usize).min(elements).saturating_mul(20)
+            (count.max(0.0) as usize).min(elements).saturating_mul(10)
         }),
         BuiltIn::of("table", c"create", |state| {
-            (ffi::lua_tonumber(state, 1).max(0.0) as usize).saturating_mul(4)
+            (ffi::lua_tonumber(state, 1).max(0.0) as usize).saturating_mul(2)
         }),
         BuiltIn::of("table", c"clear", no_cost),
         BuiltIn::of("table", c"clone", no_cost),
         BuiltIn::of("table", c"find", no_cost),
         BuiltIn::of("table", c"unpack", no_cost),
-        BuiltIn::of("buffer", c"create", |state| ffi::lua_tonumber(state, 1).max(0.0) as usize / 2),
-        BuiltIn::of("buffer", c"fromstring", |state| text_length(state, 1) / 2),
-        BuiltIn::of("buffer", c"tostring", |state| length(state, 1)),
+        BuiltIn::of("buffer", c"create", |state| ffi::lua_tonumber(state, 1).max(0.0) as usize / 4),
+        BuiltIn::of("buffer", c"fromstring", |state| text_length(state, 1) / 4),
+        BuiltIn::of("buffer", c"tostring", |state| length(state, 1) / 3),
         BuiltIn::of("buffer", c"readstring", |state| {
-            (ffi::lua_tonumber(state, 3).max(0.0) as usize).min(length(state, 1))
+            (ffi::lua_tonumber(state, 3).max(0.0) as usize).min(length(state, 1)) / 3
         }),
         BuiltIn::of("buffer", c"writestring", no_cost),
         BuiltIn::of("buffer", c"copy", no_cost),
@@ -2327,13 +2364,13 @@ unsafe fn no_cost(_: *mut lua_State) -> usize {
 
 unsafe fn pattern_cost(state: *mut lua_State) -> usize {
     // SAFETY: the caller keeps what this function asks for.
-    unsafe { cost::search(text_length(state, 1), text(state, 2), false) }
+    unsafe { cost::search(text(state, 1), text(state, 2), false) }
 }
 
 /// What it costs to move all elements from this position on.
 unsafe fn shift_cost(state: *mut lua_State, position: f64) -> usize {
     // SAFETY: the caller keeps what this function asks for.
-    unsafe { length(state, 1).saturating_sub(position.max(0.0) as usize).saturating_mul(20) }
+    unsafe { length(state, 1).saturating_sub(position.max(0.0) as usize).saturating_mul(10) }
 }
 
 /// The length of the table, text or buffer at a stack index; 0 for anything else.
@@ -2563,7 +2600,9 @@ unsafe fn sorts_fast(state: *mut lua_State, count: usize) -> bool {
             }
         }
     }
-    cost::sort(count, longest) < cost::FREE
+    let nanos = cost::sort(count, longest);
+    let affords = |run: &mut Run<'_>| Ok(run.deadline.affords(Duration::from_nanos(nanos as u64)));
+    nanos < cost::FREE || with_run("table.sort", affords) == Ok(true)
 }
 
 /// `a < b`

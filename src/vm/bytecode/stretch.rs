@@ -28,7 +28,7 @@ const OP_FORGPREP: u8 = 76;
 /// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
 /// `table.unpack`, `rawlen`, `tonumber`. None other works on more than its arguments.
 const COSTLY: [(u8, u32); 7] =
-    [(45, 1600), (49, 250), (50, 4), (52, 250), (53, 10), (58, 4), (62, 1600)];
+    [(45, 1000), (49, 250), (50, 4), (52, 250), (53, 10), (58, 4), (62, 1600)];
 
 impl Function {
     /// What the costliest way from safepoint to safepoint costs at worst, in microseconds.
@@ -79,11 +79,11 @@ impl Function {
             // Text in one piece as large as memory allows.
             49 => 1600,
             // Comparison of such texts.
-            28 | 29 | 31 | 32 => 300,
+            28 | 29 | 31 | 32 => 200,
             // A table that grows.
             8 | 14 | 16 | 18 => 250,
             // Arithmetic, also with texts that hold numbers.
-            33..=44 | 51 | 71 | 72 | 81 | 82 => 100,
+            33..=44 | 51 | 71 | 72 | 81 | 82 => 200,
             // All arguments of a call.
             55 | 63 => 10,
             // A table all of whose keys collide.
