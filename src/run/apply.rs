@@ -157,7 +157,7 @@ impl ApplyingStage<'_> {
             self.report.frame.log_lines += 1;
             write_log(unit, script, line);
         }
-        furnish(world, &mut more.effects, &more.new);
+        furnish(world, unit.entity, &mut more.effects, &more.new);
         self.write_components(world, &mut more.effects, &more.new);
         for command in more.effects.commands.drain(..) {
             match command {
@@ -319,7 +319,9 @@ impl ApplyingStage<'_> {
 }
 
 /// Gives the entities that a unit spawned their parents and scripts.
-fn furnish(world: &mut World, effects: &mut Effects, new: &[Entity]) {
+fn furnish(world: &mut World, spawner: Entity, effects: &mut Effects, new: &[Entity]) {
+    let origin = world.get::<ScriptStates>(spawner).and_then(|states| states.origin);
+    let origin = origin.or(Some(spawner));
     for (spawn, entity) in effects.spawned.drain(..).zip(new) {
         // The code of the game that runs meanwhile may despawn it.
         if let Some(parent) = spawn.parent.map(|parent| settle(parent, new))
@@ -334,7 +336,7 @@ fn furnish(world: &mut World, effects: &mut Effects, new: &[Entity]) {
             let scripts: LuaScripts =
                 spawn.scripts.into_iter().map(|path| assets.load(path)).collect();
             if let Ok(mut entity) = world.get_entity_mut(*entity) {
-                entity.insert(scripts);
+                entity.insert((scripts, ScriptStates { origin, ..ScriptStates::default() }));
             }
         }
     }

@@ -10,7 +10,7 @@ use bevy::ecs::system::SystemParam;
 use bevy::prelude::{AssetServer, Entity, Handle, Query, Res, ResMut, Time};
 
 use super::frame::{Frame, LuaPool, LuaScripting, Programs, Stage, Unit};
-use super::messages::{Delivery, Mailbox};
+use super::messages::{Delivery, Mailbox, shed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::script::{Aside, LuaScript, LuaScripts, ScriptState, ScriptStates};
@@ -68,12 +68,16 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     if stage == Stage::Update {
         frame.deliveries = std::mem::take(&mut mailbox.waiting);
         frame.deliveries.sort_by_key(|delivery| order(delivery.mail.to));
+        mailbox.dropped += shed(&mut frame.deliveries);
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
     frame.programs.clear();
+    frame.origins.clear();
     for (entity, scripts_of, mut states) in &mut entities {
-        let states = &mut states.bypass_change_detection().states;
+        let states = states.bypass_change_detection();
+        let origin = states.origin;
+        let states = &mut states.states;
         align(entity, scripts_of, states, assets.as_deref(), &mut stopped);
         if !scripts_of.enabled {
             taken.wait(&frame.deliveries, entity, None);
@@ -85,11 +89,14 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
                 taken.wait(&frame.deliveries, entity, Some(slot));
                 continue;
             };
-            let unit = due(entity, slot, script, state, stage, frame, &mut taken);
-            frame.units.extend(unit);
+            if let Some(unit) = due(entity, slot, script, state, stage, frame, &mut taken) {
+                let origin = frame.origins.count(origin);
+                frame.units.push(Unit { origin, ..unit });
+            }
         }
     }
     frame.units.sort_by_key(|unit| (order(unit.entity), unit.slot()));
+    frame.origins.share_out(&mut frame.units, pool.config().max_commands);
 
     if stage == Stage::Update {
         let programs = &mut frame.programs;

@@ -27,6 +27,9 @@ const BATCH: usize = 64;
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
 
+/// A script on one entity takes messages until it has used so many times what one run may use.
+const REPLETE: u32 = 4;
+
 /// Runs all units of [`Frame`] and puts their outcomes there, in the order of the units.
 pub(crate) fn execute(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
@@ -133,11 +136,14 @@ impl ExecutingStage<'_> {
         {
             for (place, outcome) in (first..).zip(outcomes) {
                 // Who has waited longest runs however late it is: everybody does in the end.
-                let runs = (place == 0 || !self.is_late()) && lease.is_some();
-                let unit = unit(place);
-                *outcome = if runs { self.run_unit(unit, &mut lease) } else { deferred() };
+                let number = unit(place);
+                let unit = &self.frame.units[number];
+                let runs = (place == 0 || !self.is_late())
+                    && lease.is_some()
+                    && !self.frame.origins.is_spent(unit, self.limits_of(unit).time);
+                *outcome = if runs { self.run_unit(number, &mut lease) } else { deferred() };
                 if lease.as_ref().is_some_and(|vm| vm.is_spent()) {
-                    self.replace(&mut lease, self.program(unit));
+                    self.replace(&mut lease, self.program(number));
                 }
             }
         }
@@ -145,6 +151,10 @@ impl ExecutingStage<'_> {
 
     fn program(&self, unit: usize) -> &Program {
         self.frame.program(&self.frame.units[unit])
+    }
+
+    fn limits_of(&self, unit: &Unit) -> &RunLimits {
+        &self.limits[unit.program as usize]
     }
 
     /// Whether the frame's budget is spent.
@@ -187,6 +197,7 @@ impl ExecutingStage<'_> {
                 self.registry,
                 config,
                 unit.entity,
+                unit.spawns as usize,
             ),
             before: state.unwrap_or(&empty),
             state: StateChange::Unchanged,
@@ -198,6 +209,7 @@ impl ExecutingStage<'_> {
             unfinished: false,
         };
         let started = runs.all(lease);
+        self.frame.origins.spend(unit, &runs.times, self.limits_of(unit).time);
         let mut effects = runs.context.effects;
         let leaves = std::mem::take(&mut effects.leaves);
         let any = !effects.is_plain() || !runs.failures.is_empty() || runs.mail_taken > 0;
@@ -263,7 +275,7 @@ impl UnitRuns<'_> {
         let stage = self.stage;
         for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
-            if self.mail_taken > 0 && stage.is_late() {
+            if self.mail_taken > 0 && (stage.is_late() || self.is_replete()) {
                 break;
             }
             let sender = mail.sender.map_or(ScriptValue::Nil, Into::into);
@@ -279,6 +291,14 @@ impl UnitRuns<'_> {
             self.one(vm, tick, &[self.unit.delta.into()]);
         }
         true
+    }
+
+    /// Whether the runs so far have used up what one script on one entity may use in one stage, so that
+    /// further messages wait for the next frame.
+    fn is_replete(&self) -> bool {
+        let spent: u64 = self.times.iter().map(|time| u64::from(*time)).sum();
+        Duration::from_nanos(spent) > REPLETE * self.stage.limits_of(self.unit).time
+            || self.context.is_replete(REPLETE as usize)
     }
 
     /// Runs one callback if the script defines it; gives whether it did not fail.
@@ -319,7 +339,7 @@ impl UnitRuns<'_> {
             };
             self.context.effects.logs.truncate(logs);
             let call = Call { callback, state, args, seed };
-            let limits = &self.stage.limits[self.unit.program as usize];
+            let limits = self.stage.limits_of(self.unit);
             let result = vm.run_change(program, call, &mut self.context, limits);
             if matches!(result, Ran::Failed(_)) {
                 self.context.roll_back();

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
@@ -128,6 +129,8 @@ pub(crate) struct Frame {
     pub(crate) deliveries: Vec<Delivery>,
     /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
     pub(crate) outcomes: Vec<UnitOutcome>,
+    /// The entities from which units descend.
+    pub(crate) origins: Origins,
     pub(crate) stage: Stage,
     /// Frames before this one.
     pub(crate) number: u64,
@@ -208,6 +211,75 @@ impl Programs {
     }
 }
 
+/// The entities from which others descend that scripts spawned. What one entity's descendants may spawn
+/// together in a stage is what one run may, however many they are: so no script can make more and more of
+/// itself. And when they have run for long, those that are left run in the next frame.
+#[derive(Default)]
+pub(crate) struct Origins {
+    list: Vec<Origin>,
+    numbers: HashMap<Entity, u32>,
+}
+
+#[derive(Default)]
+struct Origin {
+    units: u32,
+    /// Nanoseconds that their long runs took in this stage.
+    spent: AtomicU64,
+}
+
+impl Origins {
+    /// All descendants of one entity may run for so many times the limit of one run.
+    const SHARE: u32 = 8;
+    /// A run is long if it takes this part of its limit. Many short runs are what games are made of.
+    const LONG: u32 = 64;
+
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.numbers.clear();
+    }
+
+    /// Counts a unit; gives the origin's number.
+    pub(crate) fn count(&mut self, origin: Option<Entity>) -> Option<u32> {
+        let next = self.list.len() as u32;
+        let number = *self.numbers.entry(origin?).or_insert(next);
+        if number == next {
+            self.list.push(Origin::default());
+        }
+        self.list[number as usize].units += 1;
+        Some(number)
+    }
+
+    /// Gives each unit its share of what it may spawn, when all are counted.
+    pub(crate) fn share_out(&self, units: &mut [Unit], together: usize) {
+        let mut met = vec![0_u32; self.list.len()];
+        for unit in units {
+            let Some(origin) = unit.origin else { continue };
+            let of_origin = self.list[origin as usize].units.max(1);
+            let together = u32::try_from(together).unwrap_or(u32::MAX);
+            let earlier = &mut met[origin as usize];
+            unit.spawns = together / of_origin + u32::from(*earlier < together % of_origin);
+            *earlier += 1;
+        }
+    }
+
+    /// Whether the descendants of a unit's origin have run for long enough in this stage.
+    pub(crate) fn is_spent(&self, unit: &Unit, limit: Duration) -> bool {
+        unit.origin.is_some_and(|origin| {
+            let spent = self.list[origin as usize].spent.load(Ordering::Relaxed);
+            Duration::from_nanos(spent) > Self::SHARE * limit
+        })
+    }
+
+    /// Adds the runs of a unit.
+    pub(crate) fn spend(&self, unit: &Unit, times: &[u32], limit: Duration) {
+        if let Some(origin) = unit.origin {
+            let long = |time: &u64| Duration::from_nanos(*time) > limit / Self::LONG;
+            let spent: u64 = times.iter().map(|time| u64::from(*time)).filter(long).sum();
+            self.list[origin as usize].spent.fetch_add(spent, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The runs of one script on one entity in one stage.
 pub(crate) struct Unit {
     pub(crate) entity: Entity,
@@ -224,6 +296,10 @@ pub(crate) struct Unit {
     pub(crate) ticks: bool,
     /// The seconds that passed for it.
     pub(crate) delta: f64,
+    /// The number of the entity from which it descends, if a script spawned its entity.
+    pub(crate) origin: Option<u32>,
+    /// Entities that it may spawn in this stage.
+    pub(crate) spawns: u32,
     /// The state to say goodbye to; such a unit does nothing but `on_stop`.
     pub(crate) stop: Option<Box<ScriptTable>>,
 }
@@ -241,6 +317,8 @@ impl Unit {
             reload: false,
             ticks: false,
             delta: 0.0,
+            origin: None,
+            spawns: u32::MAX,
             stop: None,
         }
     }

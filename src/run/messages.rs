@@ -1,5 +1,7 @@
 //! Messages between scripts, and between scripts and the game.
 
+use std::collections::HashMap;
+
 use bevy::prelude::{Entity, Message, MessageReader, ResMut, Resource};
 
 use crate::bindings::Mail;
@@ -10,7 +12,9 @@ use crate::vm::Callback;
 /// A message from the game to the scripts of an entity: calls their `on_message(self, name, payload)`.
 ///
 /// Delivered in the next frame that collects, in the order in which it was written, after the messages
-/// that scripts sent. One script on one entity takes at most 1,024 messages in a frame; the rest wait.
+/// that scripts sent. One script on one entity takes at most 1,024 messages in a frame, and no more once
+/// they made it run for four times `run_time_limit`, or send, log or queue four times what one run may; the
+/// rest wait.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ToScript {
     /// The receiver.
@@ -88,6 +92,36 @@ pub(crate) struct Mailbox {
 const MAX_WAITING: usize = 1 << 20;
 /// The most bytes that they may have together.
 const MAX_WAITING_BYTES: usize = 256 * 1024 * 1024;
+
+/// The most messages from one entity to another that wait. When there are more, the newest are dropped
+/// and counted as undelivered: who floods another doesn't flood out what others, or the game, send.
+const MAX_WAITING_FROM_ONE: usize = 2048;
+/// The most bytes that they may have together.
+const MAX_WAITING_BYTES_FROM_ONE: usize = 4 * 1024 * 1024;
+
+/// Drops what one entity sent to another beyond what may wait; `deliveries` are sorted by receiver.
+/// Gives how many.
+pub(crate) fn shed(deliveries: &mut Vec<Delivery>) -> u64 {
+    let all = deliveries.len();
+    if all <= MAX_WAITING_FROM_ONE
+        && deliveries.iter().map(Delivery::size).sum::<usize>() <= MAX_WAITING_BYTES_FROM_ONE
+    {
+        return 0;
+    }
+    let mut receiver = None;
+    let mut waiting: HashMap<Entity, (usize, usize)> = HashMap::new();
+    deliveries.retain(|delivery| {
+        if receiver.replace(delivery.mail.to) != Some(delivery.mail.to) {
+            waiting.clear();
+        }
+        let Some(sender) = delivery.mail.sender else { return true };
+        let (count, bytes) = waiting.entry(sender).or_default();
+        *count += 1;
+        *bytes += delivery.size();
+        *count <= MAX_WAITING_FROM_ONE && *bytes <= MAX_WAITING_BYTES_FROM_ONE
+    });
+    (all - deliveries.len()) as u64
+}
 
 impl Mailbox {
     pub(crate) fn put(&mut self, mail: impl IntoIterator<Item = Mail>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bevy::asset::AssetId;
-use bevy::prelude::{Component, Handle, Reflect, ReflectComponent, ReflectDefault};
+use bevy::prelude::{Component, Entity, Handle, Reflect, ReflectComponent, ReflectDefault};
 use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +66,23 @@ impl FromIterator<Handle<LuaScript>> for LuaScripts {
 ///
 /// This is all that a script keeps, so saving it saves the script. It is matched with [`LuaScripts`] by
 /// the scripts' paths: insert a loaded one together with the scripts, and they go on where they were.
-#[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Component, Reflect, Clone, Debug, Default, Serialize, Deserialize)]
 #[reflect(Component, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScriptStates {
     pub(crate) states: Vec<ScriptState>,
+    /// The entity from which this one descends, if a script spawned it: all of its descendants share
+    /// what they may spawn, and for how long they may run, in one stage.
+    #[serde(skip)]
+    #[reflect(ignore)]
+    pub(crate) origin: Option<Entity>,
+}
+
+/// They are equal if they remember the same.
+impl PartialEq for ScriptStates {
+    fn eq(&self, other: &Self) -> bool {
+        self.states == other.states
+    }
 }
 
 /// What one script of an entity remembers.
@@ -160,6 +172,7 @@ mod tests {
                 fields: ScriptTable::from([("n", 3.0)]),
                 attached: Attachment { number: 4, ..Attachment::default() },
             }],
+            ..ScriptStates::default()
         };
         let text = ron::to_string(&states).expect("plain data serializes");
         assert_eq!(

@@ -1,7 +1,10 @@
-//! What a script's bytecode says about the state that outlives its file level.
+//! What a script's bytecode says about the state that outlives its file level, and about code that works
+//! for long without a safepoint.
 //!
 //! The format is that of Luau's `lvmload.cpp`. Bytecode of an unknown version, or that can't be read to
 //! its end, says nothing: then everything is taken to be mutable.
+
+mod stretch;
 
 /// The versions that are understood.
 const VERSIONS: std::ops::RangeInclusive<u8> = 4..=9;
@@ -11,7 +14,9 @@ const OP_NOP: u8 = 0;
 const OP_SETGLOBAL: u8 = 8;
 const OP_SETUPVAL: u8 = 10;
 const OP_NEWCLOSURE: u8 = 19;
+const OP_JUMPBACK: u8 = 24;
 const OP_DUPCLOSURE: u8 = 64;
+const OP_COVERAGE: u8 = 69;
 const OP_CAPTURE: u8 = 70;
 
 /// Calls of built-ins by their number, with the arguments in different places.
@@ -37,14 +42,14 @@ pub(super) enum Mutation {
 
 /// Reads what the functions of a script assign.
 pub(super) fn mutation(bytecode: &[u8]) -> Mutation {
-    let found = Reader { rest: bytecode }.chunk().and_then(|chunk| chunk.mutation());
+    let found = Reader::new(bytecode).chunk().and_then(|chunk| chunk.mutation());
     found.unwrap_or(Mutation::OfFileLevel)
 }
 
 /// The same program, in which calls of built-ins are not short-cut: each looks for its function, and does
 /// not find one that was taken away. `None` if the bytecode can't be read.
 pub(super) fn without_fast_calls(bytecode: &[u8]) -> Option<Vec<u8>> {
-    let chunk = Reader { rest: bytecode }.chunk()?;
+    let chunk = Reader::new(bytecode).chunk()?;
     let mut changed = bytecode.to_vec();
     for function in &chunk.functions {
         let mut at = 0;
@@ -53,13 +58,81 @@ pub(super) fn without_fast_calls(bytecode: &[u8]) -> Option<Vec<u8>> {
             let length = length(operation)?;
             if FAST_CALLS.contains(&operation) {
                 // A fast call that fails goes on with the instructions after it, which do it slowly.
-                let start = bytecode.len() - function.rest_at_code + 4 * at;
+                let start = function.place + 4 * at;
                 changed.get_mut(start..start + 4 * length)?.fill(OP_NOP);
             }
             at += length;
         }
     }
     Some(changed)
+}
+
+/// The line of a function that may work for too long without a safepoint, if there is one: code in which
+/// costly operations follow each other, and no call, loop or return is between them.
+pub(super) fn unbroken(bytecode: &[u8]) -> Option<u32> {
+    let chunk = Reader::new(bytecode).chunk()?;
+    let unbroken = |function: &&Function| function.longest_stretch() > stretch::LIMIT;
+    chunk.functions.iter().find(unbroken).map(|function| function.line)
+}
+
+/// The strings that a script holds: its constants and names.
+pub(super) fn strings(bytecode: &[u8]) -> Vec<&[u8]> {
+    Reader::new(bytecode).strings().unwrap_or_default()
+}
+
+/// How often Luau compares strings because their hashes collide, when it loads these. Its hash has no
+/// seed, so a script can be made of strings that all have the same one.
+pub(super) fn collisions(strings: &[&[u8]]) -> usize {
+    /// Strings that a VM holds without any script.
+    const OTHERS: usize = 1024;
+    let buckets = (strings.len() + OTHERS).next_power_of_two();
+    let mut met = vec![0_usize; buckets];
+    let mut compared = 0;
+    for string in strings {
+        let bucket = &mut met[hash(string) as usize & (buckets - 1)];
+        compared += *bucket;
+        *bucket += 1;
+    }
+    compared
+}
+
+/// Luau's hash of a string.
+fn hash(string: &[u8]) -> u32 {
+    let (mut a, mut b, mut hash) = (0_u32, 0_u32, string.len() as u32);
+    let mut rest = string;
+    while rest.len() >= 32 {
+        let word =
+            |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        a = a.wrapping_add(word(0));
+        b = b.wrapping_add(word(4));
+        hash = hash.wrapping_add(word(8));
+        a = (a ^ hash).wrapping_sub(hash.rotate_right(14));
+        b = (b ^ a).wrapping_sub(a.rotate_right(11));
+        hash = (hash ^ b).wrapping_sub(b.rotate_right(25));
+        rest = &rest[12..];
+    }
+    for byte in rest.iter().rev() {
+        let mixed = (hash << 5).wrapping_add(hash >> 2).wrapping_add(u32::from(*byte));
+        hash ^= mixed;
+    }
+    hash
+}
+
+/// Turns each mark that the compiler left for the sake of coverage, one before each statement and
+/// expression, into a safepoint: a jump to what comes next.
+pub(super) fn break_up(bytecode: &mut [u8]) {
+    let Some(chunk) = Reader::new(bytecode).chunk() else { return };
+    for function in chunk.functions {
+        let mut at = 0;
+        for instruction in function.instructions() {
+            let Some(word) = instruction else { break };
+            if word[0] == OP_COVERAGE {
+                let place = function.place + 4 * at;
+                bytecode[place..place + 4].copy_from_slice(&[OP_JUMPBACK, 0, 0, 0]);
+            }
+            at += length(word[0]).unwrap_or(1);
+        }
+    }
 }
 
 struct Chunk {
@@ -69,8 +142,8 @@ struct Chunk {
 
 struct Function {
     code: Vec<u32>,
-    /// How many bytes the chunk has from the code on.
-    rest_at_code: usize,
+    /// Where the code begins in the bytecode, in bytes.
+    place: usize,
     /// The functions that are the closures among its constants, by the constant's number.
     closures: Vec<(usize, usize)>,
     children: Vec<usize>,
@@ -187,14 +260,33 @@ fn length(operation: u8) -> Option<usize> {
 /// Reads bytecode from front to back; `None` wherever it isn't as expected.
 struct Reader<'b> {
     rest: &'b [u8],
+    /// The bytes that there were in the beginning.
+    whole: usize,
 }
 
-impl Reader<'_> {
-    fn chunk(mut self) -> Option<Chunk> {
+impl<'b> Reader<'b> {
+    fn new(bytecode: &'b [u8]) -> Self {
+        Self { rest: bytecode, whole: bytecode.len() }
+    }
+
+    /// The header; gives the version of the types.
+    fn header(&mut self) -> Option<u8> {
         let (version, types) = (self.byte()?, self.byte()?);
-        if !VERSIONS.contains(&version) || !TYPE_VERSIONS.contains(&types) {
-            return None;
+        (VERSIONS.contains(&version) && TYPE_VERSIONS.contains(&types)).then_some(types)
+    }
+
+    fn strings(mut self) -> Option<Vec<&'b [u8]>> {
+        self.header()?;
+        let mut strings = Vec::new();
+        for _ in 0..self.number()? {
+            let length = self.number()?;
+            strings.push(self.take(length)?);
         }
+        Some(strings)
+    }
+
+    fn chunk(mut self) -> Option<Chunk> {
+        let types = self.header()?;
         for _ in 0..self.number()? {
             let length = self.number()?;
             self.skip(length)?;
@@ -221,8 +313,8 @@ impl Reader<'_> {
         let types = self.number()?;
         self.skip(types)?;
         let length = self.number()?;
-        let rest_at_code = self.rest.len();
-        let mut code = Vec::with_capacity(length.min(rest_at_code / 4));
+        let place = self.whole - self.rest.len();
+        let mut code = Vec::with_capacity(length.min(self.rest.len() / 4));
         for _ in 0..length {
             code.push(u32::from_le_bytes(*self.take(4)?.first_chunk()?));
         }
@@ -240,7 +332,7 @@ impl Reader<'_> {
         self.number()?; // Its name.
         self.lines(code.len())?;
         self.names()?;
-        Some(Function { code, rest_at_code, closures, children, line })
+        Some(Function { code, place, closures, children, line })
     }
 
     /// A constant; the number of the function if it is a closure.
@@ -321,7 +413,7 @@ impl Reader<'_> {
         self.take(bytes).map(|_| ())
     }
 
-    fn take(&mut self, bytes: usize) -> Option<&[u8]> {
+    fn take(&mut self, bytes: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.rest.split_at_checked(bytes)?;
         self.rest = rest;
         Some(taken)
@@ -407,6 +499,156 @@ f = function() return f end
 function g() f() end"),
             only_by([])
         );
+    }
+
+    /// Compiled with marks for coverage at that level, which become safepoints.
+    fn compiled(source: &str, level: u8) -> Vec<u8> {
+        let compiler = Compiler::new().set_optimization_level(1).set_coverage_level(level);
+        let mut bytecode = compiler.compile(source).expect("it compiles");
+        break_up(&mut bytecode);
+        bytecode
+    }
+
+    #[test]
+    fn strings_that_collide_are_counted_as_luau_does() {
+        let bytecode = compiled("local a = { x = 'word', ['y z'] = 1 } return a", 0);
+        let mut found = strings(&bytecode);
+        found.sort_unstable();
+        assert_eq!(found, [&b"word"[..], b"x", b"y z"]);
+        assert_eq!(collisions(&found), 0);
+
+        // Of strings that long, Luau's hash begins with what was mixed from whole blocks: these undo it.
+        let colliding: Vec<Vec<u8>> = (0..500_u32)
+            .map(|n| {
+                let (mut a, mut b, mut hash) = (n, 0_u32, 44_u32);
+                a = (a ^ hash).wrapping_sub(hash.rotate_right(14));
+                b = (b ^ a).wrapping_sub(a.rotate_right(11));
+                hash = (hash ^ b).wrapping_sub(b.rotate_right(25));
+                let undone = [a, b, hash].map(|word| 0_u32.wrapping_sub(word).to_le_bytes());
+                [&n.to_le_bytes()[..], &[0; 8], undone.as_flattened(), &[b'x'; 20]].concat()
+            })
+            .collect();
+        let colliding: Vec<&[u8]> = colliding.iter().map(Vec::as_slice).collect();
+        assert!(colliding.iter().all(|string| hash(string) == hash(colliding[0])));
+        assert_eq!(collisions(&colliding), 500 * 499 / 2);
+        let others: Vec<String> = (0..10_000).map(|n| format!("name{n}")).collect();
+        let others: Vec<&[u8]> = others.iter().map(String::as_bytes).collect();
+        assert!(collisions(&others) < 10_000);
+    }
+
+    #[test]
+    fn ordinary_code_is_not_unbroken() {
+        let source = r#"
+            local function length(v) return math.sqrt(v.x * v.x + v.y * v.y + v.z * v.z) end
+            function on_update(self, dt)
+                local a, b = self.a, self.b
+                self.name = "n" .. a
+                self.x = a.x * dt; self.y = a.y * dt; self.z = a.z + length(b)
+                for i = 1, 10 do self[i] = `{i} of {a}`; b = string.sub(a, 1, i) end
+                if a > 1 and a < 5 or a > 10 and a < 20 then self.inside = true end
+                return { a = a, b = b, c = a + b }
+            end
+        "#;
+        assert_eq!(unbroken(&compiled(source, 0)), None);
+    }
+
+    #[test]
+    fn a_straight_line_of_costly_operations_is_unbroken_until_it_is_broken_up() {
+        for costly in [
+            "_ = a < b",
+            "_ = a .. b",
+            "_ = string.sub(a, 2)",
+            "_ = string.sub(a, 2, 3)",
+            "_ = tonumber(a)",
+            "_ = a + b",
+            "_ = a * 3",
+            "_ = math.max(...)",
+            "_ = { ... }",
+            "_ = t[a]",
+            "_ = t.x",
+            "_ = #t",
+            "t[a] = b",
+            "t.x = a",
+            "t[1] = a",
+            "g = a",
+            "table.insert(t, a)",
+            "rawset(t, a, b)",
+            "if t then f() end _ = a .. b",
+            "_ = if a then a .. b else b .. a",
+        ] {
+            let source = format!(
+                "local t, f
+local function g1(a, b, ...)
+local _
+{}end",
+                format!(
+                    "{costly}
+"
+                )
+                .repeat(2000)
+            );
+            assert_eq!(unbroken(&compiled(&source, 0)), Some(2), "{costly}");
+            assert_eq!(unbroken(&compiled(&source, 2)), None, "{costly}");
+        }
+    }
+
+    #[test]
+    fn a_safepoint_on_one_way_alone_breaks_nothing_up() {
+        let source = "local function g1(a, b, t)
+local _
+_ = a .. b
+if t then f() end
+_ = a .. b
+end";
+        assert_eq!(unbroken(&compiled(source, 0)), Some(1));
+        let source = source.replace("if t then f() end", "f()");
+        assert_eq!(unbroken(&compiled(&source, 0)), None);
+    }
+
+    #[test]
+    fn a_fast_call_is_no_safepoint_and_a_call_is_one() {
+        let source = "local function g1(a, b, t)
+local _
+_ = a .. b
+_ = math.abs(t)
+_ = a .. b
+end";
+        assert_eq!(unbroken(&compiled(source, 0)), Some(1));
+        let source = source.replace("math.abs", "t.abs");
+        assert_eq!(unbroken(&compiled(&source, 0)), None);
+    }
+
+    #[test]
+    fn code_that_was_broken_up_does_what_it_did() {
+        let source = r##"
+            local log = {}
+            local function note(...) log[#log + 1] = table.concat({ ... }, " ") return ... end
+            local function many(a, b, ...)
+                local s = a .. b .. a
+                s = s .. string.sub(s, 2, -2) .. tostring(#s) .. select("#", ...)
+                local t = { x = 1, y = { 2, 3, ... }, [s] = s }
+                note(s, math.max(1, ...), (math.max(...)))
+                t.x += #t.y
+                t[t.x] = if a < b then a else b
+                for k, v in t do note(type(k), type(v)) end
+                for i = 3, 1, -1 do if i == 2 then continue end note(i) end
+                repeat local n = t.x; t.x -= 1 until n < 2
+                while t.x < 3 do t.x += 1 if t.x == 2 then break end end
+                local ok, message = pcall(function() error({ code = t.x }) end)
+                note(tostring(ok), message.code, bit32.band(7, ...))
+                return note(table.unpack({ s, t.x, ... }))
+            end
+            many("ab", "cd", 5, 6, 7)
+            many("x", "y", 8)
+            return table.concat(log, "\n")
+        "##;
+        let lua = mlua::Lua::new();
+        let run = |bytecode: Vec<u8>| -> String {
+            lua.load(bytecode).set_mode(mlua::chunk::ChunkMode::Binary).eval().expect("it runs")
+        };
+        let plain = run(compiled(source, 0));
+        assert_eq!(run(compiled(source, 2)), plain);
+        assert!(plain.len() > 100, "{plain}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::raw;
 
 /// Written in Luau, since a function in Rust could not be yielded across.
 const SOURCE: &str = "
-local pcall, xpcall, resume, note = ...
+local pcall, xpcall, resume, error, note = ...
 return function(f, ...)
     return note(pcall(f, ...))
 end, function(f, handler, ...)
@@ -19,7 +19,12 @@ end, function(f, handler, ...)
     end
     return note(xpcall(f, function(...)
         note(false, ...)
-        return handler(...)
+        -- What fails in a handler, Luau hides.
+        local ok, result = note(pcall(handler, ...))
+        if not ok then
+            error(result, 0)
+        end
+        return result
     end, ...))
 end, function(co, ...)
     return note(resume(co, ...))
@@ -37,8 +42,9 @@ pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     let originals: (Function, Function, Function) =
         (globals.raw_get("pcall")?, globals.raw_get("xpcall")?, coroutine.raw_get("resume")?);
     let (pcall, xpcall, resume) = originals;
+    let error: Function = globals.raw_get("error")?;
     let guarded: (Function, Function, Function) =
-        lua.load(SOURCE).set_name("=[host]").call((pcall, xpcall, resume, note))?;
+        lua.load(SOURCE).set_name("=[host]").call((pcall, xpcall, resume, error, note))?;
     globals.raw_set("pcall", guarded.0)?;
     globals.raw_set("xpcall", guarded.1)?;
     coroutine.raw_set("resume", guarded.2)

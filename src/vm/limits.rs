@@ -118,6 +118,19 @@ impl<'w> Deadline<'w> {
         }
     }
 
+    /// Whether work that takes so long and can't be interrupted may begin: it ends not much after the
+    /// deadline.
+    pub(super) fn affords(&self, work: Duration) -> bool {
+        /// So much later may a built-in end that began in time.
+        const GRACE: Duration = Duration::from_millis(1);
+        let used = if punctual_since(self.began.tick) {
+            Reading::now().cpu.saturating_sub(self.began.cpu)
+        } else {
+            Duration::ZERO
+        };
+        !self.passed && used + work <= self.limit + GRACE
+    }
+
     /// Why the run must end. The script doesn't hear from it what the clock says.
     pub(super) fn error(&self) -> ScriptError {
         self.verdict(self.limit)

@@ -7,6 +7,7 @@ use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
 use super::bytecode::{self, Mutation};
+use super::sandbox;
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -111,7 +112,7 @@ impl Program {
     /// # Errors
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_without(name, source, &[])
+        Self::compile_without(name, source, &sandbox::REPLACED)
     }
 
     /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
@@ -126,15 +127,7 @@ impl Program {
             return Err(ScriptError::TooLarge { size, limit });
         }
         super::set_fast_flags();
-        let compiler = Compiler::new()
-            .set_optimization_level(1)
-            .set_debug_level(1)
-            .set_mutable_globals(PER_RUN_GLOBALS)
-            .set_disabled_builtins(replaced.iter().copied());
-        // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
-        let bytecode =
-            stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
-                .map_err(|error| syntax_error(name, &error))?;
+        let bytecode = compile(name, source, replaced)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
@@ -238,6 +231,70 @@ impl Program {
     pub(super) fn bytecode(&self) -> &[u8] {
         &self.bytecode
     }
+}
+
+/// The largest bytecode that a script may have, in bytes: a small text can stand for much, since the
+/// compiler joins constant strings.
+const MAX_BYTECODE_SIZE: usize = 8 * MAX_SOURCE_SIZE;
+
+/// Pairs of strings of one script whose hashes collide: each takes some nanoseconds to load.
+const MAX_COLLISIONS: usize = 100_000;
+
+/// Built-ins that are called at a safepoint in code that can't be broken up otherwise.
+const CALLED: [&str; 6] =
+    ["string.sub", "tonumber", "table.insert", "table.unpack", "math.max", "math.min"];
+
+/// Compiles to code that never works for long between two safepoints.
+fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, ScriptError> {
+    let compile = |coverage, called: &[&str]| {
+        let compiler = Compiler::new()
+            .set_optimization_level(1)
+            .set_debug_level(1)
+            .set_coverage_level(coverage)
+            .set_mutable_globals(PER_RUN_GLOBALS)
+            .set_disabled_builtins(replaced.iter().chain(called).copied());
+        // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
+        let bytecode =
+            stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
+                .map_err(|error| syntax_error(name, &error))?;
+        if bytecode.len() > MAX_BYTECODE_SIZE {
+            let (size, limit) = (bytecode.len(), MAX_BYTECODE_SIZE);
+            return Err(ScriptError::TooLarge { size, limit });
+        }
+        Ok(bytecode)
+    };
+    let refused =
+        |line, message: String| Err(ScriptError::Syntax { script: name.to_owned(), line, message });
+    let bytecode = compile(0, &[])?;
+    let strings = bytecode::strings(&bytecode);
+    if bytecode::collisions(&strings) > MAX_COLLISIONS {
+        let message = "its strings all have the same hash: nobody can load that in time";
+        return refused(1, message.to_owned());
+    }
+    if replaced.contains(&"setmetatable") && strings.contains(&&b"__mode"[..]) {
+        return refused(line_of(source, "__mode"), super::NOT_WEAK.to_owned());
+    }
+    if bytecode::unbroken(&bytecode).is_none() {
+        return Ok(bytecode);
+    }
+    // Rare: each expression gets a safepoint, which slows it down by a nanosecond.
+    for called in [&[][..], &CALLED] {
+        let mut bytecode = compile(2, called)?;
+        bytecode::break_up(&mut bytecode);
+        if bytecode::unbroken(&bytecode).is_none() {
+            return Ok(bytecode);
+        }
+    }
+    let line = bytecode::unbroken(&bytecode).unwrap_or(1);
+    let message = "this function has an expression that can't be interrupted for long; compare or \
+                   compute less in one expression";
+    refused(line, message.to_owned())
+}
+
+/// The first line that holds a word; 1 if none does.
+fn line_of(source: &str, word: &str) -> u32 {
+    let line = source.lines().position(|line| line.contains(word)).unwrap_or(0);
+    u32::try_from(line + 1).unwrap_or(1)
 }
 
 /// Takes the line out of Luau's `12: message`.

@@ -13,12 +13,14 @@
 
 #![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bevy::prelude::{Entity, Vec3};
 use mlua::ffi::{self, lua_State};
@@ -26,6 +28,7 @@ use mlua::{Function, Lua, Table};
 use rand::Rng;
 use smallvec::SmallVec;
 
+use super::cost;
 use super::host::{Field, Host, Live, LogLevel, Place, Reading};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
@@ -42,16 +45,13 @@ const MAX_MESSAGE: usize = 2000;
 const TOO_DEEP: &CStr = c"too many values";
 /// Luau's message for it.
 const OUT_OF_MEMORY: &str = "not enough memory";
-/// The most bytes that a list or map of a component may have when it comes back from Lua: as a whole it
-/// fitted into the VM.
+/// The most bytes that all lists and maps of components may have together that a run gets, and each one when
+/// it comes back.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
 /// The most globals of a script that are told apart from stray ones.
 const MAX_GLOBALS: usize = 256;
 /// The longest name of a component or field, in bytes.
 const MAX_NAME: usize = 1024;
-/// The most that the length of a subject times that of a pattern may be: a search may look at that many
-/// pairs of bytes without a safepoint, which takes a few milliseconds.
-const MAX_SEARCH: usize = 8_000_000;
 /// The most arguments that a host function gets.
 const MAX_ARGUMENTS: c_int = 255;
 /// Calls shown in a traceback.
@@ -80,6 +80,8 @@ pub(super) struct Run<'h> {
     random: RunRandom,
     /// The tables that stand for lists and maps of components.
     handed: Vec<(Place, ScriptTable)>,
+    /// Their bytes.
+    handed_bytes: usize,
     /// The last error raised by this layer, to tell it from one that the script raised.
     raised: Option<ScriptError>,
     /// The message, line and call stack of the error that ended the run.
@@ -131,6 +133,7 @@ impl<'h> Run<'h> {
             max_value_size,
             random: RunRandom::new(file_level_seed(program.name())),
             handed: Vec::new(),
+            handed_bytes: 0,
             raised: None,
             trace: None,
             panicked: None,
@@ -304,6 +307,24 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
         })?;
     }
     Ok(refs)
+}
+
+/// Collects all garbage. After that the collector begins a cycle when a VM that holds `resting` bytes now
+/// holds so many, and from then on, in the same run, whenever it holds twice of what it kept.
+pub(super) fn collect_all(lua: &Lua, resting: usize, bytes: usize) -> mlua::Result<()> {
+    const TWICE: usize = 200;
+    let set_goal = |percent: usize| {
+        lua.exec_raw_lua(|raw| {
+            // SAFETY: sets a number.
+            unsafe { ffi::lua_gc(raw.state(), ffi::LUA_GCSETGOAL, percent as c_int) };
+        });
+    };
+    // Luau computes the beginning of the cycle from a goal in percents, on the way to which half is added
+    // during the cycle; see `luaC_fullgc`.
+    set_goal(100 * bytes.max(resting) / resting.max(1) + 50);
+    let collected = lua.gc_collect();
+    set_goal(TWICE);
+    collected
 }
 
 /// A function of the host, by its number.
@@ -500,7 +521,8 @@ unsafe fn execute(
         if let Err(error) = flush(state, &mut *run) {
             return Ended::Failed { error, line: None, frames: String::new() };
         }
-        match (Reader { budget: (*run).max_value_size, host: None }).table(state, SELF) {
+        let reader = Reader::new((*run).max_value_size, None, Some(&mut (*run).deadline));
+        match { reader }.table(state, SELF) {
             Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
             Err(problem) => {
                 let error = problem.into_error("self", (*run).max_value_size, "kept");
@@ -688,9 +710,12 @@ unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
             text.push_str("[host]");
         }
         if !name.is_empty() {
-            text.push_str(&format!(" in {name}"));
+            text.push_str(&format!(" in {}", short(&name)));
         }
         text.push('\n');
+        if text.len() > 2 * MAX_MESSAGE {
+            break;
+        }
     }
     text.truncate(text.trim_end().len());
     (first, text)
@@ -1049,8 +1074,10 @@ unsafe extern "C-unwind" fn call_on_image(state: *mut lua_State) -> c_int {
         ffi::lua_call(state, args.len() as c_int + 1, 0);
 
         job.out = Some(flush_current(state).and_then(|()| {
-            read_state(state, SELF, before, job.max_value_size)
-                .map_err(|problem| problem.into_error("self", job.max_value_size, "kept"))
+            with_run("self", |run| {
+                read_state(state, SELF, before, job.max_value_size, &mut run.deadline)
+                    .map_err(|problem| problem.into_error("self", job.max_value_size, "kept"))
+            })
         }));
         0
     }
@@ -1066,14 +1093,15 @@ unsafe fn read_state(
     index: c_int,
     before: &ScriptTable,
     budget: usize,
+    deadline: &mut Deadline<'_>,
 ) -> Result<StateChange, Problem> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let flat = before.array.is_empty() && before.fields.len() <= MAX_FLAT;
-        if flat && let Some(change) = read_flat(state, index, before, budget)? {
+        if flat && let Some(change) = read_flat(state, index, before, budget, deadline)? {
             return Ok(change);
         }
-        let table = Reader { budget, host: None }.table(state, index)?;
+        let table = Reader::new(budget, None, Some(deadline)).table(state, index)?;
         let same = table.is_identical(before);
         Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
     }
@@ -1092,8 +1120,9 @@ unsafe fn read_flat(
     index: c_int,
     before: &ScriptTable,
     budget: usize,
+    deadline: &mut Deadline<'_>,
 ) -> Result<Option<StateChange>, Problem> {
-    let mut reader = Reader { budget, host: None };
+    let mut reader = Reader::new(budget, None, Some(deadline));
     let mut changed: SmallVec<[(u16, ScriptValue); 1]> = SmallVec::new();
     let mut met = 0;
     // SAFETY: the caller keeps what this function asks for.
@@ -1124,7 +1153,7 @@ unsafe fn read_flat(
                 reader.spend(size_of::<f64>() + text)?;
             } else {
                 let value = reader.value_at(state, top, 1).map_err(|mut problem| {
-                    problem.keys.push(format!(".{key}"));
+                    problem.keys.push(format!(".{}", short(&key.to_string())));
                     problem
                 })?;
                 if !value.is_identical(old) {
@@ -1374,6 +1403,7 @@ fn cut(message: &mut String) {
 unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        safepoint(state);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         match result {
             Ok(Reading::Value(value)) => push_value(state, &value, 0),
@@ -1389,6 +1419,8 @@ unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) ->
 ///
 /// Inside a C function that Luau called.
 unsafe fn answer_nothing(state: *mut lua_State, result: Result<(), ScriptError>) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { safepoint(state) };
     match result {
         Ok(()) => 0,
         // SAFETY: the caller keeps what this function asks for.
@@ -1487,6 +1519,7 @@ unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn place_eq(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operands at 1 and 2.
     unsafe {
+        safepoint(state);
         let equal = match (place_at(state, 1), place_at(state, 2)) {
             (Ok(a), Ok(b)) => a == b,
             _ => false,
@@ -1572,6 +1605,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top; `luaL_checkany` raises as C functions may.
     unsafe {
+        safepoint(state);
         ffi::luaL_checkany(state, 1);
         push_text(state, 1);
         1
@@ -1597,44 +1631,9 @@ unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
                 }
             }
         }
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(state, 1);
-        ffi::lua_call(state, count, 1);
-        1
-    }
-}
-
-/// `string.find` and its like, with a cap on the work between two safepoints; Luau's own is the upvalue.
-pub(super) fn search_function(lua: &Lua, original: Function) -> mlua::Result<Function> {
-    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
-    unsafe {
-        lua.exec_raw(original, |state| {
-            ffi::lua_pushcclosurek(state, search, c"search".as_ptr(), 1, None);
-        })
-    }
-}
-
-/// `string.find(subject, pattern, …)` and its like.
-unsafe extern "C-unwind" fn search(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; the upvalue is a function.
-    unsafe {
-        let length = |index| match ffi::lua_type(state, index) {
-            ffi::LUA_TSTRING => ffi::lua_objlen(state, index),
-            _ => 0,
-        };
-        let (subject, pattern) = (length(1), length(2));
-        if subject.saturating_mul(pattern) > MAX_SEARCH {
-            let message = format!(
-                "a search of {subject} bytes for a pattern of {pattern} bytes takes too long: the \
-                 product may be {MAX_SEARCH} at most"
-            );
-            raise(state, ScriptError::Raised { message });
-        }
-        ffi::luaL_checkstack(state, 1, TOO_DEEP.as_ptr());
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(state, 1);
-        ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
-        ffi::lua_gettop(state)
+        let bytes = (1..=count).map(|index| text_length(state, index)).sum::<usize>();
+        begin(state, c"format", 1500 * count as usize + 2 * bytes);
+        call_original(state)
     }
 }
 
@@ -1825,6 +1824,481 @@ unsafe fn text_at(state: *mut lua_State, index: c_int) -> Option<String> {
     }
 }
 
+// ---- built-ins that work for long -----------------------------------------------------------------
+//
+// Luau's own reach no safepoint. So each that can work for more than some microseconds is behind a
+// function of ours that is one, and that doesn't let a call begin for which the run has no time left.
+
+/// A built-in of Luau, by the table where it is (or none), and what a call of it costs.
+struct BuiltIn {
+    library: Option<&'static str>,
+    name: &'static CStr,
+    /// Nanoseconds, by the arguments on the stack. Raises nothing, allocates nothing.
+    cost: unsafe fn(*mut lua_State) -> usize,
+}
+
+impl BuiltIn {
+    const fn of(
+        library: &'static str,
+        name: &'static CStr,
+        cost: unsafe fn(*mut lua_State) -> usize,
+    ) -> Self {
+        Self { library: Some(library), name, cost }
+    }
+}
+
+/// Where the call that a script makes directly is short, it may be one of those that bypass this list:
+/// see `bytecode::unbroken`.
+// SAFETY: what is called here reads the arguments of a call, and gets valid indices.
+static BUILT_INS: [BuiltIn; 33] = unsafe {
+    [
+        BuiltIn { library: None, name: c"next", cost: no_cost },
+        BuiltIn { library: None, name: c"tonumber", cost: |state| 2 * text_length(state, 1) },
+        BuiltIn { library: None, name: c"unpack", cost: no_cost },
+        BuiltIn::of("string", c"find", |state| {
+            cost::search(text_length(state, 1), text(state, 2), ffi::lua_toboolean(state, 4) != 0)
+        }),
+        BuiltIn::of("string", c"match", pattern_cost),
+        BuiltIn::of("string", c"gmatch", pattern_cost),
+        BuiltIn::of("string", c"gsub", |state| {
+            pattern_cost(state) + cost::replacement(text_length(state, 1), text(state, 3))
+        }),
+        BuiltIn::of("string", c"rep", |state| {
+            let times = ffi::lua_tonumber(state, 2).max(0.0) as usize;
+            text_length(state, 1).saturating_mul(times)
+        }),
+        BuiltIn::of("string", c"reverse", |state| 3 * text_length(state, 1)),
+        BuiltIn::of("string", c"lower", |state| 3 * text_length(state, 1)),
+        BuiltIn::of("string", c"upper", |state| 3 * text_length(state, 1)),
+        BuiltIn::of("string", c"pack", |state| {
+            let bytes: usize =
+                (2..=ffi::lua_gettop(state)).map(|index| text_length(state, index)).sum();
+            cost::packing(text(state, 1)).saturating_add(bytes)
+        }),
+        BuiltIn::of("string", c"packsize", |state| 10 * text_length(state, 1)),
+        BuiltIn::of("string", c"unpack", |state| {
+            20 * text_length(state, 1) + text_length(state, 2)
+        }),
+        BuiltIn::of("utf8", c"len", |state| 2 * text_length(state, 1)),
+        BuiltIn::of("utf8", c"offset", |state| 2 * text_length(state, 1)),
+        BuiltIn::of("utf8", c"codepoint", no_cost),
+        BuiltIn::of("table", c"concat", |state| {
+            let separator = text_length(state, 2);
+            let last = match ffi::lua_type(state, 4) {
+                ffi::LUA_TNUMBER => ffi::lua_tonumber(state, 4).max(0.0) as usize,
+                _ => length(state, 1),
+            };
+            let first = ffi::lua_tonumber(state, 3).max(0.0) as usize;
+            last.saturating_sub(first).saturating_mul(60 + separator / 2)
+        }),
+        BuiltIn::of("table", c"insert", |state| match ffi::lua_gettop(state) {
+            3 => shift_cost(state, ffi::lua_tonumber(state, 2)),
+            _ => 0,
+        }),
+        BuiltIn::of("table", c"remove", |state| match ffi::lua_type(state, 2) {
+            ffi::LUA_TNUMBER => shift_cost(state, ffi::lua_tonumber(state, 2)),
+            _ => 0,
+        }),
+        BuiltIn::of("table", c"move", |state| {
+            let count = ffi::lua_tonumber(state, 3) - ffi::lua_tonumber(state, 2);
+            // Far more than there are elements: then only the elements are looked at.
+            let elements = 2 * (length(state, 1) + length(state, 5)) + 100_000;
+            (count.max(0.0) as usize).min(elements).saturating_mul(20)
+        }),
+        BuiltIn::of("table", c"create", |state| {
+            (ffi::lua_tonumber(state, 1).max(0.0) as usize).saturating_mul(4)
+        }),
+        BuiltIn::of("table", c"clear", no_cost),
+        BuiltIn::of("table", c"clone", no_cost),
+        BuiltIn::of("table", c"find", no_cost),
+        BuiltIn::of("table", c"unpack", no_cost),
+        BuiltIn::of("buffer", c"create", |state| ffi::lua_tonumber(state, 1).max(0.0) as usize / 2),
+        BuiltIn::of("buffer", c"fromstring", |state| text_length(state, 1) / 2),
+        BuiltIn::of("buffer", c"tostring", |state| length(state, 1)),
+        BuiltIn::of("buffer", c"readstring", |state| {
+            (ffi::lua_tonumber(state, 3).max(0.0) as usize).min(length(state, 1))
+        }),
+        BuiltIn::of("buffer", c"writestring", no_cost),
+        BuiltIn::of("buffer", c"copy", no_cost),
+        BuiltIn::of("buffer", c"fill", no_cost),
+    ]
+};
+
+unsafe fn no_cost(_: *mut lua_State) -> usize {
+    0
+}
+
+unsafe fn pattern_cost(state: *mut lua_State) -> usize {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { cost::search(text_length(state, 1), text(state, 2), false) }
+}
+
+/// What it costs to move all elements from this position on.
+unsafe fn shift_cost(state: *mut lua_State, position: f64) -> usize {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { length(state, 1).saturating_sub(position.max(0.0) as usize).saturating_mul(20) }
+}
+
+/// The length of the table, text or buffer at a stack index; 0 for anything else.
+unsafe fn length(state: *mut lua_State, index: c_int) -> usize {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match ffi::lua_type(state, index) {
+            ffi::LUA_TTABLE | ffi::LUA_TSTRING | ffi::LUA_TBUFFER => ffi::lua_objlen(state, index),
+            _ => 0,
+        }
+    }
+}
+
+/// The bytes of the text at a stack index; 0 for anything else.
+unsafe fn text_length(state: *mut lua_State, index: c_int) -> usize {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match ffi::lua_type(state, index) {
+            ffi::LUA_TSTRING => ffi::lua_objlen(state, index),
+            _ => 0,
+        }
+    }
+}
+
+/// The text at a stack index, or none; it lives as long as it is there.
+unsafe fn text<'s>(state: *mut lua_State, index: c_int) -> &'s [u8] {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { text_bytes(state, index).unwrap_or_default() }
+}
+
+/// Puts a function of ours in front of each built-in that may work for long.
+pub(super) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    for (number, built_in) in BUILT_INS.iter().enumerate() {
+        let table = match built_in.library {
+            Some(library) => globals.raw_get::<Table>(library)?,
+            None => globals.clone(),
+        };
+        let name = built_in.name.to_str().expect("names are ASCII");
+        let original: Function = table.raw_get(name)?;
+        // SAFETY: rule 1; one closure with the two upvalues that were pushed.
+        let bounded: Function = unsafe {
+            lua.exec_raw((original, number), |state| {
+                ffi::lua_pushcclosurek(state, bounded, built_in.name.as_ptr(), 2, None);
+            })?
+        };
+        table.raw_set(name, bounded)?;
+    }
+    let (table, utf8) = (globals.raw_get::<Table>("table")?, globals.raw_get::<Table>("utf8")?);
+    let string = globals.raw_get::<Table>("string")?;
+    replace(lua, &table, c"sort", sort)?;
+    replace(lua, &string, c"split", split)?;
+    replace(lua, &utf8, c"codes", codes)?;
+    // What `pairs` gives is a built-in too; loops don't call it.
+    let (pairs, next): (Function, Function) = (globals.raw_get("pairs")?, globals.raw_get("next")?);
+    // SAFETY: rule 1; `pairs` is a C function whose one upvalue is the iterator.
+    let pairs: Function = unsafe {
+        lua.exec_raw((pairs, next), |state| {
+            let function = ffi::lua_tocfunction(state, 1).expect("`pairs` is a C function");
+            ffi::lua_pushcclosurek(state, function, c"pairs".as_ptr(), 1, None);
+            ffi::lua_remove(state, 1);
+        })?
+    };
+    globals.raw_set("pairs", pairs)
+}
+
+/// Makes `setmetatable` refuse weak tables.
+pub(super) fn refuse_weak_tables(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    replace(lua, globals, c"setmetatable", set_metatable)
+}
+
+/// Puts a C function in place of one of Luau's, which becomes its upvalue.
+fn replace(
+    lua: &Lua,
+    table: &Table,
+    name: &'static CStr,
+    function: ffi::lua_CFunction,
+) -> mlua::Result<()> {
+    let key = name.to_str().expect("names are ASCII");
+    let original: Function = table.raw_get(key)?;
+    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
+    let replacement: Function = unsafe {
+        lua.exec_raw(original, |state| {
+            ffi::lua_pushcclosurek(state, function, name.as_ptr(), 1, None);
+        })?
+    };
+    table.raw_set(key, replacement)
+}
+
+/// Raises if the run must be over.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn safepoint(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if let Some(interrupt) = (*ffi::lua_callbacks(state)).interrupt {
+            interrupt(state, -1);
+        }
+    }
+}
+
+/// A safepoint before work that takes so many nanoseconds, and that does not begin if the run has no
+/// time left for it.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn begin(state: *mut lua_State, name: &CStr, nanos: usize) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        safepoint(state);
+        if nanos > cost::FREE {
+            begin_long(state, name, Duration::from_nanos(nanos as u64));
+        }
+    }
+}
+
+#[cold]
+unsafe fn begin_long(state: *mut lua_State, name: &CStr, work: Duration) {
+    let affordable = with_run("a built-in", |run| Ok(run.deadline.affords(work)));
+    if affordable == Ok(false) {
+        let name = name.to_string_lossy();
+        let message = format!(
+            "`{name}` with so much takes too long: some {} ms, which the run does not have left; do \
+             it in parts, or raise `run_time_limit` in the pool's configuration",
+            work.as_millis()
+        );
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe { raise(state, ScriptError::Raised { message }) }
+    }
+}
+
+/// Calls the C function that is the first upvalue, with the arguments as they are.
+///
+/// # Safety
+///
+/// Inside a closure whose first upvalue is a C function without upvalues.
+unsafe fn call_original(state: *mut lua_State) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let original = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1));
+        original.expect("Luau's own function")(state)
+    }
+}
+
+/// One of [`BUILT_INS`]; Luau's own and its number are the upvalues.
+unsafe extern "C-unwind" fn bounded(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `bound_built_ins` made the closure.
+    unsafe {
+        let number = ffi::lua_tonumber(state, ffi::lua_upvalueindex(2)) as usize;
+        let built_in = &BUILT_INS[number];
+        begin(state, built_in.name, (built_in.cost)(state));
+        call_original(state)
+    }
+}
+
+/// `setmetatable(table, metatable)`; Luau's own is the upvalue.
+///
+/// What a weak table holds depends on when the collector ran, and that on other scripts.
+unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; what is missing is none.
+    unsafe {
+        if ffi::lua_type(state, 2) == ffi::LUA_TTABLE {
+            ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
+            ffi::lua_rawgetfield(state, 2, c"__mode".as_ptr());
+            if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+                let message = super::NOT_WEAK.to_owned();
+                raise(state, ScriptError::Raised { message });
+            }
+            ffi::lua_pop(state, 1);
+        }
+        call_original(state)
+    }
+}
+
+/// Elements up to which a sort is native whatever they are.
+const SHORT_SORT: usize = 100;
+/// Elements up to which it is worth to see what they are before they are sorted.
+const LONG_SORT: usize = 50_000;
+
+/// `table.sort(list, before)`; Luau's own is the upvalue.
+///
+/// What would take long without a safepoint, gets a comparator that is one.
+unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; those of the closures are pushed.
+    unsafe {
+        safepoint(state);
+        let count = length(state, 1);
+        if count > SHORT_SORT && ffi::lua_type(state, 1) == ffi::LUA_TTABLE {
+            ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
+            match ffi::lua_type(state, 2) {
+                ffi::LUA_TNIL | ffi::LUA_TNONE if !sorts_fast(state, count) => {
+                    ffi::lua_settop(state, 1);
+                    push_function(state, less_than);
+                }
+                ffi::LUA_TFUNCTION if ffi::lua_iscfunction(state, 2) != 0 => {
+                    ffi::lua_settop(state, 2);
+                    ffi::lua_pushcclosurek(state, interruptible, c"sort".as_ptr(), 1, None);
+                }
+                _ => {}
+            }
+        }
+        call_original(state)
+    }
+}
+
+/// Whether a native sort of the list at 1 is soon over.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called; a table at 1, one free slot.
+unsafe fn sorts_fast(state: *mut lua_State, count: usize) -> bool {
+    if count > LONG_SORT {
+        return false;
+    }
+    let mut longest = 0;
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        for position in 1..=count as ffi::lua_Integer {
+            ffi::lua_rawgeti(state, 1, position);
+            let kind = ffi::lua_type(state, -1);
+            longest = longest.max(text_length(state, -1));
+            ffi::lua_pop(state, 1);
+            if kind != ffi::LUA_TNUMBER && kind != ffi::LUA_TSTRING {
+                return false;
+            }
+        }
+    }
+    cost::sort(count, longest) < cost::FREE
+}
+
+/// `a < b`
+unsafe extern "C-unwind" fn less_than(state: *mut lua_State) -> c_int {
+    // SAFETY: `sort` calls it with two arguments.
+    unsafe {
+        safepoint(state);
+        let less = ffi::lua_lessthan(state, 1, 2);
+        ffi::lua_pushboolean(state, less);
+        1
+    }
+}
+
+/// A safepoint, then the C function that is the upvalue.
+unsafe extern "C-unwind" fn interruptible(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; the upvalue is a function.
+    unsafe {
+        safepoint(state);
+        ffi::luaL_checkstack(state, 1, TOO_DEEP.as_ptr());
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
+        ffi::lua_gettop(state)
+    }
+}
+
+/// `string.split(text, separator)`, with safepoints.
+unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
+    /// Bytes that are compared between two safepoints.
+    const COMPARED: usize = 100_000;
+    /// Pieces that are made between two safepoints.
+    const PIECES: usize = 32;
+    // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may, and turn numbers
+    // into texts where they are. The texts stay on the stack while their bytes are used.
+    unsafe {
+        ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
+        if ffi::lua_type(state, 2) <= ffi::LUA_TNIL {
+            ffi::lua_settop(state, 1);
+            ffi::lua_pushlstring(state, c",".as_ptr(), 1);
+        }
+        ffi::luaL_checklstring(state, 2, std::ptr::null_mut());
+        ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
+        let (whole, separator) = (text(state, 1), text(state, 2));
+        ffi::lua_createtable(state, 0, 0);
+        let mut pieces = 0;
+        let mut push = |piece: &[u8]| {
+            if pieces % PIECES == 0 {
+                safepoint(state);
+            }
+            pieces += 1;
+            ffi::lua_pushlstring(state, piece.as_ptr().cast(), piece.len());
+            ffi::lua_rawseti(state, -2, pieces as ffi::lua_Integer);
+        };
+        let Some((first, others)) = separator.split_first() else {
+            // Into bytes.
+            whole.chunks(1).for_each(push);
+            return 1;
+        };
+        let mut rest = whole;
+        let mut from = 0;
+        let mut compared = 0;
+        while let Some(found) = rest[from..].iter().position(|byte| byte == first) {
+            compared += found + 1 + others.len();
+            if compared > COMPARED {
+                compared = 0;
+                safepoint(state);
+            }
+            let start = from + found;
+            if rest[start + 1..].starts_with(others) {
+                push(&rest[..start]);
+                rest = &rest[start + separator.len()..];
+                from = 0;
+            } else {
+                from = start + 1;
+            }
+        }
+        push(rest);
+        1
+    }
+}
+
+/// `utf8.codes(text)`
+unsafe extern "C-unwind" fn codes(state: *mut lua_State) -> c_int {
+    // SAFETY: arguments lie from 1 to the top; `luaL_checklstring` raises as C functions may.
+    unsafe {
+        ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
+        ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
+        ffi::lua_pushcclosurek(state, next_code, std::ptr::null(), 0, None);
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushnumber(state, 0.0);
+        3
+    }
+}
+
+/// The place of the character after the one at a place, and its code.
+unsafe extern "C-unwind" fn next_code(state: *mut lua_State) -> c_int {
+    /// More bytes no character has after its first.
+    const MOST: usize = 3;
+    // SAFETY: arguments lie from 1 to the top; `luaL_checklstring` raises as C functions may.
+    unsafe {
+        ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
+        let bytes = text(state, 1);
+        let place = ffi::lua_tonumber(state, 2).max(0.0) as usize;
+        let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+        let mut at = place.min(bytes.len());
+        let end = at + MOST;
+        while place > 0 && at < end && continues(at) {
+            at += 1;
+        }
+        if at >= bytes.len() {
+            return 0;
+        }
+        let length = match bytes[at] {
+            0..0x80 => 1,
+            0xC0..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            _ => 4,
+        };
+        let code = bytes
+            .get(at..at + length)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .and_then(|text| text.chars().next())
+            .filter(|_| !continues(at + length));
+        let Some(code) = code else {
+            raise(state, ScriptError::Raised { message: "invalid UTF-8 code".to_owned() });
+        };
+        ffi::lua_pushnumber(state, (at + 1) as f64);
+        ffi::lua_pushnumber(state, f64::from(u32::from(code)));
+        2
+    }
+}
+
 // ---- lists and maps that go out and come back ----------------------------------------------------
 
 /// Pushes the table that stands for the list or map at `place`: the same one each time.
@@ -1847,6 +2321,19 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
         if let Some(index) = index {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
         } else {
+            let size = table.size();
+            let counted = with_run("table", |run| {
+                run.handed_bytes += size;
+                if run.handed_bytes > MAX_HANDED {
+                    let what = "bytes in lists and maps of components";
+                    let setting = "max_value_size";
+                    return Err(ScriptError::TooMuch { what, limit: MAX_HANDED, setting });
+                }
+                Ok(())
+            });
+            if let Err(error) = counted {
+                raise(state, error);
+            }
             push_table(state, &table, 0);
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
@@ -1887,7 +2374,7 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
         for index in 0..run.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
-            let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+            let mut reader = Reader::new(limit, Some(&mut *run.host), Some(&mut run.deadline));
             let table = reader.table(state, ffi::lua_gettop(state));
             ffi::lua_pop(state, 1);
             let (place, before) = &mut run.handed[index];
@@ -1922,10 +2409,15 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
 unsafe fn forget_stale(state: *mut lua_State) {
     let _ = with_run("table", |run| {
         let host = &mut *run.host;
+        let deadline = &mut run.deadline;
         let fresh: Vec<bool> = run
             .handed
             .iter()
             .map(|(place, before)| {
+                // Nothing is read any more.
+                if deadline.has_passed() {
+                    return true;
+                }
                 let now = guarded("component", || host.copy(*place));
                 matches!(&now, Ok(ScriptValue::Table(now)) if now == before)
             })
@@ -1999,6 +2491,9 @@ unsafe fn push_value(state: *mut lua_State, value: &ScriptValue, depth: u32) {
     }
 }
 
+/// Values that are pushed between two safepoints.
+const PUSHED: usize = 64;
+
 /// # Safety
 ///
 /// Inside a protected call; two free slots.
@@ -2012,10 +2507,17 @@ unsafe fn push_table(state: *mut lua_State, table: &ScriptTable, depth: u32) {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_createtable(state, table.array.len() as c_int, table.fields.len() as c_int);
         for (index, value) in table.array.iter().enumerate() {
+            if index % PUSHED == PUSHED - 1 {
+                safepoint(state);
+            }
             push_value(state, value, depth + 1);
             ffi::lua_rawseti(state, -2, index as ffi::lua_Integer + 1);
         }
-        for (key, value) in &table.fields {
+        for (number, (key, value)) in table.fields.iter().enumerate() {
+            // They may have been chosen so that their hashes collide.
+            if number % PUSHED == PUSHED - 1 {
+                safepoint(state);
+            }
             match key {
                 ScriptKey::Bool(key) => ffi::lua_pushboolean(state, (*key).into()),
                 // NaN can't be a key in Lua; a table that came from Lua has none.
@@ -2044,7 +2546,7 @@ unsafe fn hand_over(
 ) -> Result<ScriptValue, ScriptError> {
     with_run(what, |run| {
         let limit = run.max_value_size;
-        let mut reader = Reader { budget: limit, host: Some(&mut *run.host) };
+        let mut reader = Reader::new(limit, Some(&mut *run.host), Some(&mut run.deadline));
         // SAFETY: the caller keeps what this function asks for.
         let result = unsafe { reader.value(state, index) }
             .map_err(|problem| problem.into_error(what, limit, "handed over"));
@@ -2054,16 +2556,35 @@ unsafe fn hand_over(
 }
 
 /// Reads plain data off the stack, within a budget of bytes.
-struct Reader<'h> {
+struct Reader<'r, 'w> {
     budget: usize,
     /// Where component handles are copied from; without one they are no data.
-    host: Option<&'h mut dyn Host>,
+    host: Option<&'r mut dyn Host>,
+    /// When to give up.
+    deadline: Option<&'r mut Deadline<'w>>,
+    /// Values read so far.
+    steps: u32,
 }
 
 /// Why a value can't be read: what, and the keys that lead there, the innermost first.
 struct Problem {
     what: ProblemKind,
     keys: Vec<String>,
+}
+
+/// The most bytes that a message shows of a name.
+const MAX_SHOWN: usize = 80;
+
+/// A name as messages show it.
+fn short(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_SHOWN {
+        return name.into();
+    }
+    let mut end = MAX_SHOWN;
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &name[..end]).into()
 }
 
 enum ProblemKind {
@@ -2094,8 +2615,33 @@ impl Problem {
     }
 }
 
-impl Reader<'_> {
+impl<'r, 'w> Reader<'r, 'w> {
+    /// Values that are read between two looks at the deadline.
+    const STEPS: u32 = 64;
+
+    fn new(
+        budget: usize,
+        host: Option<&'r mut dyn Host>,
+        deadline: Option<&'r mut Deadline<'w>>,
+    ) -> Self {
+        Self { budget, host, deadline, steps: 0 }
+    }
+
+    /// Gives up if the run must be over.
+    fn look(&mut self) -> Result<(), Problem> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.has_passed()
+        {
+            return Err(Problem { what: ProblemKind::Host(deadline.error()), keys: Vec::new() });
+        }
+        Ok(())
+    }
+
     fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(Self::STEPS) {
+            self.look()?;
+        }
         match self.budget.checked_sub(bytes) {
             Some(rest) => {
                 self.budget = rest;
@@ -2198,6 +2744,8 @@ impl Reader<'_> {
             )));
         }
         self.spend(size_of::<ScriptTable>())?;
+        // It may have many slots and nothing in them.
+        self.look()?;
         let mut table = ScriptTable::default();
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
@@ -2245,7 +2793,7 @@ impl Reader<'_> {
         // SAFETY: the caller keeps what this function asks for.
         let value = unsafe { self.value_at(state, top, depth + 1) }.map_err(|mut problem| {
             problem.keys.push(match &key {
-                ScriptKey::String(key) => format!(".{key}"),
+                ScriptKey::String(key) => format!(".{}", short(key)),
                 key => format!("[{key}]"),
             });
             problem
@@ -2346,6 +2894,7 @@ impl<'h> Run<'h> {
             max_value_size,
             random,
             handed: Vec::new(),
+            handed_bytes: 0,
             raised: None,
             trace: None,
             panicked: None,
@@ -2808,7 +3357,7 @@ unsafe fn globals_as_data(
     limit: usize,
 ) -> Result<ScriptTable, ScriptError> {
     let mut globals = ScriptTable::default();
-    let mut reader = Reader { budget: limit, host: None };
+    let mut reader = Reader::new(limit, None, None);
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -2841,7 +3390,8 @@ unsafe fn returned(state: *mut lua_State, status: c_int, run: *mut Run<'_>) -> S
             return session_failed(state, status, &mut *run);
         }
         let limit = (*run).max_value_size;
-        match (Reader { budget: limit, host: None }).value(state, ffi::lua_gettop(state)) {
+        let mut reader = Reader::new(limit, None, Some(&mut (*run).deadline));
+        match reader.value(state, ffi::lua_gettop(state)) {
             Ok(value) => SessionEnded::Done(value),
             Err(problem) => failed_with(problem.into_error("result", limit, "returned")),
         }

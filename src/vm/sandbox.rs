@@ -108,8 +108,19 @@ pub(super) fn has_member(name: &str) -> bool {
         || MEMBERS.iter().any(|(name, members)| *name == library && members.contains(&member))
 }
 
+/// Built-ins that are replaced and that the compiler would call directly, in VMs for single runs.
+pub(super) const REPLACED: [&str; 1] = ["setmetatable"];
+
+/// The same in VMs for runs that last.
+pub(super) const REPLACED_IN_SESSIONS: [&str; 1] = ["rawset"];
+
 /// Prunes the globals to the allow-list, adds the API, and freezes all of it.
 pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
+    raw::refuse_weak_tables(lua, &lua.globals())?;
+    build_all(lua, api)
+}
+
+fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let globals = lua.globals();
     raw::set_up_servers(lua)?;
     prune(&globals, defines)?;
@@ -119,10 +130,8 @@ pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     globals.raw_get::<Table>("math")?.raw_set("random", raw::random_function(lua)?)?;
     globals.raw_set("tostring", raw::tostring_function(lua)?)?;
     super::guards::install(lua, &globals)?;
+    raw::bound_built_ins(lua, &globals)?;
     let string = globals.raw_get::<Table>("string")?;
-    for name in ["find", "match", "gmatch", "gsub", "split"] {
-        string.raw_set(name, raw::search_function(lua, string.raw_get(name)?)?)?;
-    }
     string.raw_set("format", raw::format_function(lua, string.raw_get("format")?)?)?;
 
     globals.raw_set("print", raw::log_function(lua, LogLevel::Info)?)?;
@@ -155,7 +164,7 @@ pub(super) fn build_for_sessions(lua: &Lua, api: &Api, coroutines: &Table) -> ml
         coroutine.raw_set(name, raw::recording_function(lua, original, coroutines)?)?;
     }
     globals.raw_set("rawset", raw::rawset_function(lua, &globals)?)?;
-    build(lua, api)
+    build_all(lua, api)
 }
 
 /// Adds what the API got since `mark` to the built-ins, and freezes them.

@@ -15,9 +15,6 @@ use super::{
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
-/// Built-ins that sessions replace and that the compiler would call directly.
-const REPLACED: [&str; 1] = ["rawset"];
-
 /// What one task may use up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionLimits {
@@ -171,7 +168,7 @@ impl Session {
 
     /// Compiles and loads a source.
     pub(crate) fn load(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, ScriptError> {
-        let program = Program::compile_without(name, source, &REPLACED)?;
+        let program = Program::compile_without(name, source, &sandbox::REPLACED_IN_SESSIONS)?;
         let load = self
             .lua
             .load(program.bytecode())

