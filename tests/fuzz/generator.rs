@@ -212,6 +212,11 @@ const NASTY: &[&str] = &[
     "buffer.create(0)",
     "buffer.create(16)",
     "buffer.create(2^20)",
+    "buffer.create(2^23 - 1e5)",
+    "('x'):rep(2^24)",
+    "('x'):rep(2^22)",
+    "table.create(2^21, 0)",
+    "table.create(2^18, 'x')",
     "function(...) return ... end",
     "function() end",
     "function(a, b) return a < b end",
@@ -383,7 +388,7 @@ impl Writer<'_> {
         if !self.may_nest() {
             return;
         }
-        match self.choices.choose(22) {
+        match self.choices.choose(24) {
             0..=2 => {
                 // There may be no more than 200 locals.
                 if self.names < 60 {
@@ -492,6 +497,21 @@ impl Writer<'_> {
                 let operator = self.pick(&["+=", "-=", "*=", "/=", "..=", "//=", "%=", "^="]);
                 self.text += &format!("{name} {operator} ");
                 self.expression();
+            }
+            19 => {
+                // Holds ever more.
+                let (name, limit) = (self.name(), self.pick(&["100", "1e4", "math.huge"]));
+                let _ = writeln!(self.text, "for i = 1, {limit} do");
+                let way = self.pick(&[
+                    "table.insert({}, ",
+                    "{}[#{} + 1] = (",
+                    "{} = tostring({}) .. tostring(",
+                    "rawset({}, i, ",
+                    "{} = table.pack({}, ",
+                ]);
+                self.text += &way.replace("{}", &name);
+                self.expression();
+                self.text += ")\nend";
             }
             _ => {
                 self.text += "local _ = ";
