@@ -221,7 +221,8 @@ impl Yard {
                 _ => {}
             }
             if text.len() > MAX_TEXT {
-                problems.push(format!("an error of {} bytes", text.len()));
+                let start: String = text.chars().take(500).collect();
+                problems.push(format!("an error of {} bytes: {start} …", text.len()));
             }
             for told in [env!("CARGO_MANIFEST_DIR"), ".rs:", "/home/", "/root/"] {
                 if text.contains(told) {
