@@ -132,6 +132,8 @@
 //! # The game's side
 //!
 //! - [`LuaPoolPlugin`]'s fields are its configuration; [`PoolConfig`] can come from a RON file.
+//! - [`SandboxConfig`], a part of it, says which libraries and modules scripts find, and gives single scripts
+//!   or folders more or less time and memory than the others.
 //! - [`LuaAppExt`] registers functions and components.
 //! - [`ScriptSystems`] are the system sets; order your systems around them.
 //! - [`ToScript`], [`ScriptEvent`] and [`ScriptFailed`] are messages; [`LuaControl`] asks for pause,
@@ -152,7 +154,8 @@
 //! # When something goes wrong
 //!
 //! - *A script does nothing.* Look into the log or the overlay: a script that doesn't compile is shown
-//!   there with file and line, and one that failed too often in a row is put aside.
+//!   there with file and line, and one that failed too often in a row is put aside, and tried again
+//!   ever more rarely.
 //! - *A global is nil in the next run.* Runs share nothing; keep it in `self`.
 //! - *`t.translation.x = 1` is an error.* A vector is a value; assign a whole one:
 //!   `t.translation = vector.create(1, t.translation.y, 0)`.

@@ -507,7 +507,9 @@ fn work_that_would_take_long_without_a_safepoint_does_not_begin() {
         "string.pack('c99999999999')",
     ] {
         let failure = lab.refuses(Transform::default(), &format!("local _ = {call}"));
-        assert!(failure.contains("takes too long"), "{failure}");
+        let stopped =
+            failure.contains("takes too long") || failure.contains("longer than its limit");
+        assert!(stopped, "{failure}");
     }
     lab.does(
         Transform::default(),
@@ -662,7 +664,7 @@ fn a_script_can_have_more_or_less_time_than_the_others() {
     let sandbox = ruled(&[("scripts/", time(2000)), ("scripts/brief.luau", time(20))]);
     let limit = Duration::from_millis(40);
     let mut lab = lab(PoolConfig { run_time_limit: limit, sandbox, max_failures: 1, ..patient() });
-    let slow = "function on_start() burn(60) end";
+    let slow = "function on_start() for n = 1, 40 do burn(5) end end";
     for (path, limit) in [
         ("a.luau", Some(40)),
         ("scripts/a.luau", None),

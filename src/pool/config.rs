@@ -104,7 +104,8 @@ pub struct PoolConfig {
     /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB.
     pub memory_limit: usize,
     /// Bytes that one run may have at a time, on top of what its VM holds anyway: what it made and what
-    /// of that was not yet collected. What earlier runs left doesn't count. Exact to 1 MiB. Default
+    /// of that was not yet collected, so that one that makes much garbage may hold a quarter of it. What
+    /// earlier runs left doesn't count. Exact to 1 MiB. Default
     /// `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
     /// 256 KiB to `memory_limit`. Single scripts can have another: see [`SandboxConfig::scripts`].
     pub run_memory_limit: Option<usize>,

@@ -212,6 +212,11 @@ const NASTY: &[&str] = &[
     "buffer.create(0)",
     "buffer.create(16)",
     "buffer.create(2^20)",
+    "buffer.create(2^23 - 1e5)",
+    "('x'):rep(2^24)",
+    "('x'):rep(2^22)",
+    "table.create(2^21, 0)",
+    "table.create(2^18, 'x')",
     "function(...) return ... end",
     "function() end",
     "function(a, b) return a < b end",
@@ -244,7 +249,7 @@ const NASTY: &[&str] = &[
     "setmetatable({}, {__len = function() return 2^53 end, __iter = function() return next, {} end})",
     "setmetatable({}, {__call = function(f, ...) return f, ... end})",
     "setmetatable({}, {__eq = function() return true end, __lt = function() error('lt') end})",
-    "setmetatable({}, {__mode = 'kv', __metatable = 'locked'})",
+    "setmetatable({}, {[table.concat({'__mo', 'de'})] = 'kv', __metatable = 'locked'})",
     "setmetatable({}, {__concat = function(a, b) return a end, __newindex = rawset})",
 ];
 
@@ -270,7 +275,6 @@ const METAMETHODS: &[&str] = &[
     "__len",
     "__iter",
     "__tostring",
-    "__mode",
     "__metatable",
     "__type",
 ];
@@ -384,7 +388,7 @@ impl Writer<'_> {
         if !self.may_nest() {
             return;
         }
-        match self.choices.choose(22) {
+        match self.choices.choose(24) {
             0..=2 => {
                 // There may be no more than 200 locals.
                 if self.names < 60 {
@@ -494,6 +498,21 @@ impl Writer<'_> {
                 self.text += &format!("{name} {operator} ");
                 self.expression();
             }
+            19 => {
+                // Holds ever more.
+                let (name, limit) = (self.name(), self.pick(&["100", "1e4", "math.huge"]));
+                let _ = writeln!(self.text, "for i = 1, {limit} do");
+                let way = self.pick(&[
+                    "table.insert({}, ",
+                    "{}[#{} + 1] = (",
+                    "{} = tostring({}) .. tostring(",
+                    "rawset({}, i, ",
+                    "{} = table.pack({}, ",
+                ]);
+                self.text += &way.replace("{}", &name);
+                self.expression();
+                self.text += ")\nend";
+            }
             _ => {
                 self.text += "local _ = ";
                 self.call();
@@ -527,7 +546,7 @@ impl Writer<'_> {
                 self.text += ")";
             }
             8 => {
-                let operator = self.pick(&["#", "-", "not "]);
+                let operator = self.pick(&["#", "- ", "not "]);
                 self.text += &format!("({operator}");
                 self.expression();
                 self.text += ")";

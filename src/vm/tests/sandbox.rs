@@ -165,3 +165,19 @@ fn the_limit_of_the_vm_holds_whatever_a_script_may_have() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_run_may_make_any_amount_of_garbage_if_it_holds_little_at_a_time() {
+    let mut vm = vm();
+    for (mebibytes, memory) in [(1, 4), (2, 8), (0, 2), (1, 4), (4, 16)] {
+        let source = format!(
+            "function on_update()
+                local held = table.create({mebibytes} * 2^16, 0)
+                for n = 1, 400000 do local t = {{n}} end
+                for n = 1, 2000 do local s = ('x'):rep(10000 + n) end
+            end"
+        );
+        let outcome = run(&mut vm, &source, memory * MIB);
+        assert!(matches!(outcome, Outcome::Done(_)), "{mebibytes} of {memory}: {outcome:?}");
+    }
+}
