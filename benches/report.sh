@@ -10,6 +10,9 @@ command -v valgrind >/dev/null || { echo "valgrind is needed, to count instructi
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 
+# What else runs takes its share: with more than a few tenths the figures say little.
+load=$(cut -d' ' -f2 /proc/loadavg)
+
 # All is built before anything is measured.
 benches=(frame profile reach instructions)
 [ -e benches/pool.rs ] && benches+=(pool)
@@ -42,7 +45,7 @@ benches/report.sh
 \`\`\`
 
 - Machine: $(nproc) cores, ${cpu:-unknown}, $memory, $(uname -sm)
-- Date: $(date -u +%F)
+- Date: $(date -u +%F); load average when it began $load
 - Compiler: $(rustc --version)
 - Versions: Bevy $(sed -n '/^name = "bevy"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock), mlua $(sed -n '/^name = "mlua"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock); release, limits on
 
