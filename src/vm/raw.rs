@@ -348,9 +348,9 @@ pub(super) fn collect(lua: &Lua, resting: usize, bytes: usize) -> mlua::Result<(
     let goal = 100 * bytes.max(resting) / resting.max(1) + 50;
     let set_goal = |goal: c_int| {
         let mut before = 0;
-        // SAFETY: sets a number.
         lua.exec_raw_lua(|raw| {
-            before = unsafe { ffi::lua_gc(raw.state(), ffi::LUA_GCSETGOAL, goal) }
+            // SAFETY: sets a number, and gives the one before.
+            before = unsafe { ffi::lua_gc(raw.state(), ffi::LUA_GCSETGOAL, goal) };
         });
         before
     };
