@@ -536,6 +536,27 @@ fn a_name_of_enormous_length_is_refused_without_a_search_for_similar_ones() {
     assert!(failure.contains("a name of 1000000 bytes"), "{failure}");
 }
 
+/// A map, whose keys are texts of scripts.
+#[derive(Component, Reflect, Default)]
+struct Shop {
+    prices: std::collections::BTreeMap<String, f64>,
+    shelf: Vec<f64>,
+}
+
+#[test]
+fn an_error_shows_no_more_than_the_beginning_of_a_long_key() {
+    let mut lab = lab(patient());
+    lab.app.expose_component::<Shop>();
+    for body in [
+        "entity.Shop.prices[('ab'):rep(5000)] = 'dear'",
+        "entity.Shop.prices = {[('ab'):rep(5000)] = 'dear'}",
+        "entity.Shop.shelf = {[('ab'):rep(5000)] = 1}",
+    ] {
+        let failure = lab.refuses(Shop::default(), body);
+        assert!(failure.len() < 3000, "{} bytes: {body}", failure.len());
+    }
+}
+
 #[test]
 fn messages_have_a_limit_in_bytes_too() {
     let mut lab = lab(patient());

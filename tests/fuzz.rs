@@ -8,6 +8,9 @@
 //!
 //! `FUZZ_SEED` is where seeds begin, so that a run goes elsewhere than the last one, and a finding can be
 //! repeated alone: with `FUZZ_SEED` as it was printed and `FUZZ_SECONDS=0`.
+//!
+//! AddressSanitizer knows no stacks but those of threads, and takes others for errors: with it, give threads
+//! all the stack that scripts may need, by `RUST_MIN_STACK=134217728`.
 
 #[path = "fuzz/choices.rs"]
 mod choices;

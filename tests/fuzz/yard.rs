@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::sandbox::ScriptLimits;
 use bevy_lua_pool::{ScriptError, ScriptFailed};
 
 use super::common::{Lab, patient};
@@ -87,8 +88,13 @@ impl Yard {
         keep_quiet_about_panics_on_purpose();
         let limit = Duration::from_millis(if cfg!(debug_assertions) { 40 } else { 2 });
         // One VM, so that everybody meets everybody.
+        let patience =
+            ScriptLimits { run_time_limit: Some(Duration::from_secs(10)), ..Default::default() };
+        let scripts = ["good.luau", "probe.luau"].map(|path| (path.to_owned(), patience)).into();
         let mut lab = Lab::with_config(PoolConfig {
             run_time_limit: limit,
+            // On a busy machine no good script is to be late.
+            sandbox: SandboxConfig { scripts, ..SandboxConfig::default() },
             min_size: 1,
             max_size: 1,
             max_failures: 0,

@@ -60,7 +60,7 @@ pub(super) fn no_fields(table: &ScriptTable, place: &str) -> Result<(), ScriptEr
         Some(key) => Err(ScriptError::WrongType {
             place: place.to_owned(),
             expected: "a list without gaps".to_owned(),
-            got: format!("a table with the key {key}"),
+            got: format!("a table with the key {:.80}", key.to_string()),
         }),
     }
 }

@@ -110,7 +110,8 @@ pub(crate) fn write(
                 (known(info.key_info(), place)?, known(info.value_info(), place)?);
             let mut made = Vec::new();
             for (key, value) in pairs(table) {
-                let inner = format!("{place}[{key}]");
+                // A key can be as long as a text; messages show its beginning.
+                let inner = format!("{place}[{:.80}]", key.to_string());
                 made.push((
                     construct(key_info, key, &inner, registry)?,
                     construct(value_info, value, &inner, registry)?,
