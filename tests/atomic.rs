@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::mem::discriminant;
 use std::time::Duration;
 
 use bevy::prelude::*;
@@ -148,7 +149,9 @@ impl Scene {
 fn changes_nothing(config: PoolConfig, body: &str) -> ScriptError {
     let mut scene = Scene::new(config, &format!("function on_update(self) {body} end"));
     let error = scene.fails();
-    assert_eq!(scene.fails(), error, "and so on");
+    // What was used of a limit differs from run to run.
+    let again = scene.fails();
+    assert_eq!(discriminant(&again), discriminant(&error), "{again} after {error}");
     error
 }
 

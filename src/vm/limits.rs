@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-use super::watchdog::{Watch, ticks};
+use super::watchdog::{LONGEST_TICK, Watch, ticks};
 use crate::error::ScriptError;
 
 /// The CPU time of this thread, not long before a run.
@@ -108,10 +108,16 @@ impl<'w> Deadline<'w> {
     /// The wall clock says that it is late: so the CPU clock has the last word.
     fn judge(&mut self) {
         let now = Reading::now();
-        // A run may be charged for what others used up before it in the tick in which it began, but not
-        // if that one lasted for long.
-        let known = self.began.tick == EXACT || self.watch.was_seen_in_time();
-        let used = if known { now.cpu.saturating_sub(self.began.cpu) } else { Duration::ZERO };
+        let measured = now.cpu.saturating_sub(self.began.cpu);
+        let used = if self.began.tick == EXACT {
+            measured
+        } else if self.watch.was_seen_in_time() {
+            // Others on this thread may have used up the rest of the tick in which the run began.
+            measured.saturating_sub(LONGEST_TICK)
+        } else {
+            // That tick lasted for who knows how long.
+            Duration::ZERO
+        };
         match self.limit.checked_sub(used) {
             Some(left) if !left.is_zero() => {
                 // From now on it is known what it uses.
@@ -159,6 +165,9 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(1);
     const HOUR: Duration = Duration::from_secs(3600);
 
+    /// Whatever others used before the run, it has used up its time when it used this.
+    const MORE_THAN_ALLOWED: Duration = Duration::from_millis(4);
+
     /// Uses CPU time, so that every clock has moved by so much.
     fn work(time: Duration) {
         let start = ThreadTime::now();
@@ -175,7 +184,7 @@ mod tests {
     fn a_deadline_that_has_passed_stays_passed() {
         let watch = Watch::unwatched(None);
         let mut deadline = Deadline::begin(&watch, LIMIT);
-        work(2 * LIMIT);
+        work(MORE_THAN_ALLOWED);
         assert!(!deadline.has_passed(), "nobody said that it is late");
         alarm(&watch);
         assert!(deadline.has_passed());
@@ -188,7 +197,7 @@ mod tests {
     fn a_run_is_judged_at_its_end_even_if_it_met_no_safepoint() {
         let watch = Watch::unwatched(None);
         let mut deadline = Deadline::begin(&watch, LIMIT);
-        work(2 * LIMIT);
+        work(MORE_THAN_ALLOWED);
         alarm(&watch);
         assert!(deadline.end());
     }
@@ -212,6 +221,16 @@ mod tests {
         alarm(&watch);
         assert!(!deadline.has_passed(), "it has used no CPU time to speak of");
         assert!(!deadline.has_passed(), "and is not alarmed any more");
+        assert!(!deadline.end());
+    }
+
+    #[test]
+    fn a_run_is_not_charged_for_what_others_used_in_the_tick_before_it() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, LIMIT);
+        deadline.began.cpu = deadline.began.cpu.saturating_sub(LONGEST_TICK);
+        alarm(&watch);
+        assert!(!deadline.has_passed());
         assert!(!deadline.end());
     }
 

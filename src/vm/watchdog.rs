@@ -17,6 +17,9 @@ use super::raw::Hook;
 /// How often the watchdog looks. A run is found to be late at most so much later than it is.
 pub(super) const PERIOD: Duration = Duration::from_millis(1);
 
+/// A look that comes later than this after the last one is late: the machine is busy.
+pub(super) const LONGEST_TICK: Duration = Duration::from_micros(1500);
+
 /// Looks after the last run before the thread falls asleep: a game runs again in the next frame.
 const LINGER: u32 = 100;
 
@@ -56,6 +59,12 @@ impl Drop for Engaged {
     fn drop(&mut self) {
         ENGAGED.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The watchdog's clock.
+fn clock() -> Duration {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    BEGAN.get_or_init(Instant::now).elapsed()
 }
 
 /// What the watchdog knows of one VM, and how a run of it is stopped.
@@ -109,14 +118,19 @@ impl Watch {
         self.continue_as(turn, limit)
     }
 
-    /// The run goes on, and may last so much longer. Gives its turn from now on.
+    /// The run goes on, and may last so much longer from now on. Gives its turn from now on.
     pub(super) fn extend(&self, turn: u64, by: Duration) -> u64 {
+        self.extend_at(turn, by, clock())
+    }
+
+    fn extend_at(&self, turn: u64, by: Duration, now: Duration) -> u64 {
+        self.seen_since.store(nanos(now), Ordering::Relaxed);
+        self.seen.store(turn + 2, Ordering::Relaxed);
         self.continue_as(turn + 2, by)
     }
 
     fn continue_as(&self, turn: u64, limit: Duration) -> u64 {
-        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        self.limit.store(nanos, Ordering::Relaxed);
+        self.limit.store(nanos(limit), Ordering::Relaxed);
         self.turn.store(turn, Ordering::Release);
         turn
     }
@@ -178,7 +192,7 @@ impl Watch {
 
     /// The watchdog looks, at this moment of its clock; `in_time` if it should have looked now.
     pub(super) fn look(&self, now: Duration, in_time: bool) {
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(now);
         let turn = self.turn.load(Ordering::Acquire);
         if self.seen.swap(turn, Ordering::Relaxed) != turn {
             self.seen_since.store(now, Ordering::Relaxed);
@@ -203,6 +217,10 @@ impl Watch {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Starts the thread, once in a process.
 fn wake_up() -> std::io::Result<()> {
     static STARTED: OnceLock<Result<(), std::io::ErrorKind>> = OnceLock::new();
@@ -214,13 +232,12 @@ fn wake_up() -> std::io::Result<()> {
 }
 
 fn watch_all() {
-    let clock = Instant::now();
-    let (mut idle, mut last) = (0, Duration::ZERO);
+    let (mut idle, mut last) = (0, clock());
     loop {
         thread::sleep(PERIOD);
-        let now = clock.elapsed();
+        let now = clock();
         TICKS.fetch_add(1, Ordering::Relaxed);
-        let in_time = now - last <= 2 * PERIOD;
+        let in_time = now.saturating_sub(last) <= LONGEST_TICK;
         last = now;
         lock(&WATCHED).retain(|watch| match watch.upgrade() {
             Some(watch) => {
@@ -232,7 +249,7 @@ fn watch_all() {
         idle = if ENGAGED.load(Ordering::Relaxed) > 0 { 0 } else { idle + 1 };
         if idle > LINGER {
             sleep();
-            (idle, last) = (0, clock.elapsed());
+            (idle, last) = (0, clock());
         }
     }
 }
@@ -293,8 +310,7 @@ mod tests {
         watch.look(at(0), true);
         watch.look(at(5000), true);
         assert!(watch.is_alarmed(first));
-        let second = watch.extend(first, LIMIT);
-        watch.look(at(6000), true);
+        let second = watch.extend_at(first, LIMIT, at(6000));
         watch.look(at(8000), true);
         assert!(!watch.is_alarmed(second));
         watch.look(at(8001), true);
