@@ -18,8 +18,9 @@ pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{
     Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
 };
+pub(crate) use self::exposure::write_transform;
 pub(crate) use self::reflect::map_entities;
-pub(crate) use self::spots::KnownSpot;
+pub(crate) use self::spots::{KnownSpot, Spots};
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ mod execute;
 mod frame;
 mod maintain;
 mod messages;
+mod plain;
 mod report;
 mod stop;
 

@@ -6,7 +6,7 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
-    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect,
+    Component, Entity, EntityRef, GlobalTransform, Mut, Name, ReflectDefault, ReflectFromReflect,
     Transform, Vec3, World,
 };
 use bevy::reflect::{
@@ -14,6 +14,7 @@ use bevy::reflect::{
 };
 use bevy::transform::components::TransformTreeChanged;
 
+use super::effects::LeafWrite;
 use super::reflect::{self, SmallLeaf};
 use super::spots::Spots;
 use crate::error::{ScriptError, suggest};
@@ -99,6 +100,10 @@ impl ExposedComponent {
         }
     }
 
+    pub(crate) fn is_transform(&self) -> bool {
+        self.type_id == TypeId::of::<Transform>()
+    }
+
     /// Whether scripts see something else in its stead.
     pub(crate) fn has_view(&self) -> bool {
         self.view.is_some()
@@ -177,7 +182,7 @@ impl ExposedComponent {
         if self.type_id == TypeId::of::<Transform>()
             && let ([field], SmallLeaf::Vec3(new)) = (path.steps(), leaf)
         {
-            return write_transform(world, entity, *field, *new);
+            return write_vector(world.get_mut::<Transform>(entity)?, *field, *new);
         }
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
@@ -212,9 +217,23 @@ impl ExposedComponent {
 const TRANSLATION: u16 = 0;
 const SCALE: u16 = 2;
 
+/// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf.
+pub(crate) fn write_transform(
+    spots: &Spots,
+    leaf: &LeafWrite,
+    transform: Mut<'_, Transform>,
+) -> Option<bool> {
+    let spot = spots.get(leaf.spot);
+    match (spot.path.steps(), leaf.value) {
+        ([field], SmallLeaf::Vec3(new)) if spots.is_transform(spot.component) => {
+            write_vector(transform, *field, new)
+        }
+        _ => None,
+    }
+}
+
 /// The short way to write the commonest leaves of all; gives whether the value differed.
-fn write_transform(world: &mut World, entity: Entity, field: u16, new: Vec3) -> Option<bool> {
-    let mut transform = world.get_mut::<Transform>(entity)?;
+fn write_vector(mut transform: Mut<'_, Transform>, field: u16, new: Vec3) -> Option<bool> {
     let place = match field {
         TRANSLATION => &mut transform.bypass_change_detection().translation,
         SCALE => &mut transform.bypass_change_detection().scale,

@@ -32,6 +32,8 @@ pub(crate) struct Spots {
     list: Vec<KnownSpot>,
     /// The components by the atoms of their names.
     components: Vec<Option<Spot>>,
+    /// The number of `Transform`.
+    transform: Option<u32>,
 }
 
 impl Spots {
@@ -39,6 +41,9 @@ impl Spots {
     pub(crate) fn of(components: &[ExposedComponent]) -> Self {
         let mut spots = Self::default();
         for (number, component) in (0..).zip(components) {
+            if component.is_transform() {
+                spots.transform = Some(number);
+            }
             // What scripts see instead of a component is made anew each time.
             if component.has_view() {
                 continue;
@@ -78,6 +83,11 @@ impl Spots {
 
     pub(crate) fn get(&self, spot: Spot) -> &KnownSpot {
         &self.list[spot as usize]
+    }
+
+    /// Whether a component is `Transform`, by its number.
+    pub(crate) fn is_transform(&self, component: u32) -> bool {
+        self.transform == Some(component)
     }
 
     /// The spot of a place, if it has one.

@@ -14,6 +14,7 @@ use super::frame::{
     CarriedProgram, Frame, LuaPool, MoreOutcome, Programs, Stage, Unit, UnitOutcome,
 };
 use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
+use super::plain::PlainStage;
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
@@ -53,14 +54,38 @@ pub(crate) fn apply(world: &mut World) {
             stage.report.runs(&stage.figures, tally);
         }
         let mut outcomes = std::mem::take(&mut frame.outcomes);
+        let mut query = frame.plain.take().unwrap_or_else(|| world.query());
+        let plain = PlainStage {
+            units: &frame.units,
+            outcomes: &outcomes,
+            programs: stage.programs,
+            spots: &bindings.exposure.spots,
+            is_contended: &|entity| stage.contended.entities.contains(&entity),
+            stage: stage.stage,
+            patience: &stage.patience,
+            executed,
+        };
+        let mut marks = std::mem::take(&mut frame.marks);
+        plain.apply(world, &mut query, &mut marks);
+        frame.plain = Some(query);
+        for (outcome, mark) in outcomes.iter_mut().zip(&mut marks) {
+            if let Some(writes) = mark.get_mut().checked_sub(1) {
+                stage.report.frame.writes += u64::from(writes);
+                outcome.state = StateChange::Unchanged;
+                outcome.leaves.clear();
+            }
+        }
         // States first: what follows may run code of the game, which may change any of them.
-        for (unit, outcome) in frame.units.iter().zip(&mut outcomes) {
-            if !outcome.deferred {
+        for ((unit, outcome), mark) in frame.units.iter().zip(&mut outcomes).zip(&mut marks) {
+            if !outcome.deferred && *mark.get_mut() == 0 {
                 stage.settle(world, unit, outcome);
             }
         }
         let mut put_back = Vec::new();
         for (number, outcome) in outcomes.iter_mut().enumerate() {
+            if *marks[number].get_mut() > 0 {
+                continue;
+            }
             let unit = &frame.units[number];
             if !unit.mail.is_empty() {
                 let taken = outcome.more.as_ref().map_or(0, |more| more.mail_taken);
@@ -74,6 +99,7 @@ pub(crate) fn apply(world: &mut World) {
             outcome.deferred = false;
         }
         frame.outcomes = outcomes;
+        frame.marks = marks;
         stage.tell_of_strays();
         if stage.lines_left == 0 {
             warn!("scripts logged more than {MAX_LINES} lines at once: the others are left out");

@@ -114,6 +114,9 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
 
 /// Takes back what was collected and never applied, because a run condition held back a later set.
 fn put_back(frame: &mut Frame, mailbox: &mut Mailbox, stopped: &mut StopQueue) {
+    if frame.units.is_empty() {
+        return;
+    }
     let units = std::mem::take(&mut frame.units);
     let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
     mailbox.waiting.splice(0..0, mail);

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
 
 use super::messages::Delivery;
+use super::plain::PlainQuery;
 use crate::bindings::{Effects, Leaves, Mail, max_bytes_handed_over};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
@@ -140,6 +141,9 @@ pub(crate) struct Frame {
     pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
+    /// The entities that plain outcomes change, and which units were applied as such.
+    pub(crate) plain: Option<PlainQuery>,
+    pub(crate) marks: Vec<AtomicU8>,
     /// What the workers counted; one for each, and perhaps empty ones.
     pub(crate) tallies: Vec<Tally>,
 }
