@@ -146,7 +146,7 @@ pub struct Call<'a> {
 pub(crate) enum Ran {
     Missing,
     Done(StateChange),
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 /// What a run came to.
@@ -261,7 +261,7 @@ impl Vm {
         match ran {
             Ran::Missing => Outcome::Missing,
             Ran::Done(change) => Outcome::Done(change.applied_to(call.state)),
-            Ran::Failed(failure) => Outcome::Failed(failure),
+            Ran::Failed(failure) => Outcome::Failed(*failure),
         }
     }
 
@@ -331,7 +331,7 @@ impl Vm {
     ) -> Ran {
         let place = match self.load(program) {
             Ok(place) => place,
-            Err(error) => return Ran::Failed(Failure::new(program.name(), error)),
+            Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
         };
         host.begin();
         if program.mutable().is_none() {
@@ -363,7 +363,9 @@ impl Vm {
         let deadline = Deadline::begin(&self.watch, limits.time);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
-        let verdict = Verdict::of(run);
+        let out_of_memory = matches!(imaged, raw::Imaged::Failed(raw::Ended::OutOfMemory));
+        let verdict = Verdict::of(&mut run, out_of_memory);
+        drop(run);
         match imaged {
             raw::Imaged::Mutable(why) => program.found_mutable(why),
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
@@ -393,7 +395,8 @@ impl Vm {
             _ => raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run),
         };
         raw::forget_all(&self.lua, &self.refs, &run);
-        let verdict = Verdict::of(run);
+        let verdict = Verdict::of(&mut run, matches!(ended, raw::Ended::OutOfMemory));
+        drop(run);
         if matches!(ended, raw::Ended::TouchedImage) {
             return None;
         }
@@ -401,22 +404,32 @@ impl Vm {
     }
 
     /// What a run came to: the limits have the last word, whatever the script caught.
-    fn judge(&mut self, program: &Program, ended: raw::Ended, verdict: Verdict) -> Ran {
+    fn judge(
+        &mut self,
+        program: &Program,
+        ended: raw::Ended,
+        verdict: Option<Box<Verdict>>,
+    ) -> Ran {
         let fail = |error, line, traceback| {
-            Ran::Failed(Failure { error, script: Arc::clone(program.name()), line, traceback })
+            let script = Arc::clone(program.name());
+            Ran::Failed(Box::new(Failure { error, script, line, traceback }))
         };
-        self.spent |= verdict.broken.is_some();
-        if verdict.out_of_memory || matches!(ended, raw::Ended::OutOfMemory) {
-            self.spent = true;
-            let (line, frames) = match ended {
-                raw::Ended::Failed { line, frames, .. } => (line, frames),
-                _ => verdict.place,
+        let Some(verdict) = verdict else {
+            return match ended {
+                raw::Ended::Done(change) => Ran::Done(change),
+                raw::Ended::Failed(failed) => fail(failed.error, failed.line, failed.frames),
+                _ => Ran::Missing,
             };
-            return fail(self.out_of_memory(), line, frames);
-        }
-        match (ended, verdict.broken) {
-            (raw::Ended::Failed { error, line, frames }, limit) => {
-                fail(limit.unwrap_or(error), line, frames)
+        };
+        let Verdict { out_of_memory, broken, place: (line, frames) } = *verdict;
+        self.spent = true;
+        match (ended, broken) {
+            (raw::Ended::Failed(failed), _) if out_of_memory => {
+                fail(self.out_of_memory(), failed.line, failed.frames)
+            }
+            _ if out_of_memory => fail(self.out_of_memory(), line, frames),
+            (raw::Ended::Failed(failed), limit) => {
+                fail(limit.unwrap_or(failed.error), failed.line, failed.frames)
             }
             (_, Some(error)) => fail(error, None, String::new()),
             (raw::Ended::Done(change), None) => Ran::Done(change),
@@ -579,10 +592,15 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of(mut run: raw::Run<'_>) -> Self {
+    /// `None` if the run kept to its limits.
+    fn of(run: &mut raw::Run<'_>, met_memory_limit: bool) -> Option<Box<Self>> {
         let late = run.deadline.end();
+        let out_of_memory = run.is_out_of_memory() || met_memory_limit;
+        if !late && !out_of_memory && run.panicked().is_none() {
+            return None;
+        }
         let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.verdict()));
-        Self { out_of_memory: run.is_out_of_memory(), broken, place: run.take_place() }
+        Some(Box::new(Self { out_of_memory, broken, place: run.take_place() }))
     }
 }
 

@@ -49,7 +49,7 @@ pub struct ScriptContext<'w> {
     /// Where the current run began to count its output.
     base: Output,
     /// Where to return to if the current run fails or begins once more.
-    start: Checkpoint,
+    start: Option<Checkpoint>,
 }
 
 /// The bytes that all messages which one run sends, and all components that it inserts or assigns, may have
@@ -88,7 +88,7 @@ impl<'w> ScriptContext<'w> {
             max_spawned: 0,
             bytes: 0,
             base: Output::default(),
-            start: Checkpoint::default(),
+            start: None,
         }
     }
 
@@ -212,13 +212,13 @@ impl<'w> ScriptContext<'w> {
             changes: 0,
             bytes: self.bytes,
         };
-        self.start =
-            if self.effects.is_empty() { Checkpoint::default() } else { self.checkpoint() };
+        // Where there is nothing yet, there is nothing to note.
+        self.start = if self.effects.is_empty() { None } else { Some(self.checkpoint()) };
     }
 
     /// Takes back all that the current run asked for. Log lines stay: they tell of the failure.
     pub(crate) fn roll_back(&mut self) {
-        self.effects.roll_back(std::mem::take(&mut self.start));
+        self.effects.roll_back(self.start.take().unwrap_or_default());
     }
 
     // ---- for the built-in functions --------------------------------------------------------------

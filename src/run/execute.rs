@@ -455,7 +455,7 @@ impl UnitRuns<'_, '_> {
                 self.failing = false;
             }
             Ran::Failed(failure) => {
-                self.failures.push((callback, failure));
+                self.failures.push((callback, *failure));
                 self.failing = true;
             }
         }

@@ -94,7 +94,12 @@ impl Vm {
         raw::forget_all(&self.lua, &self.refs, &run);
 
         self.last_run_time = start.elapsed();
-        let Verdict { out_of_memory, broken: hard, place: (line, frames) } = Verdict::of(run);
+        let (out_of_memory, hard, (line, frames)) =
+            match Verdict::of(&mut run, matches!(ended, SessionEnded::OutOfMemory)) {
+                Some(verdict) => (verdict.out_of_memory, verdict.broken, verdict.place),
+                None => (false, None, (None, String::new())),
+            };
+        drop(run);
         let ended = if out_of_memory { SessionEnded::OutOfMemory } else { ended };
         self.spent |= hard.is_some();
         let fail = |error: ScriptError, script: Option<String>, line, traceback| {

@@ -90,11 +90,11 @@ pub(super) struct Run<'h> {
     /// Their bytes.
     handed_bytes: usize,
     /// The last error raised by this layer, to tell it from one that the script raised.
-    raised: Option<ScriptError>,
+    raised: Option<Box<ScriptError>>,
     /// The message, line and call stack of the error that ended the run.
-    trace: Option<Trace>,
+    trace: Option<Box<Trace>>,
     /// A host function panicked.
-    panicked: Option<ScriptError>,
+    panicked: Option<Box<ScriptError>>,
     /// The registry slot of the array that holds the handed tables.
     handed_ref: c_int,
     /// Whether it runs on an image.
@@ -119,10 +119,24 @@ pub(super) enum Ended {
     Done(StateChange),
     /// It ran on an image, and a script could tell: nothing of it may stay.
     TouchedImage,
-    /// With an error: what, the line, the call stack.
-    Failed { error: ScriptError, line: Option<u32>, frames: String },
+    /// With an error.
+    Failed(Box<FailedRun>),
     /// The memory limit was reached.
     OutOfMemory,
+}
+
+/// An error that ended a run: what, the line, the call stack.
+pub(super) struct FailedRun {
+    pub(super) error: ScriptError,
+    pub(super) line: Option<u32>,
+    pub(super) frames: String,
+}
+
+impl Ended {
+    /// With an error whose place is not known.
+    fn failed(error: ScriptError) -> Self {
+        Self::Failed(Box::new(FailedRun { error, line: None, frames: String::new() }))
+    }
 }
 
 impl<'h> Run<'h> {
@@ -163,13 +177,13 @@ impl<'h> Run<'h> {
     }
 
     pub(super) fn panicked(&self) -> Option<&ScriptError> {
-        self.panicked.as_ref()
+        self.panicked.as_deref()
     }
 
     /// Remembers a panic of the host: it fails the run even if the script catches the error.
     fn note<R>(&mut self, result: &Result<R, ScriptError>) {
         if let Err(error @ ScriptError::HostPanicked { .. }) = result {
-            self.panicked = Some(error.clone());
+            self.panicked = Some(Box::new(error.clone()));
         }
     }
 }
@@ -486,7 +500,7 @@ pub(super) fn run_callback(
         (Err(mlua::Error::MemoryError(_)), _) => Ended::OutOfMemory,
         (Err(error), _) => {
             let error = ScriptError::Raised { message: error.to_string() };
-            Ended::Failed { error, line: None, frames: String::new() }
+            Ended::failed(error)
         }
         (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
     }
@@ -530,7 +544,7 @@ unsafe fn execute(
                 let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
                 let message = format!("`{name}` must be a function, but it is a {kind}");
                 let error = ScriptError::Raised { message };
-                return Ended::Failed { error, line: None, frames: String::new() };
+                return Ended::failed(error);
             }
         }
         ffi::lua_pushvalue(state, SELF);
@@ -551,14 +565,14 @@ unsafe fn execute(
 
         // What it leaves behind.
         if let Err(error) = flush(state, &mut *run) {
-            return Ended::Failed { error, line: None, frames: String::new() };
+            return Ended::failed(error);
         }
         let reader = Reader::new((*run).max_value_size, None, Some(&mut (*run).deadline));
         match { reader }.table(state, SELF) {
             Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
             Err(problem) => {
                 let error = problem.into_error("self", (*run).max_value_size, "kept");
-                Ended::Failed { error, line: None, frames: String::new() }
+                Ended::failed(error)
             }
         }
     }
@@ -666,7 +680,8 @@ unsafe fn failed(
     if status == ffi::LUA_ERRMEM {
         return Ended::OutOfMemory;
     }
-    let trace = run.trace.take().unwrap_or_else(|| Trace {
+    let trace = run.trace.take().map(|trace| *trace);
+    let trace = trace.unwrap_or_else(|| Trace {
         // SAFETY: see above; the handler left a string, or failed and Luau left one.
         message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
         line: None,
@@ -676,14 +691,14 @@ unsafe fn failed(
     let line = line.or(trace.line);
     // A coroutine passes it on as a message.
     if message == OUT_OF_MEMORY {
-        run.trace = Some(trace);
+        run.trace = Some(Box::new(trace));
         return Ended::OutOfMemory;
     }
     let error = match run.raised.take() {
-        Some(error) if message == error.to_string() => error,
+        Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },
     };
-    Ended::Failed { error, line, frames: trace.frames }
+    Ended::Failed(Box::new(FailedRun { error, line, frames: trace.frames }))
 }
 
 /// Takes `scripts/x.luau:12: ` off a message.
@@ -714,7 +729,7 @@ unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
         let message = text_at(state, -1).unwrap_or_default();
         let (line, frames) = call_stack(state);
         let _ = with_run("error", |run| {
-            run.trace = Some(Trace { message, line, frames });
+            run.trace = Some(Box::new(Trace { message, line, frames }));
             Ok(())
         });
         1
@@ -849,7 +864,7 @@ pub(super) fn make_image(
         (Err(mlua::Error::MemoryError(_)), _) => Imaged::Failed(Ended::OutOfMemory),
         (Err(error), _) => {
             let error = ScriptError::Raised { message: error.to_string() };
-            Imaged::Failed(Ended::Failed { error, line: None, frames: String::new() })
+            Imaged::Failed(Ended::failed(error))
         }
         (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
     }
@@ -1086,9 +1101,7 @@ pub(super) fn run_on_image(
                 let ended = if status == ffi::LUA_OK {
                     match (*job_ptr.cast::<ImageCall<'_>>()).out.take() {
                         Some(Ok(change)) => Ended::Done(change),
-                        Some(Err(error)) => {
-                            Ended::Failed { error, line: None, frames: String::new() }
-                        }
+                        Some(Err(error)) => Ended::failed(error),
                         None => unreachable!("a run that raised no error has a result"),
                     }
                 } else {
@@ -1284,6 +1297,10 @@ impl Shape {
     unsafe fn push(&self, state: *mut lua_State, table: &ScriptTable) {
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
+            if self.names.is_empty() {
+                ffi::lua_createtable(state, 0, 0);
+                return;
+            }
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, self.template.into());
             ffi::lua_clonetable(state, -1);
             ffi::lua_remove(state, -2);
@@ -1628,7 +1645,7 @@ unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
         let mut message = error.to_string();
         cut(&mut message);
         let _ = with_run("error", |run| {
-            run.raised = Some(error);
+            run.raised = Some(Box::new(error));
             Ok(())
         });
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -3651,7 +3668,7 @@ fn protected(
         (Err(error), _) => {
             let raised = run.raised.take();
             let error =
-                raised.unwrap_or_else(|| ScriptError::Raised { message: error.to_string() });
+                raised.map_or_else(|| ScriptError::Raised { message: error.to_string() }, |it| *it);
             SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
         }
         (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
@@ -3879,7 +3896,8 @@ unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>
     if status == ffi::LUA_ERRMEM {
         return SessionEnded::OutOfMemory;
     }
-    let trace = run.trace.take().unwrap_or_else(|| Trace {
+    let trace = run.trace.take().map(|trace| *trace);
+    let trace = trace.unwrap_or_else(|| Trace {
         // SAFETY: see above; the handler left a string, or failed and Luau left one.
         message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
         line: None,
@@ -3902,7 +3920,7 @@ unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>
         return SessionEnded::OutOfMemory;
     }
     let error = match run.raised.take() {
-        Some(error) if message == error.to_string() => error,
+        Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },
     };
     let script = script.map(str::to_owned);
