@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use super::raw::Hook;
 
 /// How often the watchdog looks. A run is found to be late at most so much later than it is.
-pub(super) const PERIOD: Duration = Duration::from_millis(1);
+pub(super) const PERIOD: Duration = Duration::from_micros(500);
 
 /// A look that comes later than this after the last one is late: the machine is busy.
-pub(super) const LONGEST_TICK: Duration = Duration::from_micros(1500);
+pub(super) const LONGEST_TICK: Duration = Duration::from_micros(900);
 
 /// Looks after the last run before the thread falls asleep: a game runs again in the next frame.
-const LINGER: u32 = 100;
+const LINGER: u32 = 200;
 
 /// How often the watchdog has looked so far: a clock that costs nothing to read.
 static TICKS: AtomicU64 = AtomicU64::new(0);
