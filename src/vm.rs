@@ -334,20 +334,26 @@ impl Vm {
             Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
         };
         host.begin();
+        let mut used = None;
         if program.mutable().is_none() {
-            if self.loaded[place].image.is_none()
-                && let Err(failed) = self.image(place, program, host, limits)
-            {
-                return failed;
+            if self.loaded[place].image.is_none() {
+                let start = Instant::now();
+                if let Err(failed) = self.image(place, program, host, limits) {
+                    return failed;
+                }
+                used = Some(start.elapsed());
             }
-            if let Some(ran) = self.attempt(place, program, call, host, limits, true) {
+            let tick = ticks();
+            if let Some(ran) = self.attempt(place, program, call, host, limits, (true, used)) {
                 return ran;
             }
             // The script could tell that it ran on an image: once more, on a file level of its own.
             host.rewind();
             program.found_mutable(Mutable::Tables);
+            let lasted = u32::try_from(ticks() - tick).unwrap_or(u32::MAX);
+            used = Some(used.unwrap_or_default() + watchdog::PERIOD.saturating_mul(lasted));
         }
-        self.attempt(place, program, call, host, limits, false)
+        self.attempt(place, program, call, host, limits, (false, used))
             .expect("what runs on a file level of its own meets no image")
     }
 
@@ -374,7 +380,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Runs on the image, or on a file level of its own; `None` if the image was met.
+    /// Runs on the image, or on a file level of its own, with the time that the run has used already; `None`
+    /// if the image was met.
     fn attempt(
         &mut self,
         place: usize,
@@ -382,10 +389,13 @@ impl Vm {
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
-        on_image: bool,
+        (on_image, used): (bool, Option<Duration>),
     ) -> Option<Ran> {
         let Loaded { main, image, shapes } = &mut self.loaded[place];
-        let deadline = Deadline::begin(&self.watch, limits.time);
+        let deadline = match used {
+            None => Deadline::begin(&self.watch, limits.time),
+            Some(used) => Deadline::go_on(&self.watch, limits.time, used),
+        };
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let ended = match image {
             Some(image) if on_image => {

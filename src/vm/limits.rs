@@ -52,6 +52,8 @@ pub(super) struct Deadline<'w> {
     turn: u64,
     limit: Duration,
     began: Reading,
+    /// What it used before that.
+    before: Duration,
     /// The CPU time that it used, once it was late.
     used: Duration,
     interrupted: bool,
@@ -63,7 +65,25 @@ impl<'w> Deadline<'w> {
     pub(super) fn begin(watch: &'w Watch, limit: Duration) -> Self {
         let began = Reading::recent();
         let turn = watch.begin(limit);
-        Self { watch, turn, limit, began, used: Duration::ZERO, interrupted: false, passed: false }
+        Self {
+            watch,
+            turn,
+            limit,
+            began,
+            before: Duration::ZERO,
+            used: Duration::ZERO,
+            interrupted: false,
+            passed: false,
+        }
+    }
+
+    /// A run goes on in another way that has used so much of its time already.
+    pub(super) fn go_on(watch: &'w Watch, limit: Duration, used: Duration) -> Self {
+        let mut deadline = Self::begin(watch, limit.saturating_sub(used));
+        deadline.limit = limit;
+        deadline.began = Reading { tick: EXACT, ..Reading::now() };
+        deadline.before = used;
+        deadline
     }
 
     /// Whether the run must end now; for when Luau asks at a safepoint, and for built-ins that work for
@@ -98,7 +118,7 @@ impl<'w> Deadline<'w> {
         }
         self.watch.end(self.turn);
         if self.passed {
-            self.used = Reading::now().cpu.saturating_sub(self.began.cpu);
+            self.used = self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
             // Nothing runs now, and no alarm is ever sounded for that.
             self.watch.calm(self.turn + 1);
         }
@@ -110,7 +130,7 @@ impl<'w> Deadline<'w> {
         let now = Reading::now();
         let measured = now.cpu.saturating_sub(self.began.cpu);
         let used = if self.began.tick == EXACT {
-            measured
+            self.before + measured
         } else if self.watch.was_seen_in_time() {
             // Others on this thread may have used up the rest of the tick in which the run began.
             measured.saturating_sub(LONGEST_TICK)
@@ -121,7 +141,8 @@ impl<'w> Deadline<'w> {
         match self.limit.checked_sub(used) {
             Some(left) if !left.is_zero() => {
                 // From now on it is known what it uses.
-                self.began = Reading { tick: EXACT, cpu: now.cpu.saturating_sub(used) };
+                self.began = Reading { tick: EXACT, cpu: now.cpu };
+                self.before = used;
                 self.turn = self.watch.extend(self.turn, left);
             }
             _ => self.passed = true,
@@ -133,7 +154,7 @@ impl<'w> Deadline<'w> {
     pub(super) fn affords(&self, work: Duration) -> bool {
         /// So much later may a built-in end that began in time.
         const GRACE: Duration = Duration::from_millis(1);
-        let used = Reading::now().cpu.saturating_sub(self.began.cpu);
+        let used = self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
         // Without an alarm the reading may be an old one: on a busy machine nobody looked for a while.
         let known = self.began.tick == EXACT || self.watch.is_alarmed(self.turn);
         let used = if known { used } else { used.min(self.limit / 2) };
@@ -191,6 +212,17 @@ mod tests {
         assert!(deadline.has_passed_at_safepoint());
         assert!(deadline.end());
         assert!(matches!(deadline.error(), ScriptError::TimedOut { limit: LIMIT, .. }));
+    }
+
+    #[test]
+    fn a_run_that_is_begun_again_has_what_is_left_of_its_time() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::go_on(&watch, HOUR, HOUR - LIMIT);
+        work(MORE_THAN_ALLOWED);
+        alarm(&watch);
+        assert!(deadline.has_passed());
+        assert!(matches!(deadline.error(), ScriptError::TimedOut { limit: HOUR, .. }));
+        assert!(deadline.end());
     }
 
     #[test]
