@@ -160,6 +160,8 @@
 //! - *`t.translation.x = 1` is an error.* A vector is a value; assign a whole one:
 //!   `t.translation = vector.create(1, t.translation.y, 0)`.
 //! - *A value can't be kept.* `self` takes plain data only; the error names the field.
+//! - *Scripts are slower than in the benches.* Luau checks itself even in release builds unless the environment
+//!   variable `LUAU_CXXFLAGS` is `-DNDEBUG` when it is built: see "Speed" in the README.
 //! - *The build says that panics must unwind.* Luau raises errors by C++ exceptions that cross Rust frames,
 //!   so `panic = "abort"` can't be supported; nor can 32-bit targets.
 //!

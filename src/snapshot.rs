@@ -42,7 +42,7 @@ pub struct LuaSnapshot {
     pub frame: FrameStats,
     /// What all frames did together.
     pub total: FrameStats,
-    /// How long single runs took, since the pool was made.
+    /// How long single runs took, since the pool was made: of one run in eight, and of each that took long.
     pub run_time: Timing,
     /// One sample for each of the last [`HISTORY_FRAMES`] frames, the oldest first.
     pub history: VecDeque<Sample>,
@@ -61,7 +61,7 @@ pub struct ScriptRow {
     pub runs: u64,
     /// Runs that failed.
     pub errors: u64,
-    /// How long its runs took.
+    /// How long its runs took: of one in eight, and of each that took long.
     pub time: Timing,
     /// Entities for which the script was put aside after too many failures in a row.
     pub put_aside: usize,
