@@ -13,13 +13,16 @@
 #[path = "../../../src"]
 mod host {
     #[expect(
+        dead_code,
         unused_imports,
         reason = "what the pool offers the rest of the crate has no user here"
     )]
     pub mod pool;
+    #[expect(dead_code, reason = "the pool only carries it")]
+    pub mod sandbox;
 }
 
 pub mod clock;
 pub mod model_sync;
 
-pub use self::host::pool;
+pub use self::host::{pool, sandbox};
