@@ -330,3 +330,84 @@ fn what_on_stop_writes_meets_what_the_other_scripts_of_its_entity_write() {
     assert_eq!(lab.transform(entity).translation, Vec3::splat(2.0));
     assert_eq!(lab.stats().conflicts, 1);
 }
+
+/// Enough entities for what they come to to be applied in parallel, and one that is too few for that.
+#[test]
+fn many_entities_come_to_the_same_as_few() {
+    /// Changed by the game between the runs and their effects: the game knew better.
+    #[derive(Component)]
+    struct Touched;
+    /// Another entity writes to it.
+    #[derive(Component)]
+    struct Pushed;
+
+    let look = |count: usize| {
+        let mut lab = lab(2);
+        lab.app.add_systems(
+            Update,
+            (|mut touched: Query<&mut ScriptStates, With<Touched>>| {
+                touched.iter_mut().for_each(|mut states| {
+                    states.get_mut("mover.luau").expect("it ran").set("n", 100.0);
+                });
+            })
+            .after(ScriptSystems::Execute)
+            .before(ScriptSystems::Apply),
+        );
+        let mover = lab.script(
+            "mover.luau",
+            "function on_start(self) self.n = 0 end
+            function on_update(self)
+                self.n += 1
+                if self.n % 2 == 1 then entity.Transform.translation += vector.one end
+            end",
+        );
+        let pusher = lab.script(
+            "pusher.luau",
+            "function on_update(self)
+                if self.to then self.to.Transform.translation = vector.one * 50 end
+            end",
+        );
+        let world = lab.app.world_mut();
+        let bundle =
+            |script: &Handle<LuaScript>| (Transform::default(), LuaScripts::new(script.clone()));
+        let plain = world.spawn(bundle(&mover)).id();
+        let touched = world.spawn((bundle(&mover), Touched)).id();
+        let pushed = world.spawn((bundle(&mover), Pushed)).id();
+        let by = world.spawn(bundle(&pusher)).id();
+        world.spawn_batch((0..count).map(|_| bundle(&mover)));
+        lab.frame();
+        let mut states = lab.app.world_mut().get_mut::<ScriptStates>(by).expect("it ran");
+        states.get_mut("pusher.luau").expect("it ran").set("to", pushed);
+        let mut looks = Vec::new();
+        for _ in 0..3 {
+            lab.frame();
+            let moved = |lab: &Lab, entity: Entity| {
+                let transform = lab.app.world().entity(entity).get_ref::<Transform>();
+                transform.expect("it has one").last_changed()
+            };
+            let before = (moved(&lab, plain), moved(&lab, pushed));
+            lab.frame();
+            let changed = (moved(&lab, plain) != before.0, moved(&lab, pushed) != before.1);
+            let of = |entity: Entity| (lab.field(entity, "n"), lab.transform(entity).translation);
+            let all = lab.app.world().iter_entities().filter_map(|it| it.get::<Transform>());
+            let sum = all.map(|transform| transform.translation.x).sum::<f32>();
+            let others = sum - of(touched).1.x - of(pushed).1.x;
+            let each = others / (count + 1) as f32;
+            let stats = lab.stats();
+            let conflicts = stats.conflicts;
+            let written = stats.writes as f64 / (count + 3) as f64;
+            looks.push(format!(
+                "{:?} {:?} {:?} {changed:?} {each} {conflicts} {}",
+                of(plain),
+                of(touched),
+                of(pushed),
+                written.round(),
+            ));
+        }
+        assert_eq!(lab.failures(), [""; 0]);
+        looks
+    };
+    let few = look(20);
+    assert!(few[0].contains("(true, ") && few[0].contains("Number(100.0)"), "{few:?}");
+    assert_eq!(look(600), few);
+}
