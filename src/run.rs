@@ -11,6 +11,7 @@ mod maintain;
 mod messages;
 mod plain;
 mod report;
+mod row;
 mod stop;
 
 pub use self::frame::{LuaPool, LuaScripting, ScriptSystems};

@@ -52,6 +52,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use bevy::platform::collections::HashMap;
+use bevy::prelude::Entity;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
@@ -139,6 +140,40 @@ pub struct Call<'a> {
     pub args: &'a [ScriptValue],
     /// Where its random numbers start.
     pub seed: u64,
+}
+
+/// Runs that follow one another on one VM: the same callback of one program, for one entity after another.
+///
+/// `H` is the world, as the run sees it whose turn it is.
+pub(crate) trait Row<'w, H> {
+    /// Turns the world to the next run; `None` ends the row.
+    fn turn(&mut self, host: &mut H) -> Option<Turn<'w>>;
+
+    /// The run whose turn it was is over, and all is well.
+    fn done(&mut self, host: &mut H, change: StateChange);
+}
+
+/// One run of a [`Row`].
+pub(crate) struct Turn<'w> {
+    pub(crate) entity: Entity,
+    /// What becomes its `self`.
+    pub(crate) state: &'w ScriptTable,
+    /// What follows `self`.
+    pub(crate) argument: f64,
+    /// Where its random numbers start.
+    pub(crate) seed: u64,
+}
+
+/// How a [`Row`] ended.
+#[derive(Debug)]
+pub(crate) enum RowEnd {
+    /// There was none left, or the VM has to be looked at before the next.
+    Done,
+    /// The run whose turn it was came to this.
+    With(Ran),
+    /// The run whose turn it was could tell that it ran on an image, and must run again on a file level of its
+    /// own. It has used so much time already.
+    Again(Duration),
 }
 
 /// What a run came to, with its `self` as a change.
@@ -256,7 +291,7 @@ impl Vm {
         limits: &RunLimits,
     ) -> Outcome {
         let start = Instant::now();
-        let ran = engage(|engaged| self.run_change(program, call, host, limits, engaged));
+        let ran = engage(|engaged| self.run_change(program, call, host, limits, None, engaged));
         self.last_run_time = start.elapsed();
         match ran {
             Ran::Missing => Outcome::Missing,
@@ -265,24 +300,77 @@ impl Vm {
         }
     }
 
-    /// As [`Vm::run`], but gives what changed.
+    /// As [`Vm::run`], but gives what changed. The run may have used some of its time already.
     pub(crate) fn run_change(
         &mut self,
         program: &Program,
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
+        used: Option<Duration>,
         _: &Engaged,
     ) -> Ran {
-        self.note_run(program);
+        self.runs += 1;
+        self.note_program(program);
         self.limit_memory(limits);
-        let ran = self.run_once(program, call, host, limits);
+        let ran = self.run_once(program, call, host, limits, used);
         self.tidy();
         ran
     }
 
-    fn note_run(&mut self, program: &Program) {
-        self.runs += 1;
+    /// Whether a callback of a program can run in a [`Row`]: its image is here.
+    pub(crate) fn is_ready_for(&mut self, program: &Program, callback: Callback) -> bool {
+        program.mutable().is_none()
+            && self.place_of(program).is_some_and(|place| {
+                let image = &self.loaded[place].image;
+                image.as_ref().is_some_and(|image| image.has(callback))
+            })
+    }
+
+    /// Runs a callback for one entity after another, which [`Vm::is_ready_for`] it.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(crate) fn run_row<'w, H: Host>(
+        &mut self,
+        program: &Program,
+        callback: Callback,
+        limits: &RunLimits,
+        (host, row): (&mut H, &mut impl Row<'w, H>),
+        _: &Engaged,
+    ) -> RowEnd {
+        self.note_program(program);
+        self.limit_memory(limits);
+        let place = self.place_of(program).expect("the program is loaded");
+        let Loaded { image, shapes, .. } = &mut self.loaded[place];
+        let image = image.as_ref().expect("the program has an image");
+        let job = raw::RowJob {
+            callback,
+            most_memory: self.resting_memory + GARBAGE_SLACK,
+            deadline: Deadline::begin(&self.watch, limits.time),
+            max_value_size: limits.value_size,
+        };
+        let raw::RowRun { mut run, began, ended } =
+            raw::run_row(&self.lua, &self.refs, program, (image, shapes), job, (host, row));
+        raw::forget_all(&self.lua, &self.refs, &run);
+        let out_of_memory = matches!(ended, Some(raw::Ended::OutOfMemory));
+        let verdict = Verdict::of(&mut run, out_of_memory);
+        let used = run.deadline.roughly_used();
+        drop(run);
+        self.runs += began;
+        let end = match ended {
+            None => RowEnd::Done,
+            Some(raw::Ended::TouchedImage) => {
+                program.found_mutable(Mutable::Tables);
+                RowEnd::Again(used)
+            }
+            Some(ended) => RowEnd::With(self.judge(program, ended, verdict)),
+        };
+        self.tidy();
+        end
+    }
+
+    fn note_program(&mut self, program: &Program) {
         let same = |last: &Arc<str>| Arc::ptr_eq(last, program.name());
         if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
             self.last_program = Some(Arc::clone(program.name()));
@@ -328,33 +416,31 @@ impl Vm {
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
+        mut used: Option<Duration>,
     ) -> Ran {
         let place = match self.load(program) {
             Ok(place) => place,
             Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
         };
         host.begin();
-        let mut used = None;
         if program.mutable().is_none() {
             if self.loaded[place].image.is_none() {
                 let start = Instant::now();
                 if let Err(failed) = self.image(place, program, host, limits) {
                     return failed;
                 }
-                used = Some(start.elapsed());
+                used = Some(used.unwrap_or_default() + start.elapsed());
             }
-            let tick = ticks();
-            if let Some(ran) = self.attempt(place, program, call, host, limits, (true, used)) {
-                return ran;
+            match self.attempt(place, program, call, host, limits, (true, used)) {
+                Ok(ran) => return ran,
+                Err(already) => used = Some(already),
             }
             // The script could tell that it ran on an image: once more, on a file level of its own.
             host.rewind();
             program.found_mutable(Mutable::Tables);
-            let lasted = u32::try_from(ticks() - tick).unwrap_or(u32::MAX);
-            used = Some(used.unwrap_or_default() + watchdog::PERIOD.saturating_mul(lasted));
         }
         self.attempt(place, program, call, host, limits, (false, used))
-            .expect("what runs on a file level of its own meets no image")
+            .unwrap_or_else(|_| unreachable!("what runs on a file level of its own meets no image"))
     }
 
     /// Makes the image of a program, if it can have one.
@@ -380,8 +466,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Runs on the image, or on a file level of its own, with the time that the run has used already; `None`
-    /// if the image was met.
+    /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the
+    /// image was met, gives the time that it has used by then.
     fn attempt(
         &mut self,
         place: usize,
@@ -390,7 +476,7 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
         (on_image, used): (bool, Option<Duration>),
-    ) -> Option<Ran> {
+    ) -> Result<Ran, Duration> {
         let Loaded { main, image, shapes } = &mut self.loaded[place];
         let deadline = match used {
             None => Deadline::begin(&self.watch, limits.time),
@@ -406,11 +492,12 @@ impl Vm {
         };
         raw::forget_all(&self.lua, &self.refs, &run);
         let verdict = Verdict::of(&mut run, matches!(ended, raw::Ended::OutOfMemory));
+        let used = run.deadline.roughly_used();
         drop(run);
         if matches!(ended, raw::Ended::TouchedImage) {
-            return None;
+            return Err(used);
         }
-        Some(self.judge(program, ended, verdict))
+        Ok(self.judge(program, ended, verdict))
     }
 
     /// What a run came to: the limits have the last word, whatever the script caught.
@@ -449,24 +536,27 @@ impl Vm {
 
     /// Loads the main function of a program, against the built-ins alone; gives its place.
     fn load(&mut self, program: &Program) -> Result<usize, ScriptError> {
-        let id = program.id();
-        if self.recent.0 == id {
-            return Ok(self.recent.1);
+        if let Some(place) = self.place_of(program) {
+            return Ok(place);
         }
-        let place = match self.places.get(&id) {
-            Some(place) => *place,
-            None => {
-                if self.loaded.len() >= MAX_LOADED {
-                    self.unload();
-                }
-                let main = self.load_main(program)?;
-                self.loaded.push(Loaded { main, image: None, shapes: raw::Shapes::default() });
-                self.places.insert(id, self.loaded.len() - 1);
-                self.loaded.len() - 1
-            }
-        };
-        self.recent = (id, place);
+        if self.loaded.len() >= MAX_LOADED {
+            self.unload();
+        }
+        let main = self.load_main(program)?;
+        let place = self.loaded.len();
+        self.loaded.push(Loaded { main, image: None, shapes: raw::Shapes::default() });
+        self.places.insert(program.id(), place);
+        self.recent = (program.id(), place);
         Ok(place)
+    }
+
+    /// The place of a program that is loaded.
+    fn place_of(&mut self, program: &Program) -> Option<usize> {
+        let id = program.id();
+        if self.recent.0 != id {
+            self.recent = (id, *self.places.get(&id)?);
+        }
+        Some(self.recent.1)
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {

@@ -11,12 +11,15 @@ use bevy::tasks::ComputeTaskPool;
 
 use super::collect::mix;
 use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
-use crate::bindings::{Bindings, ScriptContext};
+use super::row::UnitRow;
+use crate::bindings::{Bindings, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease, VmFactory};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Engaged, Program, Ran, RunLimits, StateChange, Vm, engage, ticks};
+use crate::vm::{
+    Call, Callback, Engaged, Program, Ran, RowEnd, RunLimits, StateChange, Vm, engage, ticks,
+};
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
@@ -64,9 +67,9 @@ pub(crate) fn execute(world: &mut World) {
 }
 
 /// All that the workers of one stage share, read-only.
-struct ExecutingStage<'w> {
+pub(super) struct ExecutingStage<'w> {
     world: &'w World,
-    frame: &'w Frame,
+    pub(super) frame: &'w Frame,
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
@@ -148,9 +151,7 @@ impl<'w> ExecutingStage<'w> {
                 self.pool.config(),
             ),
             lease: None,
-            late: self.is_late(),
-            stopwatch: Stopwatch::new(),
-            tally,
+            counts: Counts { stopwatch: Stopwatch::new(), late: self.is_late(), tally },
         }
     }
 
@@ -163,15 +164,42 @@ impl<'w> ExecutingStage<'w> {
         &self.limits[unit.program as usize]
     }
 
-    /// Whether all that descend from where this unit does ran for long enough.
-    fn is_spent(&self, unit: usize) -> bool {
-        let unit = &self.frame.units[unit];
-        self.frame.origins.are_spent(unit, self.limits(unit).time, self.pool.config())
+    /// Whether a unit may still run in this stage: what the runs handed over so far is not all that a stage may
+    /// hold, and all that descend from where the unit does have not run for long enough.
+    pub(super) fn may_run(&self, unit: &Unit) -> bool {
+        self.bytes.load(Ordering::Relaxed) <= MAX_STAGE_BYTES
+            && !self.frame.origins.are_spent(unit, self.limits(unit).time, self.pool.config())
     }
 
-    /// Whether what the runs handed over so far is all that a stage may hold.
-    fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > MAX_STAGE_BYTES
+    /// Where the random numbers of a run start. Depends on the world's seed, the stage, the entity, the script,
+    /// the callback, and on which run of the unit this is; not on the VM or on who ran before.
+    pub(super) fn seed(&self, unit: &Unit, callback: Callback, run: u32) -> u64 {
+        let which = u64::from(unit.slot) << 40 | u64::from(run) << 8 | callback as u64;
+        let who = mix(unit.entity.to_bits() ^ self.frame.program(unit).name_hash());
+        mix(self.frame.seed ^ who ^ mix(which))
+    }
+
+    /// Moves what the runs of a unit want to change to its outcome.
+    pub(super) fn hand_over(
+        &self,
+        unit: &Unit,
+        context: &mut ScriptContext<'_>,
+        outcome: &mut UnitOutcome,
+    ) {
+        let bytes = context.bytes_handed_over();
+        if bytes > 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.frame.origins.hand_over(unit, bytes);
+        }
+        let effects = &mut context.effects;
+        if !effects.leaves.is_empty() {
+            outcome.leaves = std::mem::take(&mut effects.leaves);
+        }
+        if effects.is_plain() {
+            return;
+        }
+        let effects = std::mem::take(&mut context.effects);
+        outcome.more = Some(Box::new(MoreOutcome { effects, ..MoreOutcome::default() }));
     }
 
     /// Whether the frame's budget is spent.
@@ -187,10 +215,36 @@ struct Worker<'s> {
     /// The world as the unit sees it whose turn it is.
     context: ScriptContext<'s>,
     lease: Option<Lease<Vm>>,
+    counts: Counts,
+}
+
+/// What a worker knows of the time, and counts.
+pub(super) struct Counts {
+    pub(super) stopwatch: Stopwatch,
     /// The frame's budget was spent when the clock was looked at last.
     late: bool,
-    stopwatch: Stopwatch,
     tally: Tally,
+}
+
+impl Counts {
+    /// Whether the frame's budget is spent, as far as is known: the clock is looked at when a run was timed.
+    pub(super) fn is_late(&mut self, stage: &ExecutingStage<'_>) -> bool {
+        let Some(deadline) = stage.deadline else { return false };
+        if self.stopwatch.has_looked() {
+            self.late = Instant::now() >= deadline;
+        }
+        self.late
+    }
+
+    /// A run of a unit is over: counts it, and gives the time that it took if it was timed.
+    pub(super) fn ran(&mut self, stage: &ExecutingStage<'_>, unit: &Unit) -> Option<Duration> {
+        let time = self.stopwatch.stop();
+        self.tally.count(unit.program, time);
+        if let Some(time) = time {
+            stage.frame.origins.spend(unit, time, stage.limits(unit).time);
+        }
+        time
+    }
 }
 
 impl<'s> Worker<'s> {
@@ -206,32 +260,26 @@ impl<'s> Worker<'s> {
         while self.lease.is_some()
             && let Some(Batch { first, outcomes }) = next()
         {
-            for (place, outcome) in (first..).zip(outcomes) {
-                // Who has waited longest runs however late it is: everybody does in the end.
+            let mut done = 0;
+            while done < outcomes.len() {
+                let place = first + done;
                 let unit = unit(place);
-                let runs = (place == 0 || !self.is_late() && !stage.is_full())
-                    && self.lease.is_some()
-                    && !stage.is_spent(unit);
-                if runs {
-                    self.run_unit(unit, outcome);
-                } else {
-                    *outcome = deferred();
+                // Who has waited longest runs however late it is: everybody does in the end.
+                let in_time = place == 0 || !self.counts.is_late(stage);
+                let runs = in_time && stage.may_run(&stage.frame.units[unit]);
+                if !runs || self.lease.is_none() {
+                    outcomes[done] = deferred();
+                    done += 1;
+                } else if !self.run_row(unit, order, (first, &mut done), outcomes) {
+                    self.run_unit(unit, &mut outcomes[done], None);
+                    done += 1;
                 }
                 if self.lease.as_ref().is_some_and(|vm| vm.is_spent()) {
                     self.replace(stage.program(unit));
                 }
             }
         }
-        stage.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(self.tally);
-    }
-
-    /// Whether the frame's budget is spent, as far as is known: the clock is looked at when a run was timed.
-    fn is_late(&mut self) -> bool {
-        let Some(deadline) = self.stage.deadline else { return false };
-        if self.stopwatch.has_looked() {
-            self.late = Instant::now() >= deadline;
-        }
-        self.late
+        stage.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(self.counts.tally);
     }
 
     /// Takes a VM, one that ran the program last if there is one. Whyever there is none: what would have
@@ -255,7 +303,79 @@ impl<'s> Worker<'s> {
         factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
     }
 
-    fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome) {
+    /// Runs units that are alike from one on, if they are of the common kind: gives whether it ran any, and
+    /// adds them to those that are done.
+    fn run_row(
+        &mut self,
+        unit: usize,
+        order: Option<&[usize]>,
+        (first, done): (usize, &mut usize),
+        outcomes: &mut [UnitOutcome],
+    ) -> bool {
+        let stage = self.stage;
+        let kind = &stage.frame.units[unit];
+        let Some(vm) = &mut self.lease else { return false };
+        let program = stage.program(unit);
+        let callback = stage.frame.stage.callback();
+        if !kind.only_ticks() || vm.is_spent() || !vm.is_ready_for(program, callback) {
+            return false;
+        }
+        let before = *done;
+        let mut row = UnitRow {
+            stage,
+            counts: &mut self.counts,
+            order,
+            first,
+            outcomes,
+            done: before,
+            program: kind.program,
+            callback,
+            current: None,
+        };
+        let host_and_row = (&mut self.context, &mut row);
+        let limits = stage.limits(kind);
+        let end = vm.run_row(program, callback, limits, host_and_row, self.engaged);
+        let fresh = vm.runs() <= 1;
+        let current = row.current;
+        *done = row.done;
+        let (ran, used) = match end {
+            RowEnd::Done => return *done > before,
+            RowEnd::Again(used) => (None, Some(used)),
+            // As in `UnitRuns::one`.
+            RowEnd::With(ran) if !fresh && is_out_of_memory(&ran) && self.renew() => (None, None),
+            RowEnd::With(ran) => (Some(ran), None),
+        };
+        // Something else may have gone wrong before the first one began.
+        let Some(index) = current else { return false };
+        let outcome = &mut outcomes[*done];
+        *done += 1;
+        let Some(ran) = ran else {
+            self.context.effects = Effects::default();
+            self.run_unit(index, outcome, used);
+            return true;
+        };
+        let unit = &stage.frame.units[index];
+        self.counts.ran(stage, unit);
+        let mut failures = Vec::new();
+        match ran {
+            Ran::Missing => {}
+            Ran::Done(change) => outcome.state = change,
+            Ran::Failed(failure) => {
+                self.context.roll_back();
+                failures.push((callback, *failure));
+            }
+        }
+        outcome.started = true;
+        outcome.ran = true;
+        outcome.failing = !failures.is_empty();
+        stage.hand_over(unit, &mut self.context, outcome);
+        if outcome.failing {
+            outcome.more.get_or_insert_default().failures = failures;
+        }
+        true
+    }
+
+    fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome, used: Option<Duration>) {
         let unit = &self.stage.frame.units[index];
         let entity = self.context.turn_to(unit.entity, unit.spawns);
         let state = match &unit.stop {
@@ -275,6 +395,7 @@ impl<'s> Worker<'s> {
             failures: Vec::new(),
             failing: false,
             ran: 0,
+            used,
             spent: Duration::ZERO,
             mail_taken: 0,
             unfinished: false,
@@ -285,17 +406,10 @@ impl<'s> Worker<'s> {
         outcome.failing = failing;
         outcome.unfinished = unfinished;
         outcome.ran = ran > 0;
-        let bytes = self.context.bytes_handed_over();
-        if bytes > 0 {
-            self.stage.bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.stage.frame.origins.hand_over(unit, bytes);
-        }
-        let effects = &mut self.context.effects;
-        outcome.leaves = std::mem::take(&mut effects.leaves);
-        if !effects.is_plain() || !failures.is_empty() || mail_taken > 0 {
-            let effects = std::mem::take(effects);
-            let new = Vec::new();
-            outcome.more = Some(Box::new(MoreOutcome { mail_taken, effects, new, failures }));
+        self.stage.hand_over(unit, &mut self.context, outcome);
+        if !failures.is_empty() || mail_taken > 0 {
+            let more = outcome.more.get_or_insert_default();
+            (more.failures, more.mail_taken) = (failures, mail_taken);
         }
     }
 }
@@ -304,7 +418,7 @@ impl<'s> Worker<'s> {
 const RUNS_PER_SAMPLE: u32 = 8;
 
 /// Times some of the runs: one in so many, and each that takes long.
-struct Stopwatch {
+pub(super) struct Stopwatch {
     /// A time not long ago, and the watchdog's tick at that time.
     known: Instant,
     tick: u64,
@@ -321,7 +435,7 @@ impl Stopwatch {
     }
 
     /// A run begins, which may be one that must be timed.
-    fn start(&mut self, must: bool) {
+    pub(super) fn start(&mut self, must: bool) {
         self.untimed += 1;
         self.exact = must || self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
         if self.exact {
@@ -362,6 +476,8 @@ struct UnitRuns<'u, 's> {
     failing: bool,
     /// How many there were.
     ran: u32,
+    /// Time that the first one has used already, in another way.
+    used: Option<Duration>,
     /// How long those took that were timed.
     spent: Duration,
     mail_taken: usize,
@@ -426,11 +542,12 @@ impl UnitRuns<'_, '_> {
         {
             self.current = Some(self.state.clone().applied_to(self.before));
         }
-        let seed = self.seed(program, callback);
+        // A missing callback is not a run: whether it had to be looked for depends on others.
+        let seed = stage.seed(self.unit, callback, self.ran);
         let logs = self.worker.context.effects.logs.len();
         // Who may run often in a frame is told when it is enough.
         let must = self.unit.origin.is_some() || !self.unit.mail.is_empty();
-        self.worker.stopwatch.start(must);
+        self.worker.counts.stopwatch.start(must);
         let Some(mut ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;
             return false;
@@ -461,12 +578,8 @@ impl UnitRuns<'_, '_> {
         }
         self.ran += 1;
         let worker = &mut *self.worker;
-        let time = worker.stopwatch.stop();
-        worker.tally.count(self.unit.program, time);
-        if let Some(time) = time {
+        if let Some(time) = worker.counts.ran(worker.stage, self.unit) {
             self.spent += time;
-            let stage = worker.stage;
-            stage.frame.origins.spend(self.unit, time, stage.limits(self.unit).time);
         }
         !self.failing
     }
@@ -492,7 +605,8 @@ impl UnitRuns<'_, '_> {
         };
         let call = Call { callback, state, args, seed };
         let limits = worker.stage.limits(self.unit);
-        let ran = vm.run_change(program, call, &mut worker.context, limits, worker.engaged);
+        let used = self.used.take();
+        let ran = vm.run_change(program, call, &mut worker.context, limits, used, worker.engaged);
         if matches!(ran, Ran::Failed(_)) {
             worker.context.roll_back();
         }
@@ -510,16 +624,6 @@ impl UnitRuns<'_, '_> {
                 StateChange::Replaced(change.applied_to(&now).into())
             }
         };
-    }
-
-    /// Depends on the world's seed, the stage, the entity, the script, the callback, and on which run of
-    /// it this is; not on the VM or on who ran before.
-    fn seed(&self, program: &Program, callback: Callback) -> u64 {
-        let unit = self.unit;
-        // A missing callback is not a run: whether it had to be looked for depends on others.
-        let which = u64::from(unit.slot) << 40 | u64::from(self.ran) << 8 | callback as u64;
-        let who = mix(unit.entity.to_bits() ^ program.name_hash());
-        mix(self.worker.stage.frame.seed ^ who ^ mix(which))
     }
 }
 

@@ -349,6 +349,11 @@ impl Unit {
         }
     }
 
+    /// Whether nothing is due but `on_update`, or `on_fixed_update`.
+    pub(crate) fn only_ticks(&self) -> bool {
+        self.ticks && self.started && !self.reload && self.mail.is_empty() && self.stop.is_none()
+    }
+
     pub(crate) fn slot(&self) -> usize {
         self.slot as usize
     }

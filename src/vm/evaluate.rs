@@ -62,7 +62,8 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
-        self.note_run(program);
+        self.runs += 1;
+        self.note_program(program);
         self.limit_memory(limits);
         let outcome = engage(|_| self.evaluate_once(program, params, seed, host, limits));
         self.tidy();

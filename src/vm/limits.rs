@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-use super::watchdog::{LONGEST_TICK, Watch, ticks};
+use super::watchdog::{LONGEST_TICK, PERIOD, Watch, ticks};
 use crate::error::ScriptError;
 
 /// The CPU time of this thread, not long before a run.
@@ -75,6 +75,23 @@ impl<'w> Deadline<'w> {
             interrupted: false,
             passed: false,
         }
+    }
+
+    /// The next run begins, with as much time as this one had, which kept to it.
+    pub(super) fn begin_again(&mut self) {
+        debug_assert!(!self.passed);
+        self.began = Reading::recent();
+        self.before = Duration::ZERO;
+        self.turn = self.watch.begin(self.limit);
+    }
+
+    /// How much of its time the run has used, as far as ticks tell.
+    pub(super) fn roughly_used(&self) -> Duration {
+        if self.began.tick == EXACT {
+            return self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
+        }
+        let lasted = ticks().saturating_sub(self.began.tick);
+        self.before + PERIOD.saturating_mul(u32::try_from(lasted).unwrap_or(u32::MAX))
     }
 
     /// A run goes on in another way that has used so much of its time already.

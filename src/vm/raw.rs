@@ -34,7 +34,7 @@ use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotR
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
-use super::{Call, StateChange};
+use super::{Call, Row, StateChange};
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -180,6 +180,26 @@ impl<'h> Run<'h> {
         self.panicked.as_deref()
     }
 
+    /// Whether more than its result decides what it came to.
+    fn is_to_be_judged(&self) -> bool {
+        self.out_of_memory || self.touched_image || self.panicked.is_some()
+    }
+
+    /// Another run on an image begins, for this entity, after one that kept to its limits.
+    fn begin_again(&mut self, entity: Entity, seed: u64) {
+        self.deadline.begin_again();
+        self.random = RunRandom::new(seed);
+        self.entity = entity;
+        // What it caught of them.
+        self.raised = None;
+        self.trace = None;
+    }
+
+    fn forget_handed(&mut self) {
+        self.handed.clear();
+        self.handed_bytes = 0;
+    }
+
     /// Remembers a panic of the host: it fails the run even if the script catches the error.
     fn note<R>(&mut self, result: &Result<R, ScriptError>) {
         if let Err(error @ ScriptError::HostPanicked { .. }) = result {
@@ -201,7 +221,8 @@ pub(super) struct Refs {
     environment_metatable: c_int,
     message_handler: c_int,
     handed: c_int,
-    on_image: c_int,
+    /// [`call_job`].
+    job: c_int,
     /// The addresses of everything that is shared and frozen.
     shared: Arc<HashSet<usize>>,
 }
@@ -275,7 +296,7 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
         environment_metatable: 0,
         message_handler: 0,
         handed: 0,
-        on_image: 0,
+        job: 0,
         shared: Arc::default(),
     };
     let slots = &mut refs;
@@ -305,8 +326,8 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             slots.handed = ffi::lua_ref(state, -1);
             ffi::lua_pop(state, 1);
 
-            push_function(state, call_on_image);
-            slots.on_image = ffi::lua_ref(state, -1);
+            push_function(state, call_job);
+            slots.job = ffi::lua_ref(state, -1);
             ffi::lua_pop(state, 1);
 
             // All strings share one metatable, and so do all vectors. Luau leaves that of strings
@@ -815,6 +836,13 @@ pub(super) struct Image {
     callbacks: [c_int; Callback::COUNT],
 }
 
+impl Image {
+    /// Whether the script defines the callback.
+    pub(super) fn has(&self, callback: Callback) -> bool {
+        self.callbacks[callback as usize] > 0
+    }
+}
+
 /// In place of a registry slot: the script does not define the callback.
 const MISSING: c_int = 0;
 /// In place of a registry slot: the script defines it, but as something else than a function.
@@ -1052,7 +1080,69 @@ pub(super) fn drop_image(lua: &Lua, image: &Image, shapes: &Shapes) {
     });
 }
 
-/// One run on an image, as [`call_on_image`] gets it.
+/// What [`call_job`] is to do.
+struct Job {
+    /// Gets `data`.
+    perform: unsafe fn(*mut lua_State, *mut c_void),
+    data: *mut c_void,
+}
+
+/// Does a job that needs a protected call below it.
+///
+/// # Safety
+///
+/// `protected_job` calls it with a pointer to the job.
+unsafe extern "C-unwind" fn call_job(state: *mut lua_State) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let job = ffi::lua_tolightuserdata(state, 1).cast::<Job>();
+        ((*job).perform)(state, (*job).data);
+    }
+    0
+}
+
+/// Does a job for a run on an image; gives what ended it, if an error did.
+///
+/// # Safety
+///
+/// `job.perform` may be called with `job.data`, inside a C function that Luau called. `run` is live, and not
+/// otherwise referenced while Lua is on top of the stack.
+unsafe fn protected_job(
+    lua: &Lua,
+    refs: &Refs,
+    program: &Program,
+    mut job: Job,
+    run: *mut Run<'_>,
+) -> Option<Ended> {
+    let job = (&raw mut job).cast::<c_void>();
+    enter(run, || {
+        lua.exec_raw_lua(|raw| {
+            let state = raw.state();
+            // SAFETY: nothing here raises but what is below the protected call: the stack has room, and
+            // pushing what is in the registry allocates nothing. The job lives until the call is over.
+            unsafe {
+                if ffi::lua_checkstack(state, 8) == 0 {
+                    return Some(Ended::OutOfMemory);
+                }
+                let base = ffi::lua_gettop(state);
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.job.into());
+                ffi::lua_pushlightuserdata(state, job);
+                let status = ffi::lua_pcall(state, 1, 0, base + 1);
+                let ended = (status != ffi::LUA_OK).then(|| {
+                    if let Some(trace) = &(*run).trace {
+                        (*run).touched_image |= tells_of_image(&trace.message);
+                    }
+                    failed(state, status, program, &mut *run)
+                });
+                ffi::lua_settop(state, base);
+                ended
+            }
+        })
+    })
+}
+
+/// One run on an image, as [`perform_on_image`] gets it.
 struct ImageCall<'a> {
     image: &'a Image,
     shapes: &'a mut Shapes,
@@ -1082,38 +1172,19 @@ pub(super) fn run_on_image(
     let run_ptr = std::ptr::from_mut(run);
     let entity_name = refs.entity;
     let mut job = ImageCall { image, shapes, call, entity_name, run: run_ptr.cast(), out: None };
-    let job_ptr = (&raw mut job).cast::<c_void>();
-    enter(run_ptr, || {
-        lua.exec_raw_lua(|raw| {
-            let state = raw.state();
-            // SAFETY: nothing here raises but what is below the protected call: the stack has room, and
-            // pushing what is in the registry allocates nothing. `job` lives until the call is over, and
-            // is not used meanwhile but by `call_on_image`.
-            unsafe {
-                if ffi::lua_checkstack(state, 8) == 0 {
-                    return Ended::OutOfMemory;
-                }
-                let base = ffi::lua_gettop(state);
-                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
-                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.on_image.into());
-                ffi::lua_pushlightuserdata(state, job_ptr);
-                let status = ffi::lua_pcall(state, 1, 0, base + 1);
-                let ended = if status == ffi::LUA_OK {
-                    match (*job_ptr.cast::<ImageCall<'_>>()).out.take() {
-                        Some(Ok(change)) => Ended::Done(change),
-                        Some(Err(error)) => Ended::failed(error),
-                        None => unreachable!("a run that raised no error has a result"),
-                    }
-                } else {
-                    if let Some(trace) = &(*run_ptr).trace {
-                        (*run_ptr).touched_image |= tells_of_image(&trace.message);
-                    }
-                    failed(state, status, program, &mut *run_ptr)
-                };
-                ffi::lua_settop(state, base);
-                if (*run_ptr).touched_image { Ended::TouchedImage } else { ended }
-            }
-        })
+    let data = (&raw mut job).cast::<c_void>();
+    // SAFETY: `perform_on_image` gets what it asks for; `job` is not used meanwhile but by it, and the run
+    // between calls into Lua only.
+    let ended = unsafe {
+        protected_job(lua, refs, program, Job { perform: perform_on_image, data }, run_ptr)
+    };
+    if run.touched_image {
+        return Ended::TouchedImage;
+    }
+    ended.unwrap_or_else(|| match job.out {
+        Some(Ok(change)) => Ended::Done(change),
+        Some(Err(error)) => Ended::failed(error),
+        None => unreachable!("a run that raised no error has a result"),
     })
 }
 
@@ -1126,54 +1197,276 @@ fn tells_of_image(message: &str) -> bool {
 ///
 /// # Safety
 ///
-/// `run_on_image` calls it with a pointer to its job.
-unsafe extern "C-unwind" fn call_on_image(state: *mut lua_State) -> c_int {
-    const SELF: c_int = 2;
+/// Inside a C function that Luau called, with a pointer to an [`ImageCall`].
+unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
     // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
     // when no C function is active that could use it too.
     unsafe {
-        let job = &mut *ffi::lua_tolightuserdata(state, 1).cast::<ImageCall<'_>>();
+        let job = &mut *data.cast::<ImageCall<'_>>();
         let run = job.run.cast::<Run<'_>>();
         let Call { callback, state: before, args, .. } = job.call;
-        ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
-        let shape = job.shapes.of(state, before);
-        match shape {
-            Some(shape) => shape.push(state, before),
-            None => push_table(state, before, 0),
+        ffi::luaL_checkstack(state, CALL_BASE + 24 + args.len() as c_int, TOO_DEEP.as_ptr());
+        let stage = Stage::set_up(state, job.image, callback, job.entity_name);
+        let shape = job.shapes.of(state, before).map(|known| &job.shapes.known[known]);
+        if let Some(shape) = shape {
+            shape.lay_out(state, STAGE_END);
         }
-
-        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, job.image.environment.into());
-        ffi::lua_setreadonly(state, -1, 0);
-        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, job.entity_name.into());
-        push_entity(state, (*run).entity);
-        ffi::lua_rawset(state, -3);
-        ffi::lua_setreadonly(state, -1, 1);
-        ffi::lua_pop(state, 1);
-
-        let function = job.image.callbacks[callback as usize];
-        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, function.into());
-        ffi::lua_pushvalue(state, SELF);
+        ffi::lua_settop(state, CALL_BASE);
+        stage.turn_to(state, (*run).entity);
+        push_state(state, shape, before);
+        ffi::lua_pushvalue(state, STAGE_FUNCTION);
+        ffi::lua_pushvalue(state, CALL_BASE + 1);
         for arg in args {
             push_value(state, arg, 0);
         }
         ffi::lua_call(state, args.len() as c_int + 1, 0);
+        job.out = Some(take_state(state, CALL_BASE + 1, shape, before, &mut *run));
+    }
+}
 
-        let flushed = if (*run).handed.is_empty() { Ok(()) } else { flush(state, &mut *run) };
-        let budget = (*run).max_value_size;
-        let deadline = &mut (*run).deadline;
-        job.out = Some(flushed.and_then(|()| {
-            let quick = match shape {
-                Some(shape) => shape.read(state, SELF, before, budget, deadline),
-                None => Ok(None),
+// ---- rows ----------------------------------------------------------------------------------------
+
+/// A row of runs on an image, as [`perform_row`] gets it.
+struct RowCall<'a, H, R> {
+    lua: &'a Lua,
+    image: &'a Image,
+    shapes: &'a mut Shapes,
+    callback: Callback,
+    entity_name: c_int,
+    /// With more bytes than this the row pauses.
+    most_memory: usize,
+    host: *mut H,
+    row: *mut R,
+    run: *mut c_void,
+    /// Runs that began.
+    began: u64,
+    /// What the current run came to, if the row ends with it.
+    out: Option<Result<StateChange, ScriptError>>,
+}
+
+/// What all runs of a row have in common.
+pub(super) struct RowJob<'h> {
+    pub(super) callback: Callback,
+    /// With more bytes than this the row pauses.
+    pub(super) most_memory: usize,
+    /// That of the first one; each has as much time.
+    pub(super) deadline: Deadline<'h>,
+    pub(super) max_value_size: usize,
+}
+
+/// What came of a row: the last run, how many began, and what the last one came to if the row ended with it.
+pub(super) struct RowRun<'h> {
+    pub(super) run: Run<'h>,
+    pub(super) began: u64,
+    pub(super) ended: Option<Ended>,
+}
+
+/// Runs one callback for one entity after another on an image, in a single protected call. Ends with the row,
+/// when the VM holds too many bytes, or with a run that raised an error or has to be judged.
+///
+/// The image has the callback.
+pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
+    lua: &Lua,
+    refs: &'h Refs,
+    program: &Program,
+    (image, shapes): (&Image, &mut Shapes),
+    job: RowJob<'h>,
+    (host, row): (&'h mut H, &mut R),
+) -> RowRun<'h> {
+    let RowJob { callback, most_memory, deadline, max_value_size } = job;
+    let host = std::ptr::from_mut(host);
+    // SAFETY: made of a reference that lives as long; from now on it is used in turn by the row and by the
+    // run, and each time the run gets it anew.
+    let mut run = Run::new(unsafe { &mut *host }, deadline, max_value_size, refs);
+    run.on_image = true;
+    run.in_callback = true;
+    let run_ptr = std::ptr::from_mut(&mut run);
+    let mut job = RowCall {
+        lua,
+        image,
+        shapes,
+        callback,
+        entity_name: refs.entity,
+        most_memory,
+        host,
+        row: std::ptr::from_mut(row),
+        run: run_ptr.cast(),
+        began: 0,
+        out: None,
+    };
+    let data = (&raw mut job).cast::<c_void>();
+    let perform = perform_row::<H, R>;
+    // SAFETY: `perform_row` gets what it asks for; as in `run_on_image`.
+    let ended = unsafe { protected_job(lua, refs, program, Job { perform, data }, run_ptr) };
+    let RowCall { began, out, .. } = job;
+    let ended = match (ended, out) {
+        _ if run.touched_image => Some(Ended::TouchedImage),
+        (Some(ended), _) => Some(ended),
+        (None, Some(Ok(change))) => Some(Ended::Done(change)),
+        (None, Some(Err(error))) => Some(Ended::failed(error)),
+        (None, None) => None,
+    };
+    RowRun { run, began, ended }
+}
+
+/// The runs of a row: for each, state in, callback, state out.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called, with a pointer to a [`RowCall`] of these types.
+unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *mut c_void) {
+    const SELF: c_int = CALL_BASE + 1;
+    // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
+    // when no C function is active that could use it too, and the host by the run alone while it lasts.
+    unsafe {
+        let job = &mut *data.cast::<RowCall<'_, H, R>>();
+        let run = job.run.cast::<Run<'_>>();
+        ffi::luaL_checkstack(state, CALL_BASE + 24, TOO_DEEP.as_ptr());
+        let stage = Stage::set_up(state, job.image, job.callback, job.entity_name);
+        ffi::lua_settop(state, CALL_BASE);
+        let mut laid_out: Option<usize> = None;
+        while let Some(turn) = (*job.row).turn(&mut *job.host) {
+            let before = turn.state;
+            job.began += 1;
+            (*run).host = &mut *job.host;
+            (*run).begin_again(turn.entity, turn.seed);
+            // Mostly they are all of one shape.
+            let shape = match laid_out {
+                Some(known) if job.shapes.known[known].is_of(before) => laid_out,
+                _ => {
+                    laid_out = job.shapes.of(state, before);
+                    if let Some(known) = laid_out {
+                        ffi::lua_settop(state, STAGE_END);
+                        job.shapes.known[known].lay_out(state, STAGE_END);
+                        ffi::lua_settop(state, CALL_BASE);
+                    }
+                    laid_out
+                }
             };
-            match quick {
-                Ok(None) => read_state(state, SELF, before, budget, deadline),
-                Ok(Some(change)) => Ok(change),
-                Err(problem) => Err(problem),
+            let shape = shape.map(|known| &job.shapes.known[known]);
+            stage.turn_to(state, turn.entity);
+            push_state(state, shape, before);
+            ffi::lua_pushvalue(state, STAGE_FUNCTION);
+            ffi::lua_pushvalue(state, SELF);
+            ffi::lua_pushnumber(state, turn.argument);
+            ffi::lua_call(state, 2, 0);
+            let result = take_state(state, SELF, shape, before, &mut *run);
+            ffi::lua_settop(state, CALL_BASE);
+
+            let kept_to_limits = !(*run).deadline.end() && !(*run).is_to_be_judged();
+            match result {
+                Ok(change) if kept_to_limits => (*job.row).done(&mut *job.host, change),
+                result => {
+                    job.out = Some(result);
+                    return;
+                }
             }
-            .map_err(|problem| problem.into_error("self", budget, "kept"))
-        }));
-        0
+            if !(*run).handed.is_empty() {
+                (*run).forget_handed();
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, (*run).handed_ref.into());
+                ffi::lua_cleartable(state, -1);
+                ffi::lua_pop(state, 1);
+            }
+            if job.lua.used_memory() > job.most_memory {
+                return;
+            }
+        }
+    }
+}
+
+/// What lies on the stack below the calls of an image's functions.
+struct Stage(());
+
+const STAGE_ENVIRONMENT: c_int = 2;
+const STAGE_NAME: c_int = 3;
+const STAGE_FUNCTION: c_int = 4;
+/// A shape lies above.
+const STAGE_END: c_int = STAGE_FUNCTION;
+/// Functions are called from here: whatever lies below, there is as much room on the stack for a script.
+const CALL_BASE: c_int = STAGE_END + 1 + MAX_FLAT as c_int;
+
+impl Stage {
+    /// Pushes what all runs of a callback need.
+    ///
+    /// # Safety
+    ///
+    /// Inside a C function that Luau called with one argument; some free slots. The image has the callback.
+    unsafe fn set_up(
+        state: *mut lua_State,
+        image: &Image,
+        callback: Callback,
+        entity_name: c_int,
+    ) -> Self {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            for slot in [image.environment, entity_name, image.callbacks[callback as usize]] {
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
+            }
+        }
+        Self(())
+    }
+
+    /// Makes an entity the one that the image's functions find as `entity`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Stage::set_up`], with the stage below.
+    unsafe fn turn_to(&self, state: *mut lua_State, entity: Entity) {
+        // SAFETY: the caller keeps what this function asks for. The environment has the field, so setting it
+        // allocates nothing and raises nothing.
+        unsafe {
+            ffi::lua_setreadonly(state, STAGE_ENVIRONMENT, 0);
+            ffi::lua_pushvalue(state, STAGE_NAME);
+            push_entity(state, entity);
+            ffi::lua_rawset(state, STAGE_ENVIRONMENT);
+            ffi::lua_setreadonly(state, STAGE_ENVIRONMENT, 1);
+        }
+    }
+}
+
+/// Pushes a state; its shape is laid out on the stage.
+///
+/// # Safety
+///
+/// Inside a protected call; four free slots.
+unsafe fn push_state(state: *mut lua_State, shape: Option<&Shape>, before: &ScriptTable) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match shape {
+            Some(shape) => shape.push(state, STAGE_END, before),
+            None => push_table(state, before, 0),
+        }
+    }
+}
+
+/// Reads what a run left as its state.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called, with a table at the positive index.
+unsafe fn take_state(
+    state: *mut lua_State,
+    index: c_int,
+    shape: Option<&Shape>,
+    before: &ScriptTable,
+    run: &mut Run<'_>,
+) -> Result<StateChange, ScriptError> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if !run.handed.is_empty() {
+            flush(state, run)?;
+        }
+        let (budget, deadline) = (run.max_value_size, &mut run.deadline);
+        let quick = match shape {
+            Some(shape) => shape.read(state, index, before, budget, deadline),
+            None => Ok(None),
+        };
+        match quick {
+            Ok(None) => read_state(state, index, before, budget, deadline),
+            Ok(Some(change)) => Ok(change),
+            Err(problem) => Err(problem),
+        }
+        .map_err(|problem| problem.into_error("self", budget, "kept"))
     }
 }
 
@@ -1204,14 +1497,14 @@ impl Shapes {
     /// Shapes that are known of one program; entities that carry it have mostly one.
     const MAX: usize = 4;
 
-    /// The shape of a state; `None` if it has none.
+    /// The number of a state's shape; `None` if it has none.
     ///
     /// # Safety
     ///
     /// Inside a protected call; some free slots.
-    unsafe fn of(&mut self, state: *mut lua_State, table: &ScriptTable) -> Option<&Shape> {
+    unsafe fn of(&mut self, state: *mut lua_State, table: &ScriptTable) -> Option<usize> {
         if let Some(known) = self.known.iter().position(|shape| shape.is_of(table)) {
-            return Some(&self.known[known]);
+            return Some(known);
         }
         if !table.array.is_empty() || table.fields.len() > MAX_FLAT {
             return None;
@@ -1220,7 +1513,7 @@ impl Shapes {
         let shape = unsafe { Shape::new(state, table) }?;
         if self.known.len() < Self::MAX {
             self.known.push(shape);
-            return self.known.last();
+            return Some(self.known.len() - 1);
         }
         self.oldest = (self.oldest + 1) % Self::MAX;
         let known = &mut self.known[self.oldest];
@@ -1228,7 +1521,7 @@ impl Shapes {
             // SAFETY: giving up a slot raises nothing.
             unsafe { ffi::lua_unref(state, slot) };
         }
-        Some(known)
+        Some(self.oldest)
     }
 
     fn slots(&self) -> impl Iterator<Item = c_int> {
@@ -1289,23 +1582,38 @@ impl Shape {
         Some(shape)
     }
 
-    /// Pushes a state of this shape: the very table that [`push_table`] pushes.
+    /// Pushes the template and the keys, to lie above the index `base`.
+    ///
+    /// # Safety
+    ///
+    /// As many free slots; `base` is the top.
+    unsafe fn lay_out(&self, state: *mut lua_State, base: c_int) {
+        debug_assert!(self.names.len() <= MAX_FLAT);
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            debug_assert_eq!(ffi::lua_gettop(state), base);
+            for slot in std::iter::once(self.template).chain(self.keys.iter().copied()) {
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
+            }
+        }
+    }
+
+    /// Pushes a state of this shape: the very table that [`push_table`] pushes. The shape is laid out above
+    /// `base`.
     ///
     /// # Safety
     ///
     /// Inside a protected call; four free slots.
-    unsafe fn push(&self, state: *mut lua_State, table: &ScriptTable) {
+    unsafe fn push(&self, state: *mut lua_State, base: c_int, table: &ScriptTable) {
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
             if self.names.is_empty() {
                 ffi::lua_createtable(state, 0, 0);
                 return;
             }
-            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, self.template.into());
-            ffi::lua_clonetable(state, -1);
-            ffi::lua_remove(state, -2);
-            for (key, value) in self.keys.iter().zip(table.fields.values()) {
-                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, (*key).into());
+            ffi::lua_clonetable(state, base + 1);
+            for (key, value) in (base + 2..).zip(table.fields.values()) {
+                ffi::lua_pushvalue(state, key);
                 push_value(state, value, 1);
                 ffi::lua_rawset(state, -3);
             }
