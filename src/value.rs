@@ -10,8 +10,8 @@ mod math;
 mod plain;
 
 pub use self::args::IntoScriptArgs;
-pub(crate) use self::convert::describe;
 pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
+pub(crate) use self::convert::{describe, exact};
 pub use self::plain::{Plain, PlainSeed, PlainValue, from_value, to_value};
 
 use std::collections::BTreeMap;

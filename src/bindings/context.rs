@@ -37,8 +37,8 @@ pub struct ScriptContext<'w> {
     entity: Entity,
     /// The own entity in the world, if it is there and visible.
     own: Option<EntityRef<'w>>,
-    /// The component of the own entity that was found last, by its number, as it is in the world.
-    found: Option<(u32, &'w dyn PartialReflect)>,
+    /// The component of the own entity that was found last, as it is in the world.
+    found: Option<Found<'w>>,
     /// The archetype whose entities were last found to be visible.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
@@ -50,6 +50,14 @@ pub struct ScriptContext<'w> {
     base: Output,
     /// Where to return to if the current run fails or begins once more.
     start: Option<Checkpoint>,
+}
+
+/// A component as it is in the world.
+#[derive(Clone, Copy)]
+struct Found<'w> {
+    /// Its number.
+    component: u32,
+    value: &'w dyn PartialReflect,
 }
 
 /// The bytes that all messages which one run sends, and all components that it inserts or assigns, may have
@@ -452,12 +460,13 @@ impl<'w> ScriptContext<'w> {
     }
 
     /// A component of the own entity as it is in the world, which doesn't change during a stage.
-    fn find_own(&mut self, component: u32) -> Option<&'w dyn PartialReflect> {
+    fn find_own(&mut self, component: u32) -> Option<Found<'w>> {
         match self.found {
-            Some((number, found)) if number == component => Some(found),
+            Some(found) if found.component == component => Some(found),
             _ => {
-                let found = self.bindings.exposure.get(component).find(self.own?)?;
-                self.found = Some((component, found));
+                let value = self.bindings.exposure.get(component).find(self.own?)?;
+                let found = Found { component, value };
+                self.found = Some(found);
                 Some(found)
             }
         }

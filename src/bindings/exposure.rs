@@ -7,7 +7,7 @@ use bevy::ecs::reflect::ReflectComponent;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
     Component, Entity, EntityRef, GlobalTransform, Mut, Name, ReflectDefault, ReflectFromReflect,
-    Transform, Vec3, World,
+    Transform, World,
 };
 use bevy::reflect::{
     FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
@@ -16,7 +16,7 @@ use bevy::transform::components::TransformTreeChanged;
 
 use super::effects::LeafWrite;
 use super::reflect::{self, SmallLeaf};
-use super::spots::Spots;
+use super::spots::{Spots, TransformVector};
 use crate::error::{ScriptError, suggest};
 use crate::vm::FieldPath;
 
@@ -179,10 +179,10 @@ impl ExposedComponent {
         path: &FieldPath,
         leaf: &SmallLeaf,
     ) -> Option<bool> {
-        if self.type_id == TypeId::of::<Transform>()
-            && let ([field], SmallLeaf::Vec3(new)) = (path.steps(), leaf)
+        if self.is_transform()
+            && let (Some(vector), SmallLeaf::Vec3(new)) = (TransformVector::at(path), leaf)
         {
-            return write_vector(world.get_mut::<Transform>(entity)?, *field, *new);
+            return Some(vector.write(world.get_mut::<Transform>(entity)?, *new));
         }
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
@@ -213,38 +213,16 @@ impl ExposedComponent {
     }
 }
 
-/// The numbers of the fields of [`Transform`] that are vectors, by their order in the type.
-const TRANSLATION: u16 = 0;
-const SCALE: u16 = 2;
-
 /// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf.
 pub(crate) fn write_transform(
     spots: &Spots,
     leaf: &LeafWrite,
     transform: Mut<'_, Transform>,
 ) -> Option<bool> {
-    let spot = spots.get(leaf.spot);
-    match (spot.path.steps(), leaf.value) {
-        ([field], SmallLeaf::Vec3(new)) if spots.is_transform(spot.component) => {
-            write_vector(transform, *field, new)
-        }
+    match (spots.get(leaf.spot).of_transform, leaf.value) {
+        (Some(vector), SmallLeaf::Vec3(new)) => Some(vector.write(transform, new)),
         _ => None,
     }
-}
-
-/// The short way to write the commonest leaves of all; gives whether the value differed.
-fn write_vector(mut transform: Mut<'_, Transform>, field: u16, new: Vec3) -> Option<bool> {
-    let place = match field {
-        TRANSLATION => &mut transform.bypass_change_detection().translation,
-        SCALE => &mut transform.bypass_change_detection().scale,
-        _ => return None,
-    };
-    let differs = *place != new;
-    if differs {
-        *place = new;
-        transform.set_changed();
-    }
-    Some(differs)
 }
 
 /// The components within the scripts' reach, by number and by name.

@@ -4,6 +4,8 @@
 //! script that uses it by name gets there without comparing texts. What depends on a value (the fields of
 //! an enum's variant, elements) has no spot and is found as it is used.
 
+use bevy::ecs::change_detection::{DetectChangesMut, Mut};
+use bevy::prelude::{Transform, Vec3};
 use bevy::reflect::TypeInfo;
 
 use super::exposure::ExposedComponent;
@@ -22,8 +24,50 @@ pub(crate) struct KnownSpot {
     pub(crate) path: FieldPath,
     /// What it holds, if that is a leaf of a common type.
     pub(crate) leaf: Option<LeafKind>,
+    /// Which vector of a `Transform` it is: those are reached without reflection.
+    pub(crate) of_transform: Option<TransformVector>,
     /// Its fields by name, sorted.
     fields: Box<[(Atom, Spot)]>,
+}
+
+/// A vector of a [`Transform`], the component that scripts use most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransformVector {
+    Translation,
+    Scale,
+}
+
+impl TransformVector {
+    /// By the order of the fields in the type.
+    pub(crate) fn at(path: &FieldPath) -> Option<Self> {
+        match path.steps() {
+            [0] => Some(Self::Translation),
+            [2] => Some(Self::Scale),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn of(self, transform: &Transform) -> Vec3 {
+        match self {
+            Self::Translation => transform.translation,
+            Self::Scale => transform.scale,
+        }
+    }
+
+    /// Writes it; gives whether the value differed.
+    pub(crate) fn write(self, mut transform: Mut<'_, Transform>, new: Vec3) -> bool {
+        let transform_now = transform.bypass_change_detection();
+        let place = match self {
+            Self::Translation => &mut transform_now.translation,
+            Self::Scale => &mut transform_now.scale,
+        };
+        let differs = *place != new;
+        if differs {
+            *place = new;
+            transform.set_changed();
+        }
+        differs
+    }
 }
 
 /// All spots of an app, by number.
@@ -66,7 +110,9 @@ impl Spots {
         }
         let spot = self.list.len() as Spot;
         let leaf = LeafKind::of(info.type_id());
-        self.list.push(KnownSpot { component, path, leaf, fields: Box::default() });
+        let of_transform =
+            if self.transform == Some(component) { TransformVector::at(&path) } else { None };
+        self.list.push(KnownSpot { component, path, leaf, of_transform, fields: Box::default() });
         if !is_leaf(info.type_id())
             && let TypeInfo::Struct(info) = info
         {
@@ -83,11 +129,6 @@ impl Spots {
 
     pub(crate) fn get(&self, spot: Spot) -> &KnownSpot {
         &self.list[spot as usize]
-    }
-
-    /// Whether a component is `Transform`, by its number.
-    pub(crate) fn is_transform(&self, component: u32) -> bool {
-        self.transform == Some(component)
     }
 
     /// The spot of a place, if it has one.

@@ -365,9 +365,7 @@ impl<'s> Worker<'s> {
                 failures.push((callback, *failure));
             }
         }
-        outcome.started = true;
-        outcome.ran = true;
-        outcome.failing = !failures.is_empty();
+        outcome.set_ran(!failures.is_empty());
         stage.hand_over(unit, &mut self.context, outcome);
         if outcome.failing {
             outcome.more.get_or_insert_default().failures = failures;

@@ -380,6 +380,17 @@ pub(crate) struct UnitOutcome {
     pub(crate) put_aside: bool,
 }
 
+impl UnitOutcome {
+    /// All that was due has run: one callback of a script that had started.
+    pub(crate) fn set_ran(&mut self, failing: bool) {
+        self.deferred = false;
+        self.unfinished = false;
+        self.started = true;
+        self.ran = true;
+        self.failing = failing;
+    }
+}
+
 /// What a worker counts.
 #[derive(Default)]
 pub(crate) struct Tally {

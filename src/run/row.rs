@@ -64,8 +64,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, 's> {
         self.counts.ran(self.stage, unit);
         let outcome = &mut self.outcomes[self.done];
         outcome.state = change;
-        outcome.started = true;
-        outcome.ran = true;
+        outcome.set_ran(false);
         self.stage.hand_over(unit, context, outcome);
         self.done += 1;
     }

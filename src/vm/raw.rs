@@ -2110,13 +2110,12 @@ unsafe fn push_own_component(state: *mut lua_State) -> bool {
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
+/// Inside a C function that Luau called with few arguments: two free slots.
 unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Spot) {
     let place = spot as usize;
     let known = own.0.borrow().get(place).copied().unwrap_or(0);
     // SAFETY: the caller keeps what this function asks for; a handle is a number without a destructor.
     unsafe {
-        ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
         if known != 0 {
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, known.into());
             return;

@@ -117,7 +117,7 @@ impl Host for ScriptContext<'_> {
     fn own_field(&mut self, within: Spot, name: Atom) -> Option<SpotReading> {
         let spots = &self.bindings.exposure.spots;
         let spot = spots.field(within, name)?;
-        let KnownSpot { component, path, leaf, .. } = spots.get(spot);
+        let KnownSpot { component, path, leaf, of_transform, .. } = spots.get(spot);
         if !self.is_untouched() {
             return None;
         }
@@ -127,8 +127,13 @@ impl Host for ScriptContext<'_> {
         if let Some(written) = self.own_leaf(spot) {
             return written.value.read().map(SpotReading::Leaf);
         }
-        let found = reflect::at(self.find_own(*component)?, path.steps())?;
-        kind.read(found).map(SpotReading::Leaf)
+        let found = self.find_own(*component)?.value;
+        if let Some(vector) = of_transform
+            && let Some(transform) = found.try_downcast_ref()
+        {
+            return Some(SpotReading::Leaf(Leaf::Vector(vector.of(transform))));
+        }
+        kind.read(reflect::at(found, path.steps())?).map(SpotReading::Leaf)
     }
 
     fn set_own_field(&mut self, within: Spot, name: Atom, value: Leaf) -> bool {

@@ -5,7 +5,7 @@ use std::any::TypeId;
 use bevy::prelude::{Vec2, Vec3};
 use bevy::reflect::PartialReflect;
 
-use crate::value::{FromScript, IntoScript, ScriptValue};
+use crate::value::{FromScript, ScriptValue, exact};
 use crate::vm::Leaf;
 
 macro_rules! small_leaves {
@@ -34,12 +34,16 @@ macro_rules! small_leaves {
             pub(crate) fn read(self, leaf: &dyn PartialReflect) -> Option<Leaf> {
                 let leaf = leaf.try_as_reflect()?.as_any();
                 match self {
-                    $(Self::$variant => as_leaf(*leaf.downcast_ref::<$ty>()?),)*
+                    $(Self::$variant => leaf.downcast_ref::<$ty>()?.as_leaf(),)*
                 }
             }
 
             /// Converts what a script wrote to such a leaf; `None` if that doesn't take it.
             pub(crate) fn take(self, value: Leaf) -> Option<SmallLeaf> {
+                // The commonest, without a detour.
+                if let (Self::Vec3, Leaf::Vector(value)) = (self, value) {
+                    return Some(SmallLeaf::Vec3(value));
+                }
                 match self {
                     $(Self::$variant => <$ty>::from_script(value.into()).ok().map(SmallLeaf::$variant),)*
                 }
@@ -50,7 +54,7 @@ macro_rules! small_leaves {
             /// As Lua has it.
             pub(crate) fn read(self) -> Option<Leaf> {
                 match self {
-                    $(Self::$variant(leaf) => as_leaf(leaf),)*
+                    $(Self::$variant(leaf) => leaf.as_leaf(),)*
                 }
             }
 
@@ -106,13 +110,30 @@ small_leaves!(
     Usize(usize)
 );
 
-fn as_leaf(value: impl IntoScript) -> Option<Leaf> {
-    match value.into_script().ok()? {
-        ScriptValue::Number(value) => Some(Leaf::Number(value)),
-        ScriptValue::Vector(value) => Some(Leaf::Vector(value)),
-        ScriptValue::Bool(value) => Some(Leaf::Bool(value)),
-        _ => None,
-    }
+/// As Lua has it; `None` for whole numbers that Lua can't hold.
+trait AsLeaf {
+    fn as_leaf(&self) -> Option<Leaf>;
+}
+
+macro_rules! as_leaf {
+    ($($ty:ty: |$value:ident| $leaf:expr;)*) => {$(
+        impl AsLeaf for $ty {
+            fn as_leaf(&self) -> Option<Leaf> {
+                let $value = *self;
+                $leaf
+            }
+        }
+    )*};
+}
+as_leaf! {
+    Vec3: |value| Some(Leaf::Vector(value));
+    Vec2: |value| Some(Leaf::Vector(value.extend(0.0)));
+    bool: |value| Some(Leaf::Bool(value));
+    f32: |value| Some(Leaf::Number(value.into()));
+    f64: |value| Some(Leaf::Number(value));
+    i32: |value| Some(Leaf::Number(value.into()));
+    u32: |value| Some(Leaf::Number(value.into()));
+    usize: |value| exact(value).ok().map(Leaf::Number);
 }
 
 /// Copies a value that needs no allocation.
