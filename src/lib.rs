@@ -226,6 +226,8 @@ pub use self::snapshot::{
 };
 pub use self::value::{
     FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, Plain, PlainSeed, PlainValue,
-    ScriptKey, ScriptTable, ScriptValue, from_value, to_value,
+    ScriptFields, ScriptKey, ScriptTable, ScriptValue, from_value, to_value,
 };
 pub use self::vm::Callback;
+/// The text of a [`ScriptKey`].
+pub use smol_str::SmolStr;

@@ -6,19 +6,23 @@
 
 mod args;
 mod convert;
+mod fields;
 mod math;
 mod plain;
 
 pub use self::args::IntoScriptArgs;
 pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
 pub(crate) use self::convert::{describe, exact};
+pub use self::fields::ScriptFields;
 pub use self::plain::{Plain, PlainSeed, PlainValue, from_value, to_value};
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use bevy::prelude::{Entity, Reflect, Vec3};
+use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// A Lua value that is plain data.
 ///
@@ -66,20 +70,21 @@ pub struct ScriptTable {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub array: Vec<ScriptValue>,
     /// Everything else.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "fields_as_pairs")]
-    pub fields: BTreeMap<ScriptKey, ScriptValue>,
+    #[serde(default, skip_serializing_if = "ScriptFields::is_empty")]
+    pub fields: ScriptFields,
 }
 
 /// What can be a key of a [`ScriptTable`].
 #[derive(Clone, Debug, Reflect, Serialize, Deserialize)]
+#[reflect(Hash, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ScriptKey {
     /// `t[true]`
     Bool(bool),
     /// `t[0]`, `t[1.5]`
     Number(f64),
-    /// `t.name`
-    String(String),
+    /// `t.name`. Up to 23 bytes lie in the key itself.
+    String(SmolStr),
     /// `t[entity.id]`
     Entity(#[serde(with = "entity_as_bits")] Entity),
 }
@@ -91,7 +96,7 @@ impl ScriptTable {
         self.fields.get(&key.into()).unwrap_or(&ScriptValue::Nil)
     }
 
-    /// Sets a field; [`ScriptValue::Nil`] removes it.
+    /// Sets a field; [`ScriptValue::Nil`] removes it. Many are set at once by collecting them.
     pub fn set(&mut self, key: impl Into<ScriptKey>, value: impl Into<ScriptValue>) {
         match value.into() {
             ScriptValue::Nil => {
@@ -189,6 +194,26 @@ impl ScriptValue {
 }
 
 impl ScriptTable {
+    /// Moves the fields that carry the elements on, such as 1 of a table without any, to the elements.
+    pub(crate) fn settle(&mut self) {
+        let mut next = self.array.len() as f64 + 1.0;
+        if !self.fields.contains_key(&ScriptKey::Number(next)) {
+            return;
+        }
+        let fields = std::mem::take(&mut self.fields);
+        let mut rest = Vec::new();
+        // Numbers come in their order.
+        for (key, value) in fields {
+            if key == ScriptKey::Number(next) {
+                self.array.push(value);
+                next += 1.0;
+            } else {
+                rest.push((key, value));
+            }
+        }
+        self.fields = rest.into();
+    }
+
     /// Replaces every entity in this table, in nested tables and in keys too.
     pub fn map_entities(&mut self, map: &mut impl FnMut(Entity) -> Entity) {
         for value in self.array.iter_mut().chain(self.fields.values_mut()) {
@@ -254,11 +279,14 @@ impl fmt::Display for ScriptKey {
 }
 
 impl ScriptKey {
+    /// The rank of texts.
+    const TEXT: u8 = 2;
+
     fn rank(&self) -> u8 {
         match self {
             Self::Bool(_) => 0,
             Self::Number(_) => 1,
-            Self::String(_) => 2,
+            Self::String(_) => Self::TEXT,
             Self::Entity(_) => 3,
         }
     }
@@ -291,13 +319,26 @@ impl PartialEq for ScriptKey {
 
 impl Eq for ScriptKey {}
 
+impl Hash for ScriptKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.rank().hash(state);
+        match self {
+            Self::Bool(key) => key.hash(state),
+            // Numbers are equal as keys if they are so bit for bit.
+            Self::Number(key) => key.to_bits().hash(state),
+            Self::String(key) => key.hash(state),
+            Self::Entity(key) => key.hash(state),
+        }
+    }
+}
+
+/// As if each was [set](ScriptTable::set): of equal keys the last stays, and nil leaves none.
 impl<K: Into<ScriptKey>, V: Into<ScriptValue>> FromIterator<(K, V)> for ScriptTable {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(iter: I) -> Self {
-        let mut table = Self::default();
-        for (key, value) in iter {
-            table.set(key, value);
-        }
-        table
+        let pairs = iter.into_iter().map(|(key, value)| (key.into(), value.into()));
+        let mut fields: ScriptFields = pairs.collect();
+        fields.retain(|_, value| *value != ScriptValue::Nil);
+        Self { array: Vec::new(), fields }
     }
 }
 
@@ -336,28 +377,6 @@ mod vector_as_array {
     }
 }
 
-/// Pairs instead of a map, so that formats whose map keys must be strings can hold the fields.
-mod fields_as_pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::{ScriptKey, ScriptValue};
-
-    pub(super) fn serialize<S: Serializer>(
-        fields: &BTreeMap<ScriptKey, ScriptValue>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(fields)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<BTreeMap<ScriptKey, ScriptValue>, D::Error> {
-        Vec::<(ScriptKey, ScriptValue)>::deserialize(from).map(|pairs| pairs.into_iter().collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,6 +405,29 @@ mod tests {
         let mut table = ScriptTable::from([(a, ScriptTable::from([("x", a)]))]);
         table.map_entities(&mut |_| b);
         assert_eq!(table, ScriptTable::from([(b, ScriptTable::from([("x", b)]))]));
+    }
+
+    #[test]
+    fn fields_that_carry_the_elements_on_become_elements() {
+        let keys = [4.0, 2.5, 3.0, 0.0, 2.0, -1.0, 6.0];
+        let mut table: ScriptTable = keys.into_iter().map(|key| (key, key)).collect();
+        table.settle();
+        assert_eq!(table.fields.len(), keys.len(), "1 is missing");
+        table.push(1.0);
+        table.settle();
+        assert_eq!(table.to_string(), "{1, 2, 3, 4, [-1] = -1, [0] = 0, [2.5] = 2.5, [6] = 6}");
+    }
+
+    #[test]
+    fn a_table_is_collected_as_if_each_field_was_set() {
+        let pairs =
+            [("b", 1.0.into()), ("a", 2.0.into()), ("b", ScriptValue::Nil), ("a", 3.0.into())];
+        let mut one_by_one = ScriptTable::default();
+        for (key, value) in pairs.clone() {
+            one_by_one.set(key, value);
+        }
+        assert_eq!(ScriptTable::from(pairs), one_by_one);
+        assert_eq!(one_by_one, ScriptTable::from([("a", 3.0)]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::frame::{Frame, LuaPool, LuaScripting, Programs, Stage, Unit};
 use super::messages::{Delivery, Mailbox, shed};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
-use crate::script::{Aside, LuaScript, LuaScripts, ScriptState, ScriptStates};
+use crate::script::{Aside, LuaScript, LuaScripts, ScriptState, ScriptStates, States};
 use crate::vm::Callback;
 
 /// What collecting reads and writes.
@@ -137,7 +137,7 @@ pub(crate) fn order(entity: Entity) -> (u32, u32) {
 fn align(
     entity: Entity,
     scripts: &LuaScripts,
-    states: &mut Vec<ScriptState>,
+    states: &mut States,
     assets: Option<&AssetServer>,
     stopped: &mut StopQueue,
 ) {
@@ -151,6 +151,7 @@ fn align(
         return;
     }
     let mut old = std::mem::take(states);
+    states.reserve_exact(handles.len());
     for handle in handles {
         let attached = |state: &ScriptState| state.attached.asset == Some(handle.id());
         let position = old.iter().position(attached).or_else(|| {

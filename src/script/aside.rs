@@ -1,5 +1,7 @@
 //! [`Aside`]: a script that keeps failing on an entity runs there ever more rarely.
 
+use std::num::NonZeroU64;
+
 use bevy::prelude::Entity;
 
 use crate::pool::PoolConfig;
@@ -48,24 +50,27 @@ impl Patience {
 pub(crate) struct Aside {
     /// In the update and in the fixed schedule.
     failures: [u32; 2],
-    put_aside: bool,
-    /// The frame in which it is tried again; `None`: in none.
-    next_try: Option<u64>,
+    /// `None`: it is not put aside. [`NEVER`]: it is, and is not tried again. Any other: one more than the
+    /// frame in which it is tried again.
+    until: Option<NonZeroU64>,
 }
+
+const NEVER: NonZeroU64 = NonZeroU64::MAX;
 
 impl Aside {
     /// Whether it is put aside; if a try is due, until that has succeeded.
     pub(crate) fn is_put_aside(&self) -> bool {
-        self.put_aside
+        self.until.is_some()
     }
 
     /// Whether it may run in this frame.
     pub(crate) fn may_run(&self, frame: u64) -> bool {
-        !self.put_aside || self.next_try.is_some_and(|next| frame >= next)
+        self.until.is_none_or(|until| frame >= until.get() - 1)
     }
 
+    /// The frame in which it is tried again, if it is put aside and ever will be.
     pub(crate) fn next_try(&self) -> Option<u64> {
-        self.next_try
+        self.until.filter(|until| *until != NEVER).map(|until| until.get() - 1)
     }
 
     pub(crate) fn failures(&self, stage: usize) -> u32 {
@@ -75,9 +80,10 @@ impl Aside {
     pub(crate) fn failed(&mut self, stage: usize, patience: &Patience, frame: u64, entity: Entity) {
         self.failures[stage] = self.failures[stage].saturating_add(1);
         self.judge(patience);
-        if self.put_aside {
+        if self.is_put_aside() {
             let interval = patience.interval(self.failures[stage], entity);
-            self.next_try = interval.map(|interval| frame.saturating_add(interval));
+            let next = interval.map(|interval| frame.saturating_add(interval));
+            self.until = Some(next.map_or(NEVER, |next| NonZeroU64::MIN.saturating_add(next)));
         }
     }
 
@@ -87,10 +93,8 @@ impl Aside {
     }
 
     fn judge(&mut self, patience: &Patience) {
-        self.put_aside = self.failures.iter().any(|failures| patience.is_over(*failures));
-        if !self.put_aside {
-            self.next_try = None;
-        }
+        let put_aside = self.failures.iter().any(|failures| patience.is_over(*failures));
+        self.until = put_aside.then(|| self.until.unwrap_or(NEVER));
     }
 }
 
@@ -144,5 +148,21 @@ mod tests {
         assert!(!aside.is_put_aside() && aside.may_run(0));
         aside.failed(0, &PATIENCE, 40, entity(0));
         assert!(!aside.is_put_aside(), "the count begins anew");
+    }
+
+    #[test]
+    fn one_that_is_not_tried_again_stays_put_aside_until_it_succeeds() {
+        let never = Patience { interval: 0, max_failures: 1, ..PATIENCE };
+        let mut aside = Aside::default();
+        assert_eq!((aside.is_put_aside(), aside.next_try()), (false, None));
+        aside.failed(1, &never, 7, entity(0));
+        assert_eq!((aside.is_put_aside(), aside.next_try()), (true, None));
+        assert!(!aside.may_run(8) && !aside.may_run(1 << 60));
+        aside.failed(1, &PATIENCE, 0, entity(0));
+        assert!(!aside.is_put_aside() && aside.may_run(0), "more failures are allowed now");
+        let at_once = Patience { max_failures: 1, max_interval: 0, ..PATIENCE };
+        aside.failed(0, &at_once, 0, entity(0));
+        assert_eq!((aside.is_put_aside(), aside.next_try()), (true, Some(0)));
+        assert!(aside.may_run(0));
     }
 }

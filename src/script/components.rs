@@ -6,6 +6,7 @@ use bevy::asset::AssetId;
 use bevy::prelude::{Component, Entity, Handle, Reflect, ReflectComponent, ReflectDefault};
 use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::aside::Aside;
 use super::asset::LuaScript;
@@ -51,6 +52,8 @@ impl LuaScripts {
     /// One script more, after the others.
     #[must_use]
     pub fn with(mut self, script: Handle<LuaScript>) -> Self {
+        // Entities are many, and lists short: room for one more is enough.
+        self.scripts.reserve_exact(1);
         self.scripts.push(script);
         self
     }
@@ -58,7 +61,9 @@ impl LuaScripts {
 
 impl FromIterator<Handle<LuaScript>> for LuaScripts {
     fn from_iter<I: IntoIterator<Item = Handle<LuaScript>>>(scripts: I) -> Self {
-        Self { scripts: scripts.into_iter().collect(), ..Self::default() }
+        let mut scripts = Vec::from_iter(scripts);
+        scripts.shrink_to_fit();
+        Self { scripts, ..Self::default() }
     }
 }
 
@@ -70,13 +75,17 @@ impl FromIterator<Handle<LuaScript>> for LuaScripts {
 #[reflect(Component, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScriptStates {
-    pub(crate) states: Vec<ScriptState>,
+    #[serde(with = "states_as_list")]
+    pub(crate) states: States,
     /// The entity from which this one descends, if a script spawned it: all of its descendants share
     /// what they may spawn, and for how long they may run, in one stage.
     #[serde(skip)]
     #[reflect(ignore)]
     pub(crate) origin: Option<Entity>,
 }
+
+/// Most entities carry one script: its state lies in the component itself.
+pub(crate) type States = SmallVec<[ScriptState; 1]>;
 
 /// They are equal if they remember the same.
 impl PartialEq for ScriptStates {
@@ -86,6 +95,8 @@ impl PartialEq for ScriptStates {
 }
 
 /// What one script of an entity remembers.
+// In this order: all but the path is looked at in every frame, and lies together.
+#[repr(C)]
 #[derive(Reflect, Clone, Debug, Default, Serialize, Deserialize)]
 #[reflect(Clone, Default, Serialize, Deserialize)]
 pub struct ScriptState {
@@ -159,14 +170,31 @@ impl ScriptStates {
     }
 }
 
+mod states_as_list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{ScriptState, States};
+
+    pub(super) fn serialize<S: Serializer>(states: &States, to: S) -> Result<S::Ok, S::Error> {
+        states.as_slice().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<States, D::Error> {
+        Vec::<ScriptState>::deserialize(from).map(States::from_iter)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bevy::prelude::{FromReflect, PartialReflect};
+    use smallvec::smallvec;
+
     use super::*;
 
     #[test]
     fn a_save_file_holds_what_scripts_remember_and_nothing_else() {
         let states = ScriptStates {
-            states: vec![ScriptState {
+            states: smallvec![ScriptState {
                 script: "scripts/a.luau".to_owned(),
                 started: true,
                 fields: ScriptTable::from([("n", 3.0)]),
@@ -182,5 +210,35 @@ mod tests {
         let loaded: ScriptStates = ron::from_str(&text).expect("and comes back");
         assert_eq!(loaded, states);
         assert_eq!(loaded.states[0].attached.number, 0);
+    }
+
+    #[test]
+    fn a_save_of_several_scripts_comes_back_and_the_state_of_one_lies_in_the_component() {
+        let text =
+            r#"[(script:"a",started:false,self:()),(script:"b",started:true,self:(array:[Nil]))]"#;
+        let loaded: ScriptStates = ron::from_str(text).expect("it is a save");
+        assert_eq!(ron::to_string(&loaded).expect("plain data serializes"), text);
+        let one = ScriptStates { states: loaded.states[1..].into(), ..ScriptStates::default() };
+        let text = ron::to_string(&one).expect("plain data serializes");
+        let one: ScriptStates = ron::from_str(&text).expect("and comes back");
+        let reflected = ScriptStates::from_reflect(one.to_dynamic().as_ref());
+        assert_eq!(reflected.as_ref(), Some(&one));
+        for states in [&one, &one.clone(), &reflected.expect("it is one")] {
+            assert!(!states.states.spilled());
+        }
+    }
+
+    #[test]
+    fn what_an_entity_carries_is_small() {
+        assert_eq!(size_of::<Aside>(), 16);
+        assert_eq!(size_of::<Attachment>(), 72);
+        assert_eq!(size_of::<ScriptState>(), 152);
+        assert!(size_of::<ScriptStates>() <= 176);
+        let scripts = [Handle::default(), Handle::default(), Handle::default()];
+        let listed: LuaScripts = scripts.iter().filter(|_| true).cloned().collect();
+        let [a, b, c] = scripts;
+        for scripts in [listed, LuaScripts::new(a).with(b).with(c)] {
+            assert_eq!(scripts.scripts.capacity(), 3);
+        }
     }
 }

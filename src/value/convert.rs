@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 
 use bevy::prelude::{Entity, Vec2, Vec3};
 
-use super::{ScriptKey, ScriptTable, ScriptValue};
+use super::{ScriptFields, ScriptKey, ScriptTable, ScriptValue};
 use crate::error::ScriptError;
 
 /// A Rust type that a script can pass to the host.
@@ -291,7 +291,7 @@ impl<T: FromScript> FromScript for Vec<T> {
 impl<T: IntoScript> IntoScript for Vec<T> {
     fn into_script(self) -> Result<ScriptValue, ScriptError> {
         let array = self.into_iter().map(T::into_script).collect::<Result<_, _>>()?;
-        Ok(ScriptValue::Table(ScriptTable { array, fields: BTreeMap::new() }))
+        Ok(ScriptValue::Table(ScriptTable { array, fields: ScriptFields::new() }))
     }
 }
 
@@ -307,7 +307,7 @@ macro_rules! string_maps {
                         .fields
                         .into_iter()
                         .map(|(key, value)| match key {
-                            ScriptKey::String(key) => Ok((key, V::from_script(value)?)),
+                            ScriptKey::String(key) => Ok((key.into(), V::from_script(value)?)),
                             _ => Err(value),
                         })
                         .collect(),

@@ -13,6 +13,8 @@ mod serializer;
 pub use self::decode::{PlainSeed, PlainValue};
 pub use self::encode::Plain;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -77,42 +79,65 @@ pub fn from_value<T: DeserializeOwned>(value: ScriptValue) -> Result<T, ScriptEr
     T::deserialize(ValueDeserializer::new(value)).map_err(ScriptError::from)
 }
 
-/// Adds an entry as Lua would: keys are numbers without a sign on zero, and the next element of the list
-/// goes to the list.
-fn insert(table: &mut ScriptTable, key: ScriptKey, value: ScriptValue) {
-    match key {
-        ScriptKey::Number(number) if number == (table.array.len() + 1) as f64 => {
-            table.array.push(value);
-            while let Some(next) = table.fields.remove(&next_element(table)) {
-                table.array.push(next);
+/// A table in the making, whose entries may come in any order.
+#[derive(Default)]
+struct Draft {
+    array: Vec<ScriptValue>,
+    /// A tree: strangers choose the order.
+    fields: BTreeMap<ScriptKey, ScriptValue>,
+}
+
+impl Draft {
+    /// Adds an entry as Lua would: keys are numbers without a sign on zero, and the next element of the
+    /// list goes to the list.
+    fn insert(&mut self, key: ScriptKey, value: ScriptValue) {
+        match key {
+            ScriptKey::Number(number) if number == (self.array.len() + 1) as f64 => {
+                self.array.push(value);
+                while let Some(next) = self.fields.remove(&self.next_element()) {
+                    self.array.push(next);
+                }
+            }
+            ScriptKey::Number(number) => {
+                // -0 and 0 are one key in Lua.
+                self.fields.insert(ScriptKey::Number(number + 0.0), value);
+            }
+            key => {
+                self.fields.insert(key, value);
             }
         }
-        ScriptKey::Number(number) => {
-            // -0 and 0 are one key in Lua.
-            table.fields.insert(ScriptKey::Number(number + 0.0), value);
+    }
+
+    /// Adds an element to a list.
+    ///
+    /// # Errors
+    /// If it is nil: a list has no gaps.
+    fn push(&mut self, value: ScriptValue) -> Result<(), String> {
+        if value == ScriptValue::Nil {
+            return Err("is nil, and a list can't hold nil; leave it out, or put another value \
+                        such as false in its place"
+                .to_owned());
         }
-        key => {
-            table.fields.insert(key, value);
+        self.array.push(value);
+        Ok(())
+    }
+
+    fn holds(&self, key: &ScriptKey) -> bool {
+        match key {
+            ScriptKey::Number(number) if *number >= 1.0 && number.fract() == 0.0 => {
+                *number <= self.array.len() as f64 || self.fields.contains_key(key)
+            }
+            key => self.fields.contains_key(key),
         }
     }
-}
 
-fn next_element(table: &ScriptTable) -> ScriptKey {
-    ScriptKey::Number((table.array.len() + 1) as f64)
-}
-
-/// Adds an element to a list.
-///
-/// # Errors
-/// If it is nil: a list has no gaps.
-fn push(table: &mut ScriptTable, value: ScriptValue) -> Result<(), String> {
-    if value == ScriptValue::Nil {
-        return Err("is nil, and a list can't hold nil; leave it out, or put another value \
-                    such as false in its place"
-            .to_owned());
+    fn next_element(&self) -> ScriptKey {
+        ScriptKey::Number((self.array.len() + 1) as f64)
     }
-    table.array.push(value);
-    Ok(())
+
+    fn finish(self) -> ScriptTable {
+        ScriptTable { array: self.array, fields: self.fields.into_iter().collect() }
+    }
 }
 
 /// What is wrong with a value nested too deep.

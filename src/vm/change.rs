@@ -73,7 +73,7 @@ impl StateChange {
 }
 
 fn set(state: &mut ScriptTable, place: u16, value: ScriptValue) {
-    let field = state.fields.values_mut().nth(usize::from(place));
+    let field = state.fields.value_at_mut(usize::from(place));
     debug_assert!(field.is_some(), "the state is not the one that the run began with");
     if let Some(field) = field {
         *field = value;

@@ -27,6 +27,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 use rand::Rng;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::atom::{Atom, NO_ATOM, atom_of_string};
 use super::cost;
@@ -1476,7 +1477,7 @@ unsafe fn take_state(
 /// a table that is there to be copied.
 #[derive(Debug)]
 pub(super) struct Shape {
-    names: Vec<Box<str>>,
+    names: Vec<SmolStr>,
     /// The registry slots of the keys, in their order.
     keys: Vec<c_int>,
     /// The registry slot of a table with these keys, made as [`push_table`] makes one.
@@ -1537,7 +1538,7 @@ impl Shape {
                 .fields
                 .keys()
                 .zip(&self.names)
-                .all(|(key, name)| matches!(key, ScriptKey::String(key) if key.as_str() == &**name))
+                .all(|(key, name)| matches!(key, ScriptKey::String(key) if key == name))
     }
 
     fn slots(&self) -> impl Iterator<Item = c_int> {
@@ -1549,12 +1550,11 @@ impl Shape {
     /// As [`Shapes::of`].
     unsafe fn new(state: *mut lua_State, table: &ScriptTable) -> Option<Self> {
         let mut names = Vec::new();
-        let mut like = ScriptTable::default();
         for key in table.fields.keys() {
             let ScriptKey::String(name) = key else { return None };
-            names.push(name.as_str().into());
-            like.set(name.as_str(), true);
+            names.push(name.clone());
         }
+        let like = table.fields.keys().map(|key| (key.clone(), true)).collect();
         let mut shape = Self { names, keys: Vec::new(), template: 0, visits: Vec::new() };
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
@@ -1635,7 +1635,6 @@ impl Shape {
     ) -> Result<Option<StateChange>, Problem> {
         let mut reader = Reader::new(budget, None, Some(deadline));
         let mut changed = ChangedFields::default();
-        let old: SmallVec<[&ScriptValue; 8]> = before.fields.values().collect();
         let mut visits = self.visits.iter();
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
@@ -1648,19 +1647,18 @@ impl Shape {
             while next >= 0 {
                 let top = ffi::lua_gettop(state);
                 let address = ffi::lua_topointer(state, top - 1) as usize;
-                let Some((_, number)) = visits.next().filter(|(known, _)| *known == address) else {
+                let visit = visits.next().filter(|(known, _)| *known == address);
+                let field = visit.and_then(|(_, number)| {
+                    let (_, old) = before.fields.at(usize::from(*number))?;
+                    Some((*number, old))
+                });
+                let Some((number, old)) = field else {
                     ffi::lua_settop(state, top - 2);
                     return Ok(None);
                 };
-                let place = usize::from(*number);
-                reader.spend(size_of::<f64>() + self.names[place].len())?;
-                reader.field(
-                    state,
-                    top,
-                    &self.names[place],
-                    (*number, old[place]),
-                    &mut changed,
-                )?;
+                let name = &self.names[usize::from(number)];
+                reader.spend(size_of::<f64>() + name.len())?;
+                reader.field(state, top, name, (number, old), &mut changed)?;
                 ffi::lua_settop(state, top - 2);
                 next = ffi::lua_rawiter(state, index, next);
             }
@@ -1732,12 +1730,8 @@ unsafe fn read_flat(
         let mut next = ffi::lua_rawiter(state, index, 0);
         while next >= 0 {
             let top = ffi::lua_gettop(state);
-            let field = match text_bytes(state, top - 1) {
-                Some(key) => before.fields.iter().enumerate().find(|(_, (known, _))| {
-                    matches!(known, ScriptKey::String(known) if known.as_bytes() == key)
-                }),
-                None => None,
-            };
+            let place = text_bytes(state, top - 1).and_then(|key| before.fields.place_of_text(key));
+            let field = place.and_then(|place| Some((place, before.fields.at(place)?)));
             let Some((place, (ScriptKey::String(key), old))) = field else {
                 ffi::lua_settop(state, top - 2);
                 return Ok(None);
@@ -3535,7 +3529,7 @@ impl<'r, 'w> Reader<'r, 'w> {
         self.spend(size_of::<ScriptTable>())?;
         // It may have many slots and nothing in them.
         self.look()?;
-        let mut table = ScriptTable::default();
+        let mut entries = Entries::default();
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -3546,19 +3540,13 @@ impl<'r, 'w> Reader<'r, 'w> {
             let mut next = ffi::lua_rawiter(state, index, 0);
             while next >= 0 {
                 let top = ffi::lua_gettop(state);
-                let read = self.entry(state, top, depth, &mut table);
+                let read = self.entry(state, top, depth, &mut entries);
                 ffi::lua_settop(state, top - 2);
                 read?;
                 next = ffi::lua_rawiter(state, index, next);
             }
         }
-        // Elements that were not met in order.
-        while let Some(value) =
-            table.fields.remove(&ScriptKey::Number(table.array.len() as f64 + 1.0))
-        {
-            table.array.push(value);
-        }
-        Ok(table)
+        Ok(entries.into_table())
     }
 
     /// Reads the key at `top - 1` and the value at `top`.
@@ -3567,18 +3555,10 @@ impl<'r, 'w> Reader<'r, 'w> {
         state: *mut lua_State,
         top: c_int,
         depth: u32,
-        table: &mut ScriptTable,
+        entries: &mut Entries,
     ) -> Result<(), Problem> {
         // SAFETY: the caller keeps what this function asks for.
-        let key = match unsafe { self.value_at(state, top - 1, depth + 1) }? {
-            ScriptValue::Bool(key) => ScriptKey::Bool(key),
-            ScriptValue::Number(key) => ScriptKey::Number(key),
-            ScriptValue::String(key) => ScriptKey::String(key),
-            ScriptValue::Entity(key) => ScriptKey::Entity(key),
-            other => {
-                return Err(Problem::new(format!("a table with a {} as key", other.type_name())));
-            }
-        };
+        let key = unsafe { self.key_at(state, top - 1, depth + 1) }?;
         // SAFETY: the caller keeps what this function asks for.
         let value = unsafe { self.value_at(state, top, depth + 1) }.map_err(|mut problem| {
             problem.keys.push(match &key {
@@ -3588,14 +3568,57 @@ impl<'r, 'w> Reader<'r, 'w> {
             problem
         })?;
         match key {
-            ScriptKey::Number(key) if key == table.array.len() as f64 + 1.0 => {
-                table.array.push(value);
+            ScriptKey::Number(key) if key == entries.array.len() as f64 + 1.0 => {
+                entries.array.push(value);
             }
-            key => {
-                table.fields.insert(key, value);
-            }
+            key => entries.fields.push((key, value)),
         }
         Ok(())
+    }
+
+    unsafe fn key_at(
+        &mut self,
+        state: *mut lua_State,
+        index: c_int,
+        depth: u32,
+    ) -> Result<ScriptKey, Problem> {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            // Most keys are short texts, which lie in the key itself.
+            if let Some(text) = text_bytes(state, index)
+                && let Ok(text) = str::from_utf8(text)
+            {
+                self.spend(size_of::<f64>())?;
+                self.spend(text.len())?;
+                return Ok(text.into());
+            }
+            match self.value_at(state, index, depth)? {
+                ScriptValue::Bool(key) => Ok(key.into()),
+                ScriptValue::Number(key) => Ok(key.into()),
+                ScriptValue::String(key) => Ok(key.into()),
+                ScriptValue::Entity(key) => Ok(key.into()),
+                other => Err(Problem::new(format!("a table with a {} as key", other.type_name()))),
+            }
+        }
+    }
+}
+
+/// The entries of a table, in the order in which going through it meets them.
+#[derive(Default)]
+struct Entries {
+    /// Those whose key was the next number.
+    array: Vec<ScriptValue>,
+    /// The others. A script can choose the order, so they are sorted once, when all are there.
+    fields: Vec<(ScriptKey, ScriptValue)>,
+}
+
+impl Entries {
+    fn into_table(self) -> ScriptTable {
+        let mut table = ScriptTable { array: self.array, fields: self.fields.into() };
+        // Elements that were not met in order.
+        table.settle();
+        table.array.shrink_to_fit();
+        table
     }
 }
 
@@ -4148,7 +4171,7 @@ unsafe fn globals_as_data(
     environment: c_int,
     limit: usize,
 ) -> Result<ScriptTable, ScriptError> {
-    let mut globals = ScriptTable::default();
+    let mut globals = Entries::default();
     let mut reader = Reader::new(limit, None, None);
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
@@ -4167,7 +4190,7 @@ unsafe fn globals_as_data(
             next = ffi::lua_rawiter(state, environment, next);
         }
     }
-    Ok(globals)
+    Ok(globals.into_table())
 }
 
 /// What a protected call came to: the value or the error is on top.

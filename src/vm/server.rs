@@ -160,11 +160,11 @@ impl SharedValues {
                     table.set(part, value);
                     return;
                 }
-                let inner = table.fields.entry(ScriptKey::from(part)).or_default();
-                if !matches!(inner, ScriptValue::Table(_)) {
-                    *inner = ScriptTable::default().into();
+                let key = ScriptKey::from(part);
+                if !matches!(table.fields.get(&key), Some(ScriptValue::Table(_))) {
+                    table.set(part, ScriptTable::default());
                 }
-                let ScriptValue::Table(inner) = inner else { return };
+                let Some(ScriptValue::Table(inner)) = table.fields.get_mut(&key) else { return };
                 table = inner;
             }
         });
@@ -214,7 +214,7 @@ impl ValueServer for SharedValues {
     fn names(&self, path: &[&str]) -> Vec<String> {
         let names = |table: &ScriptTable| {
             let names = table.fields.keys().filter_map(|key| match key {
-                ScriptKey::String(name) => Some(name.clone()),
+                ScriptKey::String(name) => Some(name.to_string()),
                 _ => None,
             });
             names.collect()

@@ -79,6 +79,32 @@ fn every_kind_of_data_survives_a_round_trip() {
 }
 
 #[test]
+fn a_table_comes_to_the_same_in_whatever_order_its_fields_were_set() {
+    let of = |from: i32, to: i32, step: i32| {
+        state_after(&format!(
+            "function on_update(self)
+                self.list, self.map = {{}}, {{}}
+                for n = {from}, {to}, {step} do
+                    self.list[n] = n
+                    self.map['k' .. n] = n
+                    self.map[n + 0.5] = true
+                    self.map[-n] = false
+                end
+            end"
+        ))
+    };
+    let (up, down) = (of(1, 500, 1), of(500, 1, -1));
+    assert_eq!(up, down);
+    let ScriptValue::Table(list) = up.get("list") else { panic!("{up}") };
+    assert!(list.fields.is_empty(), "{list}");
+    assert!(list.array.iter().cloned().eq((1..=500).map(ScriptValue::from)), "{list}");
+    let ScriptValue::Table(map) = up.get("map") else { panic!("{up}") };
+    assert_eq!((map.array.len(), map.fields.len()), (0, 1500));
+    assert!(map.fields.keys().is_sorted());
+    assert_eq!(map.get("k77"), &77.0.into());
+}
+
+#[test]
 fn what_cannot_be_kept_is_an_error_that_names_the_field() {
     for (value, what) in [
         ("function() end", "a function"),

@@ -43,9 +43,11 @@ pub(crate) fn read(value: &dyn PartialReflect) -> Result<ScriptValue, ScriptErro
     let mut table = ScriptTable::default();
     match value.reflect_ref() {
         ReflectRef::Struct(value) => {
+            let mut fields = Vec::with_capacity(value.field_len());
             for (name, field) in value.iter_fields() {
-                table.set(name, read(field)?);
+                fields.push((name, read(field)?));
             }
+            table = fields.into_iter().collect();
         }
         ReflectRef::TupleStruct(value) => table.array = read_all(value.iter_fields())?,
         ReflectRef::Tuple(value) => table.array = read_all(value.iter_fields())?,
@@ -57,10 +59,12 @@ pub(crate) fn read(value: &dyn PartialReflect) -> Result<ScriptValue, ScriptErro
             table.array.sort_by(order);
         }
         ReflectRef::Map(value) => {
+            let mut fields = Vec::with_capacity(value.len());
             for (key, value) in value.iter() {
-                table.set(read_key(key)?, read(value)?);
+                fields.push((read_key(key)?, read(value)?));
             }
-            settle(&mut table);
+            table = fields.into_iter().collect();
+            table.settle();
         }
         ReflectRef::Enum(value) => return read_enum(value),
         _ => {
@@ -90,14 +94,6 @@ fn read_key(key: &dyn PartialReflect) -> Result<ScriptKey, ScriptError> {
             });
         }
     })
-}
-
-/// Moves the fields 1, 2, 3, … into the array part.
-fn settle(table: &mut ScriptTable) {
-    while let Some(value) = table.fields.remove(&ScriptKey::Number(table.array.len() as f64 + 1.0))
-    {
-        table.array.push(value);
-    }
 }
 
 fn read_enum(value: &dyn bevy::reflect::enums::Enum) -> Result<ScriptValue, ScriptError> {

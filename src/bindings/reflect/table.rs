@@ -42,7 +42,7 @@ pub(super) fn position_of(position: f64, len: usize, place: &str) -> Result<usiz
 
 pub(super) fn name_of(key: ScriptKey, place: &str) -> Result<String, ScriptError> {
     match key {
-        ScriptKey::String(name) => Ok(name),
+        ScriptKey::String(name) => Ok(name.into()),
         other => Err(unknown(place, &other.to_string(), std::iter::empty())),
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn pairs(table: ScriptTable) -> impl Iterator<Item = (ScriptValue, Sc
         let key = match key {
             ScriptKey::Bool(key) => ScriptValue::Bool(key),
             ScriptKey::Number(key) => ScriptValue::Number(key),
-            ScriptKey::String(key) => ScriptValue::String(key),
+            ScriptKey::String(key) => ScriptValue::String(key.into()),
             ScriptKey::Entity(key) => ScriptValue::Entity(key),
         };
         (key, value)

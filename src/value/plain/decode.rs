@@ -6,9 +6,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{MAX_DEPTH, insert, push, too_deep};
+use super::{Draft, MAX_DEPTH, too_deep};
 use crate::value::convert::exact;
-use crate::value::{IntoScript, ScriptKey, ScriptTable, ScriptValue};
+use crate::value::{IntoScript, ScriptKey, ScriptValue};
 
 /// A value read from natural data: what [`Plain`](super::Plain) wrote, or other people did.
 ///
@@ -189,42 +189,34 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<ScriptValue, A::Error> {
         let inner = self.deeper()?;
         self.charge(0)?;
-        let mut table = ScriptTable::default();
+        let mut table = Draft::default();
         while let Some(value) = from.next_element_seed(inner)? {
             let number = table.array.len() + 1;
-            push(&mut table, value)
+            table
+                .push(value)
                 .map_err(|what| A::Error::custom(format!("element {number} of the list {what}")))?;
         }
-        Ok(table.into())
+        Ok(table.finish().into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<ScriptValue, A::Error> {
         let inner = self.deeper()?;
         self.charge(0)?;
-        let mut table = ScriptTable::default();
+        let mut table = Draft::default();
         let mut absent = BTreeSet::new();
         while let Some(key) = from.next_key_seed(inner)? {
             let key = key_of(key)?;
-            if holds(&table, &key) || absent.contains(&key) {
+            if table.holds(&key) || absent.contains(&key) {
                 return Err(A::Error::custom(format!("the key `{key}` comes twice")));
             }
             match from.next_value_seed(inner)? {
                 ScriptValue::Nil => {
                     absent.insert(key);
                 }
-                value => insert(&mut table, key, value),
+                value => table.insert(key, value),
             }
         }
-        Ok(table.into())
-    }
-}
-
-fn holds(table: &ScriptTable, key: &ScriptKey) -> bool {
-    match key {
-        ScriptKey::Number(number) if *number >= 1.0 && number.fract() == 0.0 => {
-            *number <= table.array.len() as f64 || table.fields.contains_key(key)
-        }
-        key => table.fields.contains_key(key),
+        Ok(table.finish().into())
     }
 }
 
@@ -233,7 +225,7 @@ fn key_of<E: Error>(value: ScriptValue) -> Result<ScriptKey, E> {
         ScriptValue::Bool(value) => Ok(ScriptKey::Bool(value)),
         // -0 and 0 are one key in Lua.
         ScriptValue::Number(value) if !value.is_nan() => Ok(ScriptKey::Number(value + 0.0)),
-        ScriptValue::String(value) => Ok(ScriptKey::String(value)),
+        ScriptValue::String(value) => Ok(value.into()),
         other => Err(E::custom(format!(
             "{other} is the key of a field; keys have to be strings, numbers or booleans"
         ))),

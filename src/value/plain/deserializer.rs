@@ -1,6 +1,5 @@
 //! A [`ScriptValue`] into any serde type.
 
-use std::collections::btree_map;
 use std::vec;
 
 use bevy::prelude::Vec3;
@@ -317,7 +316,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
                 let ScriptValue::Table(table) = self.value else { unreachable!("matched above") };
                 match table.fields.into_iter().next() {
                     Some((ScriptKey::String(name), content)) => {
-                        visitor.visit_enum(Variant { name, content, depth })
+                        visitor.visit_enum(Variant { name: name.into(), content, depth })
                     }
                     _ => Err(Problem::wrong_type(EXPECTED, "table")),
                 }
@@ -373,7 +372,7 @@ impl<'de> SeqAccess<'de> for &mut Elements {
 
 struct Entries {
     elements: std::iter::Zip<std::ops::RangeFrom<usize>, vec::IntoIter<ScriptValue>>,
-    fields: btree_map::IntoIter<ScriptKey, ScriptValue>,
+    fields: vec::IntoIter<(ScriptKey, ScriptValue)>,
     /// The value of the key that was read last.
     value: Option<(Step, ScriptValue)>,
     depth: usize,
@@ -393,7 +392,7 @@ impl<'de> MapAccess<'de> for Entries {
             let key = match key {
                 ScriptKey::Bool(key) => ScriptValue::Bool(key),
                 ScriptKey::Number(key) => ScriptValue::Number(key),
-                ScriptKey::String(key) => ScriptValue::String(key),
+                ScriptKey::String(key) => ScriptValue::String(key.into()),
                 ScriptKey::Entity(key) => ScriptValue::Entity(key),
             };
             (key, step, value)

@@ -6,7 +6,7 @@ use serde::ser::{
 };
 
 use super::problem::{Problem, Step};
-use super::{MAX_DEPTH, insert, push, too_deep};
+use super::{Draft, MAX_DEPTH, too_deep};
 use crate::value::convert::exact;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -28,7 +28,7 @@ impl ValueSerializer {
             return Err(Problem::other(too_deep()));
         }
         let inner = Self { depth };
-        Ok(TableBuilder { table: ScriptTable::default(), inner, variant, key: None })
+        Ok(TableBuilder { table: Draft::default(), inner, variant, key: None })
     }
 }
 
@@ -180,7 +180,7 @@ impl Serializer for ValueSerializer {
 
 /// A table in the making.
 pub(super) struct TableBuilder {
-    table: ScriptTable,
+    table: Draft,
     /// For what is in the table.
     inner: ValueSerializer,
     /// The variant whose content it is.
@@ -194,14 +194,14 @@ impl TableBuilder {
         let step = Step::Element(self.table.array.len() + 1);
         let pushed = value
             .serialize(self.inner)
-            .and_then(|value| push(&mut self.table, value).map_err(Problem::other));
+            .and_then(|value| self.table.push(value).map_err(Problem::other));
         pushed.map_err(|problem| self.locate(problem.inside(step)))
     }
 
     fn entry<T: Serialize + ?Sized>(&mut self, key: ScriptKey, value: &T) -> Result<(), Problem> {
         match value.serialize(self.inner) {
             Ok(ScriptValue::Nil) => {}
-            Ok(value) => insert(&mut self.table, key, value),
+            Ok(value) => self.table.insert(key, value),
             Err(problem) => {
                 return Err(self.locate(problem.inside(Step::Field(key.to_string()))));
             }
@@ -217,7 +217,7 @@ impl TableBuilder {
     }
 
     fn finish(self) -> ScriptValue {
-        let table = ScriptValue::Table(self.table);
+        let table = ScriptValue::Table(self.table.finish());
         match self.variant {
             Some(name) => variant(name, table),
             None => table,
@@ -229,7 +229,7 @@ fn key_of(value: ScriptValue) -> Result<ScriptKey, Problem> {
     match value {
         ScriptValue::Bool(value) => Ok(ScriptKey::Bool(value)),
         ScriptValue::Number(value) if !value.is_nan() => Ok(ScriptKey::Number(value)),
-        ScriptValue::String(value) => Ok(ScriptKey::String(value)),
+        ScriptValue::String(value) => Ok(value.into()),
         other => Err(Problem::other(format!(
             "has the key {other}; keys have to be strings, numbers or booleans"
         ))),
