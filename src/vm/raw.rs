@@ -1484,6 +1484,8 @@ pub(super) struct Shape {
     template: c_int,
     /// The keys as going through such a table meets them: where each lies in memory, and its number.
     visits: Vec<(usize, u16)>,
+    /// What a [`Reader`] spends on such a table at least.
+    least_size: usize,
 }
 
 /// The shapes that the states of one program had lately.
@@ -1555,7 +1557,10 @@ impl Shape {
             names.push(name.clone());
         }
         let like = table.fields.keys().map(|key| (key.clone(), true)).collect();
-        let mut shape = Self { names, keys: Vec::new(), template: 0, visits: Vec::new() };
+        let fields = names.iter().map(|name| 2 * size_of::<f64>() + name.len());
+        let least_size = size_of::<ScriptTable>() + fields.sum::<usize>();
+        let (keys, visits) = (Vec::new(), Vec::new());
+        let mut shape = Self { names, keys, template: 0, visits, least_size };
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
             push_table(state, &like, 0);
@@ -1620,7 +1625,8 @@ impl Shape {
         }
     }
 
-    /// Compares a table with the state of this shape that it was; `None` if it has other keys now.
+    /// Compares a table with the state of this shape that it was; `None` if it has other keys now, or may have
+    /// too many bytes.
     ///
     /// # Safety
     ///
@@ -1633,48 +1639,82 @@ impl Shape {
         budget: usize,
         deadline: &mut Deadline<'_>,
     ) -> Result<Option<StateChange>, Problem> {
-        let mut reader = Reader::new(budget, None, Some(deadline));
-        let mut changed = ChangedFields::default();
-        let mut visits = self.visits.iter();
+        let top = index + 2;
+        let Some(rest) = budget.checked_sub(self.least_size) else { return Ok(None) };
+        let mut reader = Reader::new(rest, None, Some(deadline));
+        let mut changes = Changes::default();
+        let mut met = 0;
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
+            debug_assert_eq!(ffi::lua_gettop(state), index);
             if ffi::lua_getmetatable(state, index) != 0 {
                 ffi::lua_pop(state, 1);
                 return Ok(None);
             }
-            reader.spend(size_of::<ScriptTable>())?;
             let mut next = ffi::lua_rawiter(state, index, 0);
             while next >= 0 {
-                let top = ffi::lua_gettop(state);
                 let address = ffi::lua_topointer(state, top - 1) as usize;
-                let visit = visits.next().filter(|(known, _)| *known == address);
-                let field = visit.and_then(|(_, number)| {
-                    let (_, old) = before.fields.at(usize::from(*number))?;
-                    Some((*number, old))
+                // They are met in the order of the template, unless one was taken out and put back.
+                let is_it = |visit: &&(usize, u16)| visit.0 == address;
+                let visit = self.visits.get(met).filter(is_it);
+                let field = visit.or_else(|| self.visits.iter().find(is_it)).and_then(|visit| {
+                    let (_, old) = before.fields.at(usize::from(visit.1))?;
+                    Some((visit.1, old))
                 });
                 let Some((number, old)) = field else {
-                    ffi::lua_settop(state, top - 2);
+                    ffi::lua_settop(state, index);
                     return Ok(None);
                 };
-                let name = &self.names[usize::from(number)];
-                reader.spend(size_of::<f64>() + name.len())?;
-                reader.field(state, top, name, (number, old), &mut changed)?;
-                ffi::lua_settop(state, top - 2);
+                match old {
+                    ScriptValue::Number(old) if ffi::lua_type(state, top) == ffi::LUA_TNUMBER => {
+                        let new = ffi::lua_tonumber(state, top);
+                        if new.to_bits() != old.to_bits() {
+                            changes.add_number(number, new);
+                        }
+                    }
+                    old => {
+                        let name = &self.names[usize::from(number)];
+                        reader.field(state, top, name, (number, old), &mut changes)?;
+                    }
+                }
+                met += 1;
+                ffi::lua_settop(state, index);
                 next = ffi::lua_rawiter(state, index, next);
             }
         }
-        Ok(visits.next().is_none().then(|| changes(changed)))
+        Ok((met == self.names.len()).then(|| changes.into_change()))
     }
 }
 
 /// Fields that have other values now, by their places in the order of the keys.
-type ChangedFields = SmallVec<[(u16, ScriptValue); 1]>;
+#[derive(Default)]
+struct Changes {
+    /// The only one so far, if it is a number.
+    number: Option<(u16, f64)>,
+    /// All of them otherwise.
+    fields: SmallVec<[(u16, ScriptValue); 1]>,
+}
 
-fn changes(changed: ChangedFields) -> StateChange {
-    match changed.as_slice() {
-        [] => StateChange::Unchanged,
-        [(place, ScriptValue::Number(value))] => StateChange::Number(*place, *value),
-        _ => StateChange::Fields(changed.into_vec().into()),
+impl Changes {
+    fn add_number(&mut self, place: u16, value: f64) {
+        if self.number.is_none() && self.fields.is_empty() {
+            self.number = Some((place, value));
+        } else {
+            self.add(place, value.into());
+        }
+    }
+
+    fn add(&mut self, place: u16, value: ScriptValue) {
+        self.fields.extend(self.number.take().map(|(place, value)| (place, value.into())));
+        self.fields.push((place, value));
+    }
+
+    fn into_change(self) -> StateChange {
+        match self {
+            Self { number: Some((place, value)), .. } => StateChange::Number(place, value),
+            Self { fields, .. } if fields.is_empty() => StateChange::Unchanged,
+            Self { fields, .. } => StateChange::Fields(fields.into_vec().into()),
+        }
     }
 }
 
@@ -1691,63 +1731,13 @@ unsafe fn read_state(
     deadline: &mut Deadline<'_>,
 ) -> Result<StateChange, Problem> {
     // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let flat = before.array.is_empty() && before.fields.len() <= MAX_FLAT;
-        if flat && let Some(change) = read_flat(state, index, before, budget, deadline)? {
-            return Ok(change);
-        }
-        let table = Reader::new(budget, None, Some(deadline)).table(state, index)?;
-        let same = table.is_identical(before);
-        Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
-    }
+    let table = unsafe { Reader::new(budget, None, Some(deadline)).table(state, index)? };
+    let same = table.is_identical(before);
+    Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
 }
 
 /// States with more fields are read as a whole.
 const MAX_FLAT: usize = 64;
-
-/// Compares a table with what it was; `None` if it has other keys now.
-///
-/// # Safety
-///
-/// As `read_state`.
-unsafe fn read_flat(
-    state: *mut lua_State,
-    index: c_int,
-    before: &ScriptTable,
-    budget: usize,
-    deadline: &mut Deadline<'_>,
-) -> Result<Option<StateChange>, Problem> {
-    let mut reader = Reader::new(budget, None, Some(deadline));
-    let mut changed = ChangedFields::default();
-    let mut met = 0;
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        if ffi::lua_getmetatable(state, index) != 0 {
-            ffi::lua_pop(state, 1);
-            return Ok(None);
-        }
-        reader.spend(size_of::<ScriptTable>())?;
-        let mut next = ffi::lua_rawiter(state, index, 0);
-        while next >= 0 {
-            let top = ffi::lua_gettop(state);
-            let place = text_bytes(state, top - 1).and_then(|key| before.fields.place_of_text(key));
-            let field = place.and_then(|place| Some((place, before.fields.at(place)?)));
-            let Some((place, (ScriptKey::String(key), old))) = field else {
-                ffi::lua_settop(state, top - 2);
-                return Ok(None);
-            };
-            met += 1;
-            reader.spend(size_of::<f64>() + key.len())?;
-            reader.field(state, top, key, (place as u16, old), &mut changed)?;
-            ffi::lua_settop(state, top - 2);
-            next = ffi::lua_rawiter(state, index, next);
-        }
-    }
-    if met != before.fields.len() {
-        return Ok(None);
-    }
-    Ok(Some(changes(changed)))
-}
 
 /// Whether the value at a stack index is this one, as far as a look can tell.
 ///
@@ -3405,7 +3395,7 @@ impl<'r, 'w> Reader<'r, 'w> {
         }
     }
 
-    /// Notes the field on top if its value is not what it was.
+    /// Notes the field on top if its value is not what it was. What the least value takes is spent already.
     ///
     /// # Safety
     ///
@@ -3416,20 +3406,20 @@ impl<'r, 'w> Reader<'r, 'w> {
         top: c_int,
         key: &str,
         (place, old): (u16, &ScriptValue),
-        changed: &mut ChangedFields,
+        changes: &mut Changes,
     ) -> Result<(), Problem> {
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
             if same(state, top, old) {
-                let text = if let ScriptValue::String(old) = old { old.len() } else { 0 };
-                return self.spend(size_of::<f64>() + text);
+                return self.spend(if let ScriptValue::String(old) = old { old.len() } else { 0 });
             }
+            self.budget += size_of::<f64>();
             let value = self.value_at(state, top, 1).map_err(|mut problem| {
                 problem.keys.push(format!(".{}", short(key)));
                 problem
             })?;
             if !value.is_identical(old) {
-                changed.push((place, value));
+                changes.add(place, value);
             }
         }
         Ok(())
