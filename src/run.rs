@@ -9,7 +9,9 @@ mod execute;
 mod frame;
 mod maintain;
 mod messages;
+mod parallel;
 mod plain;
+mod quiet;
 mod report;
 mod stop;
 
@@ -17,9 +19,9 @@ pub use self::frame::{LuaPool, LuaScripting, ScriptSystems};
 pub use self::messages::{ScriptEvent, ScriptFailed, ToScript};
 
 pub(crate) use self::apply::apply;
-pub(crate) use self::collect::{Collector, collect};
+pub(crate) use self::collect::{collect_fixed_update, collect_update};
 pub(crate) use self::execute::execute;
-pub(crate) use self::frame::{Frame, Stage};
+pub(crate) use self::frame::Frame;
 pub(crate) use self::maintain::{control, maintain};
 pub(crate) use self::messages::{Mailbox, gather};
 pub(crate) use self::report::{Report, report_load_failures};

@@ -6,7 +6,7 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
-    Component, Entity, EntityRef, GlobalTransform, Mut, Name, ReflectDefault, ReflectFromReflect,
+    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect,
     Transform, Vec3, World,
 };
 use bevy::reflect::{
@@ -182,7 +182,12 @@ impl ExposedComponent {
         if self.type_id == TypeId::of::<Transform>()
             && let ([field], SmallLeaf::Vec3(new)) = (path.steps(), leaf)
         {
-            return write_vector(world.get_mut::<Transform>(entity)?, *field, *new);
+            let mut transform = world.get_mut::<Transform>(entity)?;
+            let written = write_vector(transform.bypass_change_detection(), *field, *new)?;
+            if written {
+                transform.set_changed();
+            }
+            return Some(written);
         }
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
@@ -217,11 +222,12 @@ impl ExposedComponent {
 const TRANSLATION: u16 = 0;
 const SCALE: u16 = 2;
 
-/// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf.
+/// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf. That
+/// it changed is for the caller to note.
 pub(crate) fn write_transform(
     spots: &Spots,
     leaf: &LeafWrite,
-    transform: Mut<'_, Transform>,
+    transform: &mut Transform,
 ) -> Option<bool> {
     let spot = spots.get(leaf.spot);
     match (spot.path.steps(), leaf.value) {
@@ -233,16 +239,15 @@ pub(crate) fn write_transform(
 }
 
 /// The short way to write the commonest leaves of all; gives whether the value differed.
-fn write_vector(mut transform: Mut<'_, Transform>, field: u16, new: Vec3) -> Option<bool> {
+fn write_vector(transform: &mut Transform, field: u16, new: Vec3) -> Option<bool> {
     let place = match field {
-        TRANSLATION => &mut transform.bypass_change_detection().translation,
-        SCALE => &mut transform.bypass_change_detection().scale,
+        TRANSLATION => &mut transform.translation,
+        SCALE => &mut transform.scale,
         _ => return None,
     };
     let differs = *place != new;
     if differs {
         *place = new;
-        transform.set_changed();
     }
     Some(differs)
 }

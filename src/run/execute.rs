@@ -92,7 +92,7 @@ impl<'w> ExecutingStage<'w> {
     fn run(&self, outcomes: &mut [UnitOutcome]) {
         let units = &self.frame.units;
         // Who has waited longest goes first; where nobody has, this is the stable order.
-        let order = units.iter().any(|unit| unit.waiting > 0).then(|| {
+        let order = self.frame.any_waits.then(|| {
             let mut order: Vec<usize> = (0..units.len()).collect();
             order.sort_by_key(|unit| std::cmp::Reverse(units[*unit].waiting));
             order
@@ -257,9 +257,9 @@ impl<'s> Worker<'s> {
 
     fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome) {
         let unit = &self.stage.frame.units[index];
-        let entity = self.context.turn_to(unit.entity, unit.spawns);
-        let state = match &unit.stop {
-            Some(state) => Some(&**state),
+        let entity = self.context.turn_to(unit.entity, unit.spawns());
+        let state = match unit.stop() {
+            Some(state) => Some(state),
             None => entity
                 .and_then(|entity| entity.get::<ScriptStates>())
                 .and_then(|states| states.states.get(unit.slot()))
@@ -296,6 +296,9 @@ impl<'s> Worker<'s> {
             let effects = std::mem::take(effects);
             let new = Vec::new();
             outcome.more = Some(Box::new(MoreOutcome { mail_taken, effects, new, failures }));
+        }
+        if outcome.reaches_out(unit.entity) {
+            self.tally.reaching.push(index);
         }
     }
 }
@@ -372,7 +375,7 @@ struct UnitRuns<'u, 's> {
 impl UnitRuns<'_, '_> {
     /// Runs all that is due; gives whether the script has started.
     fn all(&mut self) -> bool {
-        if self.unit.stop.is_some() {
+        if self.unit.stop().is_some() {
             self.one(Callback::Stop, &[]);
             return true;
         }
@@ -429,7 +432,7 @@ impl UnitRuns<'_, '_> {
         let seed = self.seed(program, callback);
         let logs = self.worker.context.effects.logs.len();
         // Who may run often in a frame is told when it is enough.
-        let must = self.unit.origin.is_some() || !self.unit.mail.is_empty();
+        let must = self.unit.more.is_some();
         self.worker.stopwatch.start(must);
         let Some(mut ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;

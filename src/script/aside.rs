@@ -68,6 +68,11 @@ impl Aside {
         self.next_try
     }
 
+    /// Whether there is any failure to be forgotten.
+    pub(crate) fn has_failures(&self) -> bool {
+        self.failures != [0; 2]
+    }
+
     pub(crate) fn failures(&self, stage: usize) -> u32 {
         self.failures[stage]
     }
