@@ -18,9 +18,9 @@ use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
 use crate::pool::{PoolConfig, VmPool};
 use crate::run::{
-    Collector, Frame, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed,
-    ScriptSystems, Stage, StopQueue, ToScript, apply, collect, control, execute, gather, maintain,
-    on_scripts_removed, report_load_failures,
+    Frame, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed, ScriptSystems,
+    StopQueue, ToScript, apply, collect_fixed_update, collect_update, control, execute, gather,
+    maintain, on_scripts_removed, report_load_failures,
 };
 use crate::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptStates};
 use crate::snapshot::LuaSnapshot;
@@ -102,8 +102,7 @@ impl Plugin for LuaPoolPlugin {
                 self.schedule,
                 (
                     (control, gather, report_load_failures).chain().before(ScriptSystems::Collect),
-                    (|collector: Collector| collect(Stage::Update, collector))
-                        .in_set(ScriptSystems::Collect),
+                    collect_update.in_set(ScriptSystems::Collect),
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
                     maintain.in_set(ScriptSystems::Maintain),
@@ -113,8 +112,7 @@ impl Plugin for LuaPoolPlugin {
             .add_systems(
                 self.fixed_schedule,
                 (
-                    (|collector: Collector| collect(Stage::FixedUpdate, collector))
-                        .in_set(ScriptSystems::Collect),
+                    collect_fixed_update.in_set(ScriptSystems::Collect),
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
                 ),

@@ -6,7 +6,7 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::reflect::ReflectComponent;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
-    Component, Entity, EntityRef, GlobalTransform, Mut, Name, ReflectDefault, ReflectFromReflect,
+    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect,
     Transform, World,
 };
 use bevy::reflect::{
@@ -182,7 +182,12 @@ impl ExposedComponent {
         if self.is_transform()
             && let (Some(vector), SmallLeaf::Vec3(new)) = (TransformVector::at(path), leaf)
         {
-            return Some(vector.write(world.get_mut::<Transform>(entity)?, *new));
+            let mut transform = world.get_mut::<Transform>(entity)?;
+            let written = vector.write(transform.bypass_change_detection(), *new);
+            if written {
+                transform.set_changed();
+            }
+            return Some(written);
         }
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
@@ -213,11 +218,12 @@ impl ExposedComponent {
     }
 }
 
-/// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf.
+/// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf. That
+/// it changed is for the caller to note.
 pub(crate) fn write_transform(
     spots: &Spots,
     leaf: &LeafWrite,
-    transform: Mut<'_, Transform>,
+    transform: &mut Transform,
 ) -> Option<bool> {
     match (spots.get(leaf.spot).of_transform, leaf.value) {
         (Some(vector), SmallLeaf::Vec3(new)) => Some(vector.write(transform, new)),

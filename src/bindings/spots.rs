@@ -4,7 +4,6 @@
 //! script that uses it by name gets there without comparing texts. What depends on a value (the fields of
 //! an enum's variant, elements) has no spot and is found as it is used.
 
-use bevy::ecs::change_detection::{DetectChangesMut, Mut};
 use bevy::prelude::{Transform, Vec3};
 use bevy::reflect::TypeInfo;
 
@@ -55,16 +54,14 @@ impl TransformVector {
     }
 
     /// Writes it; gives whether the value differed.
-    pub(crate) fn write(self, mut transform: Mut<'_, Transform>, new: Vec3) -> bool {
-        let transform_now = transform.bypass_change_detection();
+    pub(crate) fn write(self, transform: &mut Transform, new: Vec3) -> bool {
         let place = match self {
-            Self::Translation => &mut transform_now.translation,
-            Self::Scale => &mut transform_now.scale,
+            Self::Translation => &mut transform.translation,
+            Self::Scale => &mut transform.scale,
         };
         let differs = *place != new;
         if differs {
             *place = new;
-            transform.set_changed();
         }
         differs
     }

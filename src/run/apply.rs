@@ -1,20 +1,20 @@
 //! Applies what the runs of a stage want to change: on one thread, in the stable order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
+use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::{error, info, warn};
 use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
-use super::collect::order;
 use super::frame::{
     CarriedProgram, Frame, LuaPool, MoreOutcome, Programs, Stage, Unit, UnitOutcome,
 };
 use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
-use super::plain::PlainStage;
+use super::plain::{PlainStage, numbers};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
@@ -36,7 +36,7 @@ pub(crate) fn apply(world: &mut World) {
         let mut report = std::mem::take(&mut *world.resource_mut::<Report>());
         let mut programs = std::mem::take(&mut frame.programs);
         let mut stage = ApplyingStage {
-            contended: Contended::of(&frame),
+            contended: Contended::of(&mut frame),
             stage: frame.stage,
             executed,
             figures: report.numbers_of(&programs),
@@ -57,37 +57,29 @@ pub(crate) fn apply(world: &mut World) {
         let mut query = frame.plain.take().unwrap_or_else(|| world.query());
         let plain = PlainStage {
             units: &frame.units,
-            outcomes: &outcomes,
             programs: stage.programs,
             spots: &bindings.exposure.spots,
-            is_contended: &|entity| stage.contended.entities.contains(&entity),
+            is_contended: &|entity| stage.contended.is(entity),
             stage: stage.stage,
             patience: &stage.patience,
             executed,
+            threads: world.resource::<LuaPool>().config().max_size,
         };
-        let mut marks = std::mem::take(&mut frame.marks);
-        plain.apply(world, &mut query, &mut marks);
+        let mut left = std::mem::take(&mut frame.left);
+        let writes = plain.apply(world, &mut query, &mut outcomes, &mut left);
+        stage.report.frame.writes += writes;
         frame.plain = Some(query);
-        for (outcome, mark) in outcomes.iter_mut().zip(&mut marks) {
-            if let Some(writes) = mark.get_mut().checked_sub(1) {
-                stage.report.frame.writes += u64::from(writes);
-                outcome.state = StateChange::Unchanged;
-                outcome.leaves.clear();
-            }
-        }
         // States first: what follows may run code of the game, which may change any of them.
-        for ((unit, outcome), mark) in frame.units.iter().zip(&mut outcomes).zip(&mut marks) {
-            if !outcome.deferred && *mark.get_mut() == 0 {
-                stage.settle(world, unit, outcome);
+        for number in numbers(&left) {
+            let outcome = &mut outcomes[number];
+            if !outcome.deferred {
+                stage.settle(world, &frame.units[number], outcome);
             }
         }
         let mut put_back = Vec::new();
-        for (number, outcome) in outcomes.iter_mut().enumerate() {
-            if *marks[number].get_mut() > 0 {
-                continue;
-            }
-            let unit = &frame.units[number];
-            if !unit.mail.is_empty() {
+        for number in numbers(&left) {
+            let (unit, outcome) = (&frame.units[number], &mut outcomes[number]);
+            if !unit.mail().is_empty() {
                 let taken = outcome.more.as_ref().map_or(0, |more| more.mail_taken);
                 put_back.extend(frame.undelivered(unit).skip(taken));
             }
@@ -97,9 +89,10 @@ pub(crate) fn apply(world: &mut World) {
                 stage.apply(world, unit, outcome);
             }
             outcome.deferred = false;
+            frame.units[number].more = None;
         }
         frame.outcomes = outcomes;
-        frame.marks = marks;
+        frame.left = left;
         stage.tell_of_strays();
         if stage.lines_left == 0 {
             warn!("scripts logged more than {MAX_LINES} lines at once: the others are left out");
@@ -113,7 +106,7 @@ pub(crate) fn apply(world: &mut World) {
         report.end_of_stage(began.elapsed(), frame.leased);
         *world.resource_mut::<Report>() = report;
         world.insert_resource(bindings);
-        frame.units.clear();
+        frame.spare = std::mem::take(&mut frame.units);
     }
     *world.resource_mut::<Frame>() = frame;
 }
@@ -146,9 +139,9 @@ const MAX_LINES: usize = 4096;
 impl ApplyingStage<'_> {
     fn defer(&mut self, world: &mut World, unit: &mut Unit) {
         self.report.frame.deferred += 1;
-        if let Some(state) = unit.stop.take() {
+        if let Some(state) = unit.take_stop() {
             let program = Arc::clone(&self.programs.list[unit.program as usize].program);
-            let stopped = Stopped { entity: unit.entity, program, state: *state };
+            let stopped = Stopped { entity: unit.entity, program, state };
             world.resource_mut::<StopQueue>().stopped.push(stopped);
         } else if let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity)
             && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
@@ -221,7 +214,7 @@ impl ApplyingStage<'_> {
 
     /// Stores `self` and what the frame knows of the script. Gives whether it is put aside now.
     fn keep_state(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) -> bool {
-        if unit.stop.is_some() {
+        if unit.stop().is_some() {
             return false;
         }
         let now = world.change_tick();
@@ -420,38 +413,32 @@ fn write_log(unit: &Unit, script: &str, line: &LogLine) {
 ///
 /// Most units write only their own entity, which no other unit touches: for those nothing is noted.
 struct Contended {
-    entities: HashSet<Entity>,
+    entities: EntityHashSet,
     written: HashMap<(Entity, u32), Vec<FieldPath>>,
 }
 
 impl Contended {
-    fn of(frame: &Frame) -> Self {
-        let mut entities = HashSet::new();
-        let mut last = None;
-        for (unit, outcome) in frame.units.iter().zip(&frame.outcomes) {
-            let entity = unit.entity;
-            // Units are sorted by entity, but for those that stop: two in a row are two scripts of
-            // one entity.
-            if unit.stop.is_some() || last == Some(order(entity)) {
-                entities.insert(entity);
-            }
-            last = Some(order(entity));
-            // Nearly all write leaves of their own entity, and nothing else.
-            if outcome.more.is_none() && outcome.leaves.iter().all(|leaf| leaf.entity == entity) {
-                continue;
-            }
+    fn of(frame: &mut Frame) -> Self {
+        let mut entities: EntityHashSet = frame.shared.iter().copied().collect();
+        for number in frame.tallies.iter_mut().flat_map(|tally| tally.reaching.drain(..)) {
+            let (unit, outcome) = (&frame.units[number], &frame.outcomes[number]);
             let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
             let drafts = drafts.map(|draft| draft.entity);
             let leaves = outcome.leaves.iter().map(|leaf| leaf.entity);
             let others = drafts.chain(leaves);
-            entities.extend(others.filter(|other| *other != entity));
+            entities.extend(others.filter(|other| *other != unit.entity));
         }
         Self { entities, written: HashMap::new() }
     }
 
+    /// Whether more than one unit may write to an entity.
+    fn is(&self, entity: Entity) -> bool {
+        !self.entities.is_empty() && self.entities.contains(&entity)
+    }
+
     /// Notes the places that a unit wrote; gives how many an earlier unit had written.
     fn claim(&mut self, entity: Entity, component: u32, paths: &[FieldPath]) -> u64 {
-        if self.entities.is_empty() || !self.entities.contains(&entity) {
+        if !self.is(entity) {
             return 0;
         }
         let written = self.written.entry((entity, component)).or_default();

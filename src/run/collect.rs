@@ -1,25 +1,25 @@
 //! Who is due, and why.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bevy::asset::Assets;
-use bevy::ecs::change_detection::DetectChangesMut;
-use bevy::ecs::system::SystemParam;
-use bevy::prelude::{AssetServer, Entity, Handle, Query, Res, ResMut, Time};
+use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
+use bevy::ecs::system::{SystemParam, SystemState};
+use bevy::prelude::{AssetServer, Entity, Handle, Res, ResMut, Time, World};
 
-use super::frame::{Frame, LuaPool, LuaScripting, Programs, Stage, Unit};
+use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Programs, Stage, Unit};
 use super::messages::{Delivery, Mailbox, shed};
+use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
-use crate::script::{Aside, LuaScript, LuaScripts, ScriptState, ScriptStates, States};
+use crate::script::{Aside, LuaScript, LuaScripts, Place, ScriptState, States};
 use crate::vm::Callback;
 
 /// What collecting reads and writes.
 #[derive(SystemParam)]
 pub(crate) struct Collector<'w, 's> {
-    entities: Query<'w, 's, (Entity, &'static LuaScripts, &'static mut ScriptStates)>,
+    entities: Scripted<'w, 's>,
     scripts: Res<'w, Assets<LuaScript>>,
     assets: Option<Res<'w, AssetServer>>,
     time: Option<Res<'w, Time>>,
@@ -31,9 +31,19 @@ pub(crate) struct Collector<'w, 's> {
     report: ResMut<'w, Report>,
 }
 
+/// Collects what is due in the plugin's schedule.
+pub(crate) fn collect_update(world: &mut World, collector: &mut SystemState<Collector>) {
+    collect(Stage::Update, world, collector);
+}
+
+/// Collects what is due in the fixed schedule.
+pub(crate) fn collect_fixed_update(world: &mut World, collector: &mut SystemState<Collector>) {
+    collect(Stage::FixedUpdate, world, collector);
+}
+
 /// Fills [`Frame`] with the units of this stage, in the stable order: stopped ones first, then by the
 /// entity's index and generation, then by the script's place on it.
-pub(crate) fn collect(stage: Stage, collector: Collector) {
+fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collector>) {
     let Collector {
         mut entities,
         scripts,
@@ -45,12 +55,13 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
         mut stopped,
         mut frame,
         mut report,
-    } = collector;
+    } = collector.get_mut(world).expect("the plugin inserted them");
     let frame = &mut *frame;
     put_back(frame, &mut mailbox, &mut stopped);
     if frame.executed.take().is_some() {
         // They were never applied.
         frame.outcomes.clear();
+        frame.tallies.iter_mut().for_each(|tally| tally.reaching.clear());
     }
     frame.deliveries.clear();
     frame.leased = 0;
@@ -72,44 +83,83 @@ pub(crate) fn collect(stage: Stage, collector: Collector) {
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
-    frame.programs.clear();
+    frame.programs.begin(stage, &scripts);
     frame.origins.clear();
-    for (entity, scripts_of, mut states) in &mut entities {
+    frame.shared.clear();
+    let mut units = std::mem::take(&mut frame.spare);
+    let mut found = std::mem::take(&mut frame.found);
+    let quiet = QuietStage { stage, delta: frame.delta, deliveries: &frame.deliveries };
+    let threads = pool.config().max_size;
+    let quiet = quiet.collect(threads, &mut entities, &mut frame.programs, &mut units, &mut found);
+    frame.units = units;
+    frame.any_waits = quiet.any_waits;
+    let of_quiet = frame.units.len();
+
+    for entity in found.iter().flat_map(|found| &found.rest) {
+        let Ok((entity, scripts_of, mut states)) = entities.get_mut(*entity) else { continue };
         let states = states.bypass_change_detection();
         let origin = states.origin;
         let states = &mut states.states;
-        align(entity, scripts_of, states, assets.as_deref(), &mut stopped);
+        align(entity, &scripts_of, states, assets.as_deref(), &mut stopped);
+        let at = At { entity, changed: scripts_of.last_changed() };
         if !scripts_of.enabled {
             taken.wait(&frame.deliveries, entity, None);
-            states.iter_mut().for_each(|state| _ = frame.programs.count(state));
+            for (slot, state) in states.iter_mut().enumerate() {
+                frame.programs.count(state, at, slot);
+            }
             continue;
         }
+        let before = frame.units.len();
         for (slot, (handle, state)) in scripts_of.scripts.iter().zip(states).enumerate() {
             let Some(script) = scripts.get(handle) else {
                 taken.wait(&frame.deliveries, entity, Some(slot));
                 continue;
             };
-            if let Some(unit) = due(entity, slot, script, state, stage, frame, &mut taken) {
-                let origin = frame.origins.count(origin);
-                frame.units.push(Unit { origin, ..unit });
+            if let Some(mut unit) = due(at, slot, script, state, stage, frame, &mut taken) {
+                if let Some(origin) = frame.origins.count(origin) {
+                    unit.more.get_or_insert_default().origin = Some(origin);
+                }
+                frame.any_waits |= unit.waiting > 0;
+                frame.units.push(unit);
             }
         }
+        if frame.units.len() > before + 1 {
+            frame.shared.push(entity);
+        }
     }
-    frame.units.sort_by_key(|unit| (order(unit.entity), unit.slot()));
+    found.iter().for_each(|found| frame.shared.extend_from_slice(&found.shared));
+    frame.found = found;
+    // They nearly always are in order already.
+    let in_order = quiet.in_order && frame.units.len() == of_quiet;
+    if !in_order && !frame.units.is_sorted_by_key(Unit::key) {
+        frame.units.sort_by_key(Unit::key);
+    }
     frame.origins.share_out(&mut frame.units, pool.config().max_commands);
 
     if stage == Stage::Update {
         let (programs, origins) = (&mut frame.programs, &mut frame.origins);
+        let shared = &mut frame.shared;
         let stops = stopped.stopped.drain(..).map(|stopped| {
-            let program = programs.number(&stopped.program, 0);
-            let stop = Some(Box::new(stopped.state));
+            let program = programs.number(&stopped.program, None, 0);
+            programs.list[program as usize].count(0);
+            shared.push(stopped.entity);
+            let mut unit = Unit::new(stopped.entity, 0, program);
+            let more = unit.more.get_or_insert_default();
+            more.stop = Some(stopped.state);
             // All that stop share their time.
-            let origin = origins.count(Some(Entity::PLACEHOLDER));
-            Unit { stop, origin, ..Unit::new(stopped.entity, 0, program) }
+            more.origin = origins.count(Some(Entity::PLACEHOLDER));
+            unit
         });
         frame.units.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report);
     }
+}
+
+/// An entity, and when its list of scripts was last changed.
+#[derive(Clone, Copy)]
+struct At {
+    entity: Entity,
+    changed: Tick,
 }
 
 /// Takes back what was collected and never applied, because a run condition held back a later set.
@@ -121,16 +171,17 @@ fn put_back(frame: &mut Frame, mailbox: &mut Mailbox, stopped: &mut StopQueue) {
     let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
     mailbox.waiting.splice(0..0, mail);
     let programs = &frame.programs.list;
-    let stops = units.into_iter().filter_map(|unit| {
-        let program = Arc::clone(&programs[unit.program as usize].program);
-        unit.stop.map(|state| Stopped { entity: unit.entity, program, state: *state })
+    let stops = units.into_iter().filter_map(|mut unit| {
+        let state = unit.take_stop()?;
+        let program = programs[unit.program as usize].program.clone();
+        Some(Stopped { entity: unit.entity, program, state })
     });
     stopped.stopped.splice(0..0, stops);
 }
 
 /// The stable order of entities.
-pub(crate) fn order(entity: Entity) -> (u32, u32) {
-    (entity.index_u32(), entity.generation().to_bits())
+pub(crate) fn order(entity: Entity) -> u64 {
+    u64::from(entity.index_u32()) << 32 | u64::from(entity.generation().to_bits())
 }
 
 /// Gives each script of the list its state, and states without script to the stop queue.
@@ -183,7 +234,7 @@ fn path_of(handle: &Handle<LuaScript>, assets: Option<&AssetServer>) -> Option<S
 
 /// What one script has to do in this stage, if anything.
 fn due(
-    entity: Entity,
+    at: At,
     slot: usize,
     script: &LuaScript,
     state: &mut ScriptState,
@@ -201,12 +252,12 @@ fn due(
         attached.aside = Aside::default();
         attached.program = Some(program.clone());
     }
-    let number = frame.programs.count(state)?;
+    let number = frame.programs.count(state, at, slot)?;
     let attached = &mut state.attached;
     if !attached.aside.may_run(frame.number) {
         return None;
     }
-    let mail = taken.take(&frame.deliveries, entity, slot);
+    let mail = taken.take(&frame.deliveries, at.entity, slot);
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
     let ticks = defines(stage.callback());
@@ -219,22 +270,23 @@ fn due(
     any.then(|| Unit {
         started: state.started,
         reload,
-        mail,
+        more: (!mail.is_empty()).then(|| Box::new(MoreUnit { mail, ..MoreUnit::default() })),
         ticks,
         delta: attached.owed[stage as usize],
         waiting: attached.waiting,
-        ..Unit::new(entity, slot, number)
+        ..Unit::new(at.entity, slot, number)
     })
 }
 
 impl Programs {
     /// Counts who carries a program; gives its number.
-    fn count(&mut self, state: &mut ScriptState) -> Option<u32> {
+    fn count(&mut self, state: &mut ScriptState, at: At, slot: usize) -> Option<u32> {
         let attached = &mut state.attached;
-        let number = self.number(attached.program.as_ref()?, attached.number);
+        let number = self.number(attached.program.as_ref()?, attached.asset, attached.number);
         attached.number = number;
+        attached.place = Place::new(at.entity, self.numbering(), at.changed, slot);
         let carried = &mut self.list[number as usize];
-        carried.entities += 1;
+        carried.count(1);
         if attached.aside.is_put_aside() {
             carried.count_aside(&attached.aside);
         }

@@ -95,7 +95,7 @@ impl<'w> ExecutingStage<'w> {
     fn run(&self, outcomes: &mut [UnitOutcome]) {
         let units = &self.frame.units;
         // Who has waited longest goes first; where nobody has, this is the stable order.
-        let order = units.iter().any(|unit| unit.waiting > 0).then(|| {
+        let order = self.frame.any_waits.then(|| {
             let mut order: Vec<usize> = (0..units.len()).collect();
             order.sort_by_key(|unit| std::cmp::Reverse(units[*unit].waiting));
             order
@@ -236,6 +236,13 @@ impl Counts {
         self.late
     }
 
+    /// Notes a unit if it changes other entities than its own.
+    pub(super) fn note_reach(&mut self, index: usize, unit: &Unit, outcome: &UnitOutcome) {
+        if outcome.reaches_out(unit.entity) {
+            self.tally.reaching.push(index);
+        }
+    }
+
     /// A run of a unit is over: counts it, and gives the time that it took if it was timed.
     pub(super) fn ran(&mut self, stage: &ExecutingStage<'_>, unit: &Unit) -> Option<Duration> {
         let time = self.stopwatch.stop();
@@ -370,14 +377,15 @@ impl<'s> Worker<'s> {
         if outcome.failing {
             outcome.more.get_or_insert_default().failures = failures;
         }
+        self.counts.note_reach(index, unit, outcome);
         true
     }
 
     fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome, used: Option<Duration>) {
         let unit = &self.stage.frame.units[index];
-        let entity = self.context.turn_to(unit.entity, unit.spawns);
-        let state = match &unit.stop {
-            Some(state) => Some(&**state),
+        let entity = self.context.turn_to(unit.entity, unit.spawns());
+        let state = match unit.stop() {
+            Some(state) => Some(state),
             None => entity
                 .and_then(|entity| entity.get::<ScriptStates>())
                 .and_then(|states| states.states.get(unit.slot()))
@@ -409,6 +417,7 @@ impl<'s> Worker<'s> {
             let more = outcome.more.get_or_insert_default();
             (more.failures, more.mail_taken) = (failures, mail_taken);
         }
+        self.counts.note_reach(index, unit, outcome);
     }
 }
 
@@ -486,7 +495,7 @@ struct UnitRuns<'u, 's> {
 impl UnitRuns<'_, '_> {
     /// Runs all that is due; gives whether the script has started.
     fn all(&mut self) -> bool {
-        if self.unit.stop.is_some() {
+        if self.unit.stop().is_some() {
             self.one(Callback::Stop, &[]);
             return true;
         }
@@ -544,7 +553,7 @@ impl UnitRuns<'_, '_> {
         let seed = stage.seed(self.unit, callback, self.ran);
         let logs = self.worker.context.effects.logs.len();
         // Who may run often in a frame is told when it is enough.
-        let must = self.unit.origin.is_some() || !self.unit.mail.is_empty();
+        let must = self.unit.more.is_some();
         self.worker.counts.stopwatch.start(must);
         let Some(mut ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bevy::asset::{AssetId, Assets};
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet};
 
+use super::collect::order;
 use super::messages::Delivery;
 use super::plain::PlainQuery;
+use super::quiet::Found;
 use crate::bindings::{Effects, Leaves, Mail, max_bytes_handed_over};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
-use crate::script::Aside;
+use crate::script::{Aside, LuaScript};
 use crate::value::ScriptTable;
 use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
 
@@ -123,6 +126,14 @@ impl Stage {
 #[derive(Resource, Default)]
 pub(crate) struct Frame {
     pub(crate) units: Vec<Unit>,
+    /// The units of the stage before, which is over: their memory is used again.
+    pub(crate) spare: Vec<Unit>,
+    /// Entities that more than one unit belongs to, or one that stops.
+    pub(crate) shared: Vec<Entity>,
+    /// Units wait since an earlier frame.
+    pub(crate) any_waits: bool,
+    /// What the chunks of entities came to that were looked through.
+    pub(crate) found: Vec<Found>,
     /// The programs of the units, by number.
     pub(crate) programs: Programs,
     /// The messages that are delivered in this stage, sorted by receiver.
@@ -141,9 +152,10 @@ pub(crate) struct Frame {
     pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
-    /// The entities that plain outcomes change, and which units were applied as such.
+    /// The entities that plain outcomes change.
     pub(crate) plain: Option<PlainQuery>,
-    pub(crate) marks: Vec<AtomicU8>,
+    /// The units whose outcomes are not plain, a bit for each.
+    pub(crate) left: Vec<u64>,
     /// What the workers counted; one for each, and perhaps empty ones.
     pub(crate) tallies: Vec<Tally>,
 }
@@ -151,7 +163,8 @@ pub(crate) struct Frame {
 impl Frame {
     /// The messages that a unit gets.
     pub(crate) fn mail(&self, unit: &Unit) -> impl Iterator<Item = &Mail> {
-        let to_entity = self.deliveries[unit.mail.start as usize..unit.mail.end as usize].iter();
+        let mail = unit.mail();
+        let to_entity = self.deliveries[mail.start as usize..mail.end as usize].iter();
         to_entity.filter(|delivery| delivery.is_for(unit.slot())).map(|delivery| &delivery.mail)
     }
 
@@ -171,16 +184,25 @@ impl Frame {
     }
 }
 
-/// The programs that entities carry, by number.
-#[derive(Default)]
+/// The programs that entities carry, by number. A program keeps its number from frame to frame.
 pub(crate) struct Programs {
     pub(crate) list: Vec<CarriedProgram>,
-    numbers: HashMap<u64, u32>,
+    numbers: HashMap<(u64, Option<AssetId<LuaScript>>), u32>,
+    /// Differs from that of every other app, and whenever numbers are given anew.
+    numbering: u64,
 }
 
 /// A program and who carries it.
 pub(crate) struct CarriedProgram {
     pub(crate) program: Arc<Program>,
+    /// The asset whose program it is; there is none if its script stops.
+    asset: Option<AssetId<LuaScript>>,
+    /// The asset still is there, and has this program.
+    pub(super) is_current: bool,
+    /// It may define the callback of this stage.
+    pub(super) ticks: bool,
+    /// An entity carries it, or a unit needs it.
+    pub(crate) in_use: bool,
     /// Entities that carry it.
     pub(crate) entities: usize,
     /// Those on which it is put aside.
@@ -190,6 +212,12 @@ pub(crate) struct CarriedProgram {
 }
 
 impl CarriedProgram {
+    /// Counts entities that carry it.
+    pub(super) fn count(&mut self, entities: usize) {
+        self.entities += entities;
+        self.in_use = true;
+    }
+
     /// Counts an entity for which it is put aside.
     pub(crate) fn count_aside(&mut self, aside: &Aside) {
         self.put_aside += 1;
@@ -197,20 +225,66 @@ impl CarriedProgram {
     }
 }
 
+impl Default for Programs {
+    fn default() -> Self {
+        Self { list: Vec::new(), numbers: HashMap::new(), numbering: next_numbering() }
+    }
+}
+
+fn next_numbering() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Programs {
-    pub(crate) fn clear(&mut self) {
-        self.list.clear();
-        self.numbers.clear();
+    /// Programs that nobody carries keep their numbers as long as there are no more of them, or than of the
+    /// others.
+    const MAX_UNUSED: usize = 8;
+
+    /// A stage begins: nobody is counted yet.
+    pub(super) fn begin(&mut self, stage: Stage, scripts: &Assets<LuaScript>) {
+        let unused = self.list.iter().filter(|carried| !carried.in_use).count();
+        if unused > Self::MAX_UNUSED.max(self.list.len() - unused) {
+            *self = Self::default();
+        }
+        for carried in &mut self.list {
+            let program = &carried.program;
+            let script = carried.asset.and_then(|asset| scripts.get(asset));
+            carried.is_current = script.is_some_and(|script| script.program().id() == program.id());
+            carried.ticks =
+                program.callbacks().is_none_or(|known| known.contains(stage.callback()));
+            (carried.in_use, carried.entities) = (false, 0);
+            (carried.put_aside, carried.next_retry) = (0, None);
+        }
     }
 
-    /// The number of a program; `guess` is what it may be.
-    pub(crate) fn number(&mut self, program: &Arc<Program>, guess: u32) -> u32 {
-        if self.list.get(guess as usize).is_some_and(|at| Arc::ptr_eq(&at.program, program)) {
+    pub(super) fn numbering(&self) -> u64 {
+        self.numbering
+    }
+
+    /// The number of the program of an asset; `guess` is what it may be. Without an asset it belongs to a
+    /// script that stops.
+    pub(super) fn number(
+        &mut self,
+        program: &Arc<Program>,
+        asset: Option<AssetId<LuaScript>>,
+        guess: u32,
+    ) -> u32 {
+        let is_it = |at: &CarriedProgram| Arc::ptr_eq(&at.program, program) && at.asset == asset;
+        if self.list.get(guess as usize).is_some_and(is_it) {
             return guess;
         }
-        *self.numbers.entry(program.id()).or_insert_with(|| {
-            let program = Arc::clone(program);
-            self.list.push(CarriedProgram { program, entities: 0, put_aside: 0, next_retry: None });
+        *self.numbers.entry((program.id(), asset)).or_insert_with(|| {
+            self.list.push(CarriedProgram {
+                program: Arc::clone(program),
+                asset,
+                is_current: false,
+                ticks: false,
+                in_use: false,
+                entities: 0,
+                put_aside: 0,
+                next_retry: None,
+            });
             self.list.len() as u32 - 1
         })
     }
@@ -264,20 +338,24 @@ impl Origins {
 
     /// Gives each unit its share of what it may spawn, when all are counted.
     pub(crate) fn share_out(&self, units: &mut [Unit], together: usize) {
+        if self.list.is_empty() {
+            return;
+        }
         let mut met = vec![0_u32; self.list.len()];
         for unit in units {
-            let Some(origin) = unit.origin else { continue };
+            let Some(more) = &mut unit.more else { continue };
+            let Some(origin) = more.origin else { continue };
             let of_origin = self.list[origin as usize].units.max(1);
             let together = u32::try_from(together).unwrap_or(u32::MAX);
             let earlier = &mut met[origin as usize];
-            unit.spawns = together / of_origin + u32::from(*earlier < together % of_origin);
+            more.spawns = together / of_origin + u32::from(*earlier < together % of_origin);
             *earlier += 1;
         }
     }
 
     /// Whether the descendants of a unit's origin have done enough in this stage.
     pub(crate) fn are_spent(&self, unit: &Unit, limit: Duration, config: &PoolConfig) -> bool {
-        unit.origin.is_some_and(|origin| {
+        unit.origin().is_some_and(|origin| {
             let Origin { long, all, bytes, .. } = &self.list[origin as usize];
             let took = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Relaxed));
             took(long) > Self::LONG_SHARE * limit
@@ -288,7 +366,7 @@ impl Origins {
 
     /// Adds a run of a unit.
     pub(crate) fn spend(&self, unit: &Unit, time: Duration, limit: Duration) {
-        if let Some(origin) = unit.origin {
+        if let Some(origin) = unit.origin() {
             let origin = &self.list[origin as usize];
             let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
             origin.all.fetch_add(nanos, Ordering::Relaxed);
@@ -300,34 +378,52 @@ impl Origins {
 
     /// Adds what the runs of a unit handed over.
     pub(crate) fn hand_over(&self, unit: &Unit, bytes: usize) {
-        if let Some(origin) = unit.origin {
+        if let Some(origin) = unit.origin() {
             self.list[origin as usize].bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }
 
-/// The runs of one script on one entity in one stage.
+/// The runs of one script on one entity in one stage. There are many of them: what few units have is in a
+/// box.
 pub(crate) struct Unit {
     pub(crate) entity: Entity,
+    /// The seconds that passed for it.
+    pub(crate) delta: f64,
+    pub(crate) more: Option<Box<MoreUnit>>,
     /// Its place among the entity's states.
     pub(crate) slot: u32,
     /// The number of the program.
     pub(crate) program: u32,
-    /// The deliveries to its entity; those for it are [`Frame::mail`].
-    pub(crate) mail: Range<u32>,
     pub(crate) waiting: u32,
     pub(crate) started: bool,
     pub(crate) reload: bool,
     /// `on_update` or `on_fixed_update` is due.
     pub(crate) ticks: bool,
-    /// The seconds that passed for it.
-    pub(crate) delta: f64,
+}
+
+/// What few units have.
+pub(crate) struct MoreUnit {
+    /// The deliveries to its entity; those for it are [`Frame::mail`].
+    pub(crate) mail: Range<u32>,
     /// The number of the entity from which it descends, if a script spawned its entity.
     pub(crate) origin: Option<u32>,
     /// Entities that it may spawn in this stage.
     pub(crate) spawns: u32,
     /// The state to say goodbye to; such a unit does nothing but `on_stop`.
-    pub(crate) stop: Option<Box<ScriptTable>>,
+    pub(crate) stop: Option<ScriptTable>,
+}
+
+impl Default for MoreUnit {
+    fn default() -> Self {
+        Self { mail: 0..0, origin: None, spawns: u32::MAX, stop: None }
+    }
+}
+
+impl Default for Unit {
+    fn default() -> Self {
+        Self::new(Entity::PLACEHOLDER, 0, 0)
+    }
 }
 
 impl Unit {
@@ -335,27 +431,56 @@ impl Unit {
     pub(crate) fn new(entity: Entity, slot: usize, program: u32) -> Self {
         Self {
             entity,
+            delta: 0.0,
+            more: None,
             slot: u32::try_from(slot).expect("an entity has fewer scripts than that"),
             program,
-            mail: 0..0,
             waiting: 0,
             started: true,
             reload: false,
             ticks: false,
-            delta: 0.0,
-            origin: None,
-            spawns: u32::MAX,
-            stop: None,
         }
     }
 
     /// Whether nothing is due but `on_update`, or `on_fixed_update`.
     pub(crate) fn only_ticks(&self) -> bool {
-        self.ticks && self.started && !self.reload && self.mail.is_empty() && self.stop.is_none()
+        self.ticks
+            && self.started
+            && !self.reload
+            && self.more.as_ref().is_none_or(|more| more.mail.is_empty() && more.stop.is_none())
     }
 
     pub(crate) fn slot(&self) -> usize {
         self.slot as usize
+    }
+
+    /// Where it stands in the stable order.
+    pub(super) fn key(&self) -> (u64, u32) {
+        (order(self.entity), self.slot)
+    }
+
+    /// The deliveries to its entity.
+    pub(crate) fn mail(&self) -> Range<u32> {
+        self.more.as_ref().map_or(0..0, |more| more.mail.clone())
+    }
+
+    /// The number of the entity from which it descends, if a script spawned its entity.
+    pub(crate) fn origin(&self) -> Option<u32> {
+        self.more.as_ref()?.origin
+    }
+
+    /// Entities that it may spawn in this stage.
+    pub(crate) fn spawns(&self) -> u32 {
+        self.more.as_ref().map_or(u32::MAX, |more| more.spawns)
+    }
+
+    /// The state to say goodbye to.
+    pub(crate) fn stop(&self) -> Option<&ScriptTable> {
+        self.more.as_ref()?.stop.as_ref()
+    }
+
+    pub(super) fn take_stop(&mut self) -> Option<ScriptTable> {
+        self.more.as_mut()?.stop.take()
     }
 }
 
@@ -389,11 +514,22 @@ impl UnitOutcome {
         self.ran = true;
         self.failing = failing;
     }
+
+    /// Whether it changes components of other entities than the unit's own.
+    pub(crate) fn reaches_out(&self, own: Entity) -> bool {
+        self.leaves.iter().any(|leaf| leaf.entity != own)
+            || self
+                .more
+                .as_ref()
+                .is_some_and(|more| more.effects.drafts.iter().any(|draft| draft.entity != own))
+    }
 }
 
 /// What a worker counts.
 #[derive(Default)]
 pub(crate) struct Tally {
+    /// The numbers of the units whose outcomes reach out to other entities.
+    pub(crate) reaching: Vec<usize>,
     /// Runs, by the numbers of the programs.
     pub(crate) runs: Vec<u64>,
     /// The times of some of them.

@@ -31,7 +31,7 @@ pub(crate) fn maintain(
     }
 
     let mut carried: HashMap<Arc<str>, Carried> = HashMap::new();
-    for of in &stage.programs.list {
+    for of in stage.programs.list.iter().filter(|carried| carried.in_use) {
         let counts = carried.entry(of.program.name().clone()).or_default();
         counts.entities += of.entities;
         counts.put_aside += of.put_aside;

@@ -5,20 +5,26 @@
 //! no other unit touches, and no code of the game runs meanwhile. All others are applied after them, on one
 //! thread and in order.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
+use bevy::ecs::change_detection::{
+    ContiguousMut, DetectChanges, DetectChangesMut, MaybeLocation, Tick,
+};
 use bevy::ecs::query::QueryState;
-use bevy::prelude::{Entity, Mut, Transform, World};
+use bevy::prelude::{Entity, Transform, World};
 
 use super::collect::order;
 use super::frame::{Programs, Stage, Unit, UnitOutcome};
+use super::parallel::{CHUNK, on_threads};
 use crate::bindings::{Spots, write_transform};
 use crate::script::{Patience, ScriptStates};
-use crate::vm::StateChange;
 
-/// With fewer units there is nothing to share out.
+/// Fewer units are looked up one by one.
 const ENOUGH: usize = 256;
+
+/// So many entities are gone through in the time in which one is looked up.
+const PASSED: usize = 8;
 
 /// The entities that plain outcomes change.
 pub(crate) type PlainQuery =
@@ -27,7 +33,6 @@ pub(crate) type PlainQuery =
 /// A stage whose plain outcomes are applied.
 pub(super) struct PlainStage<'s> {
     pub(super) units: &'s [Unit],
-    pub(super) outcomes: &'s [UnitOutcome],
     pub(super) programs: &'s Programs,
     pub(super) spots: &'s Spots,
     /// Whether other units may write to an entity.
@@ -36,63 +41,193 @@ pub(super) struct PlainStage<'s> {
     pub(super) patience: &'s Patience,
     /// When the runs had ended.
     pub(super) executed: Tick,
+    /// It takes at most so many threads.
+    pub(super) threads: usize,
 }
 
-/// What became of a unit: not applied, or applied with so many writes to components, less one.
-pub(super) type Mark = AtomicU8;
+/// Outcomes that lie side by side.
+struct Batch<'o> {
+    outcomes: &'o mut [UnitOutcome],
+    /// Those that are not applied, a bit for each.
+    left: u64,
+}
+
+/// Outcomes in a batch: one for each bit.
+const BATCH: usize = u64::BITS as usize;
+
+/// What applying an outcome has changed.
+#[derive(Default)]
+struct Changed {
+    state: bool,
+    transform: bool,
+}
 
 impl PlainStage<'_> {
-    /// Applies what is plain, and marks the units of which all is applied.
-    pub(super) fn apply(&self, world: &mut World, query: &mut PlainQuery, marks: &mut Vec<Mark>) {
-        marks.clear();
-        marks.resize_with(self.units.len(), Mark::default);
-        if self.units.len() < ENOUGH {
-            return;
-        }
+    /// Applies what is plain, and takes it out of the outcomes. The others are noted in `left`, a bit for
+    /// each. Gives the writes to components.
+    pub(super) fn apply(
+        &self,
+        world: &mut World,
+        query: &mut PlainQuery,
+        outcomes: &mut [UnitOutcome],
+        left: &mut Vec<u64>,
+    ) -> u64 {
+        let batches: Vec<_> = outcomes
+            .chunks_mut(BATCH)
+            .map(|outcomes| {
+                let left = u64::MAX >> (BATCH - outcomes.len());
+                Mutex::new(Batch { outcomes, left })
+            })
+            .collect();
         let now = world.change_tick();
-        let first = self.units.iter().take_while(|unit| unit.stop.is_some()).count();
-        let marks = &*marks;
-        query.par_iter_mut(world).for_each_init(
-            || first,
-            |next, (entity, states, transform)| {
-                // Entities often come in the order of the units.
-                let expected = self.units.get(*next).is_some_and(|unit| unit.entity == entity);
-                let found = if expected { Some(*next) } else { self.find(first, entity) };
-                if let Some(number) = found {
-                    *next = number + 1;
-                    if let Some(writes) = self.apply_one(number, states, transform, now) {
-                        marks[number].store(writes + 1, Ordering::Relaxed);
-                    }
-                }
-            },
-        );
+        let entities: usize =
+            query.contiguous_iter_mut(world).into_iter().flatten().map(|table| table.0.len()).sum();
+        let few = self.units.len() < ENOUGH || self.units.len() * PASSED < entities;
+        // Where each change is to be known by its place in the code, only Bevy itself can note it.
+        let are_located = MaybeLocation::caller().into_option().is_some();
+        let writes = if few || are_located {
+            self.apply_each(world, query, &batches, now)
+        } else {
+            self.apply_all(world, query, &batches, now)
+        };
+        left.clear();
+        let batches = batches.into_iter();
+        let batches =
+            batches.map(|batch| batch.into_inner().unwrap_or_else(PoisonError::into_inner));
+        left.extend(batches.map(|batch| batch.left));
+        writes
     }
 
-    /// The unit of an entity, after those that stop.
-    fn find(&self, first: usize, entity: Entity) -> Option<usize> {
-        let key = order(entity);
-        let found = self.units[first..].binary_search_by_key(&key, |unit| order(unit.entity));
-        found.ok().map(|number| first + number)
+    /// Goes through the units and looks up their entities.
+    fn apply_each(
+        &self,
+        world: &mut World,
+        query: &mut PlainQuery,
+        batches: &[Mutex<Batch<'_>>],
+        now: Tick,
+    ) -> u64 {
+        let mut outcomes = Outcomes::new(batches);
+        let mut query = query.query_mut(world);
+        let mut writes = 0;
+        for (number, unit) in self.units.iter().enumerate() {
+            if !self.may_be_plain(unit) {
+                continue;
+            }
+            let Ok((_, mut states, mut transform)) = query.get_mut(unit.entity) else { continue };
+            let changed_at = states.last_changed();
+            let changed = outcomes.apply(number, |outcome| {
+                let states = states.bypass_change_detection();
+                let transform = transform.as_mut().map(|it| it.bypass_change_detection());
+                self.apply_one(unit, outcome, states, changed_at, transform, now)
+            });
+            if changed.state {
+                states.set_changed();
+            }
+            if let Some(transform) = &mut transform
+                && changed.transform
+            {
+                transform.set_changed();
+            }
+            writes += u64::from(changed.transform);
+        }
+        writes
     }
 
-    /// Gives the writes to components, or `None` if it isn't plain: then nothing has changed.
+    /// Goes through the entities, where they lie in memory, and finds their units.
+    fn apply_all(
+        &self,
+        world: &mut World,
+        query: &mut PlainQuery,
+        batches: &[Mutex<Batch<'_>>],
+        now: Tick,
+    ) -> u64 {
+        let tables = query.contiguous_iter_mut(world);
+        let mut tables: Vec<_> = tables
+            .expect("all components are stored in tables")
+            .map(|(entities, states, transforms)| {
+                let transforms = transforms.map(ContiguousMut::bypass_change_detection_split);
+                (entities, ContiguousMut::bypass_change_detection_split(states), transforms)
+            })
+            .collect();
+        let mut chunks = Vec::new();
+        for (entities, (states, states_changed), transforms) in &mut tables {
+            let states =
+                states.chunks_mut(CHUNK).zip(states_changed.changed_mut().chunks_mut(CHUNK));
+            let mut transforms = transforms.as_mut().map(|(transforms, changed)| {
+                transforms.chunks_mut(CHUNK).zip(changed.changed_mut().chunks_mut(CHUNK))
+            });
+            for (entities, states) in entities.chunks(CHUNK).zip(states) {
+                let transforms = transforms.as_mut().and_then(Iterator::next);
+                chunks.push(Chunk { entities, states, transforms });
+            }
+        }
+        let writes = AtomicU64::new(0);
+        let first = self.units.iter().take_while(|unit| unit.stop().is_some()).count();
+        on_threads(self.threads, chunks.into_iter(), |chunk| {
+            let written = self.apply_chunk(chunk, first, Outcomes::new(batches), now);
+            writes.fetch_add(written, Ordering::Relaxed);
+        });
+        writes.into_inner()
+    }
+
+    /// Applies what is plain to some entities. The units begin after the `first` ones, which stop. Gives the
+    /// writes to components.
+    fn apply_chunk(
+        &self,
+        chunk: Chunk<'_>,
+        first: usize,
+        mut outcomes: Outcomes<'_, '_>,
+        now: Tick,
+    ) -> u64 {
+        let Chunk { entities, states: (states, states_changed), transforms } = chunk;
+        let (transforms, transforms_changed) = transforms.unwrap_or_default();
+        let mut next = NextUnit { units: &self.units[first..], next: 0 };
+        let mut writes = 0;
+        for (row, entity) in entities.iter().enumerate() {
+            let Some(number) = next.of(*entity) else { continue };
+            let changed = outcomes.apply(first + number, |outcome| {
+                self.apply_one(
+                    &next.units[number],
+                    outcome,
+                    &mut states[row],
+                    states_changed[row],
+                    transforms.get_mut(row),
+                    now,
+                )
+            });
+            if changed.state {
+                states_changed[row] = now;
+            }
+            if changed.transform {
+                transforms_changed[row] = now;
+                writes += 1;
+            }
+        }
+        writes
+    }
+
+    /// Whether the outcome of a unit may be plain.
+    fn may_be_plain(&self, unit: &Unit) -> bool {
+        unit.more.is_none() && unit.started && !unit.reload
+    }
+
+    /// Gives what it changed, or `None` if it isn't plain: then nothing has changed.
     fn apply_one(
         &self,
-        number: usize,
-        mut states: Mut<'_, ScriptStates>,
-        transform: Option<Mut<'_, Transform>>,
+        unit: &Unit,
+        outcome: &mut UnitOutcome,
+        states: &mut ScriptStates,
+        states_changed: Tick,
+        transform: Option<&mut Transform>,
         now: Tick,
-    ) -> Option<u8> {
-        let (unit, outcome) = (&self.units[number], &self.outcomes[number]);
-        let plain = outcome.more.is_none()
-            && !(outcome.deferred || outcome.unfinished || outcome.failing || unit.reload)
-            && unit.mail.is_empty()
-            && unit.started
+    ) -> Option<Changed> {
+        let plain = self.may_be_plain(unit)
+            && outcome.more.is_none()
             && outcome.started
-            && !matches!(outcome.state, StateChange::Replaced(_))
+            && !(outcome.deferred || outcome.unfinished || outcome.failing)
             && !(self.is_contended)(unit.entity);
         // The game may have changed it since the runs ended.
-        if !plain || states.last_changed().is_newer_than(self.executed, now) {
+        if !plain || states_changed.is_newer_than(self.executed, now) {
             return None;
         }
         let leaf = match outcome.leaves.as_slice() {
@@ -101,26 +236,98 @@ impl PlainStage<'_> {
             _ => return None,
         };
         let program = &self.programs.list[unit.program as usize].program;
-        let state = states.bypass_change_detection().states.get_mut(unit.slot())?;
+        let state = states.states.get_mut(unit.slot())?;
         let attached = &mut state.attached;
-        if attached.program.as_ref().is_none_or(|known| known.id() != program.id())
+        if attached.program.as_ref().is_none_or(|known| !Arc::ptr_eq(known, program))
             || !state.started
             || attached.aside.is_put_aside()
         {
             return None;
         }
-        let written = match leaf {
-            Some((leaf, transform)) => write_transform(self.spots, leaf, transform)?,
-            None => false,
-        };
+        let mut changed = Changed::default();
+        if let Some((leaf, transform)) = leaf {
+            changed.transform = write_transform(self.spots, leaf, transform)?;
+            outcome.leaves.clear();
+        }
         attached.waiting = 0;
         attached.owed[self.stage as usize] = 0.0;
-        if outcome.ran {
+        if outcome.ran && attached.aside.has_failures() {
             attached.aside.succeeded(self.stage as usize, self.patience);
         }
-        if outcome.state.apply_again(&mut state.fields) {
-            states.set_changed();
-        }
-        Some(written.into())
+        changed.state = std::mem::take(&mut outcome.state).apply(&mut state.fields);
+        Some(changed)
     }
+}
+
+/// Entities that lie side by side, with what they have and when that was last changed.
+struct Chunk<'c> {
+    entities: &'c [Entity],
+    states: (&'c mut [ScriptStates], &'c mut [Tick]),
+    transforms: Option<(&'c mut [Transform], &'c mut [Tick])>,
+}
+
+/// The units, looked at in the order of entities, mostly.
+struct NextUnit<'u> {
+    units: &'u [Unit],
+    /// The first that belongs to a later entity than was asked for last.
+    next: usize,
+}
+
+impl NextUnit<'_> {
+    /// The number of the first unit of an entity.
+    fn of(&mut self, entity: Entity) -> Option<usize> {
+        let is_its = |unit: &Unit| unit.entity == entity;
+        if !self.units.get(self.next).is_some_and(is_its) {
+            let key = order(entity);
+            let (before, from) = self.units.split_at(self.next);
+            if before.last().is_some_and(|last| order(last.entity) >= key)
+                || from.first().is_some_and(|first| order(first.entity) < key)
+            {
+                self.next = self.units.partition_point(|unit| order(unit.entity) < key);
+            }
+            if !self.units.get(self.next).is_some_and(is_its) {
+                return None;
+            }
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
+}
+
+/// The outcomes of all units, of which one thread has some at a time: those of one batch.
+struct Outcomes<'b, 'o> {
+    batches: &'b [Mutex<Batch<'o>>],
+    held: Option<(usize, MutexGuard<'b, Batch<'o>>)>,
+}
+
+impl<'b, 'o> Outcomes<'b, 'o> {
+    fn new(batches: &'b [Mutex<Batch<'o>>]) -> Self {
+        Self { batches, held: None }
+    }
+
+    /// Applies the outcome of a unit, and notes it if that was possible. Gives what changed.
+    fn apply(
+        &mut self,
+        number: usize,
+        apply: impl FnOnce(&mut UnitOutcome) -> Option<Changed>,
+    ) -> Changed {
+        let (batch, place) = (number / BATCH, number % BATCH);
+        let held = self.held.take().filter(|(held, _)| *held == batch);
+        // Nobody waits for one batch while holding another.
+        let (_, outcomes) = self.held.insert(held.unwrap_or_else(|| {
+            (batch, self.batches[batch].lock().unwrap_or_else(PoisonError::into_inner))
+        }));
+        let changed = apply(&mut outcomes.outcomes[place]);
+        if changed.is_some() {
+            outcomes.left &= !(1 << place);
+        }
+        changed.unwrap_or_default()
+    }
+}
+
+/// The numbers of the units whose bits are set.
+pub(super) fn numbers(left: &[u64]) -> impl Iterator<Item = usize> {
+    (0..).step_by(BATCH).zip(left).filter(|(_, bits)| **bits != 0).flat_map(|(first, bits)| {
+        (0..BATCH).filter(move |bit| bits & 1 << bit != 0).map(move |bit| first + bit)
+    })
 }

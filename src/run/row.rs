@@ -45,11 +45,11 @@ impl<'s> UnitRow<'_, 's> {
 impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, 's> {
     fn turn(&mut self, context: &mut ScriptContext<'s>) -> Option<Turn<'s>> {
         let (index, unit) = self.next()?;
-        let entity = context.turn_to(unit.entity, unit.spawns)?;
+        let entity = context.turn_to(unit.entity, unit.spawns())?;
         let states = entity.get::<ScriptStates>()?;
         let state = &states.states.get(unit.slot())?.fields;
         self.current = Some(index);
-        self.counts.stopwatch.start(unit.origin.is_some());
+        self.counts.stopwatch.start(unit.more.is_some());
         Some(Turn {
             entity: unit.entity,
             state,
@@ -66,6 +66,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, 's> {
         outcome.state = change;
         outcome.set_ran(false);
         self.stage.hand_over(unit, context, outcome);
+        self.counts.note_reach(index, unit, outcome);
         self.done += 1;
     }
 }

@@ -73,6 +73,11 @@ impl Aside {
         self.until.filter(|until| *until != NEVER).map(|until| until.get() - 1)
     }
 
+    /// Whether there is any failure to be forgotten.
+    pub(crate) fn has_failures(&self) -> bool {
+        self.failures != [0; 2]
+    }
+
     pub(crate) fn failures(&self, stage: usize) -> u32 {
         self.failures[stage]
     }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::aside::Aside;
 use super::asset::LuaScript;
+use super::place::Place;
 use crate::value::ScriptTable;
 use crate::vm::Program;
 
@@ -120,6 +121,8 @@ pub(crate) struct Attachment {
     pub(crate) program: Option<Arc<Program>>,
     /// The program's number in the last frame.
     pub(crate) number: u32,
+    /// Where it was when it got that.
+    pub(crate) place: Place,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
     /// Its failures in a row, and whether it is put aside for them.

@@ -35,19 +35,6 @@ impl StateChange {
         true
     }
 
-    /// As [`StateChange::apply`], for a change that is not a whole new state; keeps it.
-    pub(crate) fn apply_again(&self, state: &mut ScriptTable) -> bool {
-        match self {
-            Self::Unchanged => return false,
-            Self::Number(place, value) => set(state, *place, (*value).into()),
-            Self::Fields(changed) => {
-                changed.iter().for_each(|(place, value)| set(state, *place, value.clone()));
-            }
-            Self::Replaced(_) => return self.clone().apply(state),
-        }
-        true
-    }
-
     /// Replaces every entity in the new values.
     pub(crate) fn map_entities(&mut self, map: &mut impl FnMut(Entity) -> Entity) {
         match self {
@@ -93,9 +80,6 @@ mod tests {
             ("b", 2.0.into()),
             ("c", "x".into()),
         ]);
-        let mut again = before.clone();
-        assert!(change.apply_again(&mut again));
-        assert_eq!(again, after);
         assert_eq!(change.applied_to(&before), after);
         let number = StateChange::Number(1, 5.0).applied_to(&before);
         assert_eq!(number, ScriptTable::from([("a", 1.0), ("b", 5.0), ("c", 3.0)]));

@@ -1,0 +1,259 @@
+//! The quick way to collect: entities to which nothing happened since they were collected last.
+//!
+//! Such an entity has the scripts that it had, they have the programs that they had, and none is new, put
+//! aside, reloaded or written to. Nearly all are such ones in nearly all frames. They are looked through
+//! in parallel, where they lie in memory; each of the others is left for the careful way. Which way one
+//! goes can't be seen.
+
+use bevy::ecs::change_detection::{ContiguousMut, Tick};
+use bevy::prelude::{Entity, Query, Ref};
+
+use super::collect::order;
+use super::frame::{Programs, Stage, Unit};
+use super::messages::Delivery;
+use super::parallel::{CHUNK, on_threads};
+use crate::script::{LuaScripts, Place, ScriptStates};
+
+/// Entities that may have something to run.
+pub(super) type Scripted<'w, 's> =
+    Query<'w, 's, (Entity, Ref<'static, LuaScripts>, &'static mut ScriptStates)>;
+
+/// What a chunk of entities came to. Its buffers are kept from frame to frame.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Those that were not quiet, in the order in which they lie in memory.
+    pub(super) rest: Vec<Entity>,
+    /// Entities with more than one unit.
+    pub(super) shared: Vec<Entity>,
+    /// Who carries each program, by number.
+    carried: Vec<usize>,
+    /// For so many units there was room.
+    room: usize,
+    /// How many lie there.
+    units: usize,
+    /// How many there are.
+    wanted: usize,
+    /// Those for which there was no room.
+    more: Vec<Unit>,
+    /// Where the units begin and end in the stable order, if they lie in it.
+    keys: Option<((u64, u32), (u64, u32))>,
+    in_order: bool,
+    any_waits: bool,
+}
+
+/// What is known of all units of the quiet ones.
+pub(super) struct Quiet {
+    /// They lie in the stable order.
+    pub(super) in_order: bool,
+    /// Some wait since an earlier frame.
+    pub(super) any_waits: bool,
+}
+
+/// What there is to know of a stage.
+#[derive(Clone, Copy)]
+pub(super) struct QuietStage<'s> {
+    pub(super) stage: Stage,
+    /// The seconds that passed.
+    pub(super) delta: f64,
+    /// Sorted by receiver.
+    pub(super) deliveries: &'s [Delivery],
+}
+
+impl QuietStage<'_> {
+    /// Looks through all entities, on at most so many threads. Counts their programs, and puts the units of
+    /// those that are quiet into `units`, where nothing of value is left; what else it found is in `found`.
+    pub(super) fn collect(
+        self,
+        threads: usize,
+        entities: &mut Scripted<'_, '_>,
+        programs: &mut Programs,
+        units: &mut Vec<Unit>,
+        found: &mut Vec<Found>,
+    ) -> Quiet {
+        let tables = entities.contiguous_iter_mut();
+        let tables = tables.expect("both components are stored in tables");
+        let mut chunks = Vec::new();
+        for (entities, scripts, states) in tables {
+            let scripts_changed = scripts.changed_ticks_slice();
+            let (states, _) = ContiguousMut::bypass_change_detection_split(states);
+            let parts = entities.chunks(CHUNK).zip(scripts.into_inner().chunks(CHUNK));
+            let parts = parts.zip(scripts_changed.chunks(CHUNK)).zip(states.chunks_mut(CHUNK));
+            chunks.extend(parts);
+        }
+        found.resize_with(chunks.len(), Found::default);
+        // Each chunk has as many units as it had, mostly: so they come to lie side by side.
+        units.resize_with(found.iter().map(|found| found.wanted).sum(), Unit::default);
+        let mut rooms = &mut units[..];
+        let chunks = chunks.into_iter().zip(&mut *found);
+        let chunks: Vec<_> = chunks
+            .map(|((((entities, scripts), changed), states), found)| {
+                let room = rooms.split_off_mut(..found.wanted);
+                let room = room.expect("there is room for all");
+                Chunk { entities, scripts, changed, states, found, room }
+            })
+            .collect();
+        on_threads(threads, chunks.into_iter(), |chunk| self.look_through(chunk, programs));
+        gather(programs, units, found)
+    }
+
+    fn look_through(self, chunk: Chunk<'_>, programs: &Programs) {
+        let Chunk { entities, scripts, changed, states, found, room } = chunk;
+        found.begin(programs.list.len(), room.len());
+        let mut mail = NextMail { deliveries: self.deliveries, next: 0 };
+        let all = entities.iter().zip(scripts).zip(changed).zip(states);
+        for (((entity, scripts), changed), states) in all {
+            let quiet = !mail.is_for(*entity)
+                && self.take(*entity, scripts, *changed, states, programs, found, room);
+            if !quiet {
+                found.rest.push(*entity);
+            }
+        }
+    }
+
+    /// Counts the programs of an entity and adds its units. Gives whether it is quiet; if not, nothing was
+    /// done.
+    #[expect(clippy::too_many_arguments, reason = "they are what an entity has, and where it goes")]
+    fn take(
+        self,
+        entity: Entity,
+        scripts: &LuaScripts,
+        changed: Tick,
+        states: &mut ScriptStates,
+        programs: &Programs,
+        found: &mut Found,
+        room: &mut [Unit],
+    ) -> bool {
+        if states.states.len() != scripts.scripts.len() || states.origin.is_some() {
+            return false;
+        }
+        let states = &mut states.states[..];
+        for (slot, state) in states.iter().enumerate() {
+            let attached = &state.attached;
+            let place = Place::new(entity, programs.numbering(), changed, slot);
+            if attached.place != place || attached.aside.is_put_aside() {
+                return false;
+            }
+            // While they don't run, it makes no difference what became of the asset.
+            let runs_on = state.started
+                && !attached.reload
+                && programs.list[attached.number as usize].is_current;
+            if scripts.enabled && !runs_on {
+                return false;
+            }
+        }
+        let mut units = 0;
+        for (slot, state) in states.iter_mut().enumerate() {
+            let number = state.attached.number;
+            found.carried[number as usize] += 1;
+            if scripts.enabled && programs.list[number as usize].ticks {
+                let attached = &mut state.attached;
+                let owed = &mut attached.owed[self.stage as usize];
+                *owed += self.delta;
+                let unit = Unit {
+                    ticks: true,
+                    delta: *owed,
+                    waiting: attached.waiting,
+                    ..Unit::new(entity, slot, number)
+                };
+                found.put(unit, room);
+                units += 1;
+            }
+        }
+        if units > 1 {
+            found.shared.push(entity);
+        }
+        true
+    }
+}
+
+/// Entities that lie side by side, and what comes of them.
+struct Chunk<'c> {
+    entities: &'c [Entity],
+    scripts: &'c [LuaScripts],
+    /// When the scripts were last changed.
+    changed: &'c [Tick],
+    states: &'c mut [ScriptStates],
+    found: &'c mut Found,
+    /// Where its units go, as many as there is room for.
+    room: &'c mut [Unit],
+}
+
+impl Found {
+    fn begin(&mut self, programs: usize, room: usize) {
+        self.rest.clear();
+        self.shared.clear();
+        self.carried.clear();
+        self.carried.resize(programs, 0);
+        (self.room, self.units, self.wanted) = (room, 0, 0);
+        (self.keys, self.in_order, self.any_waits) = (None, true, false);
+    }
+
+    fn put(&mut self, unit: Unit, room: &mut [Unit]) {
+        let key = unit.key();
+        let (_, last) = self.keys.get_or_insert((key, key));
+        self.in_order &= *last <= key;
+        *last = key;
+        self.any_waits |= unit.waiting > 0;
+        self.wanted += 1;
+        match room.get_mut(self.units) {
+            Some(place) => {
+                *place = unit;
+                self.units += 1;
+            }
+            None => self.more.push(unit),
+        }
+    }
+}
+
+/// Puts together what the chunks came to.
+fn gather(programs: &mut Programs, units: &mut Vec<Unit>, found: &mut [Found]) -> Quiet {
+    let (mut filled, mut start) = (0, 0);
+    let (mut in_order, mut any_waits, mut last) = (true, false, None);
+    for found in &mut *found {
+        if filled != start {
+            (0..found.units).for_each(|unit| units.swap(filled + unit, start + unit));
+        }
+        filled += found.units;
+        start += found.room;
+        in_order &= found.in_order && found.more.is_empty();
+        if let Some((first_key, last_key)) = found.keys {
+            in_order &= last.is_none_or(|last| last < first_key);
+            last = Some(last_key);
+        }
+        any_waits |= found.any_waits;
+        for (program, carried) in programs.list.iter_mut().zip(&found.carried) {
+            if *carried > 0 {
+                program.count(*carried);
+            }
+        }
+    }
+    units.truncate(filled);
+    for found in found {
+        units.append(&mut found.more);
+    }
+    Quiet { in_order, any_waits }
+}
+
+/// The deliveries, looked at in the order of entities, mostly.
+struct NextMail<'d> {
+    deliveries: &'d [Delivery],
+    /// The first that is for the entity that was asked for last, or for a later one.
+    next: usize,
+}
+
+impl NextMail<'_> {
+    fn is_for(&mut self, entity: Entity) -> bool {
+        if self.deliveries.is_empty() {
+            return false;
+        }
+        let key = order(entity);
+        let to = |delivery: &Delivery| order(delivery.mail.to);
+        let (before, from) = self.deliveries.split_at(self.next);
+        if before.last().is_some_and(|last| to(last) >= key)
+            || from.first().is_some_and(|first| to(first) < key)
+        {
+            self.next = self.deliveries.partition_point(|delivery| to(delivery) < key);
+        }
+        self.deliveries.get(self.next).is_some_and(|next| to(next) == key)
+    }
+}
