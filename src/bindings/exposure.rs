@@ -333,6 +333,8 @@ impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}
 
 #[cfg(test)]
 mod tests {
+    use bevy::prelude::Vec3;
+
     use super::*;
 
     #[test]
@@ -340,17 +342,20 @@ mod tests {
         let transform = ExposedComponent::of::<Transform>();
         let mut world = World::new();
         let entity = world.spawn(Transform::default()).id();
-        for (name, number) in [("translation", TRANSLATION), ("scale", SCALE)] {
+        let vectors =
+            [("translation", TransformVector::Translation), ("scale", TransformVector::Scale)];
+        for (name, vector) in vectors {
             let field = transform.info.as_struct().expect("a struct").index_of(name);
-            assert_eq!(field, Some(usize::from(number)));
-            let path = FieldPath::default().then(usize::from(number)).expect("one step");
-            let new = Vec3::new(1.0, f32::from(number), 3.0);
+            let path = FieldPath::default().then(field.expect("a field")).expect("one step");
+            assert_eq!(TransformVector::at(&path), Some(vector));
+            let new = Vec3::new(1.0, 2.0, 3.0);
             let leaf = SmallLeaf::Vec3(new);
             assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(true));
             assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(false));
             let now = world.get::<Transform>(entity).expect("it is there");
             let found = reflect::at(now.as_partial_reflect(), path.steps());
             assert_eq!(found.and_then(|found| found.try_downcast_ref()), Some(&new));
+            assert_eq!(vector.of(now), new);
         }
         let rotation = FieldPath::default().then(1).expect("one step");
         let leaf = SmallLeaf::Vec3(Vec3::ONE);
