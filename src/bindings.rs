@@ -2,6 +2,7 @@
 
 mod app;
 mod builtin;
+mod column;
 mod context;
 mod effects;
 mod exposure;
@@ -14,6 +15,7 @@ pub use self::context::ScriptContext;
 pub use self::exposure::Exposable;
 pub use self::functions::IntoLuaFunction;
 
+pub(crate) use self::column::{Column, ColumnQuery};
 pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{
     Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,

@@ -279,14 +279,11 @@ impl fmt::Display for ScriptKey {
 }
 
 impl ScriptKey {
-    /// The rank of texts.
-    const TEXT: u8 = 2;
-
     fn rank(&self) -> u8 {
         match self {
             Self::Bool(_) => 0,
             Self::Number(_) => 1,
-            Self::String(_) => Self::TEXT,
+            Self::String(_) => 2,
             Self::Entity(_) => 3,
         }
     }

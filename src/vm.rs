@@ -42,6 +42,7 @@ pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
+pub(crate) use self::raw::prefetch;
 pub(crate) use self::server::NamedServer;
 pub(crate) use self::session::{
     CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,

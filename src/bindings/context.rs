@@ -8,11 +8,12 @@ use std::cell::Cell;
 use bevy::ecs::archetype::ArchetypeId;
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
-use bevy::prelude::{ChildOf, Children, Entity, EntityRef, Reflect, World};
+use bevy::prelude::{ChildOf, Children, Entity, EntityRef, Reflect, Transform, World};
 use bevy::reflect::{PartialReflect, TypeRegistry};
 use smallvec::smallvec;
 
 use super::Bindings;
+use super::column::Column;
 use super::effects::{
     Change, Checkpoint, Command, Draft, Effects, LeafWrite, Mail, Spawn, new_entity,
     new_entity_index,
@@ -34,6 +35,7 @@ pub struct ScriptContext<'w> {
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     limits: &'w PoolConfig,
+    transforms: &'w Column<'w, Transform>,
     entity: Entity,
     /// The own entity in the world, if it is there and visible.
     own: Option<EntityRef<'w>>,
@@ -58,6 +60,8 @@ struct Found<'w> {
     /// Its number.
     component: u32,
     value: &'w dyn PartialReflect,
+    /// It, if that is what it is.
+    transform: Option<&'w Transform>,
 }
 
 /// The bytes that all messages which one run sends, and all components that it inserts or assigns, may have
@@ -82,12 +86,14 @@ impl<'w> ScriptContext<'w> {
         bindings: &'w Bindings,
         registry: &'w TypeRegistry,
         limits: &'w PoolConfig,
+        transforms: &'w Column<'w, Transform>,
     ) -> Self {
         Self {
             world,
             bindings,
             registry,
             limits,
+            transforms,
             entity: Entity::PLACEHOLDER,
             own: None,
             found: None,
@@ -198,17 +204,22 @@ impl<'w> ScriptContext<'w> {
 
     // ---- for the frame -------------------------------------------------------------------------
 
-    /// Turns to another entity, whose script may spawn so many; what that of the last one wanted was taken.
-    /// Gives the entity, if it is in the world.
-    pub(crate) fn turn_to(&mut self, entity: Entity, max_spawned: u32) -> Option<EntityRef<'w>> {
+    /// Turns to another entity, which was found in the world if it is there, and whose script may spawn so many.
+    /// What that of the last one wanted was taken.
+    pub(crate) fn turn_to(
+        &mut self,
+        entity: Entity,
+        found: Option<EntityRef<'w>>,
+        max_spawned: u32,
+    ) {
         debug_assert!(self.effects.is_empty(), "effects are lost");
-        let found = self.world.get_entity(entity).ok();
         self.entity = entity;
         self.found = None;
         self.own = found.filter(|entity| self.is_visible(*entity));
         self.max_spawned = max_spawned as usize;
         self.bytes = 0;
-        found
+        self.base = Output::default();
+        self.start = None;
     }
 
     /// Before each run.
@@ -464,8 +475,15 @@ impl<'w> ScriptContext<'w> {
         match self.found {
             Some(found) if found.component == component => Some(found),
             _ => {
-                let value = self.bindings.exposure.get(component).find(self.own?)?;
-                let found = Found { component, value };
+                let exposure = &self.bindings.exposure;
+                let own = self.own?;
+                let found = if exposure.spots.is_transform(component) {
+                    let transform = self.transforms.get(own.location())?;
+                    Found { component, value: transform, transform: Some(transform) }
+                } else {
+                    let value = exposure.get(component).find(own)?;
+                    Found { component, value, transform: None }
+                };
                 self.found = Some(found);
                 Some(found)
             }

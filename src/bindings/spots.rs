@@ -128,6 +128,11 @@ impl Spots {
         &self.list[spot as usize]
     }
 
+    /// Whether a component is `Transform`, by its number.
+    pub(crate) fn is_transform(&self, component: u32) -> bool {
+        self.transform == Some(component)
+    }
+
     /// The spot of a place, if it has one.
     pub(crate) fn at(&self, component: u32, path: FieldPath) -> Option<Spot> {
         let place = self.list.iter().position(|it| it.component == component && it.path == path);

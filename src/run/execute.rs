@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bevy::ecs::reflect::AppTypeRegistry;
-use bevy::prelude::World;
+use bevy::prelude::{Transform, World};
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
 
 use super::collect::mix;
 use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
 use super::row::UnitRow;
-use crate::bindings::{Bindings, Effects, ScriptContext};
+use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease, VmFactory};
 use crate::script::ScriptStates;
@@ -42,9 +42,14 @@ pub(crate) fn execute(world: &mut World) {
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         outcomes.resize_with(frame.units.len(), UnitOutcome::default);
         let tallies = std::mem::take(&mut frame.tallies);
+        let columns = frame.columns.take();
+        let (mut states, mut transforms) =
+            columns.unwrap_or_else(|| (world.query(), world.query()));
         let stage = ExecutingStage {
             world,
             frame: &frame,
+            states: Column::new(world, &mut states),
+            transforms: &Column::new(world, &mut transforms),
             bindings: world.resource(),
             registry: &registry.read(),
             limits: frame.limits(pool.config()),
@@ -58,6 +63,7 @@ pub(crate) fn execute(world: &mut World) {
         let tallies = stage.tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
         frame.leased = stage.leased.into_inner();
         frame.tallies = tallies;
+        frame.columns = Some((states, transforms));
         frame.outcomes = outcomes;
     } else {
         frame.outcomes.clear();
@@ -68,8 +74,10 @@ pub(crate) fn execute(world: &mut World) {
 
 /// All that the workers of one stage share, read-only.
 pub(super) struct ExecutingStage<'w> {
-    world: &'w World,
+    pub(super) world: &'w World,
     pub(super) frame: &'w Frame,
+    pub(super) states: Column<'w, ScriptStates>,
+    transforms: &'w Column<'w, Transform>,
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
@@ -149,6 +157,7 @@ impl<'w> ExecutingStage<'w> {
                 self.bindings,
                 self.registry,
                 self.pool.config(),
+                self.transforms,
             ),
             lease: None,
             counts: Counts { stopwatch: Stopwatch::new(), late: self.is_late(), tally },
@@ -338,6 +347,7 @@ impl<'s> Worker<'s> {
             program: kind.program,
             callback,
             current: None,
+            next: None,
         };
         let host_and_row = (&mut self.context, &mut row);
         let limits = stage.limits(kind);
@@ -383,11 +393,12 @@ impl<'s> Worker<'s> {
 
     fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome, used: Option<Duration>) {
         let unit = &self.stage.frame.units[index];
-        let entity = self.context.turn_to(unit.entity, unit.spawns());
+        let entity = self.stage.world.get_entity(unit.entity).ok();
+        self.context.turn_to(unit.entity, entity, unit.spawns());
         let state = match unit.stop() {
             Some(state) => Some(state),
             None => entity
-                .and_then(|entity| entity.get::<ScriptStates>())
+                .and_then(|entity| self.stage.states.get(entity.location()))
                 .and_then(|states| states.states.get(unit.slot()))
                 .map(|state| &state.fields),
         };

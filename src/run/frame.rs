@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use bevy::asset::{AssetId, Assets};
 use bevy::ecs::change_detection::Tick;
-use bevy::prelude::{Entity, Resource, SystemSet};
+use bevy::prelude::{Entity, Resource, SystemSet, Transform};
 
 use super::collect::order;
 use super::messages::Delivery;
 use super::plain::PlainQuery;
 use super::quiet::Found;
-use crate::bindings::{Effects, Leaves, Mail, max_bytes_handed_over};
+use crate::bindings::{ColumnQuery, Effects, Leaves, Mail, max_bytes_handed_over};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
-use crate::script::{Aside, LuaScript};
+use crate::script::{Aside, LuaScript, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
 
@@ -154,6 +154,8 @@ pub(crate) struct Frame {
     pub(crate) leased: usize,
     /// The entities that plain outcomes change.
     pub(crate) plain: Option<PlainQuery>,
+    /// Where the components lie that nearly all runs use.
+    pub(crate) columns: Option<(ColumnQuery<ScriptStates>, ColumnQuery<Transform>)>,
     /// The units whose outcomes are not plain, a bit for each.
     pub(crate) left: Vec<u64>,
     /// What the workers counted; one for each, and perhaps empty ones.

@@ -19,12 +19,16 @@ use super::frame::{Programs, Stage, Unit, UnitOutcome};
 use super::parallel::{CHUNK, on_threads};
 use crate::bindings::{Spots, write_transform};
 use crate::script::{Patience, ScriptStates};
+use crate::vm::prefetch;
 
 /// Fewer units are looked up one by one.
 const ENOUGH: usize = 256;
 
 /// So many entities are gone through in the time in which one is looked up.
 const PASSED: usize = 8;
+
+/// So many entities before it is its turn, what one remembers is fetched.
+const AHEAD: usize = 4;
 
 /// The entities that plain outcomes change.
 pub(crate) type PlainQuery =
@@ -184,6 +188,13 @@ impl PlainStage<'_> {
         let mut next = NextUnit { units: &self.units[first..], next: 0 };
         let mut writes = 0;
         for (row, entity) in entities.iter().enumerate() {
+            // By the time that its turn comes, what it is about to change is here.
+            if let Some(states) = states.get(row + AHEAD)
+                && let Some(state) = states.states.first()
+                && let Some((_, value)) = state.fields.fields.at(0)
+            {
+                prefetch(value);
+            }
             let Some(number) = next.of(*entity) else { continue };
             let changed = outcomes.apply(first + number, |outcome| {
                 self.apply_one(

@@ -90,16 +90,6 @@ impl ScriptFields {
         self.list.get_mut(place).map(|(_, value)| value)
     }
 
-    /// The place of the field that has this text as key.
-    pub(crate) fn place_of_text(&self, text: &[u8]) -> Option<usize> {
-        // Texts are ordered by their bytes.
-        let place = self.list.binary_search_by(|(key, _)| match key {
-            ScriptKey::String(key) => key.as_bytes().cmp(text),
-            key => key.rank().cmp(&ScriptKey::TEXT),
-        });
-        place.ok()
-    }
-
     /// Sets a field; gives the value that it had.
     pub fn insert(&mut self, key: ScriptKey, value: ScriptValue) -> Option<ScriptValue> {
         match self.place(&key) {
@@ -335,16 +325,9 @@ mod tests {
         for (place, (key, value)) in map.iter_mut().enumerate() {
             assert_eq!(fields.at(place), Some((key, &*value)));
             assert_eq!(fields.value_at_mut(place), Some(value));
-            let place_of_text = match key {
-                ScriptKey::String(key) => fields.place_of_text(key.as_bytes()),
-                _ => Some(place),
-            };
-            assert_eq!(place_of_text, Some(place));
         }
         assert_eq!(fields.at(map.len()), None);
         assert_eq!(fields.value_at_mut(map.len()), None);
-        assert_eq!(fields.place_of_text(b"no such key"), None);
-        assert_eq!(fields.place_of_text(b"\xff"), None);
         fields.iter_mut().for_each(|(_, value)| *value = ScriptValue::Nil);
         map.values_mut().for_each(|value| *value = ScriptValue::Nil);
         assert_same(&fields, &map);

@@ -127,13 +127,11 @@ impl Host for ScriptContext<'_> {
         if let Some(written) = self.own_leaf(spot) {
             return written.value.read().map(SpotReading::Leaf);
         }
-        let found = self.find_own(*component)?.value;
-        if let Some(vector) = of_transform
-            && let Some(transform) = found.try_downcast_ref()
-        {
+        let found = self.find_own(*component)?;
+        if let (Some(vector), Some(transform)) = (of_transform, found.transform) {
             return Some(SpotReading::Leaf(Leaf::Vector(vector.of(transform))));
         }
-        kind.read(reflect::at(found, path.steps())?).map(SpotReading::Leaf)
+        kind.read(reflect::at(found.value, path.steps())?).map(SpotReading::Leaf)
     }
 
     fn set_own_field(&mut self, within: Spot, name: Atom, value: Leaf) -> bool {
