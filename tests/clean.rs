@@ -4,6 +4,7 @@
 mod common;
 
 use bevy::prelude::*;
+use bevy_lua_pool::ScriptFailed;
 use bevy_lua_pool::prelude::*;
 use common::{Lab, patient};
 
@@ -273,4 +274,116 @@ fn self_components_and_messages_are_the_ways_from_run_to_run() {
     assert_eq!(lab.transform(entity).translation.x, 3.0);
     let bag = lab.app.world().get::<Bag>(entity).expect("it has one");
     assert_eq!(bag.items, [1.0, 2.0, 1.0, 2.0, 3.0]);
+}
+
+/// Does something else in every run: whatever can end a run, or leave something behind.
+const MOODY: &str = r#"
+local NAMES = { "calm", "hurt" }
+
+local function describe(self)
+    local keys = {}
+    for key in self do table.insert(keys, tostring(key)) end
+    return table.concat(keys, " ")
+end
+
+function on_update(self, dt)
+    self.met = `{stray} {describe(self)} {math.random()} {entity} {entity.Transform.translation}`
+    stray = entity
+    self.turn = (self.turn or 0) + 1
+    local mood = entity.Transform.translation.z % 12
+    entity.Transform.translation += vector.create(1, mood, 0)
+    if mood == 0 then
+        error(`{NAMES[2]} in turn {self.turn}`)
+    elseif mood == 1 then
+        self.list = { mood, { name = NAMES[1] } }
+    elseif mood == 2 then
+        self.list = nil
+    elseif mood == 3 then
+        local hoard = {}
+        while true do table.insert(hoard, string.rep("x", 10000) .. #hoard) end
+    elseif mood == 4 then
+        self.callback = describe
+    elseif mood == 5 then
+        emit("mood", { turn = self.turn, items = entity.Bag.items })
+        table.insert(entity.Bag.items, self.turn)
+    elseif mood == 6 then
+        setmetatable(self, { __index = NAMES })
+    elseif mood == 7 then
+        pcall(function() self.text = "x" error({}) end)
+    elseif mood == 8 then
+        self.text = nil
+    elseif mood == 9 then
+        while entity.Transform.translation.z > 60 do end
+    elseif mood == 10 then
+        local endless
+        endless = function() return 1 + endless() end
+        self.ok = pcall(endless)
+    end
+    log.info(mood)
+end
+"#;
+
+/// What came of many entities with this script, alone or with another script in between that does nothing.
+fn crowd_of(script: &str, apart: bool) -> Vec<String> {
+    const CROWD: usize = 60;
+    let config = PoolConfig {
+        run_memory_limit: Some(200_000),
+        run_time_limit: std::time::Duration::from_millis(20),
+        ..one_vm()
+    };
+    let mut lab = lab(config);
+    let script = lab.script("moody.luau", script);
+    let idle = lab.script("idle.luau", "function on_update() end");
+    let all: Vec<Entity> = (0..CROWD)
+        .map(|_| {
+            let scripts = LuaScripts::new(script.clone());
+            let scripts = if apart { scripts.with(idle.clone()) } else { scripts };
+            lab.app.world_mut().spawn((Transform::default(), bag(), scripts)).id()
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for frame in 0..14 {
+        for (n, entity) in all.iter().enumerate() {
+            let mut place = lab.app.world_mut().get_mut::<Transform>(*entity).expect("it has one");
+            place.translation.z = (n + frame) as f32;
+        }
+        lab.frame();
+        seen.extend(lab.drain::<ScriptEvent>().iter().map(|event| format!("{event:?}")));
+        seen.extend(lab.drain::<ScriptFailed>().iter().map(|failed| {
+            // What was used up is not the same each time.
+            let error = failed.failure.error.to_string();
+            let error = error.split(" used").next().unwrap_or_default();
+            format!("{} {error} {:?}", failed.entity, failed.failure.line)
+        }));
+    }
+    for entity in all {
+        let bag = &lab.app.world().get::<Bag>(entity).expect("it has one").items;
+        seen.push(format!("{entity} {:?} {bag:?} {}", lab.transform(entity), lab.state(entity)));
+    }
+    seen
+}
+
+#[test]
+fn a_run_comes_to_the_same_whatever_those_before_it_did() {
+    let apart = crowd_of(MOODY, true);
+    let together = crowd_of(MOODY, false);
+    for what in ["hurt in turn", "memory", "more than", "TooMuch", "a function", "metatable"] {
+        let any = apart.iter().any(|line| line.contains(what));
+        println!("{what} {any}");
+    }
+    for (together, apart) in together.iter().zip(&apart) {
+        assert_eq!(together, apart);
+    }
+    assert_eq!(together.len(), apart.len());
+}
+
+#[test]
+fn a_file_level_that_only_some_runs_change_is_the_same_for_all() {
+    // On an image until the first of them writes to it.
+    let script = MOODY.replace(
+        "self.text = nil",
+        "NAMES[1] = NAMES[1] .. self.turn self.text = NAMES[1]",
+    );
+    assert_ne!(script, MOODY);
+    assert_eq!(crowd_of(&script, false), crowd_of(&script, true));
 }
