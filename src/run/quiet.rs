@@ -157,7 +157,7 @@ impl QuietStage<'_> {
                 place.program = number;
                 place.delta = *owed;
                 place.waiting = attached.waiting;
-                place.more = None;
+                debug_assert!(place.more.is_none(), "what is left of a stage is empty");
                 (place.started, place.reload, place.ticks) = (true, false, true);
                 units += 1;
             }
