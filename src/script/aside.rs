@@ -45,13 +45,12 @@ impl Patience {
 
 /// The failures in a row of one script on one entity, and whether it is put aside for them.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
 pub(crate) struct Aside {
-    /// The frame in which it is tried again; `None`: in none.
-    next_try: Option<u64>,
     /// In the update and in the fixed schedule.
     failures: [u32; 2],
     put_aside: bool,
+    /// The frame in which it is tried again; `None`: in none.
+    next_try: Option<u64>,
 }
 
 impl Aside {

@@ -87,16 +87,9 @@ impl PartialEq for ScriptStates {
 }
 
 /// What one script of an entity remembers.
-///
-/// The order of the fields is that in memory: what all entities are looked at for in every frame lies side by
-/// side, about `started`.
 #[derive(Reflect, Clone, Debug, Default, Serialize, Deserialize)]
 #[reflect(Clone, Default, Serialize, Deserialize)]
-#[repr(C)]
 pub struct ScriptState {
-    #[serde(skip)]
-    #[reflect(ignore)]
-    pub(crate) attached: Attachment,
     /// The asset path of the script.
     pub script: String,
     /// Whether `on_start` is done.
@@ -104,28 +97,29 @@ pub struct ScriptState {
     /// Its `self`.
     #[serde(rename = "self", default)]
     pub fields: ScriptTable,
+    #[serde(skip)]
+    #[reflect(ignore)]
+    pub(crate) attached: Attachment,
 }
 
-/// How a state hangs together with its script while the app runs. What is used most comes last, next to the
-/// rest of the state.
+/// How a state hangs together with its script while the app runs.
 #[derive(Clone, Debug, Default)]
-#[repr(C)]
 pub(crate) struct Attachment {
     pub(crate) asset: Option<AssetId<LuaScript>>,
     /// What ran last; differs from the asset's once that was reloaded.
     pub(crate) program: Option<Arc<Program>>,
-    /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
-    pub(crate) owed: [f64; 2],
-    /// Its failures in a row, and whether it is put aside for them.
-    pub(crate) aside: Aside,
-    /// Where it was when it got its number.
-    pub(crate) place: Place,
     /// The program's number in the last frame.
     pub(crate) number: u32,
-    /// Frames that its runs have been waiting for a VM or for the frame's budget.
-    pub(crate) waiting: u32,
+    /// Where it was when it got that.
+    pub(crate) place: Place,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
+    /// Its failures in a row, and whether it is put aside for them.
+    pub(crate) aside: Aside,
+    /// Frames that its runs have been waiting for a VM or for the frame's budget.
+    pub(crate) waiting: u32,
+    /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
+    pub(crate) owed: [f64; 2],
 }
 
 /// States are equal if they remember the same.
