@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::pool::{DestroyReason, PoolStats};
 use common::counting::{Counting, count};
 use common::{
     SCRIPT, Way, add_script, app, assert_moved, assert_no_failure, crowd, finish, is_quick,
@@ -416,20 +417,46 @@ fn steady_state() -> Vec<Row> {
         ),
         Row::beside("the same, Luau's part", format!("{luau:.3}")),
         vms_made(),
+        vms_retired(),
     ]
 }
 
 /// In so many frames that a VM which is replaced now and then is replaced.
+const STEADY_FRAMES: u32 = 2_500;
+
+/// VMs made in the steady state, and those of them that took the place of one that had been leased
+/// `max_use_count` times.
+fn vms_in_steady_frames(config: PoolConfig) -> (u64, u64) {
+    let mut app = crowd(config, &[SCRIPT], 200);
+    let figures = |app: &App| app.world().resource::<LuaSnapshot>().pool;
+    let before = figures(&app);
+    (0..STEADY_FRAMES).for_each(|_| app.update());
+    assert_moved(&mut app, f64::from(STEADY_FRAMES + 2));
+    let after = figures(&app);
+    let retired = |figures: PoolStats| figures.destroyed_by(DestroyReason::UseCount);
+    (after.created - before.created, retired(after) - retired(before))
+}
+
+/// None is needed, as long as none is to be retired.
 fn vms_made() -> Row {
-    const FRAMES: u32 = 2_500;
-    let mut app = crowd(limited(None), &[SCRIPT], 200);
-    let created = |app: &App| app.world().resource::<LuaSnapshot>().pool.created;
-    let before = created(&app);
-    (0..FRAMES).for_each(|_| app.update());
-    assert_moved(&mut app, f64::from(FRAMES + 2));
-    let made = created(&app) - before;
-    let what = format!("VMs made in {FRAMES} frames of the steady state");
+    let (made, _) = vms_in_steady_frames(PoolConfig { max_use_count: 0, ..limited(None) });
+    let what = format!(
+        "VMs made in {STEADY_FRAMES} frames of the steady state, if none is retired \
+         (`max_use_count: 0`)"
+    );
     Row::new(&what, "0", made.to_string(), made == 0)
+}
+
+/// By default each VM is retired after so many leases, as a precaution, and another one takes its place.
+fn vms_retired() -> Row {
+    let config = limited(None);
+    let leases = config.max_use_count;
+    let (made, retired) = vms_in_steady_frames(config);
+    let what = format!(
+        "the same with the default, which retires a VM after {leases} leases, of which a frame takes one \
+         for each thread; and how many were retired"
+    );
+    Row::beside(&what, format!("{made}, {retired}"))
 }
 
 fn idle() -> Vec<Row> {

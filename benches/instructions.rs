@@ -26,7 +26,8 @@ const ENTITIES: u32 = 1_000;
 const FRAMES: u32 = 5;
 
 /// Scripts that do ever more; the last one does all that a run in the other benches does.
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 7] = [
+    ("nothing: it has no callback for the frame", "function on_start() end"),
     ("an empty callback", "function on_update() end"),
     (
         "a state of 1 field, unused",

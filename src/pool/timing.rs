@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 /// How long something took, over all times it was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
@@ -23,13 +21,13 @@ pub struct Timing {
     pub max: Duration,
 }
 
-/// Collects durations in bounded memory (about 14 KiB, whatever is recorded).
+/// Collects durations in bounded memory (about 16 KiB, whatever is recorded).
 ///
 /// Quantiles are those of an HDR histogram with two significant figures, from 1 ns to 1 min;
 /// longer ones count as 1 min there, while `mean`, `last` and `max` stay exact.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TimingHistogram {
-    buckets: Histogram<u32>,
+    buckets: Buckets,
     /// How often there was nothing to time; not in the buckets.
     zeros: u64,
     sum: Duration,
@@ -48,14 +46,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 impl TimingHistogram {
     /// An empty histogram.
     pub(crate) fn new() -> Self {
-        Self {
-            buckets: Histogram::new_with_bounds(1, LONGEST_NS, 2)
-                .expect("1 ns to 1 min with two figures is a valid range"),
-            zeros: 0,
-            sum: Duration::ZERO,
-            last: Duration::ZERO,
-            max: Duration::ZERO,
-        }
+        Self::default()
     }
 
     /// Adds one duration; about 10 ns, no allocation.
@@ -66,14 +57,14 @@ impl TimingHistogram {
             self.zeros += 1;
             return;
         }
-        self.buckets.saturating_record(nanos(duration).clamp(1, LONGEST_NS));
+        self.buckets.record(nanos(duration).clamp(1, LONGEST_NS));
         self.sum = self.sum.saturating_add(duration);
         self.max = self.max.max(duration);
     }
 
     /// How many durations were recorded.
     pub(crate) fn count(&self) -> u64 {
-        self.zeros + self.buckets.len()
+        self.zeros + self.buckets.total
     }
 
     /// The figures so far; all zero when nothing was recorded.
@@ -82,15 +73,13 @@ impl TimingHistogram {
         if count == 0 {
             return Timing::default();
         }
-        let (all, zeros) = (count as f64, self.zeros as f64);
         let quantile = |quantile: f64| {
-            let rank = (quantile * all).ceil().max(1.0);
-            if rank <= zeros {
-                return Duration::ZERO;
+            let rank = (quantile * count as f64).ceil().max(1.0) as u64;
+            match rank.checked_sub(self.zeros) {
+                None | Some(0) => Duration::ZERO,
+                // A bucket's upper edge may lie above the longest duration that fell into it.
+                Some(rank) => Duration::from_nanos(self.buckets.at_rank(rank)).min(self.max),
             }
-            let quantile = (rank - zeros) / (all - zeros);
-            // A bucket's upper edge may lie above the longest duration that fell into it.
-            Duration::from_nanos(self.buckets.value_at_quantile(quantile)).min(self.max)
         };
         let mean = self.sum.as_nanos() / u128::from(count);
         Timing {
@@ -105,14 +94,82 @@ impl TimingHistogram {
     }
 }
 
-impl Default for TimingHistogram {
-    fn default() -> Self {
-        Self::new()
+/// How often values fell into each of many small ranges: one value each below 256, then 128 for each
+/// doubling. Those are the ranges of an HDR histogram with two significant figures (Gil Tene,
+/// <http://hdrhistogram.org>).
+///
+/// A frame asks for fifteen quantiles of histograms that each frame has changed. So ranges are summed up in
+/// groups, which are all that has to be gone through, and one group's ranges.
+#[derive(Clone, Debug, Default)]
+struct Buckets {
+    /// Empty until something is recorded.
+    counts: Box<[u32]>,
+    groups: Box<[u64]>,
+    total: u64,
+}
+
+impl Buckets {
+    /// Values of one length in bits are in so many ranges, as a power of two.
+    const BITS: u32 = 7;
+    const GROUP: usize = 64;
+    const COUNT: usize = (Self::index_of(LONGEST_NS) / Self::GROUP + 1) * Self::GROUP;
+
+    const fn index_of(value: u64) -> usize {
+        let shift = value.ilog2().saturating_sub(Self::BITS);
+        ((shift as usize) << Self::BITS) + (value >> shift) as usize
+    }
+
+    /// The highest value of a range.
+    const fn highest(index: usize) -> u64 {
+        let shift = (index >> Self::BITS).saturating_sub(1);
+        let within = (index - (shift << Self::BITS)) as u64;
+        ((within + 1) << shift) - 1
+    }
+
+    /// Counts a value from 1 to [`LONGEST_NS`].
+    #[inline]
+    fn record(&mut self, value: u64) {
+        if self.counts.is_empty() {
+            self.counts = vec![0; Self::COUNT].into();
+            self.groups = vec![0; Self::COUNT / Self::GROUP].into();
+        }
+        let index = Self::index_of(value);
+        let count = &mut self.counts[index];
+        *count = count.saturating_add(1);
+        self.groups[index / Self::GROUP] += 1;
+        self.total += 1;
+    }
+
+    /// The highest value of the range that the value of a rank fell into; the smallest value has rank 1.
+    fn at_rank(&self, rank: u64) -> u64 {
+        let mut left = rank;
+        let mut group = 0;
+        while let Some(count) = self.groups.get(group)
+            && *count < left
+        {
+            left -= count;
+            group += 1;
+        }
+        let first = group * Self::GROUP;
+        let counts = self.counts.get(first..).unwrap_or_default().iter().take(Self::GROUP);
+        let mut last = first;
+        for (index, count) in (first..).zip(counts) {
+            if *count > 0 {
+                last = index;
+            }
+            left = left.saturating_sub(u64::from(*count));
+            if left == 0 {
+                break;
+            }
+        }
+        Self::highest(last)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn close_to(actual: Duration, expected: Duration) -> bool {
@@ -164,6 +221,42 @@ mod tests {
         assert_eq!((timing.p50, timing.p90), (Duration::ZERO, Duration::ZERO));
         assert!(close_to(timing.p99, Duration::from_micros(10)), "{timing:?}");
         assert_eq!(timing.max, Duration::from_micros(10));
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_those_of_an_hdr_histogram(
+            times in prop::collection::vec((0_u32..37, any::<u64>()), 1..300),
+        ) {
+            let mut histogram = TimingHistogram::new();
+            let mut hdr = hdrhistogram::Histogram::<u32>::new_with_bounds(1, LONGEST_NS, 2)
+                .expect("1 ns to 1 min with two figures is a valid range");
+            let mut longest = 0;
+            for (bits, time) in times {
+                // Of any length in bits.
+                let time = (time & ((1 << bits) - 1) | 1 << bits).min(LONGEST_NS);
+                histogram.record(Duration::from_nanos(time));
+                hdr.record(time).expect("it is in the range");
+                longest = longest.max(time);
+            }
+            let timing = histogram.timing();
+            for (quantile, found) in [(0.5, timing.p50), (0.9, timing.p90), (0.99, timing.p99)] {
+                let expected = hdr.value_at_quantile(quantile).min(longest);
+                prop_assert_eq!(found, Duration::from_nanos(expected), "{}", quantile);
+            }
+        }
+    }
+
+    #[test]
+    fn every_value_lies_in_a_range_that_is_at_most_one_percent_wide() {
+        let mut next = 1;
+        for index in 1..=Buckets::index_of(LONGEST_NS) {
+            let highest = Buckets::highest(index);
+            assert_eq!((Buckets::index_of(next), Buckets::index_of(highest)), (index, index));
+            assert!(highest - next <= next / 100, "{next} to {highest}");
+            next = highest + 1;
+        }
+        assert!(next > LONGEST_NS);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) fn apply(world: &mut World) {
             units: &frame.units,
             programs: stage.programs,
             spots: &bindings.exposure.spots,
-            is_contended: &|entity| stage.contended.is(entity),
+            contended: &stage.contended.entities,
             stage: stage.stage,
             patience: &stage.patience,
             executed,
@@ -431,14 +431,9 @@ impl Contended {
         Self { entities, written: HashMap::new() }
     }
 
-    /// Whether more than one unit may write to an entity.
-    fn is(&self, entity: Entity) -> bool {
-        !self.entities.is_empty() && self.entities.contains(&entity)
-    }
-
     /// Notes the places that a unit wrote; gives how many an earlier unit had written.
     fn claim(&mut self, entity: Entity, component: u32, paths: &[FieldPath]) -> u64 {
-        if !self.is(entity) {
+        if self.entities.is_empty() || !self.entities.contains(&entity) {
             return 0;
         }
         let written = self.written.entry((entity, component)).or_default();

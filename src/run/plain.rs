@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bevy::ecs::change_detection::{
     ContiguousMut, DetectChanges, DetectChangesMut, MaybeLocation, Tick,
 };
+use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
@@ -39,8 +40,8 @@ pub(super) struct PlainStage<'s> {
     pub(super) units: &'s [Unit],
     pub(super) programs: &'s Programs,
     pub(super) spots: &'s Spots,
-    /// Whether other units may write to an entity.
-    pub(super) is_contended: &'s (dyn Fn(Entity) -> bool + Sync),
+    /// Entities that more than one unit may write to.
+    pub(super) contended: &'s EntityHashSet,
     pub(super) stage: Stage,
     pub(super) patience: &'s Patience,
     /// When the runs had ended.
@@ -218,11 +219,13 @@ impl PlainStage<'_> {
     }
 
     /// Whether the outcome of a unit may be plain.
+    #[inline]
     fn may_be_plain(&self, unit: &Unit) -> bool {
         unit.more.is_none() && unit.started && !unit.reload
     }
 
     /// Gives what it changed, or `None` if it isn't plain: then nothing has changed.
+    #[inline]
     fn apply_one(
         &self,
         unit: &Unit,
@@ -236,7 +239,7 @@ impl PlainStage<'_> {
             && outcome.more.is_none()
             && outcome.started
             && !(outcome.deferred || outcome.unfinished || outcome.failing)
-            && !(self.is_contended)(unit.entity);
+            && (self.contended.is_empty() || !self.contended.contains(&unit.entity));
         // The game may have changed it since the runs ended.
         if !plain || states_changed.is_newer_than(self.executed, now) {
             return None;
@@ -323,16 +326,16 @@ impl<'b, 'o> Outcomes<'b, 'o> {
         apply: impl FnOnce(&mut UnitOutcome) -> Option<Changed>,
     ) -> Changed {
         let (batch, place) = (number / BATCH, number % BATCH);
-        let held = self.held.take().filter(|(held, _)| *held == batch);
-        // Nobody waits for one batch while holding another.
-        let (_, outcomes) = self.held.insert(held.unwrap_or_else(|| {
-            (batch, self.batches[batch].lock().unwrap_or_else(PoisonError::into_inner))
-        }));
-        let changed = apply(&mut outcomes.outcomes[place]);
-        if changed.is_some() {
-            outcomes.left &= !(1 << place);
+        if self.held.as_ref().is_none_or(|(held, _)| *held != batch) {
+            // Nobody waits for one batch while holding another.
+            self.held = None;
+            let locked = self.batches[batch].lock().unwrap_or_else(PoisonError::into_inner);
+            self.held = Some((batch, locked));
         }
-        changed.unwrap_or_default()
+        let Some((_, held)) = &mut self.held else { return Changed::default() };
+        let Some(changed) = apply(&mut held.outcomes[place]) else { return Changed::default() };
+        held.left &= !(1 << place);
+        changed
     }
 }
 

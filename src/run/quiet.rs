@@ -35,8 +35,9 @@ pub(crate) struct Found {
     wanted: usize,
     /// Those for which there was no room.
     more: Vec<Unit>,
-    /// Where the units begin and end in the stable order, if they lie in it.
-    keys: Option<((u64, u32), (u64, u32))>,
+    /// Where the first and the last entity with units stand in the stable order.
+    keys: Option<(u64, u64)>,
+    /// All of them lie in it.
     in_order: bool,
     any_waits: bool,
 }
@@ -149,18 +150,23 @@ impl QuietStage<'_> {
                 let attached = &mut state.attached;
                 let owed = &mut attached.owed[self.stage as usize];
                 *owed += self.delta;
-                let unit = Unit {
-                    ticks: true,
-                    delta: *owed,
-                    waiting: attached.waiting,
-                    ..Unit::new(entity, slot, number)
-                };
-                found.put(unit, room);
+                found.any_waits |= attached.waiting > 0;
+                let place = found.place(room);
+                place.entity = entity;
+                place.slot = slot as u32;
+                place.program = number;
+                place.delta = *owed;
+                place.waiting = attached.waiting;
+                debug_assert!(place.more.is_none(), "what is left of a stage is empty");
+                (place.started, place.reload, place.ticks) = (true, false, true);
                 units += 1;
             }
         }
-        if units > 1 {
-            found.shared.push(entity);
+        if units > 0 {
+            found.note_order(entity);
+            if units > 1 {
+                found.shared.push(entity);
+            }
         }
         true
     }
@@ -188,20 +194,29 @@ impl Found {
         (self.keys, self.in_order, self.any_waits) = (None, true, false);
     }
 
-    fn put(&mut self, unit: Unit, room: &mut [Unit]) {
-        let key = unit.key();
-        let (_, last) = self.keys.get_or_insert((key, key));
-        self.in_order &= *last <= key;
-        *last = key;
-        self.any_waits |= unit.waiting > 0;
+    /// A unit to be filled in.
+    #[inline]
+    fn place<'r>(&'r mut self, room: &'r mut [Unit]) -> &'r mut Unit {
         self.wanted += 1;
         match room.get_mut(self.units) {
             Some(place) => {
-                *place = unit;
                 self.units += 1;
+                place
             }
-            None => self.more.push(unit),
+            None => {
+                self.more.push(Unit::default());
+                self.more.last_mut().expect("it was just put there")
+            }
         }
+    }
+
+    /// Notes where an entity with units stands in the stable order.
+    #[inline]
+    fn note_order(&mut self, entity: Entity) {
+        let key = order(entity);
+        let (_, last) = self.keys.get_or_insert((key, key));
+        self.in_order &= *last <= key;
+        *last = key;
     }
 }
 
@@ -257,3 +272,6 @@ impl NextMail<'_> {
         self.deliveries.get(self.next).is_some_and(|next| to(next) == key)
     }
 }
+
+#[cfg(test)]
+mod tests;
