@@ -234,9 +234,9 @@ mod tests {
     #[test]
     fn what_an_entity_carries_is_small() {
         assert_eq!(size_of::<Aside>(), 16);
-        assert_eq!(size_of::<Attachment>(), 72);
-        assert_eq!(size_of::<ScriptState>(), 152);
-        assert!(size_of::<ScriptStates>() <= 176);
+        assert_eq!(size_of::<Attachment>(), 96);
+        assert_eq!(size_of::<ScriptState>(), 176);
+        assert!(size_of::<ScriptStates>() <= 200);
         let scripts = [Handle::default(), Handle::default(), Handle::default()];
         let listed: LuaScripts = scripts.iter().filter(|_| true).cloned().collect();
         let [a, b, c] = scripts;
