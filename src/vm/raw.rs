@@ -1763,7 +1763,7 @@ unsafe fn read_state(
 }
 
 /// States with more fields are read as a whole.
-const MAX_FLAT: usize = 64;
+const MAX_FLAT: usize = 128;
 
 /// Whether the value at a stack index is this one, as far as a look can tell.
 ///

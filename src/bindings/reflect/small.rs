@@ -105,8 +105,15 @@ small_leaves!(
     Bool(bool),
     F64(f64),
     Vec2(Vec2),
+    I8(i8),
+    I16(i16),
     I32(i32),
+    I64(i64),
+    Isize(isize),
+    U8(u8),
+    U16(u16),
     U32(u32),
+    U64(u64),
     Usize(usize)
 );
 
@@ -131,8 +138,15 @@ as_leaf! {
     bool: |value| Some(Leaf::Bool(value));
     f32: |value| Some(Leaf::Number(value.into()));
     f64: |value| Some(Leaf::Number(value));
+    i8: |value| Some(Leaf::Number(value.into()));
+    i16: |value| Some(Leaf::Number(value.into()));
     i32: |value| Some(Leaf::Number(value.into()));
+    i64: |value| exact(value).ok().map(Leaf::Number);
+    isize: |value| exact(value).ok().map(Leaf::Number);
+    u8: |value| Some(Leaf::Number(value.into()));
+    u16: |value| Some(Leaf::Number(value.into()));
     u32: |value| Some(Leaf::Number(value.into()));
+    u64: |value| exact(value).ok().map(Leaf::Number);
     usize: |value| exact(value).ok().map(Leaf::Number);
 }
 
