@@ -9,13 +9,13 @@ use bevy::ecs::archetype::ArchetypeId;
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
 use bevy::prelude::{ChildOf, Children, Entity, EntityRef, Reflect, Transform, World};
-use bevy::reflect::{PartialReflect, TypeRegistry};
+use bevy::reflect::{PartialReflect, ReflectRef, TypeRegistry};
 use smallvec::smallvec;
 
 use super::Bindings;
 use super::column::Column;
 use super::effects::{
-    Change, Checkpoint, Command, Draft, Effects, LeafWrite, Mail, Spawn, new_entity,
+    Change, Checkpoint, Command, Draft, Effects, LeafValue, LeafWrite, Mail, Spawn, new_entity,
     new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
@@ -24,7 +24,7 @@ use super::spots::KnownSpot;
 use crate::error::ScriptError;
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Field, FieldPath, Host, Place, Reading};
+use crate::vm::{Field, FieldPath, Host, Place, Reading, Spot};
 
 /// What a host function may do on behalf of the script that called it.
 ///
@@ -412,14 +412,14 @@ impl<'w> ScriptContext<'w> {
                 if self.edit_leaf(place, &value) {
                     return Ok(());
                 }
+                if let Some((spot, copy)) = self.copy_field(place) {
+                    return self.edit_field(place, spot, copy, value);
+                }
                 self.open_draft(place)?
             }
         };
-        // Names cost an allocation and are only needed in errors.
-        let name = match &value {
-            ScriptValue::Table(_) | ScriptValue::String(_) => self.name(place),
-            _ => String::new(),
-        };
+        let name =
+            self.name_for(place, matches!(value, ScriptValue::Table(_) | ScriptValue::String(_)));
         let registry = self.registry;
         let (copy, paths) = match &mut self.effects.drafts[index].change {
             Change::Edited { copy, paths } => (copy, Some(paths)),
@@ -438,12 +438,7 @@ impl<'w> ScriptContext<'w> {
             if let Some(before) = before {
                 *copy = before;
             }
-            return Err(match error {
-                ScriptError::WrongType { place: at, expected, got } if at.is_empty() => {
-                    ScriptError::WrongType { place: self.name(place), expected, got }
-                }
-                error => error,
-            });
+            return Err(self.named(place, error));
         }
         if let Some(paths) = paths
             && !paths.iter().any(|path| path.contains(&place.path))
@@ -460,14 +455,77 @@ impl<'w> ScriptContext<'w> {
         let Some(spot) = self.bindings.exposure.spots.at(component, path) else { return false };
         let mut leaves = self.effects.leaves.iter_mut();
         if let Some(leaf) = leaves.find(|leaf| leaf.entity == entity && leaf.spot == spot) {
-            return leaf.value.set(value);
+            return match &mut leaf.value {
+                LeafValue::Small(leaf) => leaf.set(value),
+                LeafValue::Field(_) => false,
+            };
         }
         let made = self.look(entity, component, |component| {
             SmallLeaf::new(reflect::at(component, path.steps())?, value)
         });
         let Some(Some(value)) = made else { return false };
+        let value = LeafValue::Small(value);
         self.effects.leaves.push(LeafWrite { entity, spot, value });
         true
+    }
+
+    /// A copy of the field at a place, if it is always there, is written as a whole, and can be copied.
+    fn copy_field(&self, place: Place) -> Option<(Spot, Box<dyn PartialReflect>)> {
+        let Place { entity, component, path } = place;
+        let spots = &self.bindings.exposure.spots;
+        let spot = spots.at(component, path)?;
+        // What is written may name entities that were spawned, for which the whole has to be looked through.
+        if path.steps().is_empty() || spots.has_fields(spot) || !self.effects.spawned.is_empty() {
+            return None;
+        }
+        let written = |leaf: &&LeafWrite| leaf.entity == entity && leaf.spot == spot;
+        let copy =
+            |value: &dyn PartialReflect| Some(value.reflect_clone().ok()?.into_partial_reflect());
+        let copy = match self.effects.leaves.iter().find(written) {
+            Some(leaf) => copy(leaf.value.as_partial_reflect()),
+            None => self
+                .look(entity, component, |component| copy(reflect::at(component, path.steps())?))?,
+        };
+        Some((spot, copy?))
+    }
+
+    /// Writes a value into a copy of a field, and keeps that.
+    fn edit_field(
+        &mut self,
+        place: Place,
+        spot: Spot,
+        mut copy: Box<dyn PartialReflect>,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        let text = matches!(value, ScriptValue::String(_));
+        let enumeration = matches!(copy.reflect_ref(), ReflectRef::Enum(_));
+        let name =
+            self.name_for(place, matches!(value, ScriptValue::Table(_)) || text && enumeration);
+        reflect::write(copy.as_mut(), value, &name, self.registry)
+            .map_err(|error| self.named(place, error))?;
+        let Place { entity, .. } = place;
+        let value = LeafValue::Field(Box::new(copy));
+        let leaves = &mut self.effects.leaves;
+        match leaves.iter_mut().find(|leaf| leaf.entity == entity && leaf.spot == spot) {
+            Some(leaf) => leaf.value = value,
+            None => leaves.push(LeafWrite { entity, spot, value }),
+        }
+        Ok(())
+    }
+
+    /// The name of a place if it is needed: it costs an allocation, and comes up in errors alone.
+    fn name_for(&self, place: Place, needed: bool) -> String {
+        if needed { self.name(place) } else { String::new() }
+    }
+
+    /// Names the place in an error that doesn't.
+    fn named(&self, place: Place, error: ScriptError) -> ScriptError {
+        match error {
+            ScriptError::WrongType { place: at, expected, got } if at.is_empty() => {
+                ScriptError::WrongType { place: self.name(place), expected, got }
+            }
+            error => error,
+        }
     }
 
     /// A component of the own entity as it is in the world, which doesn't change during a stage.

@@ -4,7 +4,7 @@ use bevy::prelude::{Entity, Reflect, World};
 use bevy::reflect::PartialReflect;
 use smallvec::SmallVec;
 
-use super::reflect::SmallLeaf;
+use super::reflect::{SmallLeaf, assign_if_it_differs};
 use crate::value::ScriptValue;
 use crate::vm::{FieldPath, LogLevel, Spot};
 
@@ -26,11 +26,11 @@ pub(crate) struct Effects {
 pub(crate) type Leaves = SmallVec<[LeafWrite; 1]>;
 
 /// A leaf of a present component that has a new value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct LeafWrite {
     pub(crate) entity: Entity,
     pub(crate) spot: Spot,
-    pub(crate) value: SmallLeaf,
+    pub(crate) value: LeafValue,
 }
 
 /// A component that was written.
@@ -77,6 +77,43 @@ pub(crate) struct LogLine {
     pub(crate) level: LogLevel,
     pub(crate) text: String,
     pub(crate) line: Option<u32>,
+}
+
+/// What a leaf is to be.
+#[derive(Debug)]
+pub(crate) enum LeafValue {
+    Small(SmallLeaf),
+    /// A text, an enum, a list, a map: whatever has no leaves of its own that could be written one by one.
+    Field(Box<Box<dyn PartialReflect>>),
+}
+
+impl LeafValue {
+    pub(super) fn as_partial_reflect(&self) -> &dyn PartialReflect {
+        match self {
+            Self::Small(leaf) => leaf.as_partial_reflect(),
+            Self::Field(value) => &***value,
+        }
+    }
+
+    /// Writes it to where it belongs if that differs; `None` if that is of another type.
+    pub(super) fn write_to(&self, target: &mut dyn PartialReflect) -> Option<bool> {
+        match self {
+            Self::Small(leaf) => leaf.write_to(target),
+            Self::Field(value) => Some(assign_if_it_differs(target, &***value)),
+        }
+    }
+}
+
+impl Clone for LeafValue {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Small(leaf) => Self::Small(*leaf),
+            Self::Field(value) => {
+                let copy = value.reflect_clone().map(PartialReflect::into_partial_reflect);
+                Self::Field(Box::new(copy.unwrap_or_else(|_| value.to_dynamic())))
+            }
+        }
+    }
 }
 
 /// A point to return to.

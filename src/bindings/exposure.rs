@@ -14,7 +14,7 @@ use bevy::reflect::{
 };
 use bevy::transform::components::TransformTreeChanged;
 
-use super::effects::LeafWrite;
+use super::effects::{LeafValue, LeafWrite};
 use super::reflect::{self, SmallLeaf};
 use super::spots::{Spots, TransformVector};
 use crate::error::{ScriptError, suggest};
@@ -159,11 +159,7 @@ impl ExposedComponent {
             let new = reflect::at(copy, path.steps())?;
             let old = component.bypass_change_detection().as_partial_reflect_mut();
             let old = reflect::at_mut(old, path.steps())?;
-            if old.reflect_partial_eq(new) == Some(true) {
-                continue;
-            }
-            written += 1;
-            reflect::assign(old, new);
+            written += u64::from(reflect::assign_if_it_differs(old, new));
         }
         if written > 0 {
             component.set_changed();
@@ -177,10 +173,11 @@ impl ExposedComponent {
         world: &mut World,
         entity: Entity,
         path: &FieldPath,
-        leaf: &SmallLeaf,
+        leaf: &LeafValue,
     ) -> Option<bool> {
         if self.is_transform()
-            && let (Some(vector), SmallLeaf::Vec3(new)) = (TransformVector::at(path), leaf)
+            && let LeafValue::Small(SmallLeaf::Vec3(new)) = leaf
+            && let Some(vector) = TransformVector::at(path)
         {
             let mut transform = world.get_mut::<Transform>(entity)?;
             let written = vector.write(transform.bypass_change_detection(), *new);
@@ -225,8 +222,10 @@ pub(crate) fn write_transform(
     leaf: &LeafWrite,
     transform: &mut Transform,
 ) -> Option<bool> {
-    match (spots.get(leaf.spot).of_transform, leaf.value) {
-        (Some(vector), SmallLeaf::Vec3(new)) => Some(vector.write(transform, new)),
+    match (spots.get(leaf.spot).of_transform, &leaf.value) {
+        (Some(vector), LeafValue::Small(SmallLeaf::Vec3(new))) => {
+            Some(vector.write(transform, *new))
+        }
         _ => None,
     }
 }
@@ -349,7 +348,7 @@ mod tests {
             let path = FieldPath::default().then(field.expect("a field")).expect("one step");
             assert_eq!(TransformVector::at(&path), Some(vector));
             let new = Vec3::new(1.0, 2.0, 3.0);
-            let leaf = SmallLeaf::Vec3(new);
+            let leaf = LeafValue::Small(SmallLeaf::Vec3(new));
             assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(true));
             assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(false));
             let now = world.get::<Transform>(entity).expect("it is there");
@@ -358,7 +357,7 @@ mod tests {
             assert_eq!(vector.of(now), new);
         }
         let rotation = FieldPath::default().then(1).expect("one step");
-        let leaf = SmallLeaf::Vec3(Vec3::ONE);
+        let leaf = LeafValue::Small(SmallLeaf::Vec3(Vec3::ONE));
         assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
     }
 }

@@ -24,7 +24,7 @@ mod table;
 mod write;
 
 pub(crate) use self::construct::construct;
-pub(crate) use self::copy::{assign, duplicate};
+pub(crate) use self::copy::{assign_if_it_differs, duplicate};
 pub(crate) use self::leaf::is_leaf;
 pub(crate) use self::place::{at, at_mut, field_name, map_entities, step};
 pub(crate) use self::read::{Shape, read, shape};

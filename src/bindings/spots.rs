@@ -4,6 +4,7 @@
 //! script that uses it by name gets there without comparing texts. What depends on a value (the fields of
 //! an enum's variant, elements) has no spot and is found as it is used.
 
+use bevy::platform::collections::HashMap;
 use bevy::prelude::{Transform, Vec3};
 use bevy::reflect::TypeInfo;
 
@@ -73,6 +74,8 @@ pub(crate) struct Spots {
     list: Vec<KnownSpot>,
     /// The components by the atoms of their names.
     components: Vec<Option<Spot>>,
+    /// The spots by where they are.
+    places: HashMap<(u32, FieldPath), Spot>,
     /// The number of `Transform`.
     transform: Option<u32>,
 }
@@ -106,6 +109,7 @@ impl Spots {
             return None;
         }
         let spot = self.list.len() as Spot;
+        self.places.insert((component, path), spot);
         let leaf = LeafKind::of(info.type_id());
         let of_transform =
             if self.transform == Some(component) { TransformVector::at(&path) } else { None };
@@ -135,8 +139,7 @@ impl Spots {
 
     /// The spot of a place, if it has one.
     pub(crate) fn at(&self, component: u32, path: FieldPath) -> Option<Spot> {
-        let place = self.list.iter().position(|it| it.component == component && it.path == path);
-        place.map(|spot| spot as Spot)
+        self.places.get(&(component, path)).copied()
     }
 
     /// The component of a name.

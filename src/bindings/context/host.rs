@@ -3,7 +3,7 @@
 use bevy::prelude::Entity;
 
 use super::{PROPERTIES, ScriptContext};
-use crate::bindings::effects::{Change, LeafWrite, LogLine, new_entity_index};
+use crate::bindings::effects::{Change, LeafValue, LeafWrite, LogLine, new_entity_index};
 use crate::bindings::reflect;
 use crate::bindings::spots::KnownSpot;
 use crate::error::ScriptError;
@@ -19,10 +19,11 @@ impl ScriptContext<'_> {
         self.effects.drafts.is_empty() && self.effects.commands.is_empty()
     }
 
-    fn own_leaf(&mut self, spot: Spot) -> Option<&mut LeafWrite> {
+    /// What was written to a leaf of the own entity.
+    fn own_leaf(&mut self, spot: Spot) -> Option<&mut LeafValue> {
         let entity = self.entity;
         let mut leaves = self.effects.leaves.iter_mut();
-        leaves.find(|leaf| leaf.spot == spot && leaf.entity == entity)
+        leaves.find(|leaf| leaf.spot == spot && leaf.entity == entity).map(|leaf| &mut leaf.value)
     }
 }
 
@@ -125,7 +126,10 @@ impl Host for ScriptContext<'_> {
             return spots.has_fields(spot).then_some(SpotReading::Spot(spot));
         };
         if let Some(written) = self.own_leaf(spot) {
-            return written.value.read().map(SpotReading::Leaf);
+            return match written {
+                LeafValue::Small(leaf) => leaf.read().map(SpotReading::Leaf),
+                LeafValue::Field(_) => None,
+            };
         }
         let found = self.find_own(*component)?;
         if let (Some(vector), Some(transform)) = (of_transform, found.transform) {
@@ -144,13 +148,17 @@ impl Host for ScriptContext<'_> {
             return false;
         }
         if let Some(written) = self.own_leaf(spot) {
-            written.value = value;
+            *written = LeafValue::Small(value);
             return true;
         }
         if self.find_own(*component).is_none() {
             return false;
         }
-        self.effects.leaves.push(LeafWrite { entity: self.entity, spot, value });
+        self.effects.leaves.push(LeafWrite {
+            entity: self.entity,
+            spot,
+            value: LeafValue::Small(value),
+        });
         true
     }
 

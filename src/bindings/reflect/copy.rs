@@ -15,6 +15,15 @@ pub(crate) fn duplicate(
     })
 }
 
+/// As [`assign`]; gives whether they differed.
+pub(crate) fn assign_if_it_differs(old: &mut dyn PartialReflect, new: &dyn PartialReflect) -> bool {
+    let differs = old.reflect_partial_eq(new) != Some(true);
+    if differs {
+        assign(old, new);
+    }
+    differs
+}
+
 /// Makes `old` equal to `new`, which has or represents the same type. Plain `apply` keeps surplus
 /// elements of lists, maps and sets. Fields that reflection ignores stay as they are, unless the type
 /// can be cloned.
