@@ -599,6 +599,37 @@ fn options_are_nil_or_the_value() {
 }
 
 #[test]
+fn a_field_written_as_a_whole_is_what_the_last_run_that_went_well_left() {
+    let mut lab = lab();
+    let script = lab.script(
+        "whole.luau",
+        "function on_start(self)
+            local b, k = entity.Bag, entity.Kinds
+            k.text = 'first' k.text = k.text .. ' second'
+            b.maybe = 1
+            table.insert(b.numbers, 5)
+            b.tags = {'a'}
+            b.corners = {1, 2, 3}
+        end
+        function on_update(self)
+            local b, k = entity.Bag, entity.Kinds
+            assert(k.text == 'first second' and b.maybe == 1 and b.corners[3] == 3)
+            assert(#b.numbers == 1 and b.tags[1] == 'a')
+            k.text = 'third' b.maybe = nil b.corners[3] = 9 b.numbers = {} k.wait = 2
+            error('taken back')
+        end",
+    );
+    let components = (Bag::default(), Kinds::default(), LuaScripts::new(script));
+    let entity = lab.app.world_mut().spawn(components).id();
+    lab.frame();
+    let bag = lab.get::<Bag>(entity);
+    assert_eq!((bag.numbers, bag.maybe), (vec![5.0], Some(1.0)));
+    assert_eq!((bag.tags, bag.corners), (["a".to_owned()].into(), [1.0, 2.0, 3.0]));
+    let kinds = Kinds { text: "first second".into(), ..Kinds::default() };
+    assert_eq!(lab.get::<Kinds>(entity), kinds);
+}
+
+#[test]
 fn a_shorter_list_in_an_option_or_a_variant_leaves_nothing_of_the_longer_one() {
     let mut lab = lab();
     let mood = Mood::Chasing { speed: 1.0, path: vec![1.0, 2.0, 3.0] };
@@ -824,6 +855,19 @@ fn a_spawned_entity_has_its_components_at_once_for_the_run_and_then_for_all() {
     assert!(lab.app.world().get::<Marker>(new).is_some());
     assert_eq!(lab.app.world().get::<ChildOf>(new).map(ChildOf::parent), Some(entity));
     assert_eq!(lab.stats().spawned, 1);
+}
+
+#[test]
+fn a_field_that_is_set_to_an_entity_spawned_in_the_run_holds_the_real_one() {
+    let mut lab = lab();
+    let me = lab.app.world_mut().spawn_empty().id();
+    let entity = lab.does(
+        Target { who: None, always: me },
+        "entity.Target.who = entity.id
+        entity.Target.who = world.spawn{Name = 'new'}",
+    );
+    let who = lab.get::<Target>(entity).who.expect("it was set");
+    assert_eq!(lab.get::<Name>(who).as_str(), "new");
 }
 
 #[test]
