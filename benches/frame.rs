@@ -25,8 +25,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
-use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::pool::{DestroyReason, PoolStats};
+use bevy_lua_pool::prelude::*;
 use common::counting::{Counting, count};
 use common::{
     SCRIPT, Way, add_script, app, assert_moved, assert_no_failure, crowd, finish, is_quick,

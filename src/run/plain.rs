@@ -334,3 +334,31 @@ pub(super) fn numbers(left: &[u64]) -> impl Iterator<Item = usize> {
         (0..BATCH).filter(move |bit| bits & 1 << bit != 0).map(move |bit| first + bit)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(index: u32) -> Entity {
+        Entity::from_raw_u32(index).expect("a small index")
+    }
+
+    #[test]
+    fn the_unit_of_an_entity_is_found_in_whatever_order_they_come() {
+        let units: Vec<_> = [2, 3, 3, 5, 9].map(|index| Unit::new(entity(index), 0, 0)).into();
+        let expected = |index| units.iter().position(|unit| unit.entity == entity(index));
+        for (one, other) in (0..11).flat_map(|one| (0..11).map(move |other| (one, other))) {
+            let mut next = NextUnit { units: &units, next: 0 };
+            for index in [one, other, one, 10, other, 0] {
+                assert_eq!(next.of(entity(index)), expected(index), "{index} of {one}, {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn bits_are_numbers() {
+        let left = [1 << 3 | 1 << 63, 0, 1];
+        assert_eq!(numbers(&left).collect::<Vec<_>>(), [3, 63, 128]);
+        assert_eq!(numbers(&[]).count(), 0);
+    }
+}
