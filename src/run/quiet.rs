@@ -9,9 +9,10 @@ use bevy::ecs::change_detection::{ContiguousMut, Tick};
 use bevy::prelude::{Entity, Query, Ref};
 
 use super::collect::order;
-use super::frame::{Programs, Stage, Unit};
+use super::frame::{Stage, Unit};
 use super::messages::Delivery;
 use super::parallel::{CHUNK, on_threads};
+use super::programs::Programs;
 use crate::script::{LuaScripts, Place, ScriptState, ScriptStates};
 
 /// Entities that may have something to run.
