@@ -11,6 +11,7 @@ mod maintain;
 mod messages;
 mod parallel;
 mod plain;
+mod programs;
 mod quiet;
 mod report;
 mod row;

@@ -10,11 +10,10 @@ use bevy::log::{error, info, warn};
 use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
-use super::frame::{
-    CarriedProgram, Frame, LuaPool, MoreOutcome, Programs, Stage, Unit, UnitOutcome,
-};
+use super::frame::{Frame, LuaPool, MoreOutcome, Stage, Unit, UnitOutcome};
 use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::plain::{PlainStage, numbers};
+use super::programs::{CarriedProgram, Programs};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{

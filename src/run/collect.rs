@@ -8,8 +8,9 @@ use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::system::{SystemParam, SystemState};
 use bevy::prelude::{AssetServer, Entity, Handle, Res, ResMut, Time, World};
 
-use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Programs, Stage, Unit};
+use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Unit};
 use super::messages::{Delivery, Mailbox, shed};
+use super::programs::Programs;
 use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};

@@ -16,8 +16,9 @@ use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
 use super::collect::order;
-use super::frame::{Programs, Stage, Unit, UnitOutcome};
+use super::frame::{Stage, Unit, UnitOutcome};
 use super::parallel::{CHUNK, on_threads};
+use super::programs::Programs;
 use crate::bindings::{Spots, write_transform};
 use crate::script::{Patience, ScriptStates};
 use crate::vm::prefetch;
@@ -344,4 +345,109 @@ pub(super) fn numbers(left: &[u64]) -> impl Iterator<Item = usize> {
     (0..).step_by(BATCH).zip(left).filter(|(_, bits)| **bits != 0).flat_map(|(first, bits)| {
         (0..BATCH).filter(move |bit| bits & 1 << bit != 0).map(move |bit| first + bit)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bevy::MinimalPlugins;
+    use bevy::app::App;
+    use bevy::asset::{AssetPlugin, Assets};
+    use bevy::prelude::Ref;
+
+    use super::*;
+    use crate::plugin::LuaPoolPlugin;
+    use crate::pool::PoolConfig;
+    use crate::script::{LuaScript, LuaScripts};
+
+    /// So few that they are looked up, and so many that they are gone through.
+    const COUNTS: [usize; 2] = [10, 2 * ENOUGH];
+
+    fn crowd(source: &str, count: usize) -> App {
+        let patience = std::time::Duration::from_secs(60);
+        let config =
+            PoolConfig { run_time_limit: patience, max_failures: 2, ..PoolConfig::default() };
+        let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
+        app.finish();
+        app.cleanup();
+        let world = app.world_mut();
+        let script = LuaScript::from_source("crowd", source).unwrap();
+        let script = world.resource_mut::<Assets<LuaScript>>().add(script);
+        world.spawn_batch(vec![LuaScripts::new(script); count]).for_each(drop);
+        app
+    }
+
+    #[test]
+    fn a_state_is_changed_in_the_frames_in_which_it_is_and_in_no_other() {
+        for count in COUNTS {
+            let source = "function on_start(self) self.n = 0 end
+                function on_update(self) self.n += 1 self.half = self.n // 2 end";
+            let mut app = crowd(source, count);
+            app.update();
+            let mut idle = crowd(&source.replace("self.n += 1 self.half = self.n // 2", ""), count);
+            idle.update();
+            for _ in 0..3 {
+                for (app, expected) in [(&mut app, count), (&mut idle, 0)] {
+                    app.world_mut().clear_trackers();
+                    let before = app.world_mut().increment_change_tick();
+                    app.update();
+                    let now = app.world_mut().change_tick();
+                    let mut states = app.world_mut().query::<Ref<ScriptStates>>();
+                    let changed = states.iter(app.world());
+                    let changed =
+                        changed.filter(|states| states.last_changed().is_newer_than(before, now));
+                    assert_eq!(changed.count(), expected, "of {count}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_success_forgets_a_failure_however_many_there_are() {
+        for count in COUNTS {
+            let mut app = crowd(
+                "function on_update(self)
+                    assert(self.good)
+                end",
+                count,
+            );
+            for frame in 0..9 {
+                let mut states = app.world_mut().query::<&mut ScriptStates>();
+                for mut states in states.iter_mut(app.world_mut()) {
+                    if let Some(state) = states.get_mut("crowd") {
+                        state.set("good", frame % 2 == 1);
+                    }
+                }
+                app.update();
+                let mut states = app.world_mut().query::<&ScriptStates>();
+                assert!(!states.iter(app.world()).any(|states| states.is_put_aside("crowd")));
+            }
+        }
+    }
+
+    fn entity(index: u32) -> Entity {
+        Entity::from_raw_u32(index).expect("a small index")
+    }
+
+    #[test]
+    fn the_unit_of_an_entity_is_found_in_whatever_order_they_come() {
+        let units: Vec<_> = [2, 3, 3, 5, 9].map(|index| Unit::new(entity(index), 0, 0)).into();
+        let expected = |index| units.iter().position(|unit| unit.entity == entity(index));
+        let pairs = (0..11).flat_map(|one| (0..11).map(move |other| (one, other)));
+        // An entity comes once.
+        for (one, other) in pairs.filter(|(one, other)| one != other) {
+            let mut next = NextUnit { units: &units, next: 0 };
+            for index in [one, other, one, 10, other, 0] {
+                assert_eq!(next.of(entity(index)), expected(index), "{index} of {one}, {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn bits_are_numbers() {
+        let left = [1 << 3 | 1 << 63, 0, 1];
+        assert_eq!(numbers(&left).collect::<Vec<_>>(), [3, 63, 128]);
+        assert_eq!(numbers(&[]).count(), 0);
+    }
 }

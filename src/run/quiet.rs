@@ -9,10 +9,11 @@ use bevy::ecs::change_detection::{ContiguousMut, Tick};
 use bevy::prelude::{Entity, Query, Ref};
 
 use super::collect::order;
-use super::frame::{Programs, Stage, Unit};
+use super::frame::{Stage, Unit};
 use super::messages::Delivery;
 use super::parallel::{CHUNK, on_threads};
-use crate::script::{LuaScripts, Place, ScriptStates};
+use super::programs::Programs;
+use crate::script::{LuaScripts, Place, ScriptState, ScriptStates};
 
 /// Entities that may have something to run.
 pub(super) type Scripted<'w, 's> =
@@ -103,9 +104,11 @@ impl QuietStage<'_> {
         let mut mail = NextMail { deliveries: self.deliveries, next: 0 };
         let all = entities.iter().zip(scripts).zip(changed).zip(states);
         for (((entity, scripts), changed), states) in all {
-            let quiet = !mail.is_for(*entity)
-                && self.take(*entity, scripts, *changed, states, programs, found, room);
-            if !quiet {
+            let known = states.states.len() == scripts.scripts.len()
+                && states.origin.is_none()
+                && !mail.is_for(*entity);
+            let at = At { entity: *entity, changed: *changed, enabled: scripts.enabled };
+            if !known || !self.take(at, &mut states.states, programs, found, room) {
                 found.rest.push(*entity);
             }
         }
@@ -113,62 +116,93 @@ impl QuietStage<'_> {
 
     /// Counts the programs of an entity and adds its units. Gives whether it is quiet; if not, nothing was
     /// done.
-    #[expect(clippy::too_many_arguments, reason = "they are what an entity has, and where it goes")]
+    #[inline]
     fn take(
         self,
-        entity: Entity,
-        scripts: &LuaScripts,
-        changed: Tick,
-        states: &mut ScriptStates,
+        at: At,
+        states: &mut [ScriptState],
         programs: &Programs,
         found: &mut Found,
         room: &mut [Unit],
     ) -> bool {
-        if states.states.len() != scripts.scripts.len() || states.origin.is_some() {
-            return false;
+        // Nearly all have one.
+        if let [state] = states {
+            let quiet = at.is_quiet(0, state, programs);
+            if quiet && self.add(at, 0, state, programs, found, room) {
+                found.note_order(at.entity);
+            }
+            return quiet;
         }
-        let states = &mut states.states[..];
-        for (slot, state) in states.iter().enumerate() {
-            let attached = &state.attached;
-            let place = Place::new(entity, programs.numbering(), changed, slot);
-            if attached.place != place || attached.aside.is_put_aside() {
-                return false;
-            }
-            // While they don't run, it makes no difference what became of the asset.
-            let runs_on = state.started
-                && !attached.reload
-                && programs.list[attached.number as usize].is_current;
-            if scripts.enabled && !runs_on {
-                return false;
-            }
+        if !states.iter().enumerate().all(|(slot, state)| at.is_quiet(slot, state, programs)) {
+            return false;
         }
         let mut units = 0;
         for (slot, state) in states.iter_mut().enumerate() {
-            let number = state.attached.number;
-            found.carried[number as usize] += 1;
-            if scripts.enabled && programs.list[number as usize].ticks {
-                let attached = &mut state.attached;
-                let owed = &mut attached.owed[self.stage as usize];
-                *owed += self.delta;
-                found.any_waits |= attached.waiting > 0;
-                let place = found.place(room);
-                place.entity = entity;
-                place.slot = slot as u32;
-                place.program = number;
-                place.delta = *owed;
-                place.waiting = attached.waiting;
-                debug_assert!(place.more.is_none(), "what is left of a stage is empty");
-                (place.started, place.reload, place.ticks) = (true, false, true);
-                units += 1;
-            }
+            units += u32::from(self.add(at, slot, state, programs, found, room));
         }
         if units > 0 {
-            found.note_order(entity);
-            if units > 1 {
-                found.shared.push(entity);
-            }
+            found.note_order(at.entity);
+        }
+        if units > 1 {
+            found.shared.push(at.entity);
         }
         true
+    }
+
+    /// Counts a program, and adds a unit if that is due; gives whether it is.
+    #[inline]
+    fn add(
+        self,
+        at: At,
+        slot: usize,
+        state: &mut ScriptState,
+        programs: &Programs,
+        found: &mut Found,
+        room: &mut [Unit],
+    ) -> bool {
+        let attached = &mut state.attached;
+        let number = attached.number;
+        found.carried[number as usize] += 1;
+        if !at.enabled || !programs.list[number as usize].ticks {
+            return false;
+        }
+        let owed = &mut attached.owed[self.stage as usize];
+        *owed += self.delta;
+        found.any_waits |= attached.waiting > 0;
+        let unit = found.place(room);
+        debug_assert!(unit.more.is_none(), "what is left of a stage is empty");
+        unit.entity = at.entity;
+        unit.slot = slot as u32;
+        unit.program = number;
+        unit.delta = *owed;
+        unit.waiting = attached.waiting;
+        (unit.started, unit.reload, unit.ticks) = (true, false, true);
+        true
+    }
+}
+
+/// An entity as its list of scripts has it.
+#[derive(Clone, Copy)]
+struct At {
+    entity: Entity,
+    /// When the list was last changed.
+    changed: Tick,
+    enabled: bool,
+}
+
+impl At {
+    /// Whether nothing has happened to a script.
+    #[inline]
+    fn is_quiet(self, slot: usize, state: &ScriptState, programs: &Programs) -> bool {
+        let attached = &state.attached;
+        let place = Place::new(self.entity, programs.numbering(), self.changed, slot);
+        // While they don't run, it makes no difference what became of the asset.
+        attached.place == place
+            && !attached.aside.is_put_aside()
+            && (!self.enabled
+                || state.started
+                    && !attached.reload
+                    && programs.list[attached.number as usize].is_current)
     }
 }
 

@@ -8,7 +8,8 @@ use bevy::asset::AssetLoadFailedEvent;
 use bevy::log::{error, warn};
 use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
 
-use super::frame::{Programs, Tally};
+use super::frame::Tally;
+use super::programs::Programs;
 use crate::error::Failure;
 use crate::pool::{Incident, IncidentKind, TimingHistogram};
 use crate::script::LuaScript;

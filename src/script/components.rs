@@ -26,7 +26,7 @@ use crate::vm::Program;
 /// ```
 ///
 /// Taking a script out of the list, removing the component or despawning the entity calls its
-/// `on_stop`.
+/// `on_stop`. One script put in another's place past change detection is not noticed.
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
 #[reflect(Component, Clone, Default)]
 #[require(ScriptStates)]

@@ -161,11 +161,11 @@ fn app(careful: bool) -> App {
 fn spawn(world: &mut World, number: usize) -> Entity {
     let script = |number: usize| Scripts::get(world, number % SCRIPTS.len());
     let mut scripts = LuaScripts::new(script(number));
-    if number % 7 == 0 {
+    if number.is_multiple_of(7) {
         scripts = scripts.with(script(number + 1)).with(script(number + 2));
     }
     let entity = world.spawn(scripts).id();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         world.entity_mut(entity).insert(Name::new("in another table"));
     }
     entity

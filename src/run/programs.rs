@@ -1,0 +1,117 @@
+//! [`Programs`]: the programs that entities carry, and how many carry each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bevy::asset::{AssetId, Assets};
+
+use super::frame::Stage;
+use crate::script::{Aside, LuaScript};
+use crate::vm::Program;
+
+/// The programs that entities carry, by number. A program keeps its number from frame to frame.
+pub(crate) struct Programs {
+    pub(crate) list: Vec<CarriedProgram>,
+    numbers: HashMap<(u64, Option<AssetId<LuaScript>>), u32>,
+    /// Differs from that of every other app, and whenever numbers are given anew.
+    numbering: u64,
+}
+
+/// A program and who carries it.
+pub(crate) struct CarriedProgram {
+    pub(crate) program: Arc<Program>,
+    /// The asset whose program it is; there is none if its script stops.
+    asset: Option<AssetId<LuaScript>>,
+    /// The asset still is there, and has this program.
+    pub(super) is_current: bool,
+    /// It may define the callback of this stage.
+    pub(super) ticks: bool,
+    /// An entity carries it, or a unit needs it.
+    pub(crate) in_use: bool,
+    /// Entities that carry it.
+    pub(crate) entities: usize,
+    /// Those on which it is put aside.
+    pub(crate) put_aside: usize,
+    /// The frame in which it is tried again on the first of these.
+    pub(crate) next_retry: Option<u64>,
+}
+
+impl CarriedProgram {
+    /// Counts entities that carry it.
+    pub(super) fn count(&mut self, entities: usize) {
+        self.entities += entities;
+        self.in_use = true;
+    }
+
+    /// Counts an entity for which it is put aside.
+    pub(crate) fn count_aside(&mut self, aside: &Aside) {
+        self.put_aside += 1;
+        self.next_retry = self.next_retry.into_iter().chain(aside.next_try()).min();
+    }
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self { list: Vec::new(), numbers: HashMap::new(), numbering: next_numbering() }
+    }
+}
+
+fn next_numbering() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Programs {
+    /// Programs that nobody carries keep their numbers as long as there are no more of them, or than of the
+    /// others.
+    const MAX_UNUSED: usize = 8;
+
+    /// A stage begins: nobody is counted yet.
+    pub(super) fn begin(&mut self, stage: Stage, scripts: &Assets<LuaScript>) {
+        let unused = self.list.iter().filter(|carried| !carried.in_use).count();
+        if unused > Self::MAX_UNUSED.max(self.list.len() - unused) {
+            *self = Self::default();
+        }
+        for carried in &mut self.list {
+            let program = &carried.program;
+            let script = carried.asset.and_then(|asset| scripts.get(asset));
+            carried.is_current = script.is_some_and(|script| script.program().id() == program.id());
+            carried.ticks =
+                program.callbacks().is_none_or(|known| known.contains(stage.callback()));
+            (carried.in_use, carried.entities) = (false, 0);
+            (carried.put_aside, carried.next_retry) = (0, None);
+        }
+    }
+
+    pub(super) fn numbering(&self) -> u64 {
+        self.numbering
+    }
+
+    /// The number of the program of an asset; `guess` is what it may be. Without an asset it belongs to a
+    /// script that stops.
+    pub(super) fn number(
+        &mut self,
+        program: &Arc<Program>,
+        asset: Option<AssetId<LuaScript>>,
+        guess: u32,
+    ) -> u32 {
+        let is_it = |at: &CarriedProgram| Arc::ptr_eq(&at.program, program) && at.asset == asset;
+        if self.list.get(guess as usize).is_some_and(is_it) {
+            return guess;
+        }
+        *self.numbers.entry((program.id(), asset)).or_insert_with(|| {
+            self.list.push(CarriedProgram {
+                program: Arc::clone(program),
+                asset,
+                is_current: false,
+                ticks: false,
+                in_use: false,
+                entities: 0,
+                put_aside: 0,
+                next_retry: None,
+            });
+            self.list.len() as u32 - 1
+        })
+    }
+}
