@@ -8,8 +8,8 @@ use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::ecs::schedule::{InternedScheduleLabel, ScheduleLabel};
 use bevy::log::error;
 use bevy::prelude::{
-    AssetEvent, AssetServer, Assets, GlobalTransform, Handle, IntoScheduleConfigs, MessageReader,
-    Name, Res, ResMut, Resource, Transform,
+    AssetEvent, AssetServer, Assets, GlobalTransform, Handle, IntoScheduleConfigs, IntoSystem,
+    MessageReader, Name, Res, ResMut, Resource, Transform, World,
 };
 
 use crate::bindings::Bindings;
@@ -101,12 +101,16 @@ impl Plugin for LuaPoolPlugin {
             .add_systems(
                 self.schedule,
                 (
-                    (control, gather, report_load_failures).chain().before(ScriptSystems::Collect),
+                    control
+                        .pipe(gather)
+                        .pipe(report_load_failures)
+                        .pipe(on_this_thread)
+                        .before(ScriptSystems::Collect),
                     collect_update.in_set(ScriptSystems::Collect),
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
-                    maintain.in_set(ScriptSystems::Maintain),
-                    measure.after(ScriptSystems::Maintain),
+                    maintain.pipe(on_this_thread).in_set(ScriptSystems::Maintain),
+                    measure.pipe(on_this_thread).after(ScriptSystems::Maintain),
                 ),
             )
             .add_systems(
@@ -156,6 +160,10 @@ impl Plugin for LuaPoolPlugin {
         }
     }
 }
+
+/// Makes the system that is piped into it run on the thread of the schedule, as those before and after it do:
+/// to hand it to another thread takes longer than it does.
+fn on_this_thread(_: &mut World) {}
 
 /// Puts the configuration file in force when it is loaded or has changed.
 fn apply_config(

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Each way runs in a process of its own, several times in turn, so that none pays for another one's
-//! memory and all meet the same machine. The peer's scripts are written in the ways that its book and its
+//! memory and all meet the same machine. What a frame takes in which there is nothing to do is measured too,
+//! and taken off where it is compared what the scripts take. The peer's scripts are written in the ways that its book and its
 //! own benches show; the fastest one counts for each of its policies. What it did is checked: every entity
 //! has moved by 1 for each frame.
 
@@ -60,7 +61,9 @@ const MEASURED: Duration = Duration::from_millis(1500);
 const PATIENCE: usize = 5_000;
 
 /// The ways that run in this program.
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 9] = [
+    Way { name: "nothing", count: 1_000, text: "a frame without entities" },
+    Way { name: "nothing", count: 10_000, text: "a frame without entities" },
     Way { name: "native", count: 1_000, text: "native Bevy system" },
     Way { name: "native", count: 10_000, text: "native Bevy system" },
     Way { name: "entity_kept", count: 1_000, text: "bevy_mod_scripting, a VM per entity" },
@@ -124,22 +127,30 @@ fn compare(ours: &str) {
         samples[samples.len() / 2]
     };
     let median = |way: &Way| median_of(way, |(nanos, _)| *nanos);
-    let our = median(&OURS[0]);
+    let median_by = |name: &str, count: u32| {
+        let mut ways = OURS.iter().chain(&WAYS);
+        median(ways.find(|way| way.name == name && way.count == count).expect("it is measured"))
+    };
     println!("### The peer, the same work\n");
-    println!("Whole frame. This crate on all cores where nothing else is said; the others run one");
-    println!("entity after another. Memory is that of the whole process, at most.\n");
-    println!("| way | script | entities | ns per entity | times as long as ours | memory |");
+    println!(
+        "Whole frame, and what it takes more than a frame without entities (and without plugins"
+    );
+    println!(
+        "for scripts) takes for each of as many. This crate on all cores where nothing else is"
+    );
+    println!(
+        "said; the others run one entity after another. Memory is that of the whole process, at"
+    );
+    println!("most.\n");
+    println!("| way | script | entities | ns per entity, whole frame | scripts | memory |");
     println!("| --- | --- | ---: | ---: | ---: | ---: |");
     for way in OURS.iter().chain(&WAYS) {
         let nanos = median(way);
-        let base = if way.count == OURS[1].count { median(&OURS[1]) } else { our };
+        let scripts = nanos - median_by("nothing", way.count);
         let memory = median_of(way, |(_, kib)| *kib) / 1024.0;
         println!(
-            "| {} | {} | {} | {nanos:.1} | {:.3}x | {memory:.0} MiB |",
-            way.text,
-            way.name,
-            way.count,
-            nanos / base
+            "| {} | {} | {} | {nanos:.1} | {scripts:.1} | {memory:.0} MiB |",
+            way.text, way.name, way.count,
         );
     }
     println!();
@@ -148,17 +159,23 @@ fn compare(ours: &str) {
     for (what, policy, wanted) in
         [("where it isolates", "entity", 120.0), ("where it doesn't", "script", 30.0)]
     {
-        let of = |script| {
-            let way = WAYS.iter().find(|way| way.name == format!("{policy}_{script}"));
-            median(way.expect("both are measured")) / our
-        };
-        let (looked_up, kept) = (of("looked_up"), of("kept"));
-        let fastest = looked_up.min(kept);
-        let met = if fastest >= wanted { "met" } else { "**missed**" };
-        println!("| against the peer {what} | ≥ {wanted}x as fast | {fastest:.1}x | {met} |");
+        let [kept, looked_up] =
+            ["kept", "looked_up"].map(|script| median_by(&format!("{policy}_{script}"), 1_000));
+        let fastest = kept.min(looked_up);
+        let without = |count| median_by("nothing", count);
+        let scripts = fastest - without(1_000);
+        let ratio = scripts / (median_by("pool", 1_000) - without(1_000));
+        let met = if ratio >= wanted { "met" } else { "**missed**" };
         println!(
-            "| the same, its script looks the component up every frame | | {looked_up:.1}x | |"
+            "| against the peer {what}, 1,000 entities each, scripts | ≥ {wanted}x as fast \
+             | {ratio:.1}x | {met} |"
         );
+        let many = scripts / (median_by("pool", 10_000) - without(10_000));
+        println!("| the same, this crate with 10,000 | | {many:.1}x | |");
+        let one = scripts / (median_by("pool_one_thread", 1_000) - without(1_000));
+        println!("| the same, this crate on one thread, 1,000 | | {one:.1}x | |");
+        let whole = fastest / median_by("pool", 1_000);
+        println!("| the same, whole frames, 1,000 entities each | | {whole:.1}x | |");
     }
 }
 
@@ -188,6 +205,7 @@ fn most_memory() -> u64 {
 /// Nanoseconds per entity and frame: the median.
 fn measure(way: &str, count: u32) -> f64 {
     let mut app = match way {
+        "nothing" => return time(&mut nothing(), count),
         "native" => native(),
         "entity_kept" => scripted(ContextPolicy::per_entity_and_script(), KEPT, count),
         "entity_looked_up" => scripted(ContextPolicy::per_entity_and_script(), LOOKED_UP, count),
@@ -216,18 +234,30 @@ fn measure(way: &str, count: u32) -> f64 {
     assert!(ready, "{way}: not all entities move: {:?}", &before[..8]);
 
     let before = places(&mut app);
+    let mut frames = 0.0;
+    let nanos = time_with(&mut app, count, || frames += 1.0);
+    if moves {
+        for (now, before) in places(&mut app).iter().zip(&before) {
+            assert_eq!(now - before, frames, "{way}: the work is not done");
+        }
+    }
+    nanos
+}
+
+/// Nanoseconds of a frame for each of so many entities: the median.
+fn time(app: &mut App, count: u32) -> f64 {
+    time_with(app, count, || {})
+}
+
+/// As [`time`]; tells of each frame.
+fn time_with(app: &mut App, count: u32, mut frame_is_over: impl FnMut()) -> f64 {
     let mut samples = Vec::new();
     let start = Instant::now();
     while start.elapsed() < MEASURED {
         let frame = Instant::now();
         app.update();
         samples.push(frame.elapsed().as_nanos() as f64 / f64::from(count));
-    }
-    if moves {
-        let frames = samples.len() as f32;
-        for (now, before) in places(&mut app).iter().zip(&before) {
-            assert_eq!(now - before, frames, "{way}: the work is not done");
-        }
+        frame_is_over();
     }
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
@@ -237,6 +267,14 @@ fn measure(way: &str, count: u32) -> f64 {
 fn places(app: &mut App) -> Vec<f32> {
     let mut query = app.world_mut().query::<&Transform>();
     query.iter(app.world()).map(|transform| transform.translation.x).collect()
+}
+
+fn nothing() -> App {
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, AssetPlugin::default()));
+    app.finish();
+    app.cleanup();
+    app
 }
 
 fn native() -> App {
