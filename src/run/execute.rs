@@ -11,7 +11,7 @@ use bevy::tasks::ComputeTaskPool;
 
 use super::collect::mix;
 use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
-use super::row::UnitRow;
+use super::row::{Batch, UnitRow, sort};
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease, VmFactory};
@@ -23,6 +23,11 @@ use crate::vm::{
 
 /// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
 const BATCH: usize = 64;
+
+/// Where units of different scripts are mixed, a worker takes more of them, so that many are of one script: a
+/// part of its share, and at most so many.
+const SHARES: usize = 4;
+const LARGEST_BATCH: usize = 4096;
 
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
@@ -92,12 +97,6 @@ pub(super) struct ExecutingStage<'w> {
     tallies: Mutex<Vec<Tally>>,
 }
 
-/// Units, or none where a batch has those that lie side by side, with room for what comes of them.
-struct Batch<'f> {
-    first: usize,
-    outcomes: &'f mut [UnitOutcome],
-}
-
 impl<'w> ExecutingStage<'w> {
     /// Runs all units; their outcomes are in their order afterwards.
     fn run(&self, outcomes: &mut [UnitOutcome]) {
@@ -113,7 +112,15 @@ impl<'w> ExecutingStage<'w> {
         let tasks = ComputeTaskPool::get();
         let batches = outcomes.len().div_ceil(BATCH);
         let workers = batches.min(self.pool.config().max_size).min(tasks.thread_num() + 1).max(1);
-        let batches = Mutex::new(outcomes.chunks_mut(BATCH).zip((0..).step_by(BATCH)));
+        // Units of different scripts are sorted within their batch.
+        let sorts = order.is_none()
+            && self.frame.programs.list.iter().filter(|program| program.in_use).nth(1).is_some();
+        let size = if sorts {
+            (outcomes.len() / (workers * SHARES)).clamp(BATCH, LARGEST_BATCH)
+        } else {
+            BATCH
+        };
+        let batches = Mutex::new(outcomes.chunks_mut(size).zip((0..).step_by(size)));
         tasks.scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(async {
@@ -121,10 +128,9 @@ impl<'w> ExecutingStage<'w> {
                         let next = || {
                             let mut batches =
                                 batches.lock().unwrap_or_else(PoisonError::into_inner);
-                            let (outcomes, first) = batches.next()?;
-                            Some(Batch { first, outcomes })
+                            batches.next()
                         };
-                        self.worker(engaged).work(order, next);
+                        self.worker(engaged).work(order, sorts, next);
                     });
                 });
             }
@@ -265,30 +271,34 @@ impl Counts {
 
 impl<'s> Worker<'s> {
     /// Takes batches until none is left. Without a VM it takes none: others may have one.
-    fn work<'f>(mut self, order: Option<&[usize]>, next: impl Fn() -> Option<Batch<'f>>) {
+    fn work<'f>(
+        mut self,
+        order: Option<&[usize]>,
+        sorts: bool,
+        next: impl Fn() -> Option<(&'f mut [UnitOutcome], usize)>,
+    ) {
         let stage = self.stage;
-        let unit = |place: usize| order.map_or(place, |order| order[place]);
         // A VM that ran the script of the first units is as good a guess as any.
-        self.acquire(stage.program(unit(0)));
+        self.acquire(stage.program(order.map_or(0, |order| order[0])));
         if self.lease.is_some() {
             stage.leased.fetch_add(1, Ordering::Relaxed);
         }
+        let mut turns = Vec::new();
         while self.lease.is_some()
-            && let Some(Batch { first, outcomes }) = next()
+            && let Some((outcomes, first)) = next()
         {
-            let mut done = 0;
-            while done < outcomes.len() {
-                let place = first + done;
-                let unit = unit(place);
+            if sorts {
+                sort(&stage.frame.units[first..first + outcomes.len()], &mut turns);
+            }
+            let mut batch = Batch { first, outcomes, order, turns: &turns, done: 0 };
+            while let Some((unit, _)) = batch.at(batch.done) {
                 // Who has waited longest runs however late it is: everybody does in the end.
-                let in_time = place == 0 || !self.counts.is_late(stage);
+                let in_time = batch.is_first() || !self.counts.is_late(stage);
                 let runs = in_time && stage.may_run(&stage.frame.units[unit]);
                 if !runs || self.lease.is_none() {
-                    outcomes[done] = deferred();
-                    done += 1;
-                } else if !self.run_row(unit, order, (first, &mut done), outcomes) {
-                    self.run_unit(unit, &mut outcomes[done], None);
-                    done += 1;
+                    *batch.take() = deferred();
+                } else if !self.run_row(unit, &mut batch) {
+                    self.run_unit(unit, batch.take(), None);
                 }
                 if self.lease.as_ref().is_some_and(|vm| vm.is_spent()) {
                     self.replace(stage.program(unit));
@@ -319,15 +329,8 @@ impl<'s> Worker<'s> {
         factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
     }
 
-    /// Runs units that are alike from one on, if they are of the common kind: gives whether it ran any, and
-    /// adds them to those that are done.
-    fn run_row(
-        &mut self,
-        unit: usize,
-        order: Option<&[usize]>,
-        (first, done): (usize, &mut usize),
-        outcomes: &mut [UnitOutcome],
-    ) -> bool {
+    /// Runs units that are alike from one on, if they are of the common kind: gives whether it ran any.
+    fn run_row(&mut self, unit: usize, batch: &mut Batch<'_>) -> bool {
         let stage = self.stage;
         let kind = &stage.frame.units[unit];
         let Some(vm) = &mut self.lease else { return false };
@@ -336,14 +339,11 @@ impl<'s> Worker<'s> {
         if !kind.only_ticks() || vm.is_spent() || !vm.is_ready_for(program, callback) {
             return false;
         }
-        let before = *done;
+        let before = batch.done;
         let mut row = UnitRow {
             stage,
             counts: &mut self.counts,
-            order,
-            first,
-            outcomes,
-            done: before,
+            batch,
             program: kind.program,
             callback,
             current: None,
@@ -354,9 +354,8 @@ impl<'s> Worker<'s> {
         let end = vm.run_row(program, callback, limits, host_and_row, self.engaged);
         let fresh = vm.runs() <= 1;
         let current = row.current;
-        *done = row.done;
         let (ran, used) = match end {
-            RowEnd::Done => return *done > before,
+            RowEnd::Done => return batch.done > before,
             RowEnd::Again(used) => (None, Some(used)),
             // As in `UnitRuns::one`.
             RowEnd::With(ran) if !fresh && is_out_of_memory(&ran) && self.renew() => (None, None),
@@ -364,8 +363,7 @@ impl<'s> Worker<'s> {
         };
         // Something else may have gone wrong before the first one began.
         let Some(index) = current else { return false };
-        let outcome = &mut outcomes[*done];
-        *done += 1;
+        let outcome = batch.take();
         let Some(ran) = ran else {
             self.context.effects = Effects::default();
             self.run_unit(index, outcome, used);

@@ -8,18 +8,63 @@ use crate::bindings::ScriptContext;
 use crate::value::ScriptTable;
 use crate::vm::{Callback, Row, StateChange, Turn, prefetch};
 
+/// Units that one worker takes, with room for what comes of them.
+pub(super) struct Batch<'b> {
+    /// The place of the first one, in the order of the stage.
+    pub(super) first: usize,
+    pub(super) outcomes: &'b mut [UnitOutcome],
+    /// The order of the stage, if it is not that of the units.
+    pub(super) order: Option<&'b [usize]>,
+    /// In which order they take their turns, if it is not that in which they lie here.
+    pub(super) turns: &'b [u16],
+    /// How many are done.
+    pub(super) done: usize,
+}
+
+impl Batch<'_> {
+    /// The number of the unit that has this turn, and where its outcome is.
+    pub(super) fn at(&self, turn: usize) -> Option<(usize, usize)> {
+        let within = self.turns.get(turn).map_or(turn, |within| usize::from(*within));
+        if turn >= self.outcomes.len() {
+            return None;
+        }
+        let place = self.first + within;
+        Some((self.order.map_or(place, |order| order[place]), within))
+    }
+
+    /// Whether nothing in the stage has its turn before.
+    pub(super) fn is_first(&self) -> bool {
+        self.first == 0 && self.done == 0
+    }
+
+    /// The outcome of the unit whose turn it is, which is done then.
+    ///
+    /// # Panics
+    /// If all are done.
+    pub(super) fn take(&mut self) -> &mut UnitOutcome {
+        let (_, within) = self.at(self.done).expect("its turn is there");
+        self.done += 1;
+        &mut self.outcomes[within]
+    }
+}
+
+/// Puts units of one program side by side: gives the order in which they take their turns, which is none where
+/// they lie so. There are fewer of them than 65,536.
+pub(super) fn sort(units: &[Unit], turns: &mut Vec<u16>) {
+    turns.clear();
+    if units.is_sorted_by_key(|unit| unit.program) {
+        return;
+    }
+    turns.extend((0..=u16::MAX).take(units.len()));
+    turns.sort_unstable_by_key(|turn| (units[usize::from(*turn)].program, *turn));
+}
+
 /// Units of one program for which nothing is due but `on_update`, or `on_fixed_update`: nearly all are of this
 /// kind.
-pub(super) struct UnitRow<'r, 's> {
+pub(super) struct UnitRow<'r, 'b, 's> {
     pub(super) stage: &'s ExecutingStage<'s>,
     pub(super) counts: &'r mut Counts,
-    /// The order of the units, if it is not their own.
-    pub(super) order: Option<&'r [usize]>,
-    /// The place of the first outcome in that order.
-    pub(super) first: usize,
-    pub(super) outcomes: &'r mut [UnitOutcome],
-    /// The outcomes that are done.
-    pub(super) done: usize,
+    pub(super) batch: &'r mut Batch<'b>,
     /// The number of the program.
     pub(super) program: u32,
     pub(super) callback: Callback,
@@ -37,15 +82,11 @@ pub(super) struct Found<'s> {
     state: &'s ScriptTable,
 }
 
-impl<'s> UnitRow<'_, 's> {
-    /// Looks up the unit of an outcome, if it is of this kind.
-    fn find(&self, outcome: usize) -> Option<Found<'s>> {
+impl<'s> UnitRow<'_, '_, 's> {
+    /// Looks up the unit that has this turn, if it is of this kind.
+    fn find(&self, turn: usize) -> Option<Found<'s>> {
         let stage = self.stage;
-        if outcome >= self.outcomes.len() {
-            return None;
-        }
-        let place = self.first + outcome;
-        let index = self.order.map_or(place, |order| order[place]);
+        let (index, _) = self.batch.at(turn)?;
         let unit = &stage.frame.units[index];
         if unit.program != self.program || !unit.only_ticks() {
             return None;
@@ -57,9 +98,9 @@ impl<'s> UnitRow<'_, 's> {
     }
 }
 
-impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, 's> {
+impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
     fn turn(&mut self, context: &mut ScriptContext<'s>) -> Option<Turn<'s>> {
-        let found = self.next.take().or_else(|| self.find(self.done))?;
+        let found = self.next.take().or_else(|| self.find(self.batch.done))?;
         let Found { index, unit, entity, state } = found;
         // The first one may run.
         let may_run =
@@ -68,7 +109,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, 's> {
             return None;
         }
         // By the time that this one is done, what the next one needs is here.
-        self.next = self.find(self.done + 1);
+        self.next = self.find(self.batch.done + 1);
         if let Some((_, value)) = self.next.as_ref().and_then(|next| next.state.fields.at(0)) {
             prefetch(value);
         }
@@ -87,11 +128,49 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, 's> {
         let Some(index) = self.current else { return };
         let unit = &self.stage.frame.units[index];
         self.counts.ran(self.stage, unit);
-        let outcome = &mut self.outcomes[self.done];
+        let outcome = self.batch.take();
         outcome.state = change;
         outcome.set_ran(false);
         self.stage.hand_over(unit, context, outcome);
         self.counts.note_reach(index, unit, outcome);
-        self.done += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bevy::prelude::Entity;
+
+    use super::*;
+
+    fn units(programs: &[u32]) -> Vec<Unit> {
+        programs.iter().map(|program| Unit::new(Entity::PLACEHOLDER, 0, *program)).collect()
+    }
+
+    #[test]
+    fn units_of_one_program_take_their_turns_side_by_side_and_otherwise_in_their_order() {
+        let mut turns = vec![7];
+        sort(&units(&[2, 0, 1, 0, 2, 1, 0]), &mut turns);
+        assert_eq!(turns, [1, 3, 6, 2, 5, 0, 4]);
+        for lie_so in [&[3, 3, 3][..], &[0, 1, 1, 4], &[]] {
+            sort(&units(lie_so), &mut turns);
+            assert!(turns.is_empty(), "{lie_so:?}");
+        }
+    }
+
+    #[test]
+    fn every_turn_has_an_outcome_of_its_own() {
+        let mut outcomes: Vec<_> = (0..3).map(|_| UnitOutcome::default()).collect();
+        let order = [9, 8, 7, 6, 5];
+        let turns = [2, 0, 1];
+        for (order, numbers) in [(None, [4, 2, 3]), (Some(&order[..]), [5, 7, 6])] {
+            let first = 2;
+            let mut batch = Batch { first, outcomes: &mut outcomes, order, turns: &turns, done: 0 };
+            for (within, number) in [2, 0, 1].into_iter().zip(numbers) {
+                assert_eq!(batch.at(batch.done), Some((number, within)));
+                batch.take().ran = true;
+                assert!(batch.outcomes[within].ran);
+            }
+            assert_eq!(batch.at(batch.done), None);
+        }
     }
 }
