@@ -287,8 +287,7 @@ local function describe(self)
 end
 
 function on_update(self, dt)
-    self.met = `{stray} {describe(self)} {math.random()} {entity} {entity.Transform.translation}`
-    stray = entity
+    self.met = `{describe(self)} {math.random()} {entity} {entity.Transform.translation}`
     self.turn = (self.turn or 0) + 1
     local mood = entity.Transform.translation.z % 12
     entity.Transform.translation += vector.create(1, mood, 0)

@@ -166,7 +166,12 @@ impl<'w> ExecutingStage<'w> {
                 self.transforms,
             ),
             lease: None,
-            counts: Counts { stopwatch: Stopwatch::new(), late: self.is_late(), tally },
+            counts: Counts {
+                stopwatch: Stopwatch::new(),
+                late: self.is_late(),
+                recent: (0, 0),
+                tally,
+            },
         }
     }
 
@@ -238,6 +243,9 @@ pub(super) struct Counts {
     pub(super) stopwatch: Stopwatch,
     /// The frame's budget was spent when the clock was looked at last.
     late: bool,
+    /// The program that ran last, and its runs that the tally doesn't have yet: that lies beside those of other
+    /// threads, which would have to wait.
+    recent: (u32, u64),
     tally: Tally,
 }
 
@@ -251,6 +259,12 @@ impl Counts {
         self.late
     }
 
+    /// Adds the runs to the tally that it doesn't have yet.
+    fn settle_up(&mut self) {
+        let (program, runs) = &mut self.recent;
+        self.tally.runs[*program as usize] += std::mem::take(runs);
+    }
+
     /// Notes a unit if it changes other entities than its own.
     pub(super) fn note_reach(&mut self, index: usize, unit: &Unit, outcome: &UnitOutcome) {
         if outcome.reaches_out(unit.entity) {
@@ -261,8 +275,13 @@ impl Counts {
     /// A run of a unit is over: counts it, and gives the time that it took if it was timed.
     pub(super) fn ran(&mut self, stage: &ExecutingStage<'_>, unit: &Unit) -> Option<Duration> {
         let time = self.stopwatch.stop();
-        self.tally.count(unit.program, time);
+        if self.recent.0 != unit.program {
+            self.settle_up();
+            self.recent.0 = unit.program;
+        }
+        self.recent.1 += 1;
         if let Some(time) = time {
+            self.tally.times.push((unit.program, time));
             stage.frame.origins.spend(unit, time, stage.limits(unit).time);
         }
         time
@@ -305,6 +324,7 @@ impl<'s> Worker<'s> {
                 }
             }
         }
+        self.counts.settle_up();
         stage.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(self.counts.tally);
     }
 

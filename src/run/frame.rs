@@ -432,16 +432,6 @@ pub(crate) struct Tally {
     pub(crate) times: Vec<(u32, Duration)>,
 }
 
-impl Tally {
-    /// Counts a run of a program, and the time it took if that is known.
-    pub(crate) fn count(&mut self, program: u32, time: Option<Duration>) {
-        self.runs[program as usize] += 1;
-        if let Some(time) = time {
-            self.times.push((program, time));
-        }
-    }
-}
-
 /// What came of a unit besides changed numbers.
 #[derive(Default)]
 pub(crate) struct MoreOutcome {

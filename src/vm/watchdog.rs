@@ -68,7 +68,11 @@ fn clock() -> Duration {
 }
 
 /// What the watchdog knows of one VM, and how a run of it is stopped.
+///
+/// Each run writes to it. So none shares a line of the processor's cache with that of another VM, whose thread
+/// would have to wait; lines are fetched in pairs of 64 bytes.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct Watch {
     /// Odd while a run lasts; another one for each.
     turn: AtomicU64,
