@@ -26,8 +26,8 @@ const BATCH: usize = 64;
 
 /// Where units of different scripts are mixed, a worker takes more of them, so that many are of one script: a
 /// part of its share, and at most so many.
-const SHARES: usize = 4;
-const LARGEST_BATCH: usize = 4096;
+const SHARES: usize = 2;
+const LARGEST_BATCH: usize = 8192;
 
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
