@@ -146,6 +146,7 @@ impl ApplyingStage<'_> {
             && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
         {
             state.attached.waiting += 1;
+            state.attached.owed[self.stage as usize] = unit.delta;
         }
     }
 
@@ -251,9 +252,7 @@ impl ApplyingStage<'_> {
         }
         let attached = &mut state.attached;
         attached.waiting = 0;
-        if !outcome.unfinished {
-            attached.owed[self.stage as usize] = 0.0;
-        }
+        attached.owed[self.stage as usize] = if outcome.unfinished { unit.delta } else { 0.0 };
         if unit.reload && !outcome.unfinished {
             attached.reload = false;
         }

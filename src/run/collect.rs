@@ -58,7 +58,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         mut report,
     } = collector.get_mut(world).expect("the plugin inserted them");
     let frame = &mut *frame;
-    put_back(frame, &mut mailbox, &mut stopped);
+    put_back(frame, &mut entities, &mut mailbox, &mut stopped);
     if frame.executed.take().is_some() {
         // They were never applied.
         frame.outcomes.clear();
@@ -91,7 +91,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     let mut found = std::mem::take(&mut frame.found);
     let quiet = QuietStage { stage, delta: frame.delta, deliveries: &frame.deliveries };
     let threads = pool.config().max_size;
-    let quiet = quiet.collect(threads, &mut entities, &mut frame.programs, &mut units, &mut found);
+    let quiet = quiet.collect(threads, &entities, &mut frame.programs, &mut units, &mut found);
     frame.units = units;
     frame.any_waits = quiet.any_waits;
     let of_quiet = frame.units.len();
@@ -164,11 +164,24 @@ struct At {
 }
 
 /// Takes back what was collected and never applied, because a run condition held back a later set.
-fn put_back(frame: &mut Frame, mailbox: &mut Mailbox, stopped: &mut StopQueue) {
+fn put_back(
+    frame: &mut Frame,
+    entities: &mut Scripted<'_, '_>,
+    mailbox: &mut Mailbox,
+    stopped: &mut StopQueue,
+) {
     if frame.units.is_empty() {
         return;
     }
     let units = std::mem::take(&mut frame.units);
+    for unit in units.iter().filter(|unit| unit.stop().is_none()) {
+        if let Ok((_, _, mut states)) = entities.get_mut(unit.entity)
+            && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
+            && state.attached.number == unit.program
+        {
+            state.attached.owed[frame.stage as usize] = unit.delta;
+        }
+    }
     let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
     mailbox.waiting.splice(0..0, mail);
     let programs = &frame.programs.list;
@@ -262,9 +275,6 @@ fn due(
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
     let ticks = defines(stage.callback());
-    if ticks {
-        attached.owed[stage as usize] += frame.delta;
-    }
     // The callback goes with the frame, not with the fixed steps in it.
     let reload = attached.reload && stage == Stage::Update;
     let any = !state.started || ticks || reload || (!mail.is_empty() && defines(Callback::Message));
@@ -273,7 +283,7 @@ fn due(
         reload,
         more: (!mail.is_empty()).then(|| Box::new(MoreUnit { mail, ..MoreUnit::default() })),
         ticks,
-        delta: attached.owed[stage as usize],
+        delta: attached.owed[stage as usize] + if ticks { frame.delta } else { 0.0 },
         waiting: attached.waiting,
         ..Unit::new(at.entity, slot, number)
     })

@@ -264,8 +264,11 @@ impl PlainStage<'_> {
             changed.transform = write_transform(self.spots, leaf, transform)?;
             outcome.leaves.clear();
         }
-        attached.waiting = 0;
-        attached.owed[self.stage as usize] = 0.0;
+        // Nearly always there is nothing to write: what is not written need not go back to memory.
+        let owed = &mut attached.owed[self.stage as usize];
+        if attached.waiting != 0 || *owed != 0.0 {
+            (attached.waiting, *owed) = (0, 0.0);
+        }
         if outcome.ran && attached.aside.has_failures() {
             attached.aside.succeeded(self.stage as usize, self.patience);
         }

@@ -5,7 +5,7 @@
 //! in parallel, where they lie in memory; each of the others is left for the careful way. Which way one
 //! goes can't be seen.
 
-use bevy::ecs::change_detection::{ContiguousMut, Tick};
+use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Query, Ref};
 
 use super::collect::order;
@@ -28,6 +28,8 @@ pub(crate) struct Found {
     pub(super) shared: Vec<Entity>,
     /// Who carries each program, by number.
     carried: Vec<usize>,
+    /// The program that was met last, and how many were met since another one that are not counted yet.
+    recent: (u32, usize),
     /// For so many units there was room.
     room: usize,
     /// How many lie there.
@@ -67,19 +69,18 @@ impl QuietStage<'_> {
     pub(super) fn collect(
         self,
         threads: usize,
-        entities: &mut Scripted<'_, '_>,
+        entities: &Scripted<'_, '_>,
         programs: &mut Programs,
         units: &mut Vec<Unit>,
         found: &mut Vec<Found>,
     ) -> Quiet {
-        let tables = entities.contiguous_iter_mut();
+        let tables = entities.contiguous_iter();
         let tables = tables.expect("both components are stored in tables");
         let mut chunks = Vec::new();
         for (entities, scripts, states) in tables {
             let scripts_changed = scripts.changed_ticks_slice();
-            let (states, _) = ContiguousMut::bypass_change_detection_split(states);
             let parts = entities.chunks(CHUNK).zip(scripts.into_inner().chunks(CHUNK));
-            let parts = parts.zip(scripts_changed.chunks(CHUNK)).zip(states.chunks_mut(CHUNK));
+            let parts = parts.zip(scripts_changed.chunks(CHUNK)).zip(states.chunks(CHUNK));
             chunks.extend(parts);
         }
         found.resize_with(chunks.len(), Found::default);
@@ -99,7 +100,10 @@ impl QuietStage<'_> {
     }
 
     fn look_through(self, chunk: Chunk<'_>, programs: &Programs) {
-        let Chunk { entities, scripts, changed, states, found, room } = chunk;
+        let Chunk { entities, scripts, changed, states, found: kept, room } = chunk;
+        // On this thread's own stack: what chunks came to lies side by side, and threads that write there by
+        // turns would have to wait for each other.
+        let mut found = std::mem::take(kept);
         found.begin(programs.list.len(), room.len());
         let mut mail = NextMail { deliveries: self.deliveries, next: 0 };
         let all = entities.iter().zip(scripts).zip(changed).zip(states);
@@ -108,10 +112,12 @@ impl QuietStage<'_> {
                 && states.origin.is_none()
                 && !mail.is_for(*entity);
             let at = At { entity: *entity, changed: *changed, enabled: scripts.enabled };
-            if !known || !self.take(at, &mut states.states, programs, found, room) {
+            if !known || !self.take(at, &states.states, programs, &mut found, room) {
                 found.rest.push(*entity);
             }
         }
+        found.settle_up();
+        *kept = found;
     }
 
     /// Counts the programs of an entity and adds its units. Gives whether it is quiet; if not, nothing was
@@ -120,7 +126,7 @@ impl QuietStage<'_> {
     fn take(
         self,
         at: At,
-        states: &mut [ScriptState],
+        states: &[ScriptState],
         programs: &Programs,
         found: &mut Found,
         room: &mut [Unit],
@@ -137,7 +143,7 @@ impl QuietStage<'_> {
             return false;
         }
         let mut units = 0;
-        for (slot, state) in states.iter_mut().enumerate() {
+        for (slot, state) in states.iter().enumerate() {
             units += u32::from(self.add(at, slot, state, programs, found, room));
         }
         if units > 0 {
@@ -155,26 +161,24 @@ impl QuietStage<'_> {
         self,
         at: At,
         slot: usize,
-        state: &mut ScriptState,
+        state: &ScriptState,
         programs: &Programs,
         found: &mut Found,
         room: &mut [Unit],
     ) -> bool {
-        let attached = &mut state.attached;
+        let attached = &state.attached;
         let number = attached.number;
-        found.carried[number as usize] += 1;
+        found.carry(number);
         if !at.enabled || !programs.list[number as usize].ticks {
             return false;
         }
-        let owed = &mut attached.owed[self.stage as usize];
-        *owed += self.delta;
         found.any_waits |= attached.waiting > 0;
         let unit = found.place(room);
         debug_assert!(unit.more.is_none(), "what is left of a stage is empty");
         unit.entity = at.entity;
         unit.slot = slot as u32;
         unit.program = number;
-        unit.delta = *owed;
+        unit.delta = attached.owed[self.stage as usize] + self.delta;
         unit.waiting = attached.waiting;
         (unit.started, unit.reload, unit.ticks) = (true, false, true);
         true
@@ -212,7 +216,7 @@ struct Chunk<'c> {
     scripts: &'c [LuaScripts],
     /// When the scripts were last changed.
     changed: &'c [Tick],
-    states: &'c mut [ScriptStates],
+    states: &'c [ScriptStates],
     found: &'c mut Found,
     /// Where its units go, as many as there is room for.
     room: &'c mut [Unit],
@@ -226,6 +230,25 @@ impl Found {
         self.carried.resize(programs, 0);
         (self.room, self.units, self.wanted) = (room, 0, 0);
         (self.keys, self.in_order, self.any_waits) = (None, true, false);
+        self.recent = (0, 0);
+    }
+
+    /// Notes an entity that carries a program.
+    #[inline]
+    fn carry(&mut self, number: u32) {
+        if self.recent.0 != number {
+            self.settle_up();
+            self.recent.0 = number;
+        }
+        self.recent.1 += 1;
+    }
+
+    /// Counts those that were noted.
+    fn settle_up(&mut self) {
+        let (number, count) = &mut self.recent;
+        if *count > 0 {
+            self.carried[*number as usize] += std::mem::take(count);
+        }
     }
 
     /// A unit to be filled in.
