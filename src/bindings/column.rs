@@ -30,6 +30,7 @@ impl<'w, T: Component> Column<'w, T> {
     }
 
     /// That of the entity that lies there, if it has one.
+    #[inline]
     pub(crate) fn get(&self, place: EntityLocation) -> Option<&'w T> {
         self.tables.get(place.table_id.as_usize())?.get(place.table_row.index())
     }

@@ -190,6 +190,7 @@ impl<'w> ScriptContext<'w> {
         self.world.get_entity(entity).is_ok_and(|entity| self.is_visible(entity))
     }
 
+    #[inline]
     fn is_visible(&self, entity: EntityRef<'_>) -> bool {
         let archetype = entity.archetype().id();
         if self.seen.get() == Some(archetype) {
@@ -206,6 +207,7 @@ impl<'w> ScriptContext<'w> {
 
     /// Turns to another entity, which was found in the world if it is there, and whose script may spawn so many.
     /// What that of the last one wanted was taken.
+    #[inline]
     pub(crate) fn turn_to(
         &mut self,
         entity: Entity,
@@ -328,6 +330,7 @@ impl<'w> ScriptContext<'w> {
     }
 
     /// Bytes of messages, components and log lines so far.
+    #[inline]
     pub(crate) fn bytes_handed_over(&self) -> usize {
         self.bytes + self.effects.logs.iter().map(|line| line.text.len()).sum::<usize>()
     }
@@ -529,6 +532,7 @@ impl<'w> ScriptContext<'w> {
     }
 
     /// A component of the own entity as it is in the world, which doesn't change during a stage.
+    #[inline]
     fn find_own(&mut self, component: u32) -> Option<Found<'w>> {
         match self.found {
             Some(found) if found.component == component => Some(found),

@@ -129,11 +129,13 @@ pub(crate) struct Checkpoint {
 
 impl Effects {
     /// Whether there is nothing at all.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.leaves.is_empty() && self.is_plain()
     }
 
     /// Whether there is nothing but leaves.
+    #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.drafts.is_empty()
             && self.spawned.is_empty()

@@ -47,6 +47,7 @@ impl TransformVector {
         }
     }
 
+    #[inline]
     pub(crate) fn of(self, transform: &Transform) -> Vec3 {
         match self {
             Self::Translation => transform.translation,
@@ -128,11 +129,13 @@ impl Spots {
         Some(spot)
     }
 
+    #[inline]
     pub(crate) fn get(&self, spot: Spot) -> &KnownSpot {
         &self.list[spot as usize]
     }
 
     /// Whether a component is `Transform`, by its number.
+    #[inline]
     pub(crate) fn is_transform(&self, component: u32) -> bool {
         self.transform == Some(component)
     }
@@ -143,6 +146,7 @@ impl Spots {
     }
 
     /// The component of a name.
+    #[inline]
     pub(crate) fn component(&self, name: Atom) -> Option<Spot> {
         self.components.get(name.index()).copied().flatten()
     }
@@ -153,6 +157,7 @@ impl Spots {
     }
 
     /// A field within a spot.
+    #[inline]
     pub(crate) fn field(&self, within: Spot, name: Atom) -> Option<Spot> {
         let fields = &self.get(within).fields;
         // Nearly all have a few.

@@ -180,12 +180,14 @@ impl<'w> ExecutingStage<'w> {
     }
 
     /// What the runs of a unit may use up.
+    #[inline]
     fn limits(&self, unit: &Unit) -> &RunLimits {
         &self.limits[unit.program as usize]
     }
 
     /// Whether a unit may still run in this stage: what the runs handed over so far is not all that a stage may
     /// hold, and all that descend from where the unit does have not run for long enough.
+    #[inline]
     pub(super) fn may_run(&self, unit: &Unit) -> bool {
         self.bytes.load(Ordering::Relaxed) <= MAX_STAGE_BYTES
             && !self.frame.origins.are_spent(unit, self.limits(unit).time, self.pool.config())
@@ -193,6 +195,7 @@ impl<'w> ExecutingStage<'w> {
 
     /// Where the random numbers of a run start. Depends on the world's seed, the stage, the entity, the script,
     /// the callback, and on which run of the unit this is; not on the VM or on who ran before.
+    #[inline]
     pub(super) fn seed(&self, unit: &Unit, callback: Callback, run: u32) -> u64 {
         let which = u64::from(unit.slot) << 40 | u64::from(run) << 8 | callback as u64;
         let who = mix(unit.entity.to_bits() ^ self.frame.program(unit).name_hash());
@@ -200,6 +203,7 @@ impl<'w> ExecutingStage<'w> {
     }
 
     /// Moves what the runs of a unit want to change to its outcome.
+    #[inline]
     pub(super) fn hand_over(
         &self,
         unit: &Unit,
@@ -251,6 +255,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Whether the frame's budget is spent, as far as is known: the clock is looked at when a run was timed.
+    #[inline]
     pub(super) fn is_late(&mut self, stage: &ExecutingStage<'_>) -> bool {
         let Some(deadline) = stage.deadline else { return false };
         if self.stopwatch.has_looked() {
@@ -266,6 +271,7 @@ impl Counts {
     }
 
     /// Notes a unit if it changes other entities than its own.
+    #[inline]
     pub(super) fn note_reach(&mut self, index: usize, unit: &Unit, outcome: &UnitOutcome) {
         if outcome.reaches_out(unit.entity) {
             self.tally.reaching.push(index);
@@ -273,6 +279,7 @@ impl Counts {
     }
 
     /// A run of a unit is over: counts it, and gives the time that it took if it was timed.
+    #[inline]
     pub(super) fn ran(&mut self, stage: &ExecutingStage<'_>, unit: &Unit) -> Option<Duration> {
         let time = self.stopwatch.stop();
         if self.recent.0 != unit.program {
@@ -471,6 +478,7 @@ impl Stopwatch {
     }
 
     /// A run begins, which may be one that must be timed.
+    #[inline]
     pub(super) fn start(&mut self, must: bool) {
         self.untimed += 1;
         self.exact = must || self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
@@ -481,15 +489,18 @@ impl Stopwatch {
 
     /// The run is over. Gives the time it took, to be counted: exactly, or to a tick if it was none that is
     /// timed, and took long.
+    #[inline]
     fn stop(&self) -> Option<Duration> {
         self.is_due(ticks()).then(|| self.known.elapsed())
     }
 
     /// Whether the last run was timed.
+    #[inline]
     fn has_looked(&self) -> bool {
         self.is_due(ticks())
     }
 
+    #[inline]
     fn is_due(&self, tick: u64) -> bool {
         self.exact || tick.saturating_sub(self.tick) >= 2
     }

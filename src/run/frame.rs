@@ -250,6 +250,7 @@ impl Origins {
     }
 
     /// Whether the descendants of a unit's origin have done enough in this stage.
+    #[inline]
     pub(crate) fn are_spent(&self, unit: &Unit, limit: Duration, config: &PoolConfig) -> bool {
         unit.origin().is_some_and(|origin| {
             let Origin { long, all, bytes, .. } = &self.list[origin as usize];
@@ -339,6 +340,7 @@ impl Unit {
     }
 
     /// Whether nothing is due but `on_update`, or `on_fixed_update`.
+    #[inline]
     pub(crate) fn only_ticks(&self) -> bool {
         self.ticks
             && self.started
@@ -361,11 +363,13 @@ impl Unit {
     }
 
     /// The number of the entity from which it descends, if a script spawned its entity.
+    #[inline]
     pub(crate) fn origin(&self) -> Option<u32> {
         self.more.as_ref()?.origin
     }
 
     /// Entities that it may spawn in this stage.
+    #[inline]
     pub(crate) fn spawns(&self) -> u32 {
         self.more.as_ref().map_or(u32::MAX, |more| more.spawns)
     }
@@ -403,6 +407,7 @@ pub(crate) struct UnitOutcome {
 
 impl UnitOutcome {
     /// All that was due has run: one callback of a script that had started.
+    #[inline]
     pub(crate) fn set_ran(&mut self, failing: bool) {
         self.deferred = false;
         self.unfinished = false;
@@ -412,6 +417,7 @@ impl UnitOutcome {
     }
 
     /// Whether it changes components of other entities than the unit's own.
+    #[inline]
     pub(crate) fn reaches_out(&self, own: Entity) -> bool {
         self.leaves.iter().any(|leaf| leaf.entity != own)
             || self

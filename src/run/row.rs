@@ -23,6 +23,7 @@ pub(super) struct Batch<'b> {
 
 impl Batch<'_> {
     /// The number of the unit that has this turn, and where its outcome is.
+    #[inline]
     pub(super) fn at(&self, turn: usize) -> Option<(usize, usize)> {
         let within = self.turns.get(turn).map_or(turn, |within| usize::from(*within));
         if turn >= self.outcomes.len() {
@@ -33,6 +34,7 @@ impl Batch<'_> {
     }
 
     /// Whether nothing in the stage has its turn before.
+    #[inline]
     pub(super) fn is_first(&self) -> bool {
         self.first == 0 && self.done == 0
     }
@@ -41,6 +43,7 @@ impl Batch<'_> {
     ///
     /// # Panics
     /// If all are done.
+    #[inline]
     pub(super) fn take(&mut self) -> &mut UnitOutcome {
         let (_, within) = self.at(self.done).expect("its turn is there");
         self.done += 1;
@@ -84,6 +87,7 @@ pub(super) struct Found<'s> {
 
 impl<'s> UnitRow<'_, '_, 's> {
     /// Looks up the unit that has this turn, if it is of this kind.
+    #[inline]
     fn find(&self, turn: usize) -> Option<Found<'s>> {
         let stage = self.stage;
         let (index, _) = self.batch.at(turn)?;
@@ -99,6 +103,7 @@ impl<'s> UnitRow<'_, '_, 's> {
 }
 
 impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
+    #[inline]
     fn turn(&mut self, context: &mut ScriptContext<'s>) -> Option<Turn<'s>> {
         let found = self.next.take().or_else(|| self.find(self.batch.done))?;
         let Found { index, unit, entity, state } = found;
@@ -124,6 +129,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
         })
     }
 
+    #[inline]
     fn done(&mut self, context: &mut ScriptContext<'s>, change: StateChange) {
         let Some(index) = self.current else { return };
         let unit = &self.stage.frame.units[index];

@@ -52,6 +52,7 @@ impl ScriptFields {
 
     /// How many there are.
     #[must_use]
+    #[inline]
     pub const fn len(&self) -> usize {
         self.list.len()
     }
@@ -81,6 +82,7 @@ impl ScriptFields {
 
     /// The key and the value at a place in the order of the keys.
     #[must_use]
+    #[inline]
     pub fn at(&self, place: usize) -> Option<(&ScriptKey, &ScriptValue)> {
         self.list.get(place).map(|(key, value)| (key, value))
     }
@@ -125,11 +127,13 @@ impl ScriptFields {
     }
 
     /// All keys, in their order.
+    #[inline]
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &ScriptKey> + ExactSizeIterator + Clone {
         self.list.iter().map(|(key, _)| key)
     }
 
     /// All values, in the order of the keys.
+    #[inline]
     pub fn values(
         &self,
     ) -> impl DoubleEndedIterator<Item = &ScriptValue> + ExactSizeIterator + Clone {

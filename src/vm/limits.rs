@@ -34,6 +34,7 @@ impl Reading {
     }
 
     /// That of this tick.
+    #[inline]
     fn recent() -> Self {
         let last = LAST_READING.get();
         if last.tick == ticks() {
@@ -78,6 +79,7 @@ impl<'w> Deadline<'w> {
     }
 
     /// The next run begins, with as much time as this one had, which kept to it.
+    #[inline]
     pub(super) fn begin_again(&mut self) {
         debug_assert!(!self.passed);
         self.began = Reading::recent();
@@ -129,6 +131,7 @@ impl<'w> Deadline<'w> {
 
     /// The run is over: whether it kept to its time, even if it met no safepoint. For it, the answer is
     /// final.
+    #[inline]
     pub(super) fn end(&mut self) -> bool {
         if !self.passed && self.watch.is_alarmed(self.turn) {
             self.judge();

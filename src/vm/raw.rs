@@ -1456,6 +1456,7 @@ impl Stage {
 /// # Safety
 ///
 /// Inside a protected call; four free slots.
+#[inline]
 unsafe fn push_state(state: *mut lua_State, shape: Option<&Shape>, before: &ScriptTable) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
@@ -1471,6 +1472,7 @@ unsafe fn push_state(state: *mut lua_State, shape: Option<&Shape>, before: &Scri
 /// # Safety
 ///
 /// Inside a C function that Luau called, with a table at the positive index.
+#[inline]
 unsafe fn take_state(
     state: *mut lua_State,
     index: c_int,
@@ -1559,6 +1561,7 @@ impl Shapes {
 }
 
 impl Shape {
+    #[inline]
     fn is_of(&self, table: &ScriptTable) -> bool {
         table.array.is_empty()
             && table.fields.len() == self.names.len()
@@ -1635,6 +1638,7 @@ impl Shape {
     /// # Safety
     ///
     /// Inside a protected call; four free slots.
+    #[inline]
     unsafe fn push(&self, state: *mut lua_State, base: c_int, table: &ScriptTable) {
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
@@ -2121,6 +2125,7 @@ unsafe fn push_own_component(state: *mut lua_State) -> bool {
 /// # Safety
 ///
 /// Inside a C function that Luau called with few arguments: two free slots.
+#[inline]
 unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Spot) {
     let place = spot as usize;
     let known = own.0.borrow().get(place).copied().unwrap_or(0);
@@ -2171,6 +2176,7 @@ unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
 /// # Safety
 ///
 /// A valid index.
+#[inline]
 unsafe fn leaf_at(state: *mut lua_State, index: c_int) -> Option<Leaf> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
@@ -2438,6 +2444,7 @@ unsafe fn upvalue_number(state: *mut lua_State) -> u32 {
 /// # Safety
 ///
 /// A valid index.
+#[inline]
 unsafe fn entity_at(state: *mut lua_State, index: c_int) -> Option<Entity> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
@@ -2497,6 +2504,7 @@ unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Handle, Scrip
 /// # Safety
 ///
 /// A valid index.
+#[inline]
 unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<Spot> {
     // SAFETY: the caller keeps what this function asks for; the tag is set by `push_own` alone, which
     // wrote a number.
@@ -2511,6 +2519,7 @@ unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<Spot> {
 /// # Safety
 ///
 /// A valid index.
+#[inline]
 unsafe fn atom_at(state: *mut lua_State, index: c_int) -> Option<Atom> {
     let mut atom = NO_ATOM.into();
     // SAFETY: the caller keeps what this function asks for.
@@ -3239,6 +3248,7 @@ pub(super) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
 /// # Safety
 ///
 /// Inside a protected call; two free slots.
+#[inline]
 unsafe fn push_value(state: *mut lua_State, value: &ScriptValue, depth: u32) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {

@@ -32,6 +32,7 @@ static BED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 static WATCHED: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
 
 /// How often the watchdog has looked so far.
+#[inline]
 pub(crate) fn ticks() -> u64 {
     TICKS.load(Ordering::Relaxed)
 }
@@ -117,6 +118,7 @@ impl Watch {
     }
 
     /// A run begins that may last so long. Gives its turn.
+    #[inline]
     pub(super) fn begin(&self, limit: Duration) -> u64 {
         let turn = (self.turn.load(Ordering::Relaxed) + 2) | 1;
         self.continue_as(turn, limit)
@@ -133,6 +135,7 @@ impl Watch {
         self.continue_as(turn + 2, by)
     }
 
+    #[inline]
     fn continue_as(&self, turn: u64, limit: Duration) -> u64 {
         self.limit.store(nanos(limit), Ordering::Relaxed);
         self.turn.store(turn, Ordering::Release);
@@ -140,11 +143,13 @@ impl Watch {
     }
 
     /// The run is over.
+    #[inline]
     pub(super) fn end(&self, turn: u64) {
         self.turn.store(turn + 1, Ordering::Release);
     }
 
     /// Whether the alarm was sounded for this turn.
+    #[inline]
     pub(super) fn is_alarmed(&self, turn: u64) -> bool {
         self.alarm.load(Ordering::Acquire) == turn
     }
