@@ -21,13 +21,16 @@ use crate::vm::{
     Call, Callback, Engaged, Program, Ran, RowEnd, RunLimits, StateChange, Vm, engage, ticks,
 };
 
-/// Units that a worker takes at a time: few enough to spread the load, enough to make taking cheap.
+/// Units that a worker takes at a time, at least.
 const BATCH: usize = 64;
 
-/// Where units of different scripts are mixed, a worker takes more of them, so that many are of one script: a
-/// part of its share, and at most so many.
-const SHARES: usize = 2;
-const LARGEST_BATCH: usize = 8192;
+/// Into how many batches the share of a worker is divided, so that none has much to do when the others are
+/// done, and the most units in one: those lie side by side in memory, and where they do, the processor knows
+/// what comes next.
+const ALIKE: (usize, usize) = (16, 1024);
+
+/// The same where units of different scripts are mixed: of many, more are of one script.
+const MIXED: (usize, usize) = (2, 8192);
 
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
@@ -115,11 +118,8 @@ impl<'w> ExecutingStage<'w> {
         // Units of different scripts are sorted within their batch.
         let sorts = order.is_none()
             && self.frame.programs.list.iter().filter(|program| program.in_use).nth(1).is_some();
-        let size = if sorts {
-            (outcomes.len() / (workers * SHARES)).clamp(BATCH, LARGEST_BATCH)
-        } else {
-            BATCH
-        };
+        let (shares, largest) = if sorts { MIXED } else { ALIKE };
+        let size = (outcomes.len() / (workers * shares)).clamp(BATCH, largest);
         let batches = Mutex::new(outcomes.chunks_mut(size).zip((0..).step_by(size)));
         tasks.scope(|scope| {
             for _ in 0..workers {
