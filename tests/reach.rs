@@ -630,6 +630,27 @@ fn a_field_written_as_a_whole_is_what_the_last_run_that_went_well_left() {
 }
 
 #[test]
+fn a_run_writes_no_more_text_to_fields_than_it_may_hand_over() {
+    let mut lab = lab();
+    let world = lab.app.world_mut();
+    let parent = world.spawn_empty().id();
+    let others: Vec<Entity> =
+        (0..40).map(|_| world.spawn((Kinds::default(), ChildOf(parent))).id()).collect();
+    let error = lab.refuses(
+        (Kinds::default(), ChildOf(parent)),
+        "local text = ('x'):rep(40000)
+        for _, other in entity.parent.children do other.Kinds.text = text end",
+    );
+    assert_says(&error, &["bytes in components"]);
+    for other in others {
+        assert_eq!(lab.get::<Kinds>(other), Kinds::default(), "nothing of it stays");
+    }
+    // One field holds no more than its last text.
+    let again = "for n = 1, 100 do entity.Kinds.text = ('x'):rep(40000) .. n end";
+    lab.does(Kinds::default(), again);
+}
+
+#[test]
 fn a_shorter_list_in_an_option_or_a_variant_leaves_nothing_of_the_longer_one() {
     let mut lab = lab();
     let mood = Mood::Chasing { speed: 1.0, path: vec![1.0, 2.0, 3.0] };

@@ -15,8 +15,8 @@ use smallvec::smallvec;
 use super::Bindings;
 use super::column::Column;
 use super::effects::{
-    Change, Checkpoint, Command, Draft, Effects, LeafValue, LeafWrite, Mail, Spawn, new_entity,
-    new_entity_index,
+    Change, Checkpoint, Command, Draft, Effects, FieldValue, LeafValue, LeafWrite, Mail, Spawn,
+    new_entity, new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
 use super::reflect::{self, Shape, SmallLeaf};
@@ -64,8 +64,8 @@ struct Found<'w> {
     transform: Option<&'w Transform>,
 }
 
-/// The bytes that all messages which one run sends, and all components that it inserts or assigns, may have
-/// together.
+/// The bytes that all messages which one run sends, and all components, texts and tables in components that it
+/// inserts or assigns, may have together.
 pub(crate) fn max_bytes_handed_over(limits: &PoolConfig) -> usize {
     16 * limits.max_value_size
 }
@@ -319,6 +319,19 @@ impl<'w> ScriptContext<'w> {
         Ok(())
     }
 
+    /// Counts what a script writes to a field, if that can be large: as far as it is larger than what it wrote
+    /// there before.
+    fn count_written(&mut self, place: Place, value: &ScriptValue) -> Result<(), ScriptError> {
+        if !matches!(value, ScriptValue::String(_) | ScriptValue::Bytes(_) | ScriptValue::Table(_))
+        {
+            return Ok(());
+        }
+        let spot = self.bindings.exposure.spots.at(place.component, place.path);
+        let written = |leaf: &&LeafWrite| leaf.entity == place.entity && Some(leaf.spot) == spot;
+        let before = self.effects.leaves.iter().find(written).map_or(0, |leaf| leaf.value.size());
+        self.count_bytes("bytes in components", value.size().saturating_sub(before))
+    }
+
     /// Whether the runs so far have asked for so many times what one run may.
     pub(crate) fn is_replete(&self, times: usize) -> bool {
         let Effects { commands, spawned, drafts, messages, emitted, logs, .. } = &self.effects;
@@ -504,10 +517,11 @@ impl<'w> ScriptContext<'w> {
         let enumeration = matches!(copy.reflect_ref(), ReflectRef::Enum(_));
         let name =
             self.name_for(place, matches!(value, ScriptValue::Table(_)) || text && enumeration);
+        let size = value.size();
         reflect::write(copy.as_mut(), value, &name, self.registry)
             .map_err(|error| self.named(place, error))?;
         let Place { entity, .. } = place;
-        let value = LeafValue::Field(Box::new(copy));
+        let value = LeafValue::Field(Box::new(FieldValue { value: copy, size }));
         let leaves = &mut self.effects.leaves;
         match leaves.iter_mut().find(|leaf| leaf.entity == entity && leaf.spot == spot) {
             Some(leaf) => leaf.value = value,

@@ -84,14 +84,29 @@ pub(crate) struct LogLine {
 pub(crate) enum LeafValue {
     Small(SmallLeaf),
     /// A text, an enum, a list, a map: whatever has no leaves of its own that could be written one by one.
-    Field(Box<Box<dyn PartialReflect>>),
+    Field(Box<FieldValue>),
+}
+
+#[derive(Debug)]
+pub(crate) struct FieldValue {
+    pub(crate) value: Box<dyn PartialReflect>,
+    /// Roughly the bytes that the script handed over for it.
+    pub(crate) size: usize,
 }
 
 impl LeafValue {
     pub(super) fn as_partial_reflect(&self) -> &dyn PartialReflect {
         match self {
             Self::Small(leaf) => leaf.as_partial_reflect(),
-            Self::Field(value) => &***value,
+            Self::Field(field) => field.value.as_ref(),
+        }
+    }
+
+    /// Roughly the bytes that the script handed over for it, if it can be large.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Small(_) => 0,
+            Self::Field(field) => field.size,
         }
     }
 
@@ -99,7 +114,7 @@ impl LeafValue {
     pub(super) fn write_to(&self, target: &mut dyn PartialReflect) -> Option<bool> {
         match self {
             Self::Small(leaf) => leaf.write_to(target),
-            Self::Field(value) => Some(assign_if_it_differs(target, &***value)),
+            Self::Field(field) => Some(assign_if_it_differs(target, field.value.as_ref())),
         }
     }
 }
@@ -108,9 +123,11 @@ impl Clone for LeafValue {
     fn clone(&self) -> Self {
         match self {
             Self::Small(leaf) => Self::Small(*leaf),
-            Self::Field(value) => {
+            Self::Field(field) => {
+                let FieldValue { value, size } = &**field;
                 let copy = value.reflect_clone().map(PartialReflect::into_partial_reflect);
-                Self::Field(Box::new(copy.unwrap_or_else(|_| value.to_dynamic())))
+                let value = copy.unwrap_or_else(|_| value.to_dynamic());
+                Self::Field(Box::new(FieldValue { value, size: *size }))
             }
         }
     }

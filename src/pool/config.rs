@@ -117,7 +117,8 @@ pub struct PoolConfig {
     pub max_log_lines: usize,
     /// Messages that one run may send, to scripts and to the game together. Default 256; at most
     /// 1,000,000.
-    /// All messages of one script on one entity may have 16 times `max_value_size` bytes in a frame.
+    /// All messages of one run, and all components, texts and tables that it writes to components, may have 16
+    /// times `max_value_size` bytes together.
     pub max_messages: usize,
     /// Commands that one run may queue: spawn, despawn, insert, remove, and those of host
     /// functions. Default 256; at most 1,000,000.

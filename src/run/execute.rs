@@ -119,7 +119,11 @@ impl<'w> ExecutingStage<'w> {
         let sorts = order.is_none()
             && self.frame.programs.list.iter().filter(|program| program.in_use).nth(1).is_some();
         let (shares, largest) = if sorts { MIXED } else { ALIKE };
-        let size = (outcomes.len() / (workers * shares)).clamp(BATCH, largest);
+        let size = match order {
+            None => (outcomes.len() / (workers * shares)).clamp(BATCH, largest),
+            // Those who have waited are to go first on all threads.
+            Some(_) => BATCH,
+        };
         let batches = Mutex::new(outcomes.chunks_mut(size).zip((0..).step_by(size)));
         tasks.scope(|scope| {
             for _ in 0..workers {
@@ -373,6 +377,7 @@ impl<'s> Worker<'s> {
             batch,
             program: kind.program,
             callback,
+            began: false,
             current: None,
             next: None,
         };

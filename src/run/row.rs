@@ -71,6 +71,8 @@ pub(super) struct UnitRow<'r, 'b, 's> {
     /// The number of the program.
     pub(super) program: u32,
     pub(super) callback: Callback,
+    /// One has had its turn already.
+    pub(super) began: bool,
     /// The unit whose turn it is.
     pub(super) current: Option<usize>,
     /// The one whose turn is next, once it was looked up.
@@ -108,8 +110,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
         let found = self.next.take().or_else(|| self.find(self.batch.done))?;
         let Found { index, unit, entity, state } = found;
         // The first one may run.
-        let may_run =
-            self.current.is_none() || !self.counts.is_late(self.stage) && self.stage.may_run(unit);
+        let may_run = !self.began || !self.counts.is_late(self.stage) && self.stage.may_run(unit);
         if !may_run {
             return None;
         }
@@ -119,7 +120,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
             prefetch(value);
         }
         context.turn_to(unit.entity, Some(entity), unit.spawns());
-        self.current = Some(index);
+        (self.began, self.current) = (true, Some(index));
         self.counts.stopwatch.start(unit.more.is_some());
         Some(Turn {
             entity: unit.entity,
@@ -131,7 +132,7 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
 
     #[inline]
     fn done(&mut self, context: &mut ScriptContext<'s>, change: StateChange) {
-        let Some(index) = self.current else { return };
+        let Some(index) = self.current.take() else { return };
         let unit = &self.stage.frame.units[index];
         self.counts.ran(self.stage, unit);
         let outcome = self.batch.take();

@@ -82,6 +82,7 @@ impl Host for ScriptContext<'_> {
         value: ScriptValue,
     ) -> Result<(), ScriptError> {
         let inner = self.within(place, field)?;
+        self.count_written(inner, &value)?;
         self.edit(inner, value)
     }
 
