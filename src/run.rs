@@ -1,10 +1,16 @@
 //! The frame: collect what is due, execute it on pooled VMs, apply what came of it, maintain the pool.
 //!
 //! One way, no back and forth. While runs execute nobody writes to the world, so each sees it as it was
-//! when the stage began; what they want to change is data, applied on one thread in a stable order.
+//! when the stage began; what they want to change is data, applied in a stable order.
+//!
+//! Nearly all entities do the same as in the frame before: their script's `on_update`, which changes them alone.
+//! There is a short way for these in each step, on all threads, and a careful one for all others: to collect
+//! them ([`quiet`] and [`collect`]), to run them (in rows of one script: [`row`] and [`execute`]), to apply what
+//! came of it ([`plain`] and [`apply`](mod@apply)). Which way one goes can't be seen.
 
 mod apply;
 mod collect;
+mod counts;
 mod execute;
 mod frame;
 mod maintain;

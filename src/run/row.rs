@@ -2,7 +2,8 @@
 
 use bevy::prelude::EntityRef;
 
-use super::execute::{Counts, ExecutingStage};
+use super::counts::Counts;
+use super::execute::ExecutingStage;
 use super::frame::{Unit, UnitOutcome};
 use crate::bindings::ScriptContext;
 use crate::value::ScriptTable;
