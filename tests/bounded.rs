@@ -80,8 +80,8 @@ fn an_endless_loop_costs_its_script_the_run_and_nobody_else() {
         "while true do pcall(function() while true do end end) end",
         "repeat local t = {} until #t > 0",
         "coroutine.wrap(function() while true do end end)()",
-        // Where the watchdog came late, the time before it looked is given away: at most the limit itself.
-        "burn(640)",
+        // On a busy machine the watchdog may come late; what passed before it came is given away.
+        "burn(500)",
     ] {
         let error = error_of(brief.clone(), body);
         let ScriptError::TimedOut { limit: told, used, setting } = error else {

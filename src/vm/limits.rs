@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-use super::watchdog::{LONGEST_TICK, PERIOD, Watch, ticks};
+use super::watchdog::{PERIOD, Watch, clock, ticks};
 use crate::error::ScriptError;
 
 /// The CPU time of this thread, not long before a run.
@@ -18,6 +18,8 @@ use crate::error::ScriptError;
 struct Reading {
     tick: u64,
     cpu: Duration,
+    /// When it was taken, by the watchdog's clock.
+    wall: Duration,
 }
 
 /// In place of a tick: the reading is that of the moment itself.
@@ -25,12 +27,12 @@ const EXACT: u64 = u64::MAX;
 
 thread_local! {
     static LAST_READING: Cell<Reading> =
-        const { Cell::new(Reading { tick: EXACT, cpu: Duration::ZERO }) };
+        const { Cell::new(Reading { tick: EXACT, cpu: Duration::ZERO, wall: Duration::ZERO }) };
 }
 
 impl Reading {
     fn now() -> Self {
-        Self { tick: ticks(), cpu: ThreadTime::now().as_duration() }
+        Self { tick: ticks(), cpu: ThreadTime::now().as_duration(), wall: clock() }
     }
 
     /// That of this tick.
@@ -151,17 +153,16 @@ impl<'w> Deadline<'w> {
         let measured = now.cpu.saturating_sub(self.began.cpu);
         let used = if self.began.tick == EXACT {
             self.before + measured
-        } else if self.watch.was_seen_in_time() {
-            // Others on this thread may have used up the rest of the tick in which the run began.
-            measured.saturating_sub(LONGEST_TICK)
         } else {
-            // That tick lasted for who knows how long.
-            Duration::ZERO
+            // Others on this thread may have used up what passed from the reading until the watchdog saw the
+            // run; not more, for all since then was the run's own.
+            let unknown = self.watch.seen_since().saturating_sub(self.began.wall);
+            measured.saturating_sub(unknown)
         };
         match self.limit.checked_sub(used) {
             Some(left) if !left.is_zero() => {
                 // From now on it is known what it uses.
-                self.began = Reading { tick: EXACT, cpu: now.cpu };
+                self.began = Reading { tick: EXACT, ..now };
                 self.before = used;
                 self.turn = self.watch.extend(self.turn, left);
             }
@@ -217,14 +218,15 @@ mod tests {
 
     /// By the wall clock, the current run is late.
     fn alarm(watch: &Watch) {
-        watch.look(Duration::ZERO, true);
-        watch.look(2 * HOUR, true);
+        watch.look(clock());
+        watch.look(clock() + 2 * HOUR);
     }
 
     #[test]
     fn a_deadline_that_has_passed_stays_passed() {
         let watch = Watch::unwatched(None);
         let mut deadline = Deadline::begin(&watch, LIMIT);
+        watch.look(clock());
         work(MORE_THAN_ALLOWED);
         assert!(!deadline.has_passed(), "nobody said that it is late");
         alarm(&watch);
@@ -249,6 +251,7 @@ mod tests {
     fn a_run_is_judged_at_its_end_even_if_it_met_no_safepoint() {
         let watch = Watch::unwatched(None);
         let mut deadline = Deadline::begin(&watch, LIMIT);
+        watch.look(clock());
         work(MORE_THAN_ALLOWED);
         alarm(&watch);
         assert!(deadline.end());
@@ -276,27 +279,48 @@ mod tests {
         assert!(!deadline.end());
     }
 
-    #[test]
-    fn a_run_is_not_charged_for_what_others_used_in_the_tick_before_it() {
-        let watch = Watch::unwatched(None);
-        let mut deadline = Deadline::begin(&watch, LIMIT);
-        deadline.began.cpu = deadline.began.cpu.saturating_sub(LONGEST_TICK);
-        alarm(&watch);
-        assert!(!deadline.has_passed());
-        assert!(!deadline.end());
+    /// A run begins late in a tick in which others used so much time.
+    fn begin_after(others: Duration, watch: &Watch) -> Deadline<'_> {
+        let mut deadline = Deadline::begin(watch, LIMIT);
+        deadline.began.cpu = deadline.began.cpu.saturating_sub(others);
+        deadline.began.wall = deadline.began.wall.saturating_sub(others);
+        deadline
     }
 
     #[test]
-    fn a_run_is_not_charged_for_what_others_used_while_nobody_looked() {
+    fn a_run_is_not_charged_for_what_others_used_in_the_tick_before_it() {
+        // Others have used the processor for as long as this.
+        work(MORE_THAN_ALLOWED);
+        let watch = Watch::unwatched(None);
+        for others in [LIMIT, MORE_THAN_ALLOWED] {
+            let mut deadline = begin_after(others, &watch);
+            alarm(&watch);
+            assert!(!deadline.has_passed());
+            assert!(!deadline.end());
+        }
+    }
+
+    #[test]
+    fn a_run_is_not_charged_for_what_was_used_while_nobody_looked() {
         let watch = Watch::unwatched(None);
         let mut deadline = Deadline::begin(&watch, LIMIT);
-        work(2 * LIMIT);
-        watch.look(Duration::ZERO, false);
-        watch.look(2 * HOUR, true);
+        work(MORE_THAN_ALLOWED);
+        alarm(&watch);
         assert!(!deadline.has_passed(), "how much of that is its own is not known");
-        work(2 * LIMIT);
+        work(MORE_THAN_ALLOWED);
         alarm(&watch);
         assert!(deadline.has_passed(), "but now it is");
+    }
+
+    #[test]
+    fn a_run_is_charged_for_all_that_it_used_since_somebody_looked_however_late_that_was() {
+        work(MORE_THAN_ALLOWED);
+        let watch = Watch::unwatched(None);
+        let mut deadline = begin_after(MORE_THAN_ALLOWED, &watch);
+        watch.look(clock());
+        work(MORE_THAN_ALLOWED);
+        watch.look(clock() + 2 * HOUR);
+        assert!(deadline.end(), "without a safepoint in between");
     }
 
     #[test]

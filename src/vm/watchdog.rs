@@ -17,9 +17,6 @@ use super::raw::Hook;
 /// How often the watchdog looks. A run is found to be late at most so much later than it is.
 pub(super) const PERIOD: Duration = Duration::from_micros(500);
 
-/// A look that comes later than this after the last one is late: the machine is busy.
-pub(super) const LONGEST_TICK: Duration = Duration::from_micros(900);
-
 /// Looks after the last run before the thread falls asleep: a game runs again in the next frame.
 const LINGER: u32 = 200;
 
@@ -63,7 +60,7 @@ impl Drop for Engaged {
 }
 
 /// The watchdog's clock.
-fn clock() -> Duration {
+pub(super) fn clock() -> Duration {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     BEGAN.get_or_init(Instant::now).elapsed()
 }
@@ -88,8 +85,6 @@ pub(super) struct Watch {
     /// nanoseconds by its clock.
     seen: AtomicU64,
     seen_since: AtomicU64,
-    /// It first saw that one when it should have: at most a period or two after it began.
-    seen_in_time: AtomicBool,
 }
 
 impl Watch {
@@ -113,7 +108,6 @@ impl Watch {
             hook: Mutex::new(hook),
             seen: AtomicU64::new(0),
             seen_since: AtomicU64::new(0),
-            seen_in_time: AtomicBool::new(false),
         }
     }
 
@@ -154,9 +148,10 @@ impl Watch {
         self.alarm.load(Ordering::Acquire) == turn
     }
 
-    /// Whether the run for which the alarm was sounded last began in a tick that did not last too long.
-    pub(super) fn was_seen_in_time(&self) -> bool {
-        self.seen_in_time.load(Ordering::Relaxed)
+    /// When the watchdog first saw the run for which the alarm was sounded last, by its clock: all since then was
+    /// that run's.
+    pub(super) fn seen_since(&self) -> Duration {
+        Duration::from_nanos(self.seen_since.load(Ordering::Relaxed))
     }
 
     /// Ends the current run and all later ones, from any thread.
@@ -199,13 +194,12 @@ impl Watch {
         }
     }
 
-    /// The watchdog looks, at this moment of its clock; `in_time` if it should have looked now.
-    pub(super) fn look(&self, now: Duration, in_time: bool) {
+    /// The watchdog looks, at this moment of its clock.
+    pub(super) fn look(&self, now: Duration) {
         let now = nanos(now);
         let turn = self.turn.load(Ordering::Acquire);
         if self.seen.swap(turn, Ordering::Relaxed) != turn {
             self.seen_since.store(now, Ordering::Relaxed);
-            self.seen_in_time.store(in_time, Ordering::Relaxed);
             return;
         }
         let running = turn % 2 == 1 && !self.is_alarmed(turn);
@@ -241,16 +235,14 @@ fn wake_up() -> std::io::Result<()> {
 }
 
 fn watch_all() {
-    let (mut idle, mut last) = (0, clock());
+    let mut idle = 0;
     loop {
         thread::sleep(PERIOD);
         let now = clock();
         TICKS.fetch_add(1, Ordering::Relaxed);
-        let in_time = now.saturating_sub(last) <= LONGEST_TICK;
-        last = now;
         lock(&WATCHED).retain(|watch| match watch.upgrade() {
             Some(watch) => {
-                watch.look(now, in_time);
+                watch.look(now);
                 true
             }
             None => false,
@@ -258,7 +250,7 @@ fn watch_all() {
         idle = if ENGAGED.load(Ordering::Relaxed) > 0 { 0 } else { idle + 1 };
         if idle > LINGER {
             sleep();
-            (idle, last) = (0, clock());
+            idle = 0;
         }
     }
 }
@@ -291,10 +283,10 @@ mod tests {
     fn the_alarm_is_for_a_run_that_lasted_longer_than_it_may() {
         let watch = Watch::unwatched(None);
         let turn = watch.begin(LIMIT);
-        watch.look(at(1000), true);
-        watch.look(at(3000), true);
+        watch.look(at(1000));
+        watch.look(at(3000));
         assert!(!watch.is_alarmed(turn), "the limit itself is allowed");
-        watch.look(at(3001), true);
+        watch.look(at(3001));
         assert!(watch.is_alarmed(turn));
     }
 
@@ -303,12 +295,12 @@ mod tests {
         let watch = Watch::unwatched(None);
         for micros in (0..100_000).step_by(1000) {
             let turn = watch.begin(LIMIT);
-            watch.look(at(micros), true);
+            watch.look(at(micros));
             assert!(!watch.is_alarmed(turn));
             watch.end(turn);
         }
-        watch.look(at(200_000), true);
-        watch.look(at(300_000), true);
+        watch.look(at(200_000));
+        watch.look(at(300_000));
         assert!(!watch.is_alarmed(watch.turn.load(Ordering::Relaxed)), "nothing runs");
     }
 
@@ -316,13 +308,13 @@ mod tests {
     fn a_run_that_gets_more_time_is_looked_at_anew() {
         let watch = Watch::unwatched(None);
         let first = watch.begin(LIMIT);
-        watch.look(at(0), true);
-        watch.look(at(5000), true);
+        watch.look(at(0));
+        watch.look(at(5000));
         assert!(watch.is_alarmed(first));
         let second = watch.extend_at(first, LIMIT, at(6000));
-        watch.look(at(8000), true);
+        watch.look(at(8000));
         assert!(!watch.is_alarmed(second));
-        watch.look(at(8001), true);
+        watch.look(at(8001));
         assert!(watch.is_alarmed(second));
     }
 
@@ -330,8 +322,8 @@ mod tests {
     fn a_run_that_did_not_come_to_its_end_is_not_taken_for_the_next() {
         let watch = Watch::unwatched(None);
         let lost = watch.begin(LIMIT);
-        watch.look(at(0), true);
-        watch.look(at(9000), true);
+        watch.look(at(0));
+        watch.look(at(9000));
         let next = watch.begin(LIMIT);
         assert!(watch.is_alarmed(lost) && !watch.is_alarmed(next));
     }
