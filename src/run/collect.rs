@@ -101,7 +101,8 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         let states = states.bypass_change_detection();
         let origin = states.origin;
         let states = &mut states.states;
-        align(entity, &scripts_of, states, assets.as_deref(), &mut stopped);
+        let known = Known { scripts: &scripts, assets: assets.as_deref() };
+        align(entity, &scripts_of, states, known, &mut stopped);
         let at = At { entity, changed: scripts_of.last_changed() };
         if !scripts_of.enabled {
             taken.wait(&frame.deliveries, entity, None);
@@ -203,7 +204,7 @@ fn align(
     entity: Entity,
     scripts: &LuaScripts,
     states: &mut States,
-    assets: Option<&AssetServer>,
+    known: Known<'_>,
     stopped: &mut StopQueue,
 ) {
     let handles = &scripts.scripts;
@@ -219,11 +220,11 @@ fn align(
     states.reserve_exact(handles.len());
     for handle in handles {
         let attached = |state: &ScriptState| state.attached.asset == Some(handle.id());
-        let position = old.iter().position(attached).or_else(|| {
-            // A state that was loaded or made by the game is known by its path.
-            let path = path_of(handle, assets)?;
-            old.iter().position(|state| state.attached.asset.is_none() && state.script == path)
-        });
+        let position = old.iter().position(attached);
+        // One that has no name yet has not run: its script was not loaded, so that its state was not found.
+        let is_found = position.is_some_and(|position| !old[position].script.is_empty());
+        let waiting = if is_found { None } else { known.waiting(handle, &old) };
+        let position = waiting.or(position);
         let mut state = position.map(|position| old.remove(position)).unwrap_or_default();
         state.attached.asset = Some(handle.id());
         states.push(state);
@@ -238,12 +239,35 @@ fn align(
     }
 }
 
-fn path_of(handle: &Handle<LuaScript>, assets: Option<&AssetServer>) -> Option<String> {
-    handle
-        .path()
-        .cloned()
-        .or_else(|| assets?.get_path(handle.id()).map(|path| path.into_owned()))
-        .map(|path| path.to_string())
+/// What is known of scripts by their handles.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    scripts: &'k Assets<LuaScript>,
+    assets: Option<&'k AssetServer>,
+}
+
+impl Known<'_> {
+    /// The first state that waits for a script: one that was loaded or made by the game, and is known by the
+    /// script's name, or by its path as long as the script is not loaded.
+    fn waiting(self, handle: &Handle<LuaScript>, states: &[ScriptState]) -> Option<usize> {
+        let find = |name: &str| {
+            let waits = |state: &ScriptState| state.attached.asset.is_none();
+            states.iter().position(|state| waits(state) && state.script == name)
+        };
+        // Most are new, and nothing waits for them.
+        states.iter().find(|state| state.attached.asset.is_none())?;
+        let script = self.scripts.get(handle);
+        let by_name = script.and_then(|script| find(script.program().name()));
+        by_name.or_else(|| find(&self.path_of(handle)?))
+    }
+
+    fn path_of(self, handle: &Handle<LuaScript>) -> Option<String> {
+        handle
+            .path()
+            .cloned()
+            .or_else(|| self.assets?.get_path(handle.id()).map(|path| path.into_owned()))
+            .map(|path| path.to_string())
+    }
 }
 
 /// What one script has to do in this stage, if anything.
@@ -260,7 +284,8 @@ fn due(
     let attached = &mut state.attached;
     if attached.program.as_ref().is_none_or(|known| known.id() != program.id()) {
         attached.reload = attached.program.is_some() && state.started;
-        if state.script.is_empty() {
+        // Under this name the state is found again once it was saved and loaded.
+        if state.script != **program.name() {
             state.script = program.name().to_string();
         }
         attached.aside = Aside::default();

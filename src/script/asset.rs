@@ -21,6 +21,9 @@ pub struct LuaScript {
 impl LuaScript {
     /// Compiles a script that doesn't come from a file; `name` stands for the path.
     ///
+    /// What the script remembers is saved under this name, and found again by it. So give different scripts
+    /// different names, and a script the same name in every version of the game.
+    ///
     /// # Errors
     /// As [`Program::compile`].
     pub fn from_source(name: &str, source: &str) -> Result<Self, ScriptError> {

@@ -71,7 +71,9 @@ impl FromIterator<Handle<LuaScript>> for LuaScripts {
 /// What the scripts of an entity remember between runs: each one's `self`.
 ///
 /// This is all that a script keeps, so saving it saves the script. It is matched with [`LuaScripts`] by
-/// the scripts' paths: insert a loaded one together with the scripts, and they go on where they were.
+/// the scripts' names: insert a loaded one together with the scripts, and they go on where they were. The
+/// name of a script is its asset path, or what [`LuaScript::from_source`] was given. If two scripts of an
+/// entity have the same name, their order decides.
 #[derive(Component, Reflect, Clone, Debug, Default, Serialize, Deserialize)]
 #[reflect(Component, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -101,7 +103,7 @@ impl PartialEq for ScriptStates {
 #[derive(Reflect, Clone, Debug, Default, Serialize, Deserialize)]
 #[reflect(Clone, Default, Serialize, Deserialize)]
 pub struct ScriptState {
-    /// The asset path of the script.
+    /// The name of the script: its asset path, or what [`LuaScript::from_source`] was given.
     pub script: String,
     /// Whether `on_start` is done.
     pub started: bool,
@@ -141,13 +143,13 @@ impl PartialEq for ScriptState {
 }
 
 impl ScriptStates {
-    /// The `self` of a script, by its asset path.
+    /// The `self` of a script, by its name.
     #[must_use]
     pub fn get(&self, script: &str) -> Option<&ScriptTable> {
         self.states.iter().find(|state| state.script == script).map(|state| &state.fields)
     }
 
-    /// The `self` of a script, by its asset path, to be changed by the game between two frames.
+    /// The `self` of a script, by its name, to be changed by the game between two frames.
     pub fn get_mut(&mut self, script: &str) -> Option<&mut ScriptTable> {
         self.states.iter_mut().find(|state| state.script == script).map(|state| &mut state.fields)
     }
@@ -157,7 +159,7 @@ impl ScriptStates {
         self.states.iter()
     }
 
-    /// Whether a script was put aside after too many failures in a row, by its asset path.
+    /// Whether a script was put aside after too many failures in a row, by its name.
     #[must_use]
     pub fn is_put_aside(&self, script: &str) -> bool {
         self.states
