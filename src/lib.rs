@@ -140,7 +140,8 @@
 //!   reload, fresh VMs; [`LuaScripting::enabled`] and [`LuaScripts::enabled`] are switches.
 //! - [`LuaSnapshot`] tells what the last frame did; the overlay (`LuaOverlayPlugin`) and
 //!   [`LuaDiagnosticsPlugin`] show it.
-//! - [`ScriptStates`] is what to save.
+//! - [`ScriptStates`] is what to save, in any format of serde or as a part of a scene. A loaded state is found
+//!   by its script's name: the asset path, or what [`LuaScript::from_source`] was given.
 //! - [`pool`], [`vm`], [`engine`] and [`modules`] work without any [`App`](bevy::app::App):
 //!   [`LuaEngine`] is a VM of your own, [`LuauPool`] runs strangers' sources, [`EngineSet`] has an engine for
 //!   each user.

@@ -9,27 +9,32 @@ mod convert;
 mod fields;
 mod math;
 mod plain;
+mod reflect;
+mod save;
 
 pub use self::args::IntoScriptArgs;
 pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
 pub(crate) use self::convert::{describe, exact};
 pub use self::fields::ScriptFields;
 pub use self::plain::{Plain, PlainSeed, PlainValue, from_value, to_value};
+pub(crate) use self::reflect::{reflect_as, reflect_struct, replacement};
+pub(crate) use self::save::{numbered, self_of_state, text};
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use bevy::prelude::{Entity, Reflect, Vec3};
-use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
-use serde::{Deserialize, Serialize};
+use bevy::reflect::{ReflectDeserialize, ReflectSerialize, TypePath};
 use smol_str::SmolStr;
 
 /// A Lua value that is plain data.
 ///
 /// Functions, coroutines and handles have no place here; a script that tries to keep or send one
 /// gets an error that names the field.
-#[derive(Clone, Debug, Default, PartialEq, Reflect, Serialize, Deserialize)]
-#[reflect(no_field_bounds)]
+///
+/// In saves it names every kind of value and loses nothing, in whatever serde format. For people and other
+/// programs there is [`Plain`].
+#[derive(Clone, Debug, Default, PartialEq, TypePath)]
 #[non_exhaustive]
 pub enum ScriptValue {
     /// The absent value.
@@ -44,9 +49,9 @@ pub enum ScriptValue {
     /// A Lua string that is not UTF-8.
     Bytes(Vec<u8>),
     /// Luau's native vector of three 32-bit floats.
-    Vector(#[serde(with = "vector_as_array")] Vec3),
+    Vector(Vec3),
     /// An entity.
-    Entity(#[serde(with = "entity_as_bits")] Entity),
+    Entity(Entity),
     /// A table.
     Table(ScriptTable),
 }
@@ -63,19 +68,16 @@ pub enum ScriptValue {
 /// assert_eq!(hit.get("damage"), &ScriptValue::Number(3.0));
 /// assert_eq!(hit.get("missing"), &ScriptValue::Nil);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Reflect, Serialize, Deserialize)]
-#[reflect(no_field_bounds)]
+#[derive(Clone, Debug, Default, PartialEq, TypePath)]
 pub struct ScriptTable {
     /// The elements `t[1]`, `t[2]`, … without gaps.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub array: Vec<ScriptValue>,
     /// Everything else.
-    #[serde(default, skip_serializing_if = "ScriptFields::is_empty")]
     pub fields: ScriptFields,
 }
 
 /// What can be a key of a [`ScriptTable`].
-#[derive(Clone, Debug, Reflect, Serialize, Deserialize)]
+#[derive(Clone, Debug, Reflect)]
 #[reflect(Hash, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ScriptKey {
@@ -86,7 +88,7 @@ pub enum ScriptKey {
     /// `t.name`. Up to 23 bytes lie in the key itself.
     String(SmolStr),
     /// `t[entity.id]`
-    Entity(#[serde(with = "entity_as_bits")] Entity),
+    Entity(Entity),
 }
 
 impl ScriptTable {
@@ -342,35 +344,6 @@ impl<K: Into<ScriptKey>, V: Into<ScriptValue>> FromIterator<(K, V)> for ScriptTa
 impl<K: Into<ScriptKey>, V: Into<ScriptValue>, const N: usize> From<[(K, V); N]> for ScriptTable {
     fn from(fields: [(K, V); N]) -> Self {
         fields.into_iter().collect()
-    }
-}
-
-mod entity_as_bits {
-    use bevy::prelude::Entity;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(entity: &Entity, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(entity.to_bits())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Entity, D::Error> {
-        let bits = u64::deserialize(from)?;
-        Entity::try_from_bits(bits)
-            .ok_or_else(|| D::Error::custom(format!("{bits} is not an entity")))
-    }
-}
-
-mod vector_as_array {
-    use bevy::prelude::Vec3;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(vector: &Vec3, to: S) -> Result<S::Ok, S::Error> {
-        vector.to_array().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec3, D::Error> {
-        <[f32; 3]>::deserialize(from).map(Vec3::from_array)
     }
 }
 

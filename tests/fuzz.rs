@@ -12,20 +12,31 @@
 //! AddressSanitizer knows no stacks but those of threads, and takes others for errors: with it, give threads
 //! all the stack that scripts may need, by `RUST_MIN_STACK=134217728`.
 
+#[path = "fuzz/bytes.rs"]
+mod bytes;
 #[path = "fuzz/choices.rs"]
 mod choices;
+#[path = "fuzz/closures.rs"]
+mod closures;
 mod common;
 #[path = "fuzz/files.rs"]
 mod files;
 #[path = "fuzz/generator.rs"]
 mod generator;
+#[path = "fuzz/image.rs"]
+mod image;
+#[path = "fuzz/saves.rs"]
+mod saves;
 #[path = "fuzz/yard.rs"]
 mod yard;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use choices::Seeded;
+use image::Twins;
+use saves::Saves;
 use yard::{Findings, Yard};
 
 /// Findings after which a run ends.
@@ -140,16 +151,64 @@ fn random_files_are_read_or_refused() {
             note("file", seed, &bytes);
         }
         let start = Instant::now();
-        if let Err(problem) = files.read(&bytes) {
+        if let Err(problem) = files.reader.read(&bytes) {
             panic!("seed {seed}: {problem}\n{}", String::from_utf8_lossy(&bytes));
         }
         slowest = slowest.max_by_time(seed, start.elapsed());
         true
     });
-    println!("{:?}; the slowest was seed {} with {:?}", files.tally, slowest.0, slowest.1);
-    let tally = files.tally;
+    println!("{:?}; the slowest was seed {} with {:?}", files.reader.tally, slowest.0, slowest.1);
+    let tally = files.reader.tally;
     assert!(is_long || tally.scripts > 0 && tally.configs > 0, "some are valid: {tally:?}");
     assert!(tally.scripts + tally.configs < tally.files, "and most are not: {tally:?}");
+}
+
+#[test]
+fn random_closures_can_not_tell_an_image_from_a_file_level_that_runs_anew() {
+    let mut twins = Twins::new();
+    seeds(if cfg!(debug_assertions) { 300 } else { 3_000 }, |seed| {
+        let met = twins.meet(&mut Seeded::new(seed));
+        met.unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+        true
+    });
+}
+
+/// The files that a fuzz target of `fuzz/` begins with, and what it once found.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("it has a corpus")
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    let file = |path: &std::path::PathBuf| {
+        (path.display().to_string(), std::fs::read(path).expect("it can be read"))
+    };
+    paths.iter().map(file).collect()
+}
+
+#[test]
+fn what_the_fuzz_targets_begin_with_and_what_they_found_harms_nobody() {
+    let mut yard = Yard::new();
+    for (path, bytes) in corpus("scripts") {
+        let findings = yard.run(&generator::script(&mut Bytes(&bytes)));
+        assert!(findings.problems.is_empty(), "{path}: {findings:#?}");
+    }
+    let mut twins = Twins::new();
+    for (path, bytes) in corpus("image") {
+        twins.meet(&mut Bytes(&bytes)).unwrap_or_else(|problem| panic!("{path}: {problem}"));
+    }
+    let mut reader = files::Reader::new();
+    for (path, bytes) in corpus("files") {
+        reader.read(&bytes).unwrap_or_else(|problem| panic!("{path}: {problem}"));
+    }
+    assert!(reader.tally.scripts > 0 && reader.tally.configs > 0, "{:?}", reader.tally);
+    let mut saves = Saves::new();
+    let valid = corpus("saves").into_iter().filter(|(path, bytes)| {
+        saves.meet(bytes).unwrap_or_else(|problem| panic!("{path}: {problem}"))
+    });
+    assert!(valid.count() > 0);
 }
 
 trait Slowest {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bevy::asset::AssetId;
-use bevy::prelude::{Component, Entity, Handle, Reflect, ReflectComponent, ReflectDefault};
-use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
+use bevy::ecs::entity::{EntityMapper, MapEntities};
+use bevy::prelude::{Component, Entity, Handle, ReflectComponent, ReflectDefault};
+use bevy::reflect::{ReflectDeserialize, ReflectSerialize, TypePath};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::aside::Aside;
 use super::asset::LuaScript;
 use super::place::Place;
-use crate::value::ScriptTable;
+use crate::value::{ScriptTable, reflect_struct, self_of_state, text};
 use crate::vm::Program;
 
 /// The scripts that an entity carries. They run in this order.
@@ -27,8 +28,7 @@ use crate::vm::Program;
 ///
 /// Taking a script out of the list, removing the component or despawning the entity calls its
 /// `on_stop`. One script put in another's place past change detection is not noticed.
-#[derive(Component, Reflect, Clone, Debug, PartialEq)]
-#[reflect(Component, Clone, Default)]
+#[derive(Component, TypePath, Clone, Debug, PartialEq)]
 #[require(ScriptStates)]
 pub struct LuaScripts {
     /// The scripts.
@@ -74,8 +74,10 @@ impl FromIterator<Handle<LuaScript>> for LuaScripts {
 /// the scripts' names: insert a loaded one together with the scripts, and they go on where they were. The
 /// name of a script is its asset path, or what [`LuaScript::from_source`] was given. If two scripts of an
 /// entity have the same name, their order decides.
-#[derive(Component, Reflect, Clone, Debug, Default, Serialize, Deserialize)]
-#[reflect(Component, Clone, Default, Serialize, Deserialize)]
+///
+/// Entities in it are mapped as those in other components when a scene is spawned or an entity is cloned.
+#[derive(Component, TypePath, Clone, Debug, Default, Serialize, Deserialize)]
+#[component(map_entities)]
 #[serde(transparent)]
 pub struct ScriptStates {
     #[serde(with = "states_as_list")]
@@ -83,8 +85,23 @@ pub struct ScriptStates {
     /// The entity from which this one descends, if a script spawned it: all of its descendants share
     /// what they may spawn, and for how long they may run, in one stage.
     #[serde(skip)]
-    #[reflect(ignore)]
     pub(crate) origin: Option<Entity>,
+}
+
+reflect_struct!(LuaScripts { scripts: Vec<Handle<LuaScript>>, enabled: bool }
+    ReflectComponent, ReflectDefault);
+reflect_struct!(ScriptStates { states: States }
+    ReflectComponent, ReflectDefault, ReflectSerialize, ReflectDeserialize);
+reflect_struct!(ScriptState { script: String, started: bool, fields: ScriptTable }
+    ReflectDefault, ReflectSerialize, ReflectDeserialize);
+
+impl MapEntities for ScriptStates {
+    fn map_entities<M: EntityMapper>(&mut self, mapper: &mut M) {
+        for state in &mut self.states {
+            state.fields.map_entities(&mut |entity| mapper.get_mapped(entity));
+        }
+        self.origin = self.origin.map(|origin| mapper.get_mapped(origin));
+    }
 }
 
 /// Most entities carry one script: its state lies in the component itself.
@@ -100,18 +117,17 @@ impl PartialEq for ScriptStates {
 /// What one script of an entity remembers.
 // In this order: all but the path is looked at in every frame, and lies together.
 #[repr(C)]
-#[derive(Reflect, Clone, Debug, Default, Serialize, Deserialize)]
-#[reflect(Clone, Default, Serialize, Deserialize)]
+#[derive(TypePath, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScriptState {
     /// The name of the script: its asset path, or what [`LuaScript::from_source`] was given.
+    #[serde(deserialize_with = "text")]
     pub script: String,
     /// Whether `on_start` is done.
     pub started: bool,
     /// Its `self`.
-    #[serde(rename = "self", default)]
+    #[serde(rename = "self", default, deserialize_with = "self_of_state")]
     pub fields: ScriptTable,
     #[serde(skip)]
-    #[reflect(ignore)]
     pub(crate) attached: Attachment,
 }
 
@@ -176,16 +192,17 @@ impl ScriptStates {
 }
 
 mod states_as_list {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserializer, Serialize, Serializer};
 
     use super::{ScriptState, States};
+    use crate::value::numbered;
 
     pub(super) fn serialize<S: Serializer>(states: &States, to: S) -> Result<S::Ok, S::Error> {
         states.as_slice().serialize(to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<States, D::Error> {
-        Vec::<ScriptState>::deserialize(from).map(States::from_iter)
+        numbered::<ScriptState, _>(from, "state").map(States::from_iter)
     }
 }
 

@@ -372,6 +372,32 @@ keys! {
     Entity, Entity;
 }
 
+impl From<ScriptKey> for ScriptValue {
+    fn from(key: ScriptKey) -> Self {
+        match key {
+            ScriptKey::Bool(key) => Self::Bool(key),
+            ScriptKey::Number(key) => Self::Number(key),
+            ScriptKey::String(key) => Self::String(key.into()),
+            ScriptKey::Entity(key) => Self::Entity(key),
+        }
+    }
+}
+
+/// Gives back what is no key.
+impl TryFrom<ScriptValue> for ScriptKey {
+    type Error = ScriptValue;
+
+    fn try_from(value: ScriptValue) -> Result<Self, ScriptValue> {
+        match value {
+            ScriptValue::Bool(value) => Ok(Self::Bool(value)),
+            ScriptValue::Number(value) => Ok(Self::Number(value)),
+            ScriptValue::String(value) => Ok(Self::String(value.into())),
+            ScriptValue::Entity(value) => Ok(Self::Entity(value)),
+            other => Err(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

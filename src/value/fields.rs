@@ -4,10 +4,8 @@ mod reflect;
 
 use std::{fmt, iter, slice, vec};
 
-use bevy::reflect::TypePath;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::{ScriptKey, ScriptValue};
+use bevy::reflect::TypePath;
 
 /// The fields of a [`ScriptTable`](super::ScriptTable), sorted by key.
 ///
@@ -147,6 +145,20 @@ impl ScriptFields {
         self.list.iter_mut().map(|(_, value)| value)
     }
 
+    /// In any order; each key is there once.
+    ///
+    /// # Errors
+    /// If one is there twice.
+    pub(super) fn distinct(list: Vec<Field>) -> Result<Self, String> {
+        let mut list = list;
+        list.sort_by(|(a, _), (b, _)| a.cmp(b));
+        list.shrink_to_fit();
+        match list.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(format!("the key `{}` comes twice", pair[0].0)),
+            None => Ok(Self { list }),
+        }
+    }
+
     /// Where a key is, or would be.
     fn place(&self, key: &ScriptKey) -> Result<usize, usize> {
         self.list.binary_search_by(|(known, _)| known.cmp(key))
@@ -224,19 +236,6 @@ impl<'f> IntoIterator for &'f mut ScriptFields {
 impl fmt::Debug for ScriptFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self).finish()
-    }
-}
-
-/// Pairs instead of a map, so that formats whose map keys must be strings can hold the fields.
-impl Serialize for ScriptFields {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ScriptFields {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Vec::<Field>::deserialize(from).map(Self::from)
     }
 }
 

@@ -12,6 +12,7 @@ mod serializer;
 
 pub use self::decode::{PlainSeed, PlainValue};
 pub use self::encode::Plain;
+pub(super) use self::problem::{Step, show_place};
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ use super::{ScriptKey, ScriptTable, ScriptValue};
 use crate::error::ScriptError;
 
 /// How deep tables may nest: as deep as a VM takes them.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// The [`ScriptValue`] that a script would write for a Rust value.
 ///
@@ -141,7 +142,7 @@ impl Draft {
 }
 
 /// What is wrong with a value nested too deep.
-fn too_deep() -> String {
+pub(super) fn too_deep() -> String {
     format!("is nested deeper than {MAX_DEPTH} levels")
 }
 

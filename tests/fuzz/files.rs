@@ -62,6 +62,11 @@ const PIECES: [&[u8]; 24] = [
 
 pub(crate) struct Files {
     scripts: Vec<Vec<u8>>,
+    pub(crate) reader: Reader,
+}
+
+/// Reads files as everything that they may be.
+pub(crate) struct Reader {
     vm: Vm,
     pub(crate) tally: Tally,
 }
@@ -86,7 +91,7 @@ impl Files {
             .collect();
         paths.sort();
         let scripts = paths.iter().map(|path| std::fs::read(path).expect("it can be read"));
-        Self { scripts: scripts.collect(), vm: vm(), tally: Tally::default() }
+        Self { scripts: scripts.collect(), reader: Reader::new() }
     }
 
     /// Makes a file.
@@ -102,6 +107,12 @@ impl Files {
             }
             _ => mutated(CONFIGS[choices.choose(CONFIGS.len())].into(), choices),
         }
+    }
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self { vm: vm(), tally: Tally::default() }
     }
 
     /// Reads a file as a script and as a configuration.

@@ -1,20 +1,15 @@
 //! [`ScriptFields`] by reflection: a map, of which keys can't be changed in place.
 
-use std::any::Any;
-use std::cmp::Ordering;
-
-use bevy::reflect::map::{
-    DynamicMap, Map, MapInfo, map_apply, map_partial_cmp, map_partial_eq, map_try_apply,
-};
+use bevy::reflect::map::{DynamicMap, Map, MapInfo, map_partial_cmp, map_partial_eq};
 use bevy::reflect::utility::NonGenericTypeInfoCell;
 use bevy::reflect::{
-    ApplyError, FromReflect, FromType, GetTypeRegistration, PartialReflect, Reflect,
-    ReflectCloneError, ReflectFromPtr, ReflectFromReflect, ReflectKind, ReflectMut, ReflectOwned,
-    ReflectRef, TypeInfo, TypePath, TypeRegistration, TypeRegistry, Typed,
+    ApplyError, FromReflect, FromType, GetTypeRegistration, PartialReflect, ReflectDeserialize,
+    ReflectFromPtr, ReflectFromReflect, ReflectSerialize, TypeInfo, TypePath, TypeRegistration,
+    TypeRegistry, Typed,
 };
 
 use super::ScriptFields;
-use crate::value::{ScriptKey, ScriptValue};
+use crate::value::{ScriptKey, ScriptValue, reflect_as, replacement};
 
 type Boxed = Box<dyn PartialReflect>;
 
@@ -77,102 +72,14 @@ impl Map for ScriptFields {
     }
 }
 
-impl PartialReflect for ScriptFields {
-    fn get_represented_type_info(&self) -> Option<&'static TypeInfo> {
-        Some(Self::type_info())
-    }
-
-    fn into_partial_reflect(self: Box<Self>) -> Boxed {
-        self
-    }
-
-    fn as_partial_reflect(&self) -> &dyn PartialReflect {
-        self
-    }
-
-    fn as_partial_reflect_mut(&mut self) -> &mut dyn PartialReflect {
-        self
-    }
-
-    fn try_into_reflect(self: Box<Self>) -> Result<Box<dyn Reflect>, Boxed> {
-        Ok(self)
-    }
-
-    fn try_as_reflect(&self) -> Option<&dyn Reflect> {
-        Some(self)
-    }
-
-    fn try_as_reflect_mut(&mut self) -> Option<&mut dyn Reflect> {
-        Some(self)
-    }
-
-    fn apply(&mut self, value: &dyn PartialReflect) {
-        map_apply(self, value);
-    }
-
-    fn try_apply(&mut self, value: &dyn PartialReflect) -> Result<(), ApplyError> {
-        map_try_apply(self, value)
-    }
-
-    fn reflect_kind(&self) -> ReflectKind {
-        ReflectKind::Map
-    }
-
-    fn reflect_ref(&self) -> ReflectRef<'_> {
-        ReflectRef::Map(self)
-    }
-
-    fn reflect_mut(&mut self) -> ReflectMut<'_> {
-        ReflectMut::Map(self)
-    }
-
-    fn reflect_owned(self: Box<Self>) -> ReflectOwned {
-        ReflectOwned::Map(self)
-    }
-
-    fn reflect_clone(&self) -> Result<Box<dyn Reflect>, ReflectCloneError> {
-        Ok(Box::new(self.clone()))
-    }
-
-    fn reflect_partial_eq(&self, value: &dyn PartialReflect) -> Option<bool> {
-        map_partial_eq(self, value)
-    }
-
-    fn reflect_partial_cmp(&self, value: &dyn PartialReflect) -> Option<Ordering> {
-        map_partial_cmp(self, value)
-    }
+/// Becomes what the other one is.
+fn become_fields(it: &mut ScriptFields, value: &dyn PartialReflect) -> Result<(), ApplyError> {
+    value.reflect_ref().as_map()?;
+    *it = replacement(value)?;
+    Ok(())
 }
 
-impl Reflect for ScriptFields {
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn into_reflect(self: Box<Self>) -> Box<dyn Reflect> {
-        self
-    }
-
-    fn as_reflect(&self) -> &dyn Reflect {
-        self
-    }
-
-    fn as_reflect_mut(&mut self) -> &mut dyn Reflect {
-        self
-    }
-
-    fn set(&mut self, value: Box<dyn Reflect>) -> Result<(), Box<dyn Reflect>> {
-        *self = value.take()?;
-        Ok(())
-    }
-}
+reflect_as!(Map, ScriptFields, become_fields, map_partial_eq, map_partial_cmp);
 
 impl Typed for ScriptFields {
     fn type_info() -> &'static TypeInfo {
@@ -183,6 +90,9 @@ impl Typed for ScriptFields {
 
 impl FromReflect for ScriptFields {
     fn from_reflect(value: &dyn PartialReflect) -> Option<Self> {
+        if let Some(it) = value.try_downcast_ref::<Self>() {
+            return Some(it.clone());
+        }
         let map = value.reflect_ref().as_map().ok()?;
         map.iter()
             .map(|(key, value)| {
@@ -197,6 +107,8 @@ impl GetTypeRegistration for ScriptFields {
         let mut registration = TypeRegistration::of::<Self>();
         registration.insert::<ReflectFromPtr>(FromType::<Self>::from_type());
         registration.insert::<ReflectFromReflect>(FromType::<Self>::from_type());
+        registration.insert::<ReflectSerialize>(FromType::<Self>::from_type());
+        registration.insert::<ReflectDeserialize>(FromType::<Self>::from_type());
         registration
     }
 

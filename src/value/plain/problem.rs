@@ -6,6 +6,7 @@ use serde::de::{Expected, Unexpected};
 use serde::{de, ser};
 
 use crate::error::{ScriptError, suggest};
+use crate::value::ScriptKey;
 
 /// An error on the way between a serde type and a value.
 #[derive(Debug)]
@@ -17,11 +18,27 @@ pub(super) struct Problem {
 
 /// One step to a place within a value.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(in crate::value) enum Step {
     /// `[3]`
     Element(usize),
     /// `.name`
     Field(String),
+    /// `[0.5]`
+    Key(String),
+}
+
+impl Step {
+    /// The step to the value of a key, whoever chose that.
+    pub(in crate::value) fn of_key(key: &ScriptKey) -> Self {
+        /// As much of a key as people read.
+        const SHOWN: usize = 60;
+        match key {
+            ScriptKey::String(key) => {
+                Self::Field(key.chars().take(SHOWN).flat_map(char::escape_debug).collect())
+            }
+            key => Self::Key(key.to_string()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -57,7 +74,7 @@ impl Problem {
 }
 
 /// `items[3].count`; `value` for the whole of it.
-pub(super) fn show_place<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+pub(in crate::value) fn show_place<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
     let mut shown = String::new();
     for step in steps {
         // Writing to a string can't fail.
@@ -65,6 +82,7 @@ pub(super) fn show_place<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
             Step::Element(number) => write!(shown, "[{number}]"),
             Step::Field(name) if shown.is_empty() => write!(shown, "{name}"),
             Step::Field(name) => write!(shown, ".{name}"),
+            Step::Key(key) => write!(shown, "[{key}]"),
         };
     }
     if shown.is_empty() || shown.starts_with('[') {

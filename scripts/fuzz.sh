@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Fuzzes one target, or all of them one after another, under AddressSanitizer, Luau included:
+#
+#     scripts/fuzz.sh                 lists the targets
+#     scripts/fuzz.sh saves 600       fuzzes one for 600 seconds
+#     scripts/fuzz.sh all 600         fuzzes each for 600 seconds
+#     scripts/fuzz.sh saves FILE      runs what was found once more
+#
+# Needs a nightly Rust, `cargo install cargo-fuzz`, and clang.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+targets=(scripts image files saves)
+if [ $# -lt 2 ]; then
+    printf '%s\n' "${targets[@]}"
+    exit
+fi
+source scripts/sanitizer.sh
+# With Luau's own checks, and with coverage of its branches.
+export LUAU_CXXFLAGS="-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -gline-tables-only"
+# What `stacker` measures and what C++ keeps alive past its end is no error; a run ends by its own limits.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1}"
+folder="${CARGO_TARGET_DIR:-target/fuzz}"
+name=$1
+shift
+if [ -f "$1" ]; then
+    exec cargo +nightly fuzz run --target-dir "$folder" "$name" "$1"
+fi
+[ "$name" = all ] || targets=("$name")
+for target in "${targets[@]}"; do
+    # What is new goes to a folder of its own; the committed corpus stays as small as it is.
+    mkdir -p "$folder/corpus/$target"
+    cargo +nightly fuzz run --target-dir "$folder" "$target" "$folder/corpus/$target" "fuzz/corpus/$target" -- \
+        "-max_total_time=$1" -max_len=65536 -timeout=60 -rss_limit_mb=4096 -print_final_stats=1
+done
