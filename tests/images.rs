@@ -198,7 +198,8 @@ fn scripts(folder: &str) -> Vec<Subject> {
     let mut folders = vec![folder.clone()];
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(&folder).expect("the folder is there");
-        let mut paths: Vec<PathBuf> = entries.map(|it| it.expect("it can be listed").path()).collect();
+        let mut paths: Vec<PathBuf> =
+            entries.map(|it| it.expect("it can be listed").path()).collect();
         paths.sort();
         for path in paths {
             if path.is_dir() {
@@ -234,17 +235,23 @@ fn attacks_on_isolation_find_no_difference() {
 
 #[test]
 fn attacks_on_memory_and_the_stack_find_no_difference() {
-    compare(scripts("tests/attacks/memory").into_iter().chain(scripts("tests/attacks/stack")).collect());
+    compare(
+        scripts("tests/attacks/memory").into_iter().chain(scripts("tests/attacks/stack")).collect(),
+    );
 }
 
 #[test]
 fn attacks_on_what_is_out_of_reach_and_on_the_host_find_no_difference() {
-    compare(scripts("tests/attacks/reach").into_iter().chain(scripts("tests/attacks/host")).collect());
+    compare(
+        scripts("tests/attacks/reach").into_iter().chain(scripts("tests/attacks/host")).collect(),
+    );
 }
 
 #[test]
 fn attacks_on_time_that_end_by_themselves_find_no_difference() {
-    compare(scripts("tests/attacks/time").into_iter().chain(scripts("tests/attacks/frame")).collect());
+    compare(
+        scripts("tests/attacks/time").into_iter().chain(scripts("tests/attacks/frame")).collect(),
+    );
 }
 
 #[test]
@@ -266,6 +273,27 @@ fn random_scripts_find_no_difference() {
         patience: Duration::from_millis(100),
     });
     compare(subjects.collect());
+}
+
+#[test]
+fn the_snapshot_tells_which_line_costs_a_script_its_image() {
+    for (line, source) in [
+        (None, "local t = {1} function on_update(self) self.n = t[1] end"),
+        (Some(2), "local n = 0\nfunction on_update(self) n += 1 end"),
+        (Some(3), "local t = {}\nfunction on_update(self)\npcall(rawset, t, 1, 1) end"),
+        (
+            Some(1),
+            "local f do local b = buffer.create(1) function f() return b end end
+            function on_update(self) f() end",
+        ),
+    ] {
+        let mut lab = Lab::new();
+        lab.entity("x.luau", source);
+        lab.frame();
+        let afresh = lab.snapshot().scripts[0].afresh;
+        assert_eq!(afresh.and_then(|why| why.line()), line, "{afresh:?}: {source}");
+        assert_eq!(afresh.is_some(), line.is_some());
+    }
 }
 
 /// Each run of a row may be handed so much, whatever those before it were refused.

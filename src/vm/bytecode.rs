@@ -178,9 +178,9 @@ impl Function {
         let before = (instruction >> gap) + 1;
         let of_intervals = bytecode.get(intervals..intervals + 4 * before).unwrap_or_default();
         let (of_intervals, _) = of_intervals.as_chunks();
-        let line = of_intervals.iter().fold(0, |sum: i32, delta| {
-            sum.wrapping_add(i32::from_le_bytes(*delta))
-        });
+        let line = of_intervals
+            .iter()
+            .fold(0, |sum: i32, delta| sum.wrapping_add(i32::from_le_bytes(*delta)));
         u32::try_from(line).map_or(self.line, |line| line + u32::from(beyond))
     }
 }
@@ -471,7 +471,12 @@ local h = function() return n end";
         source = source.replacen("local function f()", "function f0()", 1);
         // In thousands of copies beside each other.
         let more: String = (0..2000)
-            .map(|n| format!("function g{n}() return function() return function() a{} = 1 end end end\n", n % 150))
+            .map(|n| {
+                format!(
+                    "function g{n}() return function() return function() a{} = 1 end end end\n",
+                    n % 150
+                )
+            })
             .collect();
         let bytecode = compile(&(source + "\n" + &more));
         let cpu = cpu_time::ThreadTime::now();

@@ -211,15 +211,16 @@ impl<'h> Run<'h> {
         self.own.panicked.as_deref()
     }
 
-    /// Whether more than its result decides what it came to; while it is the run of this thread.
+    /// Whether more than its result decides what it came to.
     fn is_to_be_judged(&self) -> bool {
-        refusal::memory_was_refused() || self.own.touched.is_some() || self.own.panicked.is_some()
+        self.own.out_of_memory || self.own.touched.is_some() || self.own.panicked.is_some()
     }
 
     /// Another run on an image begins, for this entity, after one that kept to its limits.
     fn begin_again(&mut self, entity: Entity, seed: u64) {
         self.deadline.begin_again();
         self.own = Own::new(entity, RunRandom::new(seed));
+        refusal::replace(false);
     }
 
     /// It could tell that it runs on an image, if it does.
@@ -260,7 +261,7 @@ thread_local! {
     static CURRENT: Cell<*mut c_void> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// Makes `run` the run of this thread while `body` lasts, and notes whether it was refused memory.
+/// Makes `run` the run of this thread while `body` lasts.
 fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) -> R {
     struct Restore {
         outer: *mut c_void,
@@ -268,13 +269,8 @@ fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) -> R {
     }
     impl Drop for Restore {
         fn drop(&mut self) {
-            let run = CURRENT.replace(self.outer).cast::<Run<'_>>();
-            let refused = refusal::replace(self.refused);
-            // SAFETY: `enter` got a pointer to a live run, or none, and nothing refers to the run now that
-            // `body` is over.
-            if let Some(run) = unsafe { run.as_mut() } {
-                run.own.out_of_memory |= refused;
-            }
+            CURRENT.set(self.outer);
+            refusal::replace(self.refused);
         }
     }
     let outer = CURRENT.replace(run.cast());
@@ -750,7 +746,8 @@ unsafe fn failed(
     program: &Program,
     run: &mut Run<'_>,
 ) -> Ended {
-    if status == ffi::LUA_ERRMEM || refusal::memory_was_refused() {
+    // Also if the script has made another error of it.
+    if status == ffi::LUA_ERRMEM || run.own.out_of_memory || refusal::memory_was_refused() {
         return Ended::OutOfMemory;
     }
     let trace = run.own.trace.take().map(|trace| *trace);
@@ -1932,8 +1929,8 @@ unsafe fn text_bytes<'s>(state: *mut lua_State, index: c_int) -> Option<&'s [u8]
     }
 }
 
-/// Looks at what a protected call of the script gave, `(ok, error, …)`, and passes it on: that it ran on an
-/// image counts even if the script catches what tells it.
+/// Looks at what a protected call of the script gave, `(ok, error, …)`, and passes it on: some errors count
+/// even if the script catches them.
 unsafe extern "C-unwind" fn note_caught(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top.
     unsafe {
@@ -1950,10 +1947,13 @@ const READ_ONLY: &[u8] = b"attempt to modify a readonly table";
 /// What Luau says in place of an error when a handler fails: it may stand for any.
 const HANDLER_FAILED: &[u8] = b"error in error handling";
 
-/// Notes that a run met the difference between an image and a file level of its own, if the error at a stack
-/// index may come of that. Every error is looked at before the script gets it first.
+/// Looks at an error, at a stack index, before the script gets it first.
 ///
-/// Luau has no other sign of it than the text. It makes that text, always the same, and what passes it on can
+/// Notes that the run is out of memory if it was refused some: this may be that error, or what became of it.
+/// Without an error it was the collector, which tried to make something smaller and can do without.
+///
+/// Notes that it met the difference between an image and a file level of its own, if the error may come of
+/// that. Luau has no other sign of it than the text. It makes that text, always the same, and what passes it on can
 /// put something in front alone: a coroutine puts its place there, each time. A script that raises such an
 /// error itself is run again on a file level of its own, to no harm.
 ///
@@ -1963,6 +1963,12 @@ const HANDLER_FAILED: &[u8] = b"error in error handling";
 unsafe fn note_error(state: *mut lua_State, index: c_int) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        if refusal::memory_was_refused() {
+            let _ = with_run("pcall", |run| {
+                run.own.out_of_memory = true;
+                Ok(())
+            });
+        }
         let Some(message) = text_bytes(state, index) else { return };
         let tells = message.ends_with(READ_ONLY) || message.ends_with(HANDLER_FAILED);
         if !tells {

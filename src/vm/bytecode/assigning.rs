@@ -9,7 +9,9 @@
 //!
 //! A global is assigned by `SETGLOBAL`, in a function or in one that it makes, to any depth.
 
-use super::{CAPTURE_UPVALUE, Chunk, OP_CAPTURE, OP_DUPCLOSURE, OP_NEWCLOSURE, OP_SETGLOBAL, OP_SETUPVAL};
+use super::{
+    CAPTURE_UPVALUE, Chunk, OP_CAPTURE, OP_DUPCLOSURE, OP_NEWCLOSURE, OP_SETGLOBAL, OP_SETUPVAL,
+};
 
 /// The functions of a script that may change what outlives a call of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

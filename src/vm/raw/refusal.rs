@@ -1,8 +1,9 @@
 //! Memory that was refused, noticed where it is refused.
 //!
-//! A script may catch the error that Luau raises for want of memory, hide it behind another one, or never get
-//! it: what it learns by that depends on what others left in the VM. So the run is judged by a flag that is
-//! set where the allocator says no, and that nothing in Lua can reach.
+//! A script may catch the error that Luau raises for want of memory, hide it behind another one, or get
+//! another one in its place: what it learns by that depends on what others left in the VM. So the run is judged
+//! by a flag that is set where the allocator says no, and that nothing in Lua can reach. A refusal counts if
+//! there is an error after it, whichever: see `note_error`.
 //!
 //! mlua installs the allocator, which knows the limit, and offers no way to stand before it; Luau's API only
 //! tells which one it is. So the place where Luau keeps it is looked up in the VM's state, by what it holds,

@@ -143,6 +143,24 @@ fn meeting_the_image_counts_whatever_hides_it() {
     }
 }
 
+/// The first one makes the image, and the second one meets it in a row.
+#[test]
+fn meeting_the_image_counts_in_a_row() {
+    for catcher in CATCHERS {
+        let source = format!(
+            "local t = {{5, n = 1}}
+            function on_update(self)
+                if self.id ~= 1 then self.n = t.n return end
+                {}
+                self.n = t.n
+            end",
+            nest("t.n += 1", &[catcher])
+        );
+        let why = compare_frames(&source);
+        assert!(matches!(why, Some(Mutable::Tables { .. })), "{why:?}: {source}");
+    }
+}
+
 /// The text of an error object is made when the run is over, by the script.
 #[test]
 fn an_error_that_meets_the_image_while_it_is_told_counts() {

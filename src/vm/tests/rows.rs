@@ -58,7 +58,8 @@ pub(super) fn in_a_row(
             let mut used = None;
             let mut host = NoWorld::default();
             if vm.is_ready_for(program, Callback::Update) {
-                match vm.run_row(program, Callback::Update, limits, (&mut host, &mut row), engaged) {
+                match vm.run_row(program, Callback::Update, limits, (&mut host, &mut row), engaged)
+                {
                     RowEnd::Done => continue,
                     RowEnd::Again(already) => used = Some(already),
                     RowEnd::With(ran) => {
