@@ -425,7 +425,7 @@ end
 end
 end";
         assert_eq!(assigned(own, [(1, 0), (3, 1), (4, 1)]), [None, Some(5), Some(5)]);
-        let another = "local n, m = 0, 0
+        let another = "local n, m = {}, 0
 function a()
 local function b() return n end
 local function c() m = n end

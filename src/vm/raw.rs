@@ -1965,7 +1965,11 @@ unsafe fn note_error(state: *mut lua_State, index: c_int) {
     unsafe {
         if refusal::memory_was_refused() {
             let _ = with_run("pcall", |run| {
-                run.own.out_of_memory = true;
+                if !std::mem::replace(&mut run.own.out_of_memory, true) {
+                    let (message, line, frames) =
+                        (String::new(), script_line(state), String::new());
+                    run.own.trace = Some(Box::new(Trace { message, line, frames }));
+                }
                 Ok(())
             });
         }
