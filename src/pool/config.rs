@@ -93,20 +93,23 @@ pub struct PoolConfig {
     /// Bytes that a VM may hold while nobody uses it; one that holds more when its lease ends, or
     /// at a health check, is replaced. Default `None`: half of `memory_limit`, but at least 4 MiB;
     /// or from 64 KiB to `memory_limit`. Less than what a new VM holds means a new VM for every
-    /// lease.
+    /// lease. Programs stay loaded as long as they fit in there: those that are used least recently go.
     pub max_resting_memory: Option<usize>,
     /// Wall time one run may take before it is stopped, the file level of its script included.
-    /// Time in which the system ran something else is not charged.
+    /// Time in which the system ran something else is not charged. Where the file level runs once for many runs, it
+    /// has as much time to itself.
     /// Default 2 ms; from 10 µs to 1 min. Single scripts can have another: see
     /// [`SandboxConfig::scripts`].
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Duration,
-    /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB.
+    /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB. Nearly half of it is for programs that stay
+    /// loaded, with the data of their file levels (see `max_resting_memory`). Of more than that, some are
+    /// loaded anew in every frame, which is told once.
     pub memory_limit: usize,
-    /// Bytes that one run may have at a time, on top of what its VM holds anyway: what it made and what
-    /// of that was not yet collected, so that one that makes much garbage may hold a quarter of it. What
-    /// earlier runs left doesn't count. Exact to 1 MiB. Default
-    /// `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
+    /// Bytes that one run may hold at a time: the strings, tables and other objects that it reaches, on top of
+    /// those that its file level made, which may be as many. Garbage doesn't count, nor does what earlier runs
+    /// left. A run that comes near its limit, to half of it, takes longer: it runs again on a VM of its own
+    /// where that is measured. Default `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
     /// 256 KiB to `memory_limit`. Single scripts can have another: see [`SandboxConfig::scripts`].
     pub run_memory_limit: Option<usize>,
     /// Wall time that all runs of one frame may take together; what is left over runs in the

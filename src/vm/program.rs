@@ -1,7 +1,7 @@
 //! [`Program`]: a script, compiled once, that any VM can run.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bevy::platform::hash::FixedHasher;
@@ -9,7 +9,8 @@ use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
 use super::bytecode::{self, Mutation};
-use super::sandbox;
+use super::loaded::Text;
+use super::{raw, sandbox};
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -106,6 +107,12 @@ pub struct Program {
     /// The callbacks that were searched for stray globals: once each is enough.
     searched: AtomicU8,
     any_strays: AtomicBool,
+    /// Its last run came near its memory limit.
+    hungry: AtomicBool,
+    /// The least limit with which a file level of its own kept to it when it was measured; 0 if none was.
+    measured: AtomicUsize,
+    /// Its strings.
+    texts: Box<[Text]>,
     strays: Mutex<Vec<(Callback, String)>>,
 }
 
@@ -136,6 +143,9 @@ impl Program {
             name: name.into(),
             name_hash: FixedHasher.hash_one(name),
             mutation: bytecode::mutation(&bytecode),
+            hungry: AtomicBool::new(false),
+            measured: AtomicUsize::new(0),
+            texts: bytecode::strings(&bytecode).into_iter().map(raw::weigh_text).collect(),
             bytecode: bytecode.into(),
             mutable: OnceLock::new(),
             callbacks: OnceLock::new(),
@@ -235,6 +245,32 @@ impl Program {
             Mutation::OnlyBy { lines } => lines,
             Mutation::OfFileLevel => &[],
         }
+    }
+
+    pub(super) fn note_hungry(&self) {
+        self.hungry.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its last run came near its memory limit, so that the next one had better be measured at once.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.hungry.load(Ordering::Relaxed)
+    }
+
+    /// A run that has this limit was measured, and its file level kept to it.
+    pub(super) fn note_measured(&self, limit: usize, hungry: bool) {
+        self.hungry.store(hungry, Ordering::Relaxed);
+        let less = |before| (before == 0 || limit < before).then_some(limit);
+        let _ = self.measured.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Whether its file level keeps to this limit, but perhaps not to much less.
+    pub(super) fn needs_room(&self, limit: usize) -> bool {
+        let measured = self.measured.load(Ordering::Relaxed);
+        measured != 0 && measured <= limit
+    }
+
+    pub(super) fn texts(&self) -> &[Text] {
+        &self.texts
     }
 
     pub(super) fn bytecode(&self) -> &[u8] {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::*;
 
 mod image;
+mod memory;
+mod order;
 mod sandbox;
 
 const LIMITS: RunLimits =

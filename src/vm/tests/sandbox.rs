@@ -136,7 +136,7 @@ fn each_script_has_the_memory_that_its_limit_gives_it() {
                 panic!("{error}");
             };
             assert_eq!((told, setting, line), (limit * MIB, "run_memory_limit", Some(2)));
-            assert!(used < 2 * MIB, "{used} were in use before it asked for the rest");
+            assert!(used <= limit * MIB, "{used}");
             assert!(vm.is_spent());
         }
     }
