@@ -61,7 +61,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
 use self::limits::Deadline;
-use self::loaded::{Loaded, LoadedPrograms, ProgramCounts};
+use self::loaded::{Loaded, LoadedPrograms, Main, ProgramCounts};
 use self::memory::{Allowance, Floor, GARBAGE_SLACK, RUN_GARBAGE};
 use self::watchdog::Watch;
 use crate::error::{Failure, ScriptError};
@@ -198,6 +198,8 @@ pub struct Vm {
     /// What it held when it was new, and when its garbage was collected last.
     resting: Floor,
     floor: Floor,
+    /// How often garbage was collected.
+    collections: u64,
     allowance: Allowance,
     memory_limit: usize,
     /// What it should hold at most while nobody uses it.
@@ -272,6 +274,7 @@ impl Vm {
             evaluated: evaluate::Evaluated::new(),
             resting,
             floor: resting,
+            collections: 0,
             allowance: Allowance::default(),
             memory_limit,
             resting_limit: 0,
@@ -286,7 +289,7 @@ impl Vm {
             watch,
             spent: false,
         };
-        vm.limit_resting_memory((memory_limit / 2).max(4 * GARBAGE_SLACK));
+        vm.limit_resting_memory((memory_limit / 4 * 3).max(4 * GARBAGE_SLACK));
         vm.allow(usize::MAX);
         Ok(vm)
     }
@@ -446,6 +449,12 @@ impl Vm {
             host.rewind();
             program.found_mutable(Mutable::Tables);
         }
+        if self.programs.at(place).main().is_none() {
+            match self.load_counted(program) {
+                Ok(main) => self.programs.keep_main(place, main),
+                Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
+            }
+        }
         self.attempt(place, program, call, host, limits, (false, used))
             .unwrap_or_else(|_| unreachable!("what runs on a file level of its own meets no image"))
     }
@@ -465,7 +474,7 @@ impl Vm {
         }
         let counting = self.allowance.count(&self.lua).filter(|_| !needs_room);
         let before = raw::object_bytes(&self.lua);
-        let main = &self.programs.at(place).main;
+        let main = self.programs.at(place).main().expect("there is no image yet");
         let deadline = Deadline::begin(&self.watch, limits.time);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
@@ -485,7 +494,8 @@ impl Vm {
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
             raw::Imaged::Made(image) => {
                 let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
-                self.programs.keep_image(place, image, bytes);
+                let gone = self.programs.keep_image(place, image, (bytes, self.collections));
+                self.lower_floor(gone);
                 self.counts.imaged();
             }
         }
@@ -503,19 +513,22 @@ impl Vm {
         limits: &RunLimits,
         (on_image, used): (bool, Option<Duration>),
     ) -> Result<Ran, Duration> {
-        let Loaded { main, image, shapes, .. } = self.programs.at(place);
+        let program_here = self.programs.at(place);
         let counting = self.allowance.count(&self.lua);
         let deadline = match used {
             None => Deadline::begin(&self.watch, limits.time),
             Some(used) => Deadline::go_on(&self.watch, limits.time, used),
         };
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
-        let ended = match image {
+        let ended = match &program_here.image {
             Some(image) if on_image => {
-                let image = (&*image, shapes);
+                let image = (image, &mut program_here.shapes);
                 raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
             }
-            _ => raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run),
+            _ => {
+                let main = program_here.main().expect("it was loaded");
+                raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run)
+            }
         };
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
@@ -569,19 +582,24 @@ impl Vm {
         if let Some(place) = self.programs.place_of(program.id()) {
             return Ok(place);
         }
-        // What a program takes has nothing to do with what its runs may hold.
-        self.limit_allocator(self.memory_limit);
-        let before = raw::object_bytes(&self.lua);
-        let main = self.load_main(program);
-        self.limit_allocator(self.allowance.total);
-        let main = main?;
-        let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
-        self.counts.loaded();
-        self.programs.add(program.id(), main, bytes, program.texts());
+        let main = self.load_counted(program)?;
+        let place = self.programs.add(program.id(), program.texts());
+        self.programs.keep_main(place, main);
         if self.is_crowded() {
             self.tidy_up(Some(program.id()));
         }
         Ok(self.programs.place_of(program.id()).expect("it is in use"))
+    }
+
+    /// Loads the main function of a program. What that takes has nothing to do with what its runs may hold.
+    fn load_counted(&mut self, program: &Program) -> Result<Main, ScriptError> {
+        self.limit_allocator(self.memory_limit);
+        let before = raw::object_bytes(&self.lua);
+        let function = self.load_main(program);
+        self.limit_allocator(self.allowance.total);
+        let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
+        self.counts.loaded();
+        Ok(Main { function: function?, bytes, collections: self.collections })
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {

@@ -19,7 +19,9 @@ const KEPT_LEASES: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Loaded {
     id: u64,
-    pub(super) main: Function,
+    /// Its main function. Once there is an image it is in the way: the code of a table of data is as large as the
+    /// table.
+    main: Option<Main>,
     pub(super) image: Option<raw::Image>,
     pub(super) shapes: raw::Shapes,
     /// What it took to load it and to make its image, in bytes, garbage included.
@@ -31,6 +33,23 @@ pub(super) struct Loaded {
     used_at: u64,
     /// The lease of the VM in which it was used last.
     used_in: u64,
+}
+
+/// The main function of a program.
+#[derive(Debug)]
+pub(super) struct Main {
+    pub(super) function: Function,
+    /// What it took to load it, in bytes.
+    pub(super) bytes: usize,
+    /// How often the VM had collected its garbage by then.
+    pub(super) collections: u64,
+}
+
+impl Loaded {
+    /// Its main function, which is there as long as there is no image.
+    pub(super) fn main(&self) -> Option<&Function> {
+        self.main.as_ref().map(|main| &main.function)
+    }
 }
 
 /// The programs that a VM holds, by place. A place is good until the next eviction.
@@ -79,15 +98,15 @@ impl LoadedPrograms {
     }
 
     /// Adds a program that is not there yet, and is used now.
-    pub(super) fn add(&mut self, id: u64, main: Function, bytes: usize, texts: &[Text]) -> usize {
+    pub(super) fn add(&mut self, id: u64, texts: &[Text]) -> usize {
         self.uses += 1;
         let place = self.list.len();
         self.list.push(Loaded {
             id,
-            main,
+            main: None,
             image: None,
             shapes: raw::Shapes::default(),
-            bytes,
+            bytes: 0,
             texts: Vec::new(),
             loaded_at: self.uses,
             used_at: self.uses,
@@ -127,13 +146,29 @@ impl LoadedPrograms {
         }
     }
 
-    /// Keeps the image of a program that has none, which took so many bytes to make.
-    pub(super) fn keep_image(&mut self, place: usize, mut image: raw::Image, bytes: usize) {
+    /// Keeps the main function of a program.
+    pub(super) fn keep_main(&mut self, place: usize, main: Main) {
+        let program = &mut self.list[place];
+        program.bytes += main.bytes;
+        program.main = Some(main);
+    }
+
+    /// Keeps the image of a program that has none, which took so many bytes to make, instead of its main function.
+    /// Gives how many bytes of those that were left at the last one of so many collections go, at most.
+    #[must_use]
+    pub(super) fn keep_image(
+        &mut self,
+        place: usize,
+        mut image: raw::Image,
+        (bytes, collections): (usize, u64),
+    ) -> usize {
         let texts = std::mem::take(&mut image.texts);
         let program = &mut self.list[place];
         program.bytes += bytes;
         program.image = Some(image);
+        let gone = program.main.take().filter(|main| main.collections < collections);
         self.add_texts(place, &texts);
+        gone.map_or(0, |main| main.bytes)
     }
 
     /// A lease of the VM is over.

