@@ -90,7 +90,7 @@ fn each_wrong_value_names_its_field() {
         ("max_messages", |c| c.max_messages = usize::MAX),
         ("max_commands", |c| c.max_commands = 1_000_001),
         ("max_value_size", |c| c.max_value_size = 1023),
-        ("max_value_size", |c| c.max_value_size = 17 * MIB),
+        ("max_value_size", |c| c.max_value_size = 33 * MIB),
         ("run_memory_limit", |c| c.run_memory_limit = Some(256 * 1024 - 1)),
         ("run_memory_limit", |c| c.run_memory_limit = Some(33 * MIB)),
         ("retry_interval", |c| c.retry_interval = 3601),
