@@ -184,7 +184,7 @@
 //! Lower never imports higher: `value`, `error`, `sandbox` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
 //! `run` → `plugin`;
 //! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
-//! speaks mlua, and only one file of it has `unsafe`.
+//! speaks mlua, and only its part `raw` has `unsafe`.
 
 pub mod bindings;
 mod config_file;

@@ -224,6 +224,7 @@ impl LoadedPrograms {
     }
 
     /// Drops all programs.
+    #[cfg(test)]
     pub(super) fn clear(&mut self, lua: &Lua) {
         self.remove(lua, |_| true);
     }

@@ -25,6 +25,9 @@ pub(super) const GARBAGE_SLACK: usize = 1024 * 1024;
 /// it.
 pub(super) const RUN_GARBAGE: usize = 4 * 1024 * 1024;
 
+/// So many bytes more or less make no difference.
+const UNNOTICED: usize = 4096;
+
 /// What a VM held when nothing ran and all garbage had been collected, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Floor {
@@ -182,18 +185,31 @@ impl Vm {
 
     /// Collects all garbage. In the next runs the collector begins late.
     pub(super) fn collect(&mut self) {
-        let late = (self.quick_memory(self.allowance.of_run) / 2).min(RUN_GARBAGE);
-        for _ in 0..2 {
-            let expected = self.floor.objects.max(1);
-            self.collections += 1;
-            self.spent |= raw::collect(&self.lua, expected, expected + late).is_err();
-            self.floor = Floor::of(&self.lua);
-            // The collector begins so much later than it was to as there is more left than was expected.
-            if self.floor.objects.abs_diff(expected) <= expected / 4 {
-                break;
-            }
+        let before = self.floor.objects;
+        self.collect_once(before);
+        // What a run left that called deeply is a long stack, which the collector halves each time.
+        let mut left = usize::MAX;
+        while self.floor.objects > before + UNNOTICED
+            && left.saturating_sub(self.floor.objects) > UNNOTICED
+        {
+            left = self.floor.objects;
+            self.collect_once(left);
+        }
+        // The collector begins so much later than it was to as there is more left than was expected.
+        let left = self.floor.objects;
+        if before.abs_diff(left) > before / 4 {
+            self.collect_once(left);
         }
         self.allow(self.allowance.of_run);
+    }
+
+    /// Collects all garbage, of which `expected` bytes are to be left.
+    fn collect_once(&mut self, expected: usize) {
+        let late = (self.quick_memory(self.allowance.of_run) / 2).min(RUN_GARBAGE);
+        let expected = expected.max(1);
+        self.collections += 1;
+        self.spent |= raw::collect(&self.lua, expected, expected + late).is_err();
+        self.floor = Floor::of(&self.lua);
     }
 
     /// Something goes that was there when garbage was collected last.

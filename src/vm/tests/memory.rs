@@ -111,7 +111,7 @@ fn programs_that_nobody_uses_any_more_make_room() {
 const MIB: usize = 1024 * 1024;
 
 /// Bodies of callbacks that hold or waste memory, `N` times something.
-const HUNGRY: [&str; 12] = [
+const HUNGRY: [&str; 13] = [
     "local t = {} for i = 1, N * 10 do t[i] = {i} end self.n = #t",
     "local t = {} for i = 1, N * 60 do t[i] = i end self.n = #t",
     "local s for i = 1, N do s = ('x'):rep(1000) .. i end self.n = #s",
@@ -124,6 +124,7 @@ const HUNGRY: [&str; 12] = [
         self.n = #a + #b + #c + #d",
     "local held = {} for i = 1, N do held[i % 50 + 1] = table.create(100, i)
         local waste = {i, {i}, tostring(i)} end self.n = #held",
+    "local function f(n) if n == 0 then return 0 end return 1 + f(n - 1) end self.n = f(N * 3)",
     "self.ok = pcall(function() local t = {} for i = 1, N * 10 do t[i] = {i} end end)",
     "local s = '' for i = 1, N do s ..= ('y'):rep(100) end self.n = #s",
     "local t = {} for i = 1, N * 8 do t['key' .. i] = i end t = nil
