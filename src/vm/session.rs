@@ -209,6 +209,9 @@ impl Session {
                 raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
             // No limit is one that isn't met.
             let limit = if self.memory_limit == 0 { usize::MAX } else { self.memory_limit };
+            // It is one of pages, and what is counted is objects.
+            let not_objects = self.lua.used_memory() - raw::object_bytes(&self.lua);
+            let limit = limit.saturating_sub(not_objects);
             let measuring = raw::MeasuringLate::begin(&self.lua, limit, self.left);
             let ended = raw::run_session(&self.lua, &self.refs, raw_task, &mut run);
             (ended, run, measuring.found())
