@@ -210,7 +210,7 @@ impl Session {
             // No limit is one that isn't met.
             let limit = if self.memory_limit == 0 { usize::MAX } else { self.memory_limit };
             // It is one of pages, and what is counted is objects.
-            let not_objects = self.lua.used_memory() - raw::object_bytes(&self.lua);
+            let not_objects = self.lua.used_memory().saturating_sub(raw::object_bytes(&self.lua));
             let limit = limit.saturating_sub(not_objects);
             let measuring = raw::MeasuringLate::begin(&self.lua, limit, self.left);
             let ended = raw::run_session(&self.lua, &self.refs, raw_task, &mut run);
