@@ -49,14 +49,28 @@
 //! 3. **Atomic.** A run that errors, times out or runs out of memory changes nothing: no component, no
 //!    command, no message, no field of `self`. Only its log lines stay.
 //! 4. **Deterministic.** Effects are applied in a stable order: by entity, then by the script's place on
-//!    it. The result is the same for one thread and for eight. (Two things are outside: limits of time,
-//!    which depend on the machine, and the order in which `pairs` visits keys that are tables or
-//!    functions. Weak tables would be a third: `setmetatable` refuses them.)
+//!    it. The result is the same for one thread and for eight. (What is outside is told
+//!    [below](#what-is-not-the-same-everywhere).)
 //! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A
 //!    built-in that works for milliseconds and can't be interrupted doesn't begin if the run has not so
 //!    much time left, which is an error that says so.)
 //! 6. **Recoverable.** All that must survive lives in the ECS, in [`ScriptStates`]. A VM can be thrown
 //!    away between two runs at any time, and nothing is lost.
+//!
+//! ## What is not the same everywhere
+//!
+//! - *Limits of time* depend on the machine. Limits of memory don't: a run fails if what it holds is more than it
+//!   may hold, whatever garbage there is, whoever ran before, and on whichever VM. (Up to half of its limit is
+//!   free; a run that comes nearer is taken back and runs again on a VM of its own, where that can be measured,
+//!   with a file level of its own and all of its time.
+//!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.)
+//! - *The order in which a table is visited* (by `pairs`, `next` and `for … in`) depends on its
+//!   keys and on how it was filled, and is the same everywhere, if all its keys are strings, numbers, booleans,
+//!   vectors and entities. A key that is a table, a function, a coroutine, a buffer or a handle such as
+//!   `entity.Transform` lies where its address says, and with it the other keys of that table may lie elsewhere.
+//!   Keep such things in a list, and in a table only to look them up. What leaves a script is sorted by us: its
+//!   `self`, messages, values for the game, texts in JSON and TOML.
+//! - Weak tables would be a third thing: `setmetatable` refuses them.
 //!
 //! # What a script looks like
 //!
@@ -176,7 +190,7 @@
 //! Lower never imports higher: `value`, `error`, `sandbox` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
 //! `run` → `plugin`;
 //! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
-//! speaks mlua, and only one file of it has `unsafe`.
+//! speaks mlua, and only its part `raw` has `unsafe`.
 
 pub mod bindings;
 mod config_file;

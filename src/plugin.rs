@@ -139,6 +139,7 @@ impl Plugin for LuaPoolPlugin {
         };
         let factory = LuauFactory::new(Arc::new(bindings.api().clone()), config.memory_limit);
         factory.set_sandbox(&config.sandbox);
+        factory.set_resting_memory(config.resting_memory());
         bindings.tell_of_missing_modules(&config.sandbox);
         let pool = VmPool::new(config.clone(), factory.clone(), LuauResetter)
             .expect("the configuration is valid");

@@ -16,11 +16,14 @@ mod change;
 mod check;
 mod cost;
 mod evaluate;
+mod exact;
 mod factory;
 mod function;
 mod guards;
 mod host;
 mod limits;
+mod loaded;
+mod memory;
 mod program;
 mod random;
 mod raw;
@@ -37,6 +40,7 @@ pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
 pub use self::host::{
     Field, FieldPath, Host, Leaf, Live, LogLevel, NoWorld, Place, Reading, Spot, SpotReading,
 };
+pub use self::loaded::ProgramStats;
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Mutable, Program};
 pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
@@ -52,12 +56,13 @@ pub(crate) use self::watchdog::{Engaged, ticks};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use bevy::platform::collections::HashMap;
 use bevy::prelude::Entity;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
 use self::limits::Deadline;
+use self::loaded::{Loaded, LoadedPrograms, Main, ProgramCounts};
+use self::memory::{Allowance, Floor, GARBAGE_SLACK, RUN_GARBAGE};
 use self::watchdog::Watch;
 use crate::error::{Failure, ScriptError};
 use crate::pool::PoolConfig;
@@ -80,28 +85,13 @@ pub(crate) const NATIVE_STACK: usize = 8 * 1024 * 1024;
 const NOT_WEAK: &str = "a table can't be weak (`__mode`): when it loses what it holds would depend on \
                         other scripts; remove what is no longer needed yourself";
 
-/// Programs that a VM keeps loaded. When there are more, all are dropped and loaded again on demand.
-const MAX_LOADED: usize = 512;
-
-/// No program has this number.
-const NOTHING_RECENT: (u64, usize) = (u64::MAX, 0);
-
-/// Garbage that a VM may carry from run to run, in bytes, before all of it is collected: so much of
-/// its memory limit can be missing to a run.
-const GARBAGE_SLACK: usize = 1024 * 1024;
-
-/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
-/// then what they leave is collected when they are over, and none pays for the garbage of those before
-/// it.
-const RUN_GARBAGE: usize = 4 * 1024 * 1024;
-
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimits {
     /// Wall time, less what the system spent on other threads.
     pub time: Duration,
-    /// Bytes, on top of what the VM holds anyway. It may be exceeded by what the VM has not collected of
-    /// earlier runs, which is at most 1 MiB; never beyond the limit of the VM.
+    /// Bytes that it may hold, on top of what its file level made: its strings, tables and other objects, without
+    /// garbage. Never beyond the limit of the VM.
     pub memory: usize,
     /// The most bytes that `self`, an argument or a result may have.
     pub value_size: usize,
@@ -201,18 +191,23 @@ pub enum Outcome {
 pub struct Vm {
     lua: Lua,
     refs: raw::Refs,
-    loaded: Vec<Loaded>,
-    /// Where the loaded programs are, by their numbers.
-    places: HashMap<u64, usize>,
-    /// The number of the program that ran last, and its place.
-    recent: (u64, usize),
+    api: Arc<Api>,
+    programs: LoadedPrograms,
+    counts: Arc<ProgramCounts>,
     evaluated: evaluate::Evaluated,
-    resting_memory: usize,
-    /// With so many bytes the collector begins.
-    collects_from: usize,
+    /// What it held when it was new, and when its garbage was collected last.
+    resting: Floor,
+    floor: Floor,
+    /// How often garbage was collected.
+    collections: u64,
+    allowance: Allowance,
     memory_limit: usize,
-    /// What a run may use: the limit that the allocator has is made of this.
-    run_memory: usize,
+    /// What it should hold at most while nobody uses it.
+    resting_limit: usize,
+    /// What all programs may hold together.
+    programs_limit: usize,
+    /// The last run met what the allocator gives.
+    ran_out: bool,
     /// Scripts don't find all libraries.
     restricted: bool,
     runs: u64,
@@ -225,14 +220,6 @@ pub struct Vm {
     spent: bool,
 }
 
-/// A program in one VM.
-#[derive(Debug)]
-struct Loaded {
-    main: Function,
-    image: Option<raw::Image>,
-    shapes: raw::Shapes,
-}
-
 impl Vm {
     /// Makes a VM that offers `api` and may hold `memory_limit` bytes.
     ///
@@ -240,39 +227,61 @@ impl Vm {
     /// [`ScriptError::Raised`] if Luau can't be set up, [`ScriptError::OutOfMemory`] if the limit is
     /// too small for that.
     pub fn new(api: &Api, memory_limit: usize) -> Result<Self, ScriptError> {
+        Self::make(Arc::new(api.clone()), memory_limit, Arc::default(), None)
+    }
+
+    /// As [`Vm::new`]; counts what becomes of programs there, and is stopped by what stops another VM.
+    fn make(
+        api: Arc<Api>,
+        memory_limit: usize,
+        counts: Arc<ProgramCounts>,
+        stopped_by: Option<&Arc<Watch>>,
+    ) -> Result<Self, ScriptError> {
         set_fast_flags();
         let set_up = || -> mlua::Result<(Lua, raw::Refs, check::Fingerprint)> {
             let lua = Lua::new_with(sandbox::libraries(), LuaOptions::new())?;
             raw::watch_refusals(&lua)?;
-            let builtins = sandbox::build(&lua, api)?;
+            let builtins = sandbox::build(&lua, &api)?;
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
-            raw::collect(&lua, lua.used_memory(), (memory_limit / 4).min(RUN_GARBAGE))?;
+            let objects = raw::object_bytes(&lua);
+            raw::collect(&lua, objects, objects + (memory_limit / 8).min(RUN_GARBAGE))?;
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, refs, fingerprint))
         };
         let (lua, refs, fingerprint) =
             set_up().map_err(|error| ScriptError::Raised { message: error.to_string() })?;
-        let resting_memory = lua.used_memory();
-        if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
-            let (limit, used) = (memory_limit, resting_memory);
+        let resting = Floor::of(&lua);
+        if resting.pages + GARBAGE_SLACK / 4 > memory_limit {
+            let (limit, used) = (memory_limit, resting.pages);
             return Err(ScriptError::OutOfMemory { limit, used, setting: "memory_limit" });
         }
-        let watch = watch(&lua)?;
-        Ok(Self {
+        let watch = match stopped_by {
+            Some(watch) => {
+                watch.turn_to(raw::Hook::of(&lua));
+                Arc::clone(watch)
+            }
+            None => watch(&lua)?,
+        };
+        let restricted = !api.missing_libraries().is_empty();
+        let mut vm = Self {
             lua,
             refs,
-            loaded: Vec::new(),
-            places: HashMap::new(),
-            recent: NOTHING_RECENT,
+            api,
+            programs: LoadedPrograms::default(),
+            counts,
             evaluated: evaluate::Evaluated::new(),
-            resting_memory,
-            collects_from: (memory_limit / 4).min(RUN_GARBAGE),
+            resting,
+            floor: resting,
+            collections: 0,
+            allowance: Allowance::default(),
             memory_limit,
-            run_memory: usize::MAX,
-            restricted: !api.missing_libraries().is_empty(),
+            resting_limit: 0,
+            programs_limit: 0,
+            ran_out: false,
+            restricted,
             runs: 0,
             last_program: None,
             suspects: check::Suspects::default(),
@@ -280,7 +289,10 @@ impl Vm {
             fingerprint,
             watch,
             spent: false,
-        })
+        };
+        vm.limit_resting_memory((memory_limit / 4 * 3).max(4 * GARBAGE_SLACK));
+        vm.allow(usize::MAX);
+        Ok(vm)
     }
 
     /// Runs one callback. Whatever happens, the next run starts from the same pristine state, unless
@@ -314,8 +326,18 @@ impl Vm {
     ) -> Ran {
         self.runs += 1;
         self.note_program(program);
-        self.limit_memory(limits);
-        let ran = self.run_once(program, call, host, limits, used);
+        let ran = if self.limit_memory(limits) && !program.is_hungry() {
+            match self.run_once(program, call, host, limits, used) {
+                _ if std::mem::take(&mut self.ran_out) => {
+                    host.rewind();
+                    self.run_measured(program, call, host, limits)
+                }
+                ran => ran,
+            }
+        } else {
+            host.begin();
+            self.run_measured(program, call, host, limits)
+        };
         self.tidy();
         ran
     }
@@ -323,8 +345,9 @@ impl Vm {
     /// Whether a callback of a program can run in a [`Row`]: its image is here.
     pub(crate) fn is_ready_for(&mut self, program: &Program, callback: Callback) -> bool {
         program.mutable().is_none()
-            && self.place_of(program).is_some_and(|place| {
-                let image = &self.loaded[place].image;
+            && !program.is_hungry()
+            && self.programs.place_of(program.id()).is_some_and(|place| {
+                let image = &self.programs.at(place).image;
                 image.as_ref().is_some_and(|image| image.has(callback))
             })
     }
@@ -342,20 +365,29 @@ impl Vm {
         _: &Engaged,
     ) -> RowEnd {
         self.note_program(program);
-        self.limit_memory(limits);
-        let place = self.place_of(program).expect("the program is loaded");
-        let Loaded { image, shapes, .. } = &mut self.loaded[place];
+        if !self.limit_memory(limits) {
+            return RowEnd::Again(Duration::ZERO);
+        }
+        // That may have dropped it.
+        let Some(place) = self.programs.place_of(program.id()) else {
+            return RowEnd::Again(Duration::ZERO);
+        };
+        let Allowance { between_runs, most_objects, .. } = self.allowance;
+        let counting = self.allowance.count(&self.lua);
+        let Loaded { image, shapes, .. } = self.programs.at(place);
         let image = image.as_ref().expect("the program has an image");
         let job = raw::RowJob {
             callback,
-            most_memory: self.resting_memory + GARBAGE_SLACK,
+            most_memory: between_runs,
+            most_objects,
             deadline: Deadline::begin(&self.watch, limits.time),
             max_value_size: limits.value_size,
         };
         let raw::RowRun { mut run, began, ended } =
             raw::run_row(&self.lua, &self.refs, program, (image, shapes), job, (host, row));
         raw::forget_all(&self.lua, &self.refs, &run);
-        let out_of_memory = matches!(ended, Some(raw::Ended::OutOfMemory));
+        let passed = counting.is_some_and(|counting| counting.passed());
+        let out_of_memory = passed || matches!(ended, Some(raw::Ended::OutOfMemory));
         let verdict = Verdict::of(&mut run, out_of_memory);
         let used = run.deadline.roughly_used();
         drop(run);
@@ -367,7 +399,14 @@ impl Vm {
                 self.spent |= verdict.is_some_and(|verdict| verdict.out_of_memory);
                 RowEnd::Again(used)
             }
-            Some(ended) => RowEnd::With(self.judge(program, ended, verdict)),
+            Some(ended) => match self.judge(program, ended, verdict) {
+                // It runs again where it can be measured.
+                _ if std::mem::take(&mut self.ran_out) => {
+                    program.note_hungry();
+                    RowEnd::Again(Duration::ZERO)
+                }
+                ran => RowEnd::With(ran),
+            },
         };
         self.tidy();
         end
@@ -381,38 +420,6 @@ impl Vm {
         }
     }
 
-    /// Puts the memory limit of the next run in force. Since no run begins with more garbage than
-    /// [`GARBAGE_SLACK`], a limit of the VM is one of the run too, and stays in force until a script
-    /// comes that has another.
-    fn limit_memory(&mut self, limits: &RunLimits) {
-        if limits.memory != self.run_memory {
-            self.run_memory = limits.memory;
-            let (limit, _) = self.memory_in_force();
-            self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
-            if limit / 2 < self.collects_from {
-                // Or the collector would begin when it is too late.
-                self.spent |= self.collect().is_err();
-            }
-        }
-    }
-
-    /// The most bytes that the VM may hold now, and whether that is on the run's account.
-    fn memory_in_force(&self) -> (usize, bool) {
-        let of_run = (self.resting_memory + GARBAGE_SLACK).saturating_add(self.run_memory);
-        (of_run.min(self.memory_limit), of_run < self.memory_limit)
-    }
-
-    /// What a run says that met the memory limit.
-    fn out_of_memory(&self) -> ScriptError {
-        let used = self.lua.used_memory();
-        if self.memory_in_force().1 {
-            let used = used.saturating_sub(self.resting_memory);
-            ScriptError::OutOfMemory { limit: self.run_memory, used, setting: "run_memory_limit" }
-        } else {
-            ScriptError::OutOfMemory { limit: self.memory_limit, used, setting: "memory_limit" }
-        }
-    }
-
     fn run_once(
         &mut self,
         program: &Program,
@@ -421,18 +428,20 @@ impl Vm {
         limits: &RunLimits,
         mut used: Option<Duration>,
     ) -> Ran {
-        let place = match self.load(program) {
+        host.begin();
+        let mut place = match self.load(program) {
             Ok(place) => place,
             Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
         };
-        host.begin();
         if program.mutable().is_none() {
-            if self.loaded[place].image.is_none() {
-                let start = Instant::now();
+            if self.programs.at(place).image.is_none() {
                 if let Err(failed) = self.image(place, program, host, limits) {
                     return failed;
                 }
-                used = Some(used.unwrap_or_default() + start.elapsed());
+                if self.is_crowded() {
+                    self.tidy_up(Some(program.id()));
+                    place = self.programs.place_of(program.id()).expect("it is in use");
+                }
             }
             match self.attempt(place, program, call, host, limits, (true, used)) {
                 Ok(ran) => return ran,
@@ -444,15 +453,22 @@ impl Vm {
             }
             host.rewind();
             // It begins with no more garbage than if it had begun so.
-            if self.lua.used_memory() > self.resting_memory + GARBAGE_SLACK {
-                self.spent |= self.collect().is_err();
+            if self.is_crowded() {
+                self.collect();
+            }
+        }
+        if self.programs.at(place).main().is_none() {
+            match self.load_counted(program) {
+                Ok(main) => self.programs.keep_main(place, main),
+                Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
             }
         }
         self.attempt(place, program, call, host, limits, (false, used))
             .unwrap_or_else(|_| unreachable!("what runs on a file level of its own meets no image"))
     }
 
-    /// Makes the image of a program, if it can have one.
+    /// Makes the image of a program, if it can have one. That has the time of a run to itself: a run is not
+    /// charged for being the first on this VM.
     fn image(
         &mut self,
         place: usize,
@@ -460,29 +476,39 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<(), Ran> {
-        let main = &self.loaded[place].main;
+        let needs_room = program.needs_room(limits.memory);
+        if needs_room {
+            self.allow_more(limits.memory);
+        }
+        let counting = self.allowance.count(&self.lua).filter(|_| !needs_room);
+        let before = raw::object_bytes(&self.lua);
+        let main = self.programs.at(place).main().expect("there is no image yet");
         let deadline = Deadline::begin(&self.watch, limits.time);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
-        let out_of_memory = matches!(imaged, raw::Imaged::Failed(raw::Ended::OutOfMemory));
+        let passed = counting.is_some_and(|counting| counting.passed());
+        let out_of_memory =
+            passed || matches!(imaged, raw::Imaged::Failed(raw::Ended::OutOfMemory));
         let verdict = Verdict::of(&mut run, out_of_memory);
         drop(run);
+        self.limit_allocator(self.allowance.total);
         if verdict.as_ref().is_some_and(|verdict| verdict.out_of_memory) {
-            // Whatever it has become, it depends on what others left in the VM.
+            // Whatever it has become, it depends on what the VM holds: it runs again where it can be measured.
             let ended = match imaged {
                 raw::Imaged::Failed(ended) => ended,
-                raw::Imaged::Mutable(_) => raw::Ended::Missing,
-                raw::Imaged::Made(image) => {
-                    raw::drop_image(&self.lua, &image, &raw::Shapes::default());
-                    raw::Ended::Missing
-                }
+                raw::Imaged::Made(_) | raw::Imaged::Mutable(_) => raw::Ended::Missing,
             };
             return Err(self.judge(program, ended, verdict));
         }
         match imaged {
             raw::Imaged::Mutable(why) => program.found_mutable(why),
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
-            raw::Imaged::Made(image) => self.loaded[place].image = Some(image),
+            raw::Imaged::Made(image) => {
+                let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
+                let gone = self.programs.keep_image(place, image, (bytes, self.collections));
+                self.lower_floor(gone);
+                self.counts.imaged();
+            }
         }
         Ok(())
     }
@@ -498,21 +524,26 @@ impl Vm {
         limits: &RunLimits,
         (on_image, used): (bool, Option<Duration>),
     ) -> Result<Ran, (Duration, Option<u32>)> {
-        let Loaded { main, image, shapes } = &mut self.loaded[place];
+        let program_here = self.programs.at(place);
+        let counting = self.allowance.count(&self.lua);
         let deadline = match used {
             None => Deadline::begin(&self.watch, limits.time),
             Some(used) => Deadline::go_on(&self.watch, limits.time, used),
         };
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
-        let ended = match image {
+        let ended = match &program_here.image {
             Some(image) if on_image => {
-                let image = (&*image, shapes);
+                let image = (image, &mut program_here.shapes);
                 raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
             }
-            _ => raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run),
+            _ => {
+                let main = program_here.main().expect("it was loaded");
+                raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run)
+            }
         };
         raw::forget_all(&self.lua, &self.refs, &run);
-        let verdict = Verdict::of(&mut run, matches!(ended, raw::Ended::OutOfMemory));
+        let passed = counting.is_some_and(|counting| counting.passed());
+        let verdict = Verdict::of(&mut run, passed || matches!(ended, raw::Ended::OutOfMemory));
         let used = run.deadline.roughly_used();
         drop(run);
         if let raw::Ended::TouchedImage(raw::Touched { line }) = ended {
@@ -542,11 +573,13 @@ impl Vm {
         };
         let Verdict { out_of_memory, broken, place: (line, frames) } = *verdict;
         self.spent = true;
+        self.ran_out = out_of_memory;
+        let no_memory = || self.out_of_memory(self.allowance.of_run, usize::MAX);
         match (ended, broken) {
             (raw::Ended::Failed(failed), _) if out_of_memory => {
-                fail(self.out_of_memory(), failed.line, failed.frames)
+                fail(no_memory(), failed.line, failed.frames)
             }
-            _ if out_of_memory => fail(self.out_of_memory(), line, frames),
+            _ if out_of_memory => fail(no_memory(), line, frames),
             (raw::Ended::Failed(failed), limit) => {
                 fail(limit.unwrap_or(failed.error), failed.line, failed.frames)
             }
@@ -558,27 +591,27 @@ impl Vm {
 
     /// Loads the main function of a program, against the built-ins alone; gives its place.
     fn load(&mut self, program: &Program) -> Result<usize, ScriptError> {
-        if let Some(place) = self.place_of(program) {
+        if let Some(place) = self.programs.place_of(program.id()) {
             return Ok(place);
         }
-        if self.loaded.len() >= MAX_LOADED {
-            self.unload();
+        let main = self.load_counted(program)?;
+        let place = self.programs.add(program.id(), program.texts());
+        self.programs.keep_main(place, main);
+        if self.is_crowded() {
+            self.tidy_up(Some(program.id()));
         }
-        let main = self.load_main(program)?;
-        let place = self.loaded.len();
-        self.loaded.push(Loaded { main, image: None, shapes: raw::Shapes::default() });
-        self.places.insert(program.id(), place);
-        self.recent = (program.id(), place);
-        Ok(place)
+        Ok(self.programs.place_of(program.id()).expect("it is in use"))
     }
 
-    /// The place of a program that is loaded.
-    fn place_of(&mut self, program: &Program) -> Option<usize> {
-        let id = program.id();
-        if self.recent.0 != id {
-            self.recent = (id, *self.places.get(&id)?);
-        }
-        Some(self.recent.1)
+    /// Loads the main function of a program. What that takes has nothing to do with what its runs may hold.
+    fn load_counted(&mut self, program: &Program) -> Result<Main, ScriptError> {
+        self.limit_allocator(self.memory_limit);
+        let before = raw::object_bytes(&self.lua);
+        let function = self.load_main(program);
+        self.limit_allocator(self.allowance.total);
+        let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
+        self.counts.loaded();
+        Ok(Main { function: function?, bytes, collections: self.collections })
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {
@@ -600,56 +633,13 @@ impl Vm {
         raw::outside_run(|| chunk.into_function()).map_err(|error| {
             self.spent = true;
             match error {
-                mlua::Error::MemoryError(_) => self.out_of_memory(),
+                mlua::Error::MemoryError(_) => {
+                    self.ran_out = true;
+                    self.out_of_memory(usize::MAX, usize::MAX)
+                }
                 error => ScriptError::Raised { message: error.to_string() },
             }
         })
-    }
-
-    /// Collects the garbage of earlier runs when it would cut into the next one's memory.
-    fn tidy(&mut self) {
-        if self.lua.used_memory() <= self.resting_memory + GARBAGE_SLACK {
-            return;
-        }
-        match self.collect() {
-            // What is left is loaded programs.
-            Ok(()) => {
-                let used = self.lua.used_memory();
-                if used > self.resting_memory + GARBAGE_SLACK / 2 {
-                    self.unload();
-                    self.evaluated.clear();
-                    let collected = self.collect().is_ok();
-                    let used = self.lua.used_memory();
-                    self.spent |= !collected || used > self.resting_memory + GARBAGE_SLACK;
-                }
-            }
-            Err(_) => self.spent = true,
-        }
-    }
-
-    /// Collects all garbage. In the next runs the collector begins late.
-    fn collect(&mut self) -> mlua::Result<()> {
-        let (limit, _) = self.memory_in_force();
-        self.collects_from = (limit / 4).min(RUN_GARBAGE).max(self.resting_memory);
-        raw::collect(&self.lua, self.resting_memory, self.collects_from)
-    }
-
-    /// Drops all programs; they are loaded again on demand.
-    fn unload(&mut self) {
-        self.places.clear();
-        self.recent = NOTHING_RECENT;
-        for Loaded { image, shapes, .. } in self.loaded.drain(..) {
-            if let Some(image) = &image {
-                raw::drop_image(&self.lua, image, &shapes);
-            }
-        }
-    }
-
-    /// Makes this VM be stopped by what stops the other one, so that it can take its place.
-    pub(crate) fn in_place_of(mut self, other: &Self) -> Self {
-        other.watch.turn_to(raw::Hook::of(&self.lua));
-        self.watch = Arc::clone(&other.watch);
-        self
     }
 
     /// What ends the current run, and all later ones, from any thread: they fail with

@@ -807,3 +807,44 @@ fn a_vm_that_met_a_hard_limit_or_a_panic_is_thrown_away() {
         assert_eq!(pool.created - pool.destroyed, (pool.idle + pool.leased) as u64, "{script}");
     }
 }
+
+#[test]
+fn programs_stay_loaded_from_frame_to_frame() {
+    let mut lab = lab(PoolConfig { max_size: 2, ..patient() });
+    for n in 0..60 {
+        let script = format!("local names = {{'a', 'b', n = {n}}} {COUNT}");
+        crowd(&mut lab, &format!("small{n}.luau"), &script, 5);
+    }
+    // A table of 100 KiB of text and two more of 200 KiB.
+    for (n, rows) in [4000, 8000, 8000].into_iter().enumerate() {
+        let rows: String = (0..rows).map(|n| format!("{{id = {n}, x = {n}.5}},\n")).collect();
+        let script = format!("local data = {{{rows}}} function size() return #data end {COUNT}");
+        crowd(&mut lab, &format!("large{n}.luau"), &script, 5);
+    }
+    // Which VM has which programs depends on which thread was quicker; each has all of them in the end.
+    lab.frames(10);
+    assert!(lab.failures().is_empty());
+    let stats = lab.snapshot().programs;
+    assert!(stats.loads <= 2 * 63 && stats.images <= 2 * 63, "{stats:?}");
+    let others = (stats.evictions, stats.crowded_out, stats.measured);
+    assert_eq!(others, (0, 0, 0), "nothing was dropped or measured");
+    assert_eq!(lab.snapshot().pool.destroyed, 0);
+}
+
+#[test]
+fn what_does_not_fit_into_a_vm_is_told_with_the_setting() {
+    common::keep_log();
+    let mut lab = lab(PoolConfig { memory_limit: 4 * 1024 * 1024, max_size: 1, ..patient() });
+    for n in 0..8 {
+        let rows: String = (0..4000).map(|n| format!("{{id = {n}, x = {n}.5}},\n")).collect();
+        let script = format!("local data = {{{rows}}} function size() return #data end {COUNT}");
+        crowd(&mut lab, &format!("large{n}.luau"), &script, 1);
+    }
+    lab.frames(8);
+    assert!(lab.failures().is_empty());
+    let stats = lab.snapshot().programs;
+    assert!(stats.crowded_out > 0, "{stats:?}");
+    assert!(stats.loads < 8 * 8, "some stay: {stats:?}");
+    let told = "raise `memory_limit` of the script pool";
+    assert_eq!(common::log().matches(told).count(), 1);
+}

@@ -411,3 +411,87 @@ fn many_entities_come_to_the_same_as_few() {
     assert!(few[0].contains("(true, ") && few[0].contains("Number(100.0)"), "{few:?}");
     assert_eq!(look(600), few);
 }
+
+/// Holds, wastes, or both, more or less than it may.
+const HUNGRY: &str = r#"
+local names = {"table", "garbage", "both", "buffer", "coroutine", "caught"}
+
+function on_update(self, dt)
+    self.n = (self.n or 0) + 1
+    local kind = names[math.random(#names)]
+    local size = math.random(1, 20) * 40
+    self.last = kind .. size
+    local held = {}
+    if kind == "table" or kind == "caught" then
+        local function fill() for i = 1, size * 8 do held[i] = {i} end end
+        if kind == "caught" then self.ok = pcall(fill) else fill() end
+    elseif kind == "garbage" then
+        for i = 1, size do local s = ("x"):rep(2000) .. i end
+    elseif kind == "both" then
+        for i = 1, size do
+            held[i % 200 + 1] = ("held"):rep(300) .. i
+            local waste = {{i}, {tostring(i)}}
+        end
+    elseif kind == "buffer" then
+        for i = 1, size do held[i] = buffer.create(800) end
+    else
+        for i = 1, size do
+            held[i] = coroutine.create(function() coroutine.yield(i) end)
+            coroutine.resume(held[i])
+        end
+    end
+    self.held = #held
+    entity.Transform.translation = vector.create(#held, self.n, 0)
+end
+"#;
+
+/// Plays hungry scripts, alone or among others, with so many VMs; gives what became of the hungry ones.
+fn hunger(max_size: usize, others: bool) -> (Vec<ScriptTable>, Vec<String>) {
+    let config = PoolConfig {
+        min_size: 1,
+        max_size,
+        run_memory_limit: Some(512 * 1024),
+        max_failures: 0,
+        ..patient()
+    };
+    let mut lab = Lab::with_config(config);
+    lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
+    let script = lab.script("hungry.luau", HUNGRY);
+    let litter = lab.script(
+        "litter.luau",
+        "local data = {} for i = 1, 2000 do data[i] = 'held' .. i end
+         function on_update(self) for i = 1, 300 do local t = {i, 'litter' .. i} end self.n = #data end",
+    );
+    let world = lab.app.world_mut();
+    let all: Vec<Entity> = (0..40)
+        .map(|n| {
+            world
+                .spawn((Transform::from_xyz(n as f32, 0.0, 0.0), LuaScripts::new(script.clone())))
+                .id()
+        })
+        .collect();
+    if others {
+        for _ in 0..30 {
+            world.spawn(LuaScripts::new(litter.clone()));
+        }
+    }
+    let mut failures = Vec::new();
+    for frame in 0..5 {
+        lab.frame();
+        let failed = lab.drain::<ScriptFailed>();
+        failures.extend(failed.iter().map(|it| format!("{frame} {} {}", it.entity, it.failure)));
+    }
+    (all.iter().map(|entity| lab.state(*entity)).collect(), failures)
+}
+
+#[test]
+fn whether_a_run_meets_its_memory_limit_depends_on_nothing_but_itself() {
+    let (states, failures) = hunger(1, false);
+    assert!(failures.len() > 20 && failures.len() < 180, "{}", failures.len());
+    assert!(failures.iter().all(|failure| failure.contains("`run_memory_limit`")), "{failures:#?}");
+    for (max_size, others) in [(1, false), (4, false), (1, true), (4, true)] {
+        let (again, failures_again) = hunger(max_size, others);
+        assert_eq!(failures_again, failures, "{max_size} {others}");
+        assert_eq!(again, states, "{max_size} {others}");
+    }
+}

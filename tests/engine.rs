@@ -218,6 +218,31 @@ fn an_engine_may_hold_50_mib_unless_told_otherwise() {
 }
 
 #[test]
+fn garbage_of_the_same_call_is_no_reason_to_run_out_of_memory() {
+    let mut engine = LuaEngine::builder()
+        .memory_limit(8 * MIB)
+        .time_limit(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    for held in [0, 2, 4, 5, 6] {
+        let more = format!(
+            "kept = kept or {{}} for i = #kept + 1, {held} * 16 do kept[i] = string.rep('x', 65000) .. i end"
+        );
+        engine.run(&more).unwrap();
+        // Twenty times as much as the engine may hold.
+        engine
+            .run(
+                "for i = 1, 8000 do local s = string.rep('y', 20000) .. i end
+                 for i = 1, 100000 do local t = {i} end",
+            )
+            .unwrap_or_else(|failure| panic!("{held}: {failure}"));
+    }
+    let failure = engine.run("local t = {} for i = 1, 1e6 do t[i] = {i} end").unwrap_err();
+    assert!(failure.to_string().contains("`memory_limit` of the engine"), "{failure}");
+    engine.run("for i = 1, 8000 do local s = string.rep('y', 20000) .. i end").unwrap();
+}
+
+#[test]
 fn garbage_of_earlier_calls_is_no_reason_to_run_out_of_memory() {
     let mut engine = LuaEngine::builder().memory_limit(8 * MIB).build().unwrap();
     for round in 0..20 {

@@ -65,7 +65,7 @@ fn run(subject: &Subject, way: Way) -> Vec<Frame> {
         ..patient()
     });
     add_host(&mut lab.app);
-    let mut load = |lab: &mut Lab, path: &str, source: &str| {
+    let load = |lab: &mut Lab, path: &str, source: &str| {
         lab.file(path, source);
         let handle = lab.load(path);
         let script = lab.app.world().resource::<Assets<LuaScript>>().get(&handle);

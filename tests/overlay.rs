@@ -137,6 +137,7 @@ fn full() -> LuaSnapshot {
             min_size: 4,
             ..Default::default()
         },
+        programs: Default::default(),
         vms: vec![
             VmInfo {
                 id: 71,

@@ -16,19 +16,26 @@ pub(crate) trait TakeLine:
 impl<F: FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>> TakeLine for F {}
 
 /// A host that has an [`Offer`] and no world.
-pub(crate) struct Outside<'o, L> {
+pub(crate) struct Outside<'o, L, R = fn()> {
     offer: &'o Offer,
     log: L,
+    /// Forgets what was logged.
+    rewind: R,
     no_world: NoWorld,
 }
 
 impl<'o, L: TakeLine> Outside<'o, L> {
     pub(crate) fn new(offer: &'o Offer, log: L) -> Self {
-        Self { offer, log, no_world: NoWorld::default() }
+        Self { offer, log, rewind: || (), no_world: NoWorld::default() }
+    }
+
+    /// Has this called when a run begins once more: what it logged was for nothing.
+    pub(crate) fn rewound_by<R: FnMut()>(self, rewind: R) -> Outside<'o, L, R> {
+        Outside { offer: self.offer, log: self.log, rewind, no_world: self.no_world }
     }
 }
 
-impl<L: TakeLine> Host for Outside<'_, L> {
+impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
     fn entity(&self) -> Entity {
         self.no_world.entity()
     }
@@ -81,8 +88,10 @@ impl<L: TakeLine> Host for Outside<'_, L> {
         (self.log)(level, text, line)
     }
 
-    // What runs outside the frame never begins again.
     fn begin(&mut self) {}
 
-    fn rewind(&mut self) {}
+    // What a session does never begins once more; what a pool does may.
+    fn rewind(&mut self) {
+        (self.rewind)();
+    }
 }

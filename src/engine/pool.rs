@@ -1,5 +1,6 @@
 //! [`LuauPool`]: a pool of VMs outside Bevy that runs whole sources.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -11,7 +12,7 @@ use super::host::Outside;
 use super::offer::Offer;
 use crate::error::{Failure, ScriptError};
 use crate::modules::Module;
-use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmFactory, VmPool};
+use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
     IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, NameError, NativeFunction, Program,
@@ -79,25 +80,11 @@ impl LuauPool {
         let mut lease = self.vms.acquire()?;
         // After the lease: a VM never offers more than what is offered now.
         let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
-        let used = lease.runs() > 0;
-        let mut result = self.run_on(&mut lease, &program, &params, &offer);
-        let out_of_memory = |result: &Result<_, Failure>| {
-            matches!(result, Err(Failure { error: ScriptError::OutOfMemory { .. }, .. }))
-        };
-        // What earlier runs left to be collected must not decide the verdict.
-        if used && out_of_memory(&result) {
-            // What interrupts the leased one when the pool is closed interrupts this one as well.
-            *lease = self.fresh()?.in_place_of(&lease);
-            result = self.run_on(&mut lease, &program, &params, &offer);
-        }
+        let result = self.run_on(&mut lease, &program, &params, &offer);
         if lease.is_spent() {
             Lease::discard(lease, DestroyReason::Discarded);
         }
         Ok(result?)
-    }
-
-    fn fresh(&self) -> Result<Vm, PoolError> {
-        self.factory.create().map_err(PoolError::Create)
     }
 
     fn run_on(
@@ -107,22 +94,29 @@ impl LuauPool {
         params: &ScriptTable,
         offer: &Offer,
     ) -> Result<ScriptValue, Failure> {
-        let mut lines = 0;
+        // Not told before the run is over: it may begin once more.
+        let lines = RefCell::new(Vec::new());
         let log = |level, text: String, line: Option<u32>| {
-            if lines == self.max_log_lines {
-                let (what, limit) = ("log lines", lines);
+            let mut lines = lines.borrow_mut();
+            if lines.len() == self.max_log_lines {
+                let (what, limit) = ("log lines", self.max_log_lines);
                 return Err(ScriptError::TooMuch { what, limit, setting: "max_log_lines" });
             }
-            lines += 1;
+            lines.push((level, text, line));
+            Ok(())
+        };
+        let mut host = Outside::new(offer, log).rewound_by(|| lines.borrow_mut().clear());
+        let result = vm.evaluate(program, params, self.seed, &mut host, &self.limits);
+        drop(host);
+        for (level, text, line) in lines.into_inner() {
             let line = line.unwrap_or_default();
             match level {
                 LogLevel::Info => info!("{NAME}:{line}: {text}"),
                 LogLevel::Warn => warn!("{NAME}:{line}: {text}"),
                 LogLevel::Error => error!("{NAME}:{line}: {text}"),
             }
-            Ok(())
-        };
-        vm.evaluate(program, params, self.seed, &mut Outside::new(offer, log), &self.limits)
+        }
+        result
     }
 
     fn program(&self, source: &str) -> Result<Arc<Program>, Failure> {
@@ -261,6 +255,7 @@ impl LuauPoolBuilder {
         let offer = self.offer?;
         let factory = LuauFactory::new(Arc::new(offer.api().clone()), self.config.memory_limit);
         factory.set_sandbox(&self.config.sandbox);
+        factory.set_resting_memory(self.config.resting_memory());
         let limits = RunLimits::from(&self.config);
         let max_log_lines = self.config.max_log_lines;
         Ok(LuauPool {

@@ -14,8 +14,8 @@ use super::counts::Counts;
 use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
 use super::row::{Batch, UnitRow, sort};
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
-use crate::error::{Failure, ScriptError};
-use crate::pool::{DestroyReason, Lease, VmFactory};
+use crate::error::Failure;
+use crate::pool::{DestroyReason, Lease};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
@@ -296,13 +296,6 @@ impl<'s> Worker<'s> {
         self.acquire(program);
     }
 
-    /// Puts a fresh VM into the lease; gives whether that worked.
-    fn renew(&mut self) -> bool {
-        let Some(lease) = &mut self.lease else { return false };
-        let factory = &self.stage.pool.factory;
-        factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
-    }
-
     /// Runs units that are alike from one on, if they are of the common kind: gives whether it ran any.
     fn run_row(&mut self, unit: usize, batch: &mut Batch<'_>) -> bool {
         let stage = self.stage;
@@ -327,13 +320,10 @@ impl<'s> Worker<'s> {
         let host_and_row = (&mut self.context, &mut row);
         let limits = stage.limits(kind);
         let end = vm.run_row(program, callback, limits, host_and_row, self.engaged);
-        let fresh = vm.runs() <= 1;
         let current = row.current;
         let (ran, used) = match end {
             RowEnd::Done => return batch.done > before,
             RowEnd::Again(used) => (None, Some(used)),
-            // As in `UnitRuns::one`.
-            RowEnd::With(ran) if !fresh && is_out_of_memory(&ran) && self.renew() => (None, None),
             RowEnd::With(ran) => (Some(ran), None),
         };
         // Something else may have gone wrong before the first one began.
@@ -490,27 +480,13 @@ impl UnitRuns<'_, '_> {
         }
         // A missing callback is not a run: whether it had to be looked for depends on others.
         let seed = stage.seed(self.unit, callback, self.ran);
-        let logs = self.worker.context.effects.logs.len();
         // Who may run often in a frame is told when it is enough.
         let must = self.unit.more.is_some();
         self.worker.counts.stopwatch.start(must);
-        let Some(mut ran) = self.attempt(program, callback, args, seed) else {
+        let Some(ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;
             return false;
         };
-        // A run that ran out of memory on a used VM gets a second chance on a fresh one, so that the
-        // verdict doesn't depend on who ran before.
-        let used = self.worker.lease.as_ref().is_some_and(|vm| vm.runs() > 1);
-        if used && is_out_of_memory(&ran) && self.worker.renew() {
-            self.worker.context.effects.logs.truncate(logs);
-            match self.attempt(program, callback, args, seed) {
-                Some(again) => ran = again,
-                None => {
-                    self.unfinished = true;
-                    return false;
-                }
-            }
-        }
         match ran {
             Ran::Missing => return true,
             Ran::Done(change) => {
@@ -571,8 +547,4 @@ impl UnitRuns<'_, '_> {
             }
         };
     }
-}
-
-fn is_out_of_memory(ran: &Ran) -> bool {
-    matches!(ran, Ran::Failed(failure) if matches!(failure.error, ScriptError::OutOfMemory { .. }))
 }

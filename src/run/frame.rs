@@ -86,17 +86,19 @@ impl LuaPool {
     }
 
     /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
-    /// limit changes, or the libraries and modules that scripts find.
+    /// limits change, or the libraries and modules that scripts find.
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
     pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
         self.pool.set_config(config.clone())?;
         let as_before = config.memory_limit == self.config.memory_limit
+            && config.resting_memory() == self.config.resting_memory()
             && config.sandbox.offers_as(&self.config.sandbox);
         if !as_before {
             self.factory.set_memory_limit(config.memory_limit);
             self.factory.set_sandbox(&config.sandbox);
+            self.factory.set_resting_memory(config.resting_memory());
             self.pool.evict_all();
         }
         self.config = Arc::new(config);

@@ -19,7 +19,17 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
 /// The main functions of sources, by the number of the program.
 #[derive(Debug)]
-pub(super) struct Evaluated(LruCache<u64, Function>);
+pub(super) struct Evaluated(LruCache<u64, Source>);
+
+/// A source that is loaded.
+#[derive(Debug)]
+struct Source {
+    main: Function,
+    /// What it took to load it, in bytes, at least.
+    bytes: usize,
+    /// What its strings take, in bytes.
+    strings: usize,
+}
 
 impl Evaluated {
     pub(super) fn new() -> Self {
@@ -28,6 +38,11 @@ impl Evaluated {
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// What their strings take, in bytes.
+    pub(super) fn strings(&self) -> usize {
+        self.0.iter().map(|(_, source)| source.strings).sum()
     }
 }
 
@@ -64,39 +79,73 @@ impl Vm {
     ) -> Result<ScriptValue, Failure> {
         self.runs += 1;
         self.note_program(program);
-        self.limit_memory(limits);
-        let outcome = engage(|_| self.evaluate_once(program, params, seed, host, limits));
+        let evaluation = Evaluation { program, params, seed };
+        let quick = self.limit_memory(limits) && !program.is_hungry();
+        let outcome = engage(|_| {
+            if quick {
+                let outcome = self.evaluate_once(evaluation, host, limits);
+                if !std::mem::take(&mut self.ran_out) {
+                    return outcome;
+                }
+                host.rewind();
+            }
+            self.evaluate_measured(evaluation, host, limits)
+        });
         self.tidy();
         outcome
     }
 
     fn evaluate_once(
         &mut self,
-        program: &Program,
-        params: &ScriptTable,
-        seed: u64,
+        evaluation: Evaluation<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
-        let main = match self.evaluated.0.get(&program.id()) {
-            Some(main) => main.clone(),
-            None => {
-                let main =
-                    self.load_main(program).map_err(|error| Failure::new(program.name(), error))?;
-                self.evaluated.0.put(program.id(), main.clone());
-                main
-            }
-        };
+        let main = self.source(evaluation.program)?;
+        self.evaluate_main(&main, evaluation, host, limits)
+    }
+
+    /// Loads a source.
+    pub(super) fn source(&mut self, program: &Program) -> Result<Function, Failure> {
+        if let Some(source) = self.evaluated.0.get(&program.id()) {
+            return Ok(source.main.clone());
+        }
+        self.limit_allocator(self.memory_limit);
+        let before = raw::object_bytes(&self.lua);
+        let main = self.load_main(program);
+        self.limit_allocator(self.allowance.total);
+        let main = main.map_err(|error| Failure::new(program.name(), error))?;
+        let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
+        let bytes = bytes.max(4 * program.bytecode().len());
+        let strings = program.texts().iter().map(|(_, bytes)| *bytes as usize).sum();
+        let source = Source { main: main.clone(), bytes, strings };
+        if let Some((_, gone)) = self.evaluated.0.push(program.id(), source) {
+            self.lower_floor(gone.bytes);
+        }
+        self.tidy();
+        Ok(main)
+    }
+
+    /// Runs a source that is loaded.
+    pub(super) fn evaluate_main(
+        &mut self,
+        main: &Function,
+        Evaluation { program, params, seed }: Evaluation<'_>,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Result<ScriptValue, Failure> {
         let start = Instant::now();
+        let counting = self.allowance.count(&self.lua);
         let deadline = Deadline::begin(&self.watch, limits.time);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
-        let ended = raw::run_alone(&self.lua, &self.refs, &main, params, &mut run);
+        let ended = raw::run_alone(&self.lua, &self.refs, main, params, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
 
         self.last_run_time = start.elapsed();
+        let passed = counting.is_some_and(|counting| counting.passed());
         let (out_of_memory, hard, (line, frames)) =
-            match Verdict::of(&mut run, matches!(ended, SessionEnded::OutOfMemory)) {
+            match Verdict::of(&mut run, passed || matches!(ended, SessionEnded::OutOfMemory)) {
                 Some(verdict) => (verdict.out_of_memory, verdict.broken, verdict.place),
                 None => (false, None, (None, String::new())),
             };
@@ -109,8 +158,8 @@ impl Vm {
         };
         match ended {
             SessionEnded::OutOfMemory => {
-                self.spent = true;
-                fail(self.out_of_memory(), None, line, frames)
+                (self.spent, self.ran_out) = (true, true);
+                fail(self.out_of_memory(limits.memory, usize::MAX), None, line, frames)
             }
             SessionEnded::Failed { error, script, line, frames } => {
                 fail(error, script, line, frames)
@@ -121,4 +170,12 @@ impl Vm {
             },
         }
     }
+}
+
+/// A source that is to run once.
+#[derive(Clone, Copy)]
+pub(super) struct Evaluation<'e> {
+    pub(super) program: &'e Program,
+    params: &'e ScriptTable,
+    seed: u64,
 }

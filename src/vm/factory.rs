@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use super::{Api, Vm};
+use super::loaded::ProgramCounts;
+use super::{Api, ProgramStats, Vm};
 use crate::pool::{BoxError, Interrupter, VmFactory, VmReport, VmResetter};
 use crate::sandbox::SandboxConfig;
 
@@ -12,6 +13,9 @@ use crate::sandbox::SandboxConfig;
 pub struct LuauFactory {
     offer: Arc<RwLock<Offer>>,
     memory_limit: Arc<AtomicUsize>,
+    /// `usize::MAX` where nobody said.
+    resting_memory: Arc<AtomicUsize>,
+    counts: Arc<ProgramCounts>,
 }
 
 #[derive(Debug)]
@@ -31,6 +35,8 @@ impl LuauFactory {
         Self {
             offer: Arc::new(RwLock::new(offer)),
             memory_limit: Arc::new(AtomicUsize::new(memory_limit)),
+            resting_memory: Arc::new(AtomicUsize::new(usize::MAX)),
+            counts: Arc::default(),
         }
     }
 
@@ -59,12 +65,31 @@ impl LuauFactory {
     pub fn set_memory_limit(&self, memory_limit: usize) {
         self.memory_limit.store(memory_limit, Ordering::Relaxed);
     }
+
+    /// Changes how many bytes the VMs that this factory and its clones make from now on should hold at most
+    /// while nobody uses them: they keep no more programs loaded than that. Usually three quarters of the memory limit, but
+    /// at least 4 MiB; a pool has [`max_resting_memory`](crate::PoolConfig::max_resting_memory) for it.
+    pub fn set_resting_memory(&self, bytes: usize) {
+        self.resting_memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What became of programs in all VMs that this factory and its clones made.
+    #[must_use]
+    pub fn programs(&self) -> ProgramStats {
+        self.counts.stats()
+    }
 }
 
 impl VmFactory<Vm> for LuauFactory {
     fn create(&self) -> Result<Vm, BoxError> {
         let api = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner).within);
-        Ok(Vm::new(&api, self.memory_limit.load(Ordering::Relaxed))?)
+        let limit = self.memory_limit.load(Ordering::Relaxed);
+        let mut vm = Vm::make(api, limit, Arc::clone(&self.counts), None)?;
+        match self.resting_memory.load(Ordering::Relaxed) {
+            usize::MAX => {}
+            bytes => vm.limit_resting_memory(bytes),
+        }
+        Ok(vm)
     }
 
     fn interrupter(&self, vm: &Vm) -> Option<Interrupter> {
@@ -73,7 +98,7 @@ impl VmFactory<Vm> for LuauFactory {
 }
 
 /// Resets Luau VMs. There is nothing to undo, since no run leaves anything behind, so what it does is
-/// to look whether that is still true: whether all that scripts share is frozen before every lease,
+/// to collect garbage if there is too much of it, and to look whether that is still true: whether all that scripts share is frozen before every lease,
 /// and whether it is what it was at every health check. A VM that met a hard limit or a panic is spent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LuauResetter;
@@ -83,7 +108,8 @@ impl VmResetter<Vm> for LuauResetter {
         vm.is_spent()
     }
 
-    fn reset(&self, _: &mut Vm) -> Result<(), BoxError> {
+    fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        vm.end_lease();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bevy::platform::hash::FixedHasher;
@@ -10,7 +10,8 @@ use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
 use super::bytecode::{self, AssigningFunctions};
-use super::sandbox;
+use super::loaded::Text;
+use super::{raw, sandbox};
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -151,6 +152,12 @@ pub struct Program {
     /// The callbacks that were searched for stray globals: once each is enough.
     searched: AtomicU8,
     any_strays: AtomicBool,
+    /// Its last run came near its memory limit.
+    hungry: AtomicBool,
+    /// The least limit with which a file level of its own kept to it when it was measured; 0 if none was.
+    measured: AtomicUsize,
+    /// Its strings.
+    texts: Box<[Text]>,
     strays: Mutex<Vec<(Callback, String)>>,
 }
 
@@ -181,6 +188,9 @@ impl Program {
             name: name.into(),
             name_hash: FixedHasher.hash_one(name),
             assigning: bytecode::assigning_functions(&bytecode),
+            hungry: AtomicBool::new(false),
+            measured: AtomicUsize::new(0),
+            texts: bytecode::strings(&bytecode).into_iter().map(raw::weigh_text).collect(),
             bytecode: bytecode.into(),
             mutable: OnceLock::new(),
             callbacks: OnceLock::new(),
@@ -286,6 +296,32 @@ impl Program {
             Some(line) => Err(Mutable::Variables { line: Some(line) }),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn note_hungry(&self) {
+        self.hungry.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its last run came near its memory limit, so that the next one had better be measured at once.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.hungry.load(Ordering::Relaxed)
+    }
+
+    /// A run that has this limit was measured, and its file level kept to it.
+    pub(super) fn note_measured(&self, limit: usize, hungry: bool) {
+        self.hungry.store(hungry, Ordering::Relaxed);
+        let less = |before| (before == 0 || limit < before).then_some(limit);
+        let _ = self.measured.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Whether its file level keeps to this limit, but perhaps not to much less.
+    pub(super) fn needs_room(&self, limit: usize) -> bool {
+        let measured = self.measured.load(Ordering::Relaxed);
+        measured != 0 && measured <= limit
+    }
+
+    pub(super) fn texts(&self) -> &[Text] {
+        &self.texts
     }
 
     pub(super) fn bytecode(&self) -> &[u8] {

@@ -32,10 +32,17 @@ use mlua::{Function, Lua, Table};
 use rand::Rng;
 use smol_str::SmolStr;
 
+mod exact;
+mod weigh;
+
+pub(super) use self::exact::{Measuring, MeasuringLate};
+pub(super) use self::weigh::{Counting, object_bytes, weigh_text};
+
 use super::atom::{Atom, NO_ATOM, atom_of_string};
 use super::cost;
 use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotReading};
 use super::limits::Deadline;
+use super::loaded::Text;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
 use super::{Call, Row, StateChange};
@@ -594,6 +601,9 @@ unsafe fn execute(
         if let Err(failed) = run_file_level(state, refs, program, run) {
             return failed;
         }
+        if exact::end_of_file_level(state) && !(*run).deadline.has_passed() {
+            (*run).deadline.begin_again();
+        }
 
         let searches = program.is_unsearched(callback);
         let known = if searches { globals_of(state, ENVIRONMENT) } else { Vec::new() };
@@ -879,6 +889,8 @@ pub(super) struct Image {
     /// Registry slots; or [`MISSING`] or [`WRONG`].
     environment: c_int,
     callbacks: [c_int; Callback::COUNT],
+    /// The strings that it holds.
+    pub(super) texts: Vec<Text>,
 }
 
 impl Image {
@@ -997,6 +1009,7 @@ unsafe fn freeze(
                 why => why,
             });
         }
+        let mut texts = Vec::new();
         // Only now, since a file level that is not accepted is run again as it is.
         let frozen = reachable(
             state,
@@ -1006,6 +1019,7 @@ unsafe fn freeze(
                 if kind == ffi::LUA_TTABLE {
                     ffi::lua_setreadonly(state, -1, 1);
                 }
+                weigh::add_texts(state, kind, &mut texts);
                 true
             },
             &mut late,
@@ -1013,7 +1027,8 @@ unsafe fn freeze(
         if frozen.is_err() {
             return Err(Mutable::Values { what: "more than can be looked at", line: None });
         }
-        let mut image = Image { environment: 0, callbacks: [MISSING; Callback::COUNT] };
+        let callbacks = [MISSING; Callback::COUNT];
+        let mut image = Image { environment: 0, callbacks, texts };
         for callback in Callback::ALL {
             push_callback(state, ENVIRONMENT, callback);
             image.callbacks[callback as usize] = match ffi::lua_type(state, -1) {
@@ -1361,6 +1376,7 @@ struct RowCall<'a, H, R> {
     entity_name: c_int,
     /// With more bytes than this the row pauses.
     most_memory: usize,
+    most_objects: usize,
     host: *mut H,
     row: *mut R,
     run: *mut c_void,
@@ -1375,6 +1391,8 @@ pub(super) struct RowJob<'h> {
     pub(super) callback: Callback,
     /// With more bytes than this the row pauses.
     pub(super) most_memory: usize,
+    /// With objects of more bytes than this, too. Less than `usize::MAX` only while they are counted.
+    pub(super) most_objects: usize,
     /// That of the first one; each has as much time.
     pub(super) deadline: Deadline<'h>,
     pub(super) max_value_size: usize,
@@ -1399,7 +1417,7 @@ pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
     job: RowJob<'h>,
     (host, row): (&'h mut H, &mut R),
 ) -> RowRun<'h> {
-    let RowJob { callback, most_memory, deadline, max_value_size } = job;
+    let RowJob { callback, most_memory, most_objects, deadline, max_value_size } = job;
     let host = std::ptr::from_mut(host);
     // SAFETY: made of a reference that lives as long; from now on it is used in turn by the row and by the
     // run, and each time the run gets it anew.
@@ -1414,6 +1432,7 @@ pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
         callback,
         entity_name: refs.entity,
         most_memory,
+        most_objects,
         host,
         row: std::ptr::from_mut(row),
         run: run_ptr.cast(),
@@ -1481,7 +1500,10 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
             let result = take_state(state, SELF, shape, before, &mut *run);
             ffi::lua_settop(state, CALL_BASE);
 
-            let kept_to_limits = !(*run).deadline.end() && !(*run).is_to_be_judged();
+            let is_counted = job.most_objects < usize::MAX;
+            let kept_to_limits = !(*run).deadline.end()
+                && !(*run).is_to_be_judged()
+                && !(is_counted && weigh::is_ceiling_passed());
             match result {
                 Ok(change) if kept_to_limits => (*job.row).done(&mut *job.host, change),
                 result => {
@@ -1504,6 +1526,9 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
                 return;
             } else {
                 seen = (in_use, 0);
+            }
+            if in_use > job.most_objects {
+                return;
             }
         }
     }
@@ -2101,10 +2126,26 @@ impl Hook {
 
     fn write(&self, function: usize) {
         let _alive = &self.lua;
-        // SAFETY: `lua` keeps the place alive; it holds a nullable function pointer, which is as wide as
-        // an address and aligned to it. Luau reads it at any time and expects that another thread writes it.
+        // SAFETY: `lua` keeps the place alive.
+        unsafe { Self::write_at(self.callbacks, function) }
+    }
+
+    /// # Safety
+    ///
+    /// The callbacks are those of a VM that is alive.
+    unsafe fn install_at(callbacks: *mut ffi::lua_Callbacks) {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe { Self::write_at(callbacks, on_interrupt as *const () as usize) }
+    }
+
+    /// # Safety
+    ///
+    /// As `install_at`.
+    unsafe fn write_at(callbacks: *mut ffi::lua_Callbacks, function: usize) {
+        // SAFETY: the place is there; it holds a nullable function pointer, which is as wide as an address and
+        // aligned to it. Luau reads it at any time and expects that another thread writes it.
         unsafe {
-            let place = (&raw mut (*self.callbacks).interrupt).cast::<usize>();
+            let place = (&raw mut (*callbacks).interrupt).cast::<usize>();
             AtomicUsize::from_ptr(place).store(function, Ordering::Relaxed);
         }
     }
@@ -2116,13 +2157,25 @@ impl Hook {
 ///
 /// Luau calls it; `gc >= 0` are the collector's calls, which must not raise.
 unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
+    // SAFETY: Luau asks.
+    let look = unsafe { exact::look(state, gc) };
     if gc >= 0 {
         return;
     }
     let current = CURRENT.get().cast::<Run<'_>>();
     // SAFETY: as in `with_run`.
     let Some(run) = (unsafe { current.as_mut() }) else { return };
-    if run.deadline.has_passed_at_safepoint() {
+    let passed = match look {
+        exact::Look::Unmeasured => run.deadline.has_passed_at_safepoint(),
+        // Then Luau is to ask again.
+        exact::Look::Within => run.deadline.has_passed(),
+        exact::Look::Over { limit, used } => {
+            let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
+            // SAFETY: the caller keeps what this function asks for.
+            unsafe { raise(state, error) }
+        }
+    };
+    if passed {
         let error = run.deadline.error();
         // SAFETY: the caller keeps what this function asks for.
         unsafe { raise(state, error) }

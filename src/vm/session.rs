@@ -83,6 +83,8 @@ pub(crate) struct Session {
     memory_limit: usize,
     /// With so many bytes in use, garbage is collected after a task.
     crowded_above: usize,
+    /// What its objects took when garbage was collected last in a task, in bytes.
+    left: usize,
     last_time: Duration,
     watch: Arc<Watch>,
 }
@@ -118,6 +120,7 @@ impl Session {
             resting_memory,
             memory_limit,
             crowded_above: memory_limit / 2,
+            left: 0,
             last_time: Duration::ZERO,
             watch,
         })
@@ -201,12 +204,21 @@ impl Session {
         };
         let start = Instant::now();
         let random = std::mem::replace(&mut self.random, RunRandom::new(0));
-        let (ended, run) = engage(|_| {
+        let (ended, run, (too_much, left)) = engage(|_| {
             let deadline = Deadline::begin(&self.watch, limits.time);
             let mut run =
                 raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
-            (raw::run_session(&self.lua, &self.refs, raw_task, &mut run), run)
+            // No limit is one that isn't met.
+            let limit = if self.memory_limit == 0 { usize::MAX } else { self.memory_limit };
+            // It is one of pages, and what is counted is objects.
+            let not_objects = self.lua.used_memory().saturating_sub(raw::object_bytes(&self.lua));
+            let limit = limit.saturating_sub(not_objects);
+            let measuring = raw::MeasuringLate::begin(&self.lua, limit, self.left);
+            let ended = raw::run_session(&self.lua, &self.refs, raw_task, &mut run);
+            (ended, run, measuring.found())
         });
+        self.left = left;
+        let ended = if too_much { SessionEnded::OutOfMemory } else { ended };
         self.last_time = start.elapsed();
         let mut run = run;
         let timed_out = run.deadline.end();
@@ -235,7 +247,7 @@ impl Session {
         match ended {
             SessionEnded::OutOfMemory => {
                 // What the failed task left behind must not stand in the way of the next one.
-                let _ = self.lua.gc_collect();
+                self.collect_garbage();
                 Err((hard.unwrap_or_else(|| self.out_of_memory()), None))
             }
             SessionEnded::Failed { error, script, line, frames } => {

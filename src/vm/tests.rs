@@ -8,6 +8,8 @@ use super::*;
 mod caught;
 mod closures;
 mod image;
+mod memory;
+mod order;
 mod rows;
 mod sandbox;
 

@@ -135,8 +135,9 @@ fn each_script_has_the_memory_that_its_limit_gives_it() {
             let ScriptError::OutOfMemory { limit: told, used, setting } = error else {
                 panic!("{error}");
             };
-            assert_eq!((told, setting, line), (limit * MIB, "run_memory_limit", Some(2)));
-            assert!(used < 2 * MIB, "{used} were in use before it asked for the rest");
+            assert_eq!((told, setting), (limit * MIB, "run_memory_limit"));
+            assert!(matches!(line, Some(2 | 3)), "{line:?}: there, or at the next safepoint");
+            assert!(used <= limit * MIB, "{used}");
             assert!(vm.is_spent());
         }
     }

@@ -1,0 +1,125 @@
+//! Runs that come near their memory limit: what they hold is measured on a VM of their own.
+//!
+//! What a VM that others use has for a run depends on what they left there. So a run that doesn't keep to what
+//! [everybody has](super::memory) is taken back, and runs again on a VM that is new and has loaded nothing but
+//! its program, with a file level of its own. There it fails if it holds more than its limit, however much
+//! garbage it makes; and who else runs, on how many VMs, makes no difference.
+
+use std::sync::Arc;
+
+use super::evaluate::Evaluation;
+use super::raw::{self, Measuring};
+use super::{Call, Host, Program, Ran, RunLimits, Vm};
+use crate::error::{Failure, ScriptError};
+use crate::value::ScriptValue;
+
+/// What a run may have in pages: what it holds, garbage, and pages that are not full. In times of its limit.
+const PAGES: usize = 2;
+
+/// What a run held.
+struct Held {
+    bytes: usize,
+    /// That is more than it may hold.
+    too_much: bool,
+}
+
+impl Vm {
+    /// Runs a callback where it can be measured. What the host was asked for before is taken back already.
+    pub(super) fn run_measured(
+        &mut self,
+        program: &Program,
+        call: Call<'_>,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Ran {
+        let measured = self.on_twin(|twin| {
+            let place = twin.load(program)?;
+            let measuring = twin.begin_to_measure(limits);
+            let ran = twin
+                .attempt(place, program, call, host, limits, (false, None))
+                .unwrap_or_else(|_| unreachable!("there is no image that it could meet"));
+            Ok((ran, twin.held(&measuring)))
+        });
+        match measured {
+            Err(error) => Ran::Failed(Failure::new(program.name(), error).into()),
+            Ok((ran, held)) => {
+                self.note_held(program, limits, &held);
+                if !held.too_much {
+                    return ran;
+                }
+                let failure = match ran {
+                    Ran::Failed(failure) => *failure,
+                    Ran::Done(_) | Ran::Missing => self.no_failure_yet(program),
+                };
+                let error = self.out_of_memory(limits.memory, held.bytes);
+                Ran::Failed(Box::new(Failure { error, ..failure }))
+            }
+        }
+    }
+
+    /// Runs a source where it can be measured.
+    pub(super) fn evaluate_measured(
+        &mut self,
+        evaluation: Evaluation<'_>,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Result<ScriptValue, Failure> {
+        let program = evaluation.program;
+        let measured = self.on_twin(|twin| {
+            let main = twin.source(program).map_err(|failure| failure.error)?;
+            let measuring = twin.begin_to_measure(limits);
+            let outcome = twin.evaluate_main(&main, evaluation, host, limits);
+            Ok((outcome, twin.held(&measuring)))
+        });
+        let (outcome, held) = measured.map_err(|error| Failure::new(program.name(), error))?;
+        self.note_held(program, limits, &held);
+        if !held.too_much {
+            return outcome;
+        }
+        let failure = outcome.err().unwrap_or_else(|| self.no_failure_yet(program));
+        let error = self.out_of_memory(limits.memory, held.bytes);
+        Err(Failure { error, ..failure })
+    }
+
+    /// Gives a new VM to `body` that is like this one, and is stopped by what stops this one.
+    fn on_twin<R>(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> Result<R, ScriptError>,
+    ) -> Result<R, ScriptError> {
+        let (api, counts) = (Arc::clone(&self.api), Arc::default());
+        let twin = Self::make(api, self.memory_limit, counts, Some(&self.watch));
+        let result = twin.and_then(|mut twin| {
+            let result = body(&mut twin);
+            self.watch.turn_to(raw::Hook::of(&self.lua));
+            result
+        });
+        self.counts.measured();
+        result
+    }
+
+    fn begin_to_measure(&mut self, limits: &RunLimits) -> Measuring {
+        let most = self.most_memory(limits.memory);
+        let pages = self.lua.used_memory().saturating_add(most.saturating_mul(PAGES));
+        self.limit_allocator(pages.min(self.memory_limit));
+        self.allowance.stop_counting();
+        Measuring::begin(&self.lua, most)
+    }
+
+    fn held(&self, measuring: &Measuring) -> Held {
+        let (bytes, too_much) = measuring.found();
+        Held { bytes, too_much: too_much || self.ran_out }
+    }
+
+    fn note_held(&self, program: &Program, limits: &RunLimits, held: &Held) {
+        if held.too_much {
+            program.note_hungry();
+        } else {
+            program.note_measured(limits.memory, held.bytes > self.quick_memory(limits.memory) / 2);
+        }
+    }
+
+    /// The failure of a run that did not fail by itself.
+    fn no_failure_yet(&self, program: &Program) -> Failure {
+        Failure::new(program.name(), self.out_of_memory(0, 0))
+    }
+}

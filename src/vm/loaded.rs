@@ -1,0 +1,307 @@
+//! [`LoadedPrograms`]: the programs that a VM holds, and which of them go when there is no room for all.
+
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bevy::platform::collections::HashMap;
+use mlua::{Function, Lua};
+
+use super::raw;
+
+/// A string: its hash, and its bytes in a VM.
+pub(super) type Text = (u64, u32);
+
+/// Leases of a VM that a program stays loaded for without being used. In each frame a VM is leased once for
+/// every schedule in which scripts run.
+const KEPT_LEASES: u64 = 4;
+
+/// A program in one VM.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    id: u64,
+    /// Its main function. Once there is an image it is in the way: the code of a table of data is as large as the
+    /// table.
+    main: Option<Main>,
+    pub(super) image: Option<raw::Image>,
+    pub(super) shapes: raw::Shapes,
+    /// What it took to load it and to make its image, in bytes, garbage included.
+    pub(super) bytes: usize,
+    /// The strings that it holds.
+    texts: Vec<Text>,
+    /// When it was loaded and used last, by the count of [`LoadedPrograms::uses`].
+    loaded_at: u64,
+    used_at: u64,
+    /// The lease of the VM in which it was used last.
+    used_in: u64,
+}
+
+/// The main function of a program.
+#[derive(Debug)]
+pub(super) struct Main {
+    pub(super) function: Function,
+    /// What it took to load it, in bytes.
+    pub(super) bytes: usize,
+    /// How often the VM had collected its garbage by then.
+    pub(super) collections: u64,
+}
+
+impl Loaded {
+    /// Its main function, which is there as long as there is no image.
+    pub(super) fn main(&self) -> Option<&Function> {
+        self.main.as_ref().map(|main| &main.function)
+    }
+}
+
+/// The programs that a VM holds, by place. A place is good until the next eviction.
+#[derive(Debug, Default)]
+pub(super) struct LoadedPrograms {
+    list: Vec<Loaded>,
+    places: HashMap<u64, usize>,
+    /// The number of the program that was used last, and its place.
+    recent: Option<(u64, usize)>,
+    /// Counts how often another program was used than before.
+    uses: u64,
+    /// Leases of the VM that are over.
+    leases: u64,
+    /// The strings of all programs, and how many programs hold each.
+    texts: HashMap<Text, u32>,
+    /// Their bytes.
+    text_bytes: usize,
+}
+
+impl LoadedPrograms {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The place of a program that is loaded, and is used now.
+    #[inline]
+    pub(super) fn place_of(&mut self, id: u64) -> Option<usize> {
+        match self.recent {
+            Some((recent, place)) if recent == id => Some(place),
+            _ => self.turn_to(id),
+        }
+    }
+
+    fn turn_to(&mut self, id: u64) -> Option<usize> {
+        let place = *self.places.get(&id)?;
+        self.recent = Some((id, place));
+        self.uses += 1;
+        let program = &mut self.list[place];
+        (program.used_at, program.used_in) = (self.uses, self.leases);
+        Some(place)
+    }
+
+    pub(super) fn at(&mut self, place: usize) -> &mut Loaded {
+        &mut self.list[place]
+    }
+
+    /// Adds a program that is not there yet, and is used now.
+    pub(super) fn add(&mut self, id: u64, texts: &[Text]) -> usize {
+        self.uses += 1;
+        let place = self.list.len();
+        self.list.push(Loaded {
+            id,
+            main: None,
+            image: None,
+            shapes: raw::Shapes::default(),
+            bytes: 0,
+            texts: Vec::new(),
+            loaded_at: self.uses,
+            used_at: self.uses,
+            used_in: self.leases,
+        });
+        self.places.insert(id, place);
+        self.recent = Some((id, place));
+        self.add_texts(place, texts);
+        place
+    }
+
+    /// Notes strings that a program holds.
+    fn add_texts(&mut self, place: usize, texts: &[Text]) {
+        let mut known = std::mem::take(&mut self.list[place].texts);
+        self.count_texts(&known, false);
+        known.extend_from_slice(texts);
+        known.sort_unstable();
+        known.dedup();
+        self.count_texts(&known, true);
+        self.list[place].texts = known;
+    }
+
+    /// Counts a program's strings, each of which it has once, or no longer does.
+    fn count_texts(&mut self, texts: &[Text], there: bool) {
+        for text in texts {
+            let holders = self.texts.entry(*text).or_default();
+            if there {
+                self.text_bytes += if *holders == 0 { text.1 as usize } else { 0 };
+                *holders += 1;
+            } else {
+                *holders -= 1;
+                if *holders == 0 {
+                    self.texts.remove(text);
+                    self.text_bytes -= text.1 as usize;
+                }
+            }
+        }
+    }
+
+    /// Keeps the main function of a program.
+    pub(super) fn keep_main(&mut self, place: usize, main: Main) {
+        let program = &mut self.list[place];
+        program.bytes += main.bytes;
+        program.main = Some(main);
+    }
+
+    /// Keeps the image of a program that has none, which took so many bytes to make, instead of its main function.
+    /// Gives how many bytes of those that were left at the last one of so many collections go, at most.
+    #[must_use]
+    pub(super) fn keep_image(
+        &mut self,
+        place: usize,
+        mut image: raw::Image,
+        (bytes, collections): (usize, u64),
+    ) -> usize {
+        let texts = std::mem::take(&mut image.texts);
+        let program = &mut self.list[place];
+        program.bytes += bytes;
+        program.image = Some(image);
+        let gone = program.main.take().filter(|main| main.collections < collections);
+        self.add_texts(place, &texts);
+        gone.map_or(0, |main| main.bytes)
+    }
+
+    /// A lease of the VM is over.
+    pub(super) fn end_lease(&mut self) {
+        self.leases += 1;
+        self.recent = None;
+    }
+
+    /// What the strings of all programs take, in bytes, at most, and what may go at any time.
+    pub(super) fn strings(&self) -> usize {
+        let names = self.list.iter().map(|program| program.shapes.bytes());
+        self.text_bytes + names.sum::<usize>()
+    }
+
+    /// Drops programs that hold about `excess` of the `held` bytes that all hold together, but not the one that
+    /// is in use. Counts those that go.
+    ///
+    /// Those go first that were used longest ago. But if programs are used in turn and there is not room for
+    /// all, the one that was used longest ago is the one that is needed next. So of those that were used in this
+    /// lease or in one shortly before, the last to come goes first: then the others stay, frame after frame.
+    pub(super) fn evict(
+        &mut self,
+        lua: &Lua,
+        (held, excess): (usize, usize),
+        in_use: Option<u64>,
+        counts: &ProgramCounts,
+    ) {
+        let known: usize = self.list.iter().map(|program| program.bytes).sum();
+        let share = held as f64 / known.max(1) as f64;
+        let is_needed =
+            |program: &Loaded| self.leases > 0 && program.used_in + KEPT_LEASES > self.leases;
+        let mut order: Vec<usize> = (0..self.list.len()).collect();
+        order.sort_by_key(|place| {
+            let program = &self.list[*place];
+            let needed = is_needed(program);
+            (needed, if needed { 0 } else { program.used_at }, Reverse(program.loaded_at))
+        });
+        let mut left = excess as f64;
+        let mut gone = Vec::new();
+        for place in order {
+            let program = &self.list[place];
+            // One that is alone stays, or it would be loaded anew for every run.
+            if left <= 0.0 || gone.len() + 1 == self.list.len() {
+                break;
+            }
+            if in_use != Some(program.id) {
+                left -= share * program.bytes as f64;
+                counts.evicted(is_needed(program));
+                gone.push(program.id);
+            }
+        }
+        self.remove(lua, |program| gone.contains(&program.id));
+    }
+
+    /// Drops all programs.
+    #[cfg(test)]
+    pub(super) fn clear(&mut self, lua: &Lua) {
+        self.remove(lua, |_| true);
+    }
+
+    fn remove(&mut self, lua: &Lua, goes: impl Fn(&Loaded) -> bool) {
+        self.recent = None;
+        let (gone, left): (Vec<_>, _) = std::mem::take(&mut self.list).into_iter().partition(goes);
+        self.list = left;
+        for program in gone {
+            self.count_texts(&program.texts, false);
+            if let Some(image) = &program.image {
+                raw::drop_image(lua, image, &program.shapes);
+            }
+        }
+        self.places.clear();
+        self.places.extend(self.list.iter().enumerate().map(|(place, it)| (it.id, place)));
+    }
+}
+
+/// Counts for all VMs of a factory what became of programs.
+#[derive(Debug, Default)]
+pub(super) struct ProgramCounts {
+    loads: AtomicU64,
+    images: AtomicU64,
+    evictions: AtomicU64,
+    crowded_out: AtomicU64,
+    measured: AtomicU64,
+}
+
+impl ProgramCounts {
+    pub(super) fn loaded(&self) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn imaged(&self) {
+        self.images.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn evicted(&self, needed: bool) {
+        let counter = if needed { &self.crowded_out } else { &self.evictions };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn measured(&self) {
+        self.measured.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> ProgramStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ProgramStats {
+            loads: read(&self.loads),
+            images: read(&self.images),
+            evictions: read(&self.evictions),
+            crowded_out: read(&self.crowded_out),
+            measured: read(&self.measured),
+        }
+    }
+}
+
+/// What became of programs in all VMs of a [`LuauFactory`](super::LuauFactory), since it was made.
+///
+/// Once all scripts of a game have run on all VMs, nothing of this grows from frame to frame but `measured`, as
+/// long as each VM has room for all that a frame needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProgramStats {
+    /// Programs that were loaded into a VM.
+    pub loads: u64,
+    /// File levels that ran once, to serve all runs of their program on a VM.
+    pub images: u64,
+    /// Programs that were dropped because others needed the room and they were not used for a while.
+    pub evictions: u64,
+    /// Programs that were dropped although they were in use, because one VM has no room for all that a frame
+    /// needs: they are loaded again for every frame. A larger
+    /// [`memory_limit`](crate::PoolConfig::memory_limit) helps.
+    pub crowded_out: u64,
+    /// Runs that came near their memory limit, so that they ran on a VM of their own that measures what they
+    /// hold.
+    pub measured: u64,
+}

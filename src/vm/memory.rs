@@ -1,0 +1,266 @@
+//! What a VM holds from run to run, and how much more a run may use the quick way.
+//!
+//! The limit of a run is one of what it holds: of live objects. To measure that exactly, all garbage has to be
+//! collected again and again, so nearly all runs go the quick way: the allocator refuses what is far from the
+//! limit still, whatever part of it is garbage, of this run or of those before it. Who keeps to that holds less
+//! than the limit for sure. A run that doesn't has changed nothing, and [runs again](super::exact) where it can
+//! be measured. So which way it is depends on what the VM happens to hold, and what a run comes to does not.
+//!
+//! Why that is sure: all that a run holds is in the VM, on top of what that held when nothing ran and all was
+//! collected (the [`Floor`]). Only strings may be shared with what was there before, for Luau has each text once;
+//! those are taken off the floor. And a part of the table of all strings may be the run's, which is no larger
+//! than the strings themselves. So the quick way ends at half of the limit.
+
+use mlua::Lua;
+
+use super::raw::Counting;
+use super::{RunLimits, Vm, raw};
+use crate::error::ScriptError;
+
+/// Garbage that a VM may carry from run to run, in bytes, before all of it is collected.
+pub(super) const GARBAGE_SLACK: usize = 1024 * 1024;
+
+/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
+/// then what they leave is collected when they are over, and none pays for the garbage of those before
+/// it.
+pub(super) const RUN_GARBAGE: usize = 4 * 1024 * 1024;
+
+/// So many bytes more or less make no difference.
+const UNNOTICED: usize = 4096;
+
+/// What a VM held when nothing ran and all garbage had been collected, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Floor {
+    /// Its objects.
+    pub(super) objects: usize,
+    /// The pages in which they are.
+    pub(super) pages: usize,
+}
+
+impl Floor {
+    pub(super) fn of(lua: &Lua) -> Self {
+        Self { objects: raw::object_bytes(lua), pages: lua.used_memory() }
+    }
+}
+
+/// What is allowed in a VM now, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowance {
+    /// The limit of the run for which this is.
+    pub(super) of_run: usize,
+    /// What the allocator gives.
+    pub(super) total: usize,
+    /// With more than that, garbage is collected between two runs.
+    pub(super) between_runs: usize,
+    /// So many its objects may have, and that is counted; the pages of a VM that holds little have so much room for
+    /// objects that they can't tell what a run with a small limit makes. If it isn't, this is `usize::MAX`.
+    objects: usize,
+    /// With more of them, garbage is collected between two runs.
+    pub(super) most_objects: usize,
+    /// The VM holds so much that a run may have too little the quick way.
+    is_cramped: bool,
+}
+
+impl Allowance {
+    fn is_counted(&self) -> bool {
+        self.objects < usize::MAX
+    }
+
+    /// Counts what a run makes, if that is to be counted.
+    #[inline]
+    pub(super) fn count<'l>(&self, lua: &'l Lua) -> Option<Counting<'l>> {
+        self.is_counted().then(|| Counting::begin(lua, self.objects))
+    }
+
+    pub(super) fn stop_counting(&mut self) {
+        (self.objects, self.most_objects) = (usize::MAX, usize::MAX);
+    }
+}
+
+impl Vm {
+    /// The most bytes that a run may hold, which may ask for more than the VM has.
+    pub(super) fn most_memory(&self, of_run: usize) -> usize {
+        of_run.min(self.room())
+    }
+
+    /// What the VM has for a run when it holds no other program.
+    fn room(&self) -> usize {
+        self.memory_limit.saturating_sub(self.resting.pages)
+    }
+
+    /// What a run may allocate the quick way. A quarter of all room, so that it is decided by the limit of the
+    /// run also when that is nearly all there is.
+    pub(super) fn quick_memory(&self, of_run: usize) -> usize {
+        (of_run / 2).min(self.room() / 4)
+    }
+
+    /// Puts the memory limit of the next run in force. Gives whether it may go the quick way.
+    #[inline]
+    pub(super) fn limit_memory(&mut self, limits: &RunLimits) -> bool {
+        if limits.memory != self.allowance.of_run {
+            self.allow(limits.memory);
+            self.tidy();
+        }
+        !self.allowance.is_cramped
+    }
+
+    /// Computes what is allowed, and puts it in force.
+    pub(super) fn allow(&mut self, of_run: usize) {
+        let quick = self.quick_memory(of_run);
+        let Floor { objects, pages } = self.floor;
+        // Of strings that were loaded since then, the floor doesn't have any; then this is on the safe side.
+        let strings = self.programs.strings() + self.evaluated.strings();
+        let shared = strings.min(objects.saturating_sub(self.resting.objects));
+        let own = objects - shared;
+        let held = self.held_by_programs();
+        let slack = (held / 2).max(GARBAGE_SLACK).min(quick / 2);
+        let (total, objects_in_all, most_objects, is_cramped);
+        if pages - objects <= quick / 4 {
+            total = own.saturating_add(quick);
+            (objects_in_all, most_objects) = (usize::MAX, usize::MAX);
+            is_cramped = pages + quick / 8 > total.saturating_sub(quick / 4);
+        } else {
+            total = pages.saturating_add(2 * quick);
+            objects_in_all = own.saturating_add(quick);
+            let most = objects_in_all.saturating_sub(quick / 4);
+            is_cramped = objects + quick / 8 > most;
+            most_objects = most.max(objects + quick / 8);
+        }
+        let total = total.min(self.memory_limit).max(1);
+        let between_runs =
+            (pages + slack).min(total.saturating_sub(quick / 4)).max(pages + quick / 8);
+        let objects = objects_in_all;
+        self.allowance =
+            Allowance { of_run, total, between_runs, objects, most_objects, is_cramped };
+        self.limit_allocator(total);
+    }
+
+    pub(super) fn limit_allocator(&self, bytes: usize) {
+        self.lua.set_memory_limit(bytes).expect("a VM that mlua made counts its memory");
+    }
+
+    /// Lets a program be loaded, or its image be made, that is known to need more than a run may have the quick
+    /// way, but no more than it may have.
+    pub(super) fn allow_more(&mut self, of_run: usize) {
+        let total = self.lua.used_memory().saturating_add(2 * self.most_memory(of_run));
+        self.limit_allocator(total.min(self.memory_limit).max(self.allowance.total));
+    }
+
+    /// Collects the garbage of earlier runs when it would cut into the next one's memory.
+    #[inline]
+    pub(super) fn tidy(&mut self) {
+        if self.is_crowded() {
+            self.tidy_up(None);
+        }
+    }
+
+    /// Collects all garbage, and drops programs if the VM holds too many of them; not the one that is in use.
+    #[cold]
+    pub(super) fn tidy_up(&mut self, in_use: Option<u64>) {
+        self.collect();
+        let held = self.held_by_programs();
+        let excess = match held.checked_sub(self.programs_limit) {
+            // Some more, so that not each new one makes all of this necessary.
+            Some(excess) if excess > 0 => excess + self.programs_limit / 16,
+            // What takes the room of a run whose limit is a small one isn't too much for others.
+            _ if self.is_cramped_for_many() => held / 8,
+            _ => return,
+        };
+        self.evaluated.clear();
+        self.programs.evict(&self.lua, (held, excess), in_use, &self.counts);
+        self.collect();
+        // What is left is one program, or nobody knows what it is.
+        let spare = self.memory_limit.saturating_sub(self.floor.pages);
+        self.spent |= spare < self.quick_memory(self.allowance.of_run) / 4;
+    }
+
+    fn is_cramped_for_many(&self) -> bool {
+        let quick = self.quick_memory(self.allowance.of_run);
+        self.allowance.is_cramped && quick >= self.room() / 8 && self.programs.len() > 1
+    }
+
+    fn held_by_programs(&self) -> usize {
+        self.floor.pages.saturating_sub(self.resting.pages)
+    }
+
+    /// Collects all garbage. In the next runs the collector begins late.
+    pub(super) fn collect(&mut self) {
+        let before = self.floor.objects;
+        self.collect_once(before);
+        // What a run left that called deeply is a long stack, which the collector halves each time.
+        let mut left = usize::MAX;
+        while self.floor.objects > before + UNNOTICED
+            && left.saturating_sub(self.floor.objects) > UNNOTICED
+        {
+            left = self.floor.objects;
+            self.collect_once(left);
+        }
+        // The collector begins so much later than it was to as there is more left than was expected.
+        let left = self.floor.objects;
+        if before.abs_diff(left) > before / 4 {
+            self.collect_once(left);
+        }
+        self.allow(self.allowance.of_run);
+    }
+
+    /// Collects all garbage, of which `expected` bytes are to be left.
+    fn collect_once(&mut self, expected: usize) {
+        let late = (self.quick_memory(self.allowance.of_run) / 2).min(RUN_GARBAGE);
+        let expected = expected.max(1);
+        self.collections += 1;
+        self.spent |= raw::collect(&self.lua, expected, expected + late).is_err();
+        self.floor = Floor::of(&self.lua);
+    }
+
+    /// Something goes that was there when garbage was collected last.
+    pub(super) fn lower_floor(&mut self, bytes: usize) {
+        if bytes > 0 {
+            let left = self.floor.objects.saturating_sub(bytes);
+            self.floor.objects = left.max(self.resting.objects);
+            self.allow(self.allowance.of_run);
+        }
+    }
+
+    /// Whether the next run finds less room than it should.
+    #[inline]
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lua.used_memory() > self.allowance.between_runs
+            || self.allowance.is_counted()
+                && raw::object_bytes(&self.lua) > self.allowance.most_objects
+    }
+
+    /// Drops all programs; they are loaded again on demand.
+    #[cfg(test)]
+    pub(super) fn unload(&mut self) {
+        self.programs.clear(&self.lua);
+        self.collect();
+    }
+
+    /// A lease of this VM is over: from now on it counts which programs the next one needs. What the VM holds
+    /// while nobody uses it is what it needs.
+    pub(super) fn end_lease(&mut self) {
+        self.programs.end_lease();
+        if self.lua.used_memory() > self.resting_limit {
+            self.collect();
+        }
+    }
+
+    /// Programs are dropped so that, when nobody uses it, the VM holds no more than this.
+    pub(super) fn limit_resting_memory(&mut self, bytes: usize) {
+        self.resting_limit = bytes;
+        let programs = bytes.saturating_sub(self.resting.pages);
+        self.programs_limit = (programs - programs / 16).min(self.room() / 16 * 11);
+    }
+
+    /// What a run says that met the memory limit, with the bytes that it held as far as that is known.
+    pub(super) fn out_of_memory(&self, of_run: usize, used: usize) -> ScriptError {
+        let most = self.most_memory(of_run);
+        let used = used.min(most);
+        if most < of_run {
+            let (limit, used) = (self.memory_limit, used + self.resting.pages);
+            ScriptError::OutOfMemory { limit, used, setting: "memory_limit" }
+        } else {
+            ScriptError::OutOfMemory { limit: of_run, used, setting: "run_memory_limit" }
+        }
+    }
+}

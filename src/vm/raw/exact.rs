@@ -1,0 +1,257 @@
+//! [`Measuring`]: what a run holds, measured at points that depend on the script alone.
+//!
+//! Usually the collector begins when it seems good to it, which depends on the clock and on what the VM held
+//! before the run. While a run is measured, all garbage is collected whenever the run holds so many bytes more
+//! than after the last collection: at a safepoint, or when something is allocated that the collector may be
+//! asked for. What is left then is what the run holds, and if that is more than its limit, the run is over.
+//!
+//! Bytes are those of objects, as Luau counts them, and not those of the pages that it got for them.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+
+use mlua::Lua;
+use mlua::ffi::{self, lua_State};
+
+use super::Hook;
+use super::weigh::Counting;
+
+/// Parts of the limit that a run may allocate between two collections: usually, and near its limit.
+const STEP: usize = 8;
+const SMALL_STEP: usize = 32;
+
+thread_local! {
+    static MEASURED: Cell<Option<Measured>> = const { Cell::new(None) };
+}
+
+/// What is known of the run on this thread that is measured.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    /// Which VM it runs on: the address of its callbacks.
+    vm: usize,
+    limit: usize,
+    /// What the VM held before.
+    base: usize,
+    /// What it held after the last collection.
+    left: usize,
+    /// With so many bytes garbage is collected.
+    next: usize,
+    /// The most that it was found to hold.
+    peak: usize,
+    /// Luau asks.
+    armed: bool,
+}
+
+impl Measured {
+    fn is_over(&self) -> bool {
+        self.peak > self.limit
+    }
+}
+
+/// Measures the run on this thread until it is dropped.
+#[must_use]
+pub(in crate::vm) struct Measuring {
+    before: Option<Measured>,
+}
+
+impl Measuring {
+    /// What runs on this VM may hold so many bytes more than it holds now. The VM is thrown away after that:
+    /// Luau goes on asking at every safepoint.
+    pub(in crate::vm) fn begin(lua: &Lua, limit: usize) -> Self {
+        Hook::of(lua).install();
+        Self::begin_with(lua, |state, vm| {
+            let mut measured =
+                Measured { vm, limit, base: 0, left: 0, next: 0, peak: 0, armed: true };
+            // SAFETY: nothing runs, so the collector may work, which raises nothing.
+            unsafe { measured.begin(state) };
+            measured
+        })
+    }
+
+    fn begin_with(lua: &Lua, begin: impl FnOnce(*mut lua_State, usize) -> Measured) -> Self {
+        let before = MEASURED.get();
+        lua.exec_raw_lua(|raw| {
+            // SAFETY: gives an address.
+            let vm = unsafe { ffi::lua_callbacks(raw.state()) } as usize;
+            MEASURED.set(Some(begin(raw.state(), vm)));
+        });
+        Self { before }
+    }
+
+    /// The most bytes that the run was found to hold, and whether that is more than it may.
+    pub(in crate::vm) fn found(&self) -> (usize, bool) {
+        MEASURED.get().map_or((0, false), |measured| (measured.peak, measured.is_over()))
+    }
+}
+
+/// Measures what a VM holds in all, once that is much: then the collector works in time for the limit, which it
+/// doesn't know by itself.
+#[must_use]
+pub(in crate::vm) struct MeasuringLate<'l> {
+    measuring: Measuring,
+    _counting: Counting<'l>,
+}
+
+impl<'l> MeasuringLate<'l> {
+    /// The objects of the VM may take so many bytes, and took `left` when garbage was collected last.
+    pub(in crate::vm) fn begin(lua: &'l Lua, limit: usize, left: usize) -> Self {
+        let mut next = 0;
+        let measuring = Measuring::begin_with(lua, |_, vm| {
+            let mut measured =
+                Measured { vm, limit, base: 0, left, next: 0, peak: 0, armed: false };
+            measured.next = measured.next_after(left).max(limit / 2);
+            next = measured.next;
+            measured
+        });
+        Self { measuring, _counting: Counting::begin(lua, next) }
+    }
+
+    /// Whether more was found than is allowed, and what was left when garbage was collected last.
+    pub(in crate::vm) fn found(&self) -> (bool, usize) {
+        let left = MEASURED.get().map_or(0, |measured| measured.left);
+        (self.measuring.found().1, left)
+    }
+}
+
+/// More was allocated than may be without Luau asking from now on.
+///
+/// # Safety
+///
+/// The VM is on this thread.
+pub(super) unsafe fn arm(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
+    if let Some(measured) = unsafe { of(state) } {
+        MEASURED.set(Some(Measured { armed: true, ..measured }));
+        // SAFETY: as above; see `Hook`.
+        unsafe { Hook::install_at(ffi::lua_callbacks(state)) };
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        MEASURED.set(self.before);
+    }
+}
+
+impl Measured {
+    /// What the VM holds from now on counts.
+    ///
+    /// # Safety
+    ///
+    /// Where the collector may work.
+    unsafe fn begin(&mut self, state: *mut lua_State) {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
+            self.base = ffi::lua_totalbytes(state, -1);
+            (self.left, self.peak) = (self.base, 0);
+            self.collect(state);
+        }
+    }
+
+    /// Collects all garbage, and sees what is left.
+    ///
+    /// # Safety
+    ///
+    /// As `begin`.
+    unsafe fn collect(&mut self, state: *mut lua_State) {
+        // When all is collected, Luau computes the beginning of the next cycle in percents of what is left, which
+        // is known only then: so it may take a second time. See `luaC_fullgc`.
+        for _ in 0..2 {
+            let expected = self.left.max(1);
+            let goal = self.next_after(expected).saturating_mul(100).div_ceil(expected) + 50;
+            // SAFETY: the caller keeps what this function asks for.
+            self.left = unsafe {
+                let usual = ffi::lua_gc(state, ffi::LUA_GCSETGOAL, goal.min(MAX_GOAL) as c_int);
+                ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
+                ffi::lua_gc(state, ffi::LUA_GCSETGOAL, usual);
+                ffi::lua_totalbytes(state, -1)
+            };
+            if self.left.abs_diff(expected) <= expected / 16 {
+                break;
+            }
+        }
+        self.next = self.next_after(self.left);
+        self.peak = self.peak.max(self.left.saturating_sub(self.base));
+    }
+
+    /// With how many bytes to collect when so many were left: often enough near the limit that no run holds more
+    /// for long.
+    fn next_after(&self, left: usize) -> usize {
+        let held = left.saturating_sub(self.base);
+        let usual = (held + self.limit / STEP).min(self.limit);
+        self.base.saturating_add(usual.max(held + self.limit / SMALL_STEP))
+    }
+}
+
+/// Luau multiplies it by some hundreds.
+const MAX_GOAL: usize = 1_000_000;
+
+/// The file level of the run that is measured is done, if there is one: what it made doesn't count towards what
+/// the callback holds.
+///
+/// # Safety
+///
+/// Where the collector may work.
+pub(super) unsafe fn end_of_file_level(state: *mut lua_State) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let Some(mut measured) = of(state).filter(|measured| !measured.is_over()) else {
+            return false;
+        };
+        measured.begin(state);
+        MEASURED.set(Some(measured));
+    }
+    true
+}
+
+/// Luau asks, at a safepoint or when its collector begins or ends a step (`gc >= 0`). Gives the limit and what it
+/// holds if a run is measured that holds too much.
+///
+/// # Safety
+///
+/// Luau asks.
+pub(super) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look {
+    // SAFETY: the caller keeps what this function asks for, so the collector may work: it does, where it ends a
+    // step, and where it may at a safepoint.
+    unsafe {
+        let Some(mut measured) = of(state).filter(|measured| measured.armed) else {
+            return Look::Unmeasured;
+        };
+        // Its cycles are all completed here at once, so where a step begins it is at rest. To collect there would
+        // be for nothing: the step goes on to begin a cycle.
+        let due = if gc >= 0 {
+            ffi::lua_gc(state, ffi::LUA_GCISPAUSED, 0) == 0
+        } else {
+            ffi::lua_totalbytes(state, -1) > measured.next
+        };
+        if due && !measured.is_over() {
+            measured.collect(state);
+        }
+        MEASURED.set(Some(measured));
+        let Measured { peak: used, limit, .. } = measured;
+        if measured.is_over() { Look::Over { limit, used } } else { Look::Within }
+    }
+}
+
+/// What a look at a run tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It is not measured.
+    Unmeasured,
+    /// It is measured, and holds no more than it may, as far as is known.
+    Within,
+    /// It held more than it may.
+    Over { limit: usize, used: usize },
+}
+
+/// What is known of the run that is measured, if it is one on this VM: a host function may run another.
+///
+/// # Safety
+///
+/// The VM is alive.
+unsafe fn of(state: *mut lua_State) -> Option<Measured> {
+    let measured = MEASURED.get()?;
+    // SAFETY: gives an address.
+    (unsafe { ffi::lua_callbacks(state) } as usize == measured.vm).then_some(measured)
+}

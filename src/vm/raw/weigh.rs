@@ -1,0 +1,149 @@
+//! What a VM and its objects weigh.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::hash::BuildHasher;
+
+use bevy::platform::hash::FixedHasher;
+use mlua::Lua;
+use mlua::ffi::{self, lua_State};
+
+use super::{Shape, Shapes, exact, text_bytes};
+use crate::vm::loaded::Text;
+
+/// What Luau keeps beside the text of a string, in bytes.
+const STRING_HEADER: usize = 32;
+
+/// The bytes of all objects in a VM, garbage included: less than it holds, for it has them in pages.
+pub(in crate::vm) fn object_bytes(lua: &Lua) -> usize {
+    let mut bytes = 0;
+    // SAFETY: reads a number.
+    lua.exec_raw_lua(|raw| bytes = unsafe { ffi::lua_totalbytes(raw.state(), -1) });
+    bytes
+}
+
+/// A string as it is told from others, with its bytes.
+pub(in crate::vm) fn weigh_text(text: &[u8]) -> Text {
+    let bytes = text.len() + STRING_HEADER;
+    (FixedHasher.hash_one(text), u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// Adds the strings that the object on top holds itself.
+///
+/// # Safety
+///
+/// Inside a protected call; two free slots.
+pub(super) unsafe fn add_texts(state: *mut lua_State, kind: c_int, texts: &mut Vec<Text>) {
+    // SAFETY: the caller keeps what this function asks for; `add` gets the index of a value.
+    unsafe {
+        let mut add = |index| texts.extend(text_bytes(state, index).map(weigh_text));
+        let object = ffi::lua_gettop(state);
+        match kind {
+            ffi::LUA_TTABLE => {
+                let mut place = ffi::lua_rawiter(state, object, 0);
+                while place >= 0 {
+                    add(-1);
+                    add(-2);
+                    ffi::lua_settop(state, object);
+                    place = ffi::lua_rawiter(state, object, place);
+                }
+            }
+            ffi::LUA_TFUNCTION => {
+                let mut number = 1;
+                while !ffi::lua_getupvalue(state, object, number).is_null() {
+                    add(-1);
+                    ffi::lua_settop(state, object);
+                    number += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Shapes {
+    /// What they take in the VM, in bytes, at most.
+    pub(in crate::vm) fn bytes(&self) -> usize {
+        /// What a name has in a table, which may be half full, and one that is empty.
+        const ENTRY: usize = 2 * 32;
+        const TABLE: usize = 64;
+        let of = |shape: &Shape| {
+            let names = shape.names.iter().map(|name| name.len() + STRING_HEADER + ENTRY);
+            TABLE + names.sum::<usize>()
+        };
+        self.known.iter().map(of).sum()
+    }
+}
+
+thread_local! {
+    static CEILING: Cell<Ceiling> = const { Cell::new(Ceiling { bytes: usize::MAX, passed: false }) };
+}
+
+/// What the objects of the VM on this thread that is counted may take.
+#[derive(Clone, Copy, Debug)]
+struct Ceiling {
+    bytes: usize,
+    passed: bool,
+}
+
+/// Sees, as long as it lasts, whether the objects of a VM ever take more than so many bytes: pages may have room
+/// for many objects before the allocator hears of it. Costs some nanoseconds for each object.
+#[must_use]
+pub(in crate::vm) struct Counting<'l> {
+    lua: &'l Lua,
+    before: Ceiling,
+}
+
+impl<'l> Counting<'l> {
+    pub(in crate::vm) fn begin(lua: &'l Lua, bytes: usize) -> Self {
+        let before = CEILING.replace(Ceiling { bytes, passed: false });
+        set_on_allocate(lua, Some(on_allocate));
+        Self { lua, before }
+    }
+
+    /// Whether they took more.
+    pub(in crate::vm) fn passed(&self) -> bool {
+        is_ceiling_passed()
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        set_on_allocate(self.lua, None);
+        CEILING.set(self.before);
+    }
+}
+
+/// Whether the VM on this thread that is counted was found to hold more than it may.
+pub(super) fn is_ceiling_passed() -> bool {
+    CEILING.get().passed
+}
+
+type OnAllocate =
+    unsafe extern "C-unwind" fn(*mut lua_State, *mut c_void, usize, usize, u8, c_int, c_int);
+
+fn set_on_allocate(lua: &Lua, function: Option<OnAllocate>) {
+    // SAFETY: the place belongs to the VM, which is on this thread alone; no other thread touches this one.
+    lua.exec_raw_lua(|raw| unsafe { (*ffi::lua_callbacks(raw.state())).onallocate = function });
+}
+
+/// # Safety
+///
+/// Luau calls it when it has allocated something; nothing may be raised.
+unsafe extern "C-unwind" fn on_allocate(
+    state: *mut lua_State,
+    _: *mut c_void,
+    _: usize,
+    _: usize,
+    _: u8,
+    _: c_int,
+    _: c_int,
+) {
+    let ceiling = CEILING.get();
+    // SAFETY: reads a number.
+    if !ceiling.passed && unsafe { ffi::lua_totalbytes(state, -1) } > ceiling.bytes {
+        CEILING.set(Ceiling { passed: true, ..ceiling });
+        // SAFETY: it was this VM that allocated, and it is on this thread.
+        unsafe { exact::arm(state) };
+    }
+}
