@@ -42,6 +42,7 @@ pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
+pub(crate) use self::limits::{CallBounds, WallDeadline};
 pub(crate) use self::raw::prefetch;
 pub(crate) use self::server::NamedServer;
 pub(crate) use self::session::{
@@ -98,7 +99,7 @@ const RUN_GARBAGE: usize = 4 * 1024 * 1024;
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimits {
-    /// Wall time, less what the system spent on other threads.
+    /// CPU time: what the system spent on other threads, and what host functions waited, is not charged.
     pub time: Duration,
     /// Bytes, on top of what the VM holds anyway. It may be exceeded by what the VM has not collected of
     /// earlier runs, which is at most 1 MiB; never beyond the limit of the VM.
@@ -637,6 +638,17 @@ impl Vm {
     pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
         let watch = Arc::clone(&self.watch);
         Arc::new(move || watch.stop())
+    }
+
+    /// What ends the current call, and no later one, from any thread: it fails with [`ScriptError::Cancelled`].
+    pub(crate) fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let watch = Arc::clone(&self.watch);
+        Arc::new(move || watch.cancel())
+    }
+
+    /// A call begins, or is over: what was cancelled before is not this one.
+    pub(crate) fn forget_cancelled(&self) {
+        self.watch.forget_cancelled();
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.

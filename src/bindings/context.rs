@@ -46,6 +46,8 @@ pub struct ScriptContext<'w> {
     pub(crate) effects: Effects,
     /// Entities that the runs of this unit may spawn together.
     max_spawned: usize,
+    /// Whether the current script may write numbers that are not finite.
+    pub(super) allow_non_finite: bool,
     /// Bytes that the runs of this unit handed over in messages and components.
     bytes: usize,
     /// Where the current run began to count its output.
@@ -100,6 +102,7 @@ impl<'w> ScriptContext<'w> {
             seen: Cell::new(None),
             effects: Effects::default(),
             max_spawned: 0,
+            allow_non_finite: false,
             bytes: 0,
             base: Output::default(),
             start: None,
@@ -422,6 +425,7 @@ impl<'w> ScriptContext<'w> {
         if exposed.read_only {
             return Err(ScriptError::ReadOnly { name: exposed.name.to_owned() });
         }
+        self.check_finite(place, &value)?;
         let index = match self.draft_index(place.entity, place.component) {
             Some(index) => index,
             None => {
@@ -624,6 +628,7 @@ impl<'w> ScriptContext<'w> {
         if present && !exposed.read_only {
             return self.edit(Place { entity, component, path: FieldPath::default() }, value);
         }
+        self.check_finite_component(exposed.name, &value)?;
         let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
         let value = self.make_concrete(made, component)?;
         // What can't be copied could not be taken back if a later run fails.

@@ -1,21 +1,24 @@
 //! [`LuauPool`]: a pool of VMs outside Bevy that runs whole sources.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bevy::log::{error, info, warn};
+use cpu_time::ThreadTime;
 
-use super::EngineError;
 use super::cache::{CacheBounds, SourceCache};
 use super::host::Outside;
 use super::offer::Offer;
+use super::{EngineError, Interrupter};
 use crate::error::{Failure, ScriptError};
 use crate::modules::Module;
 use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmFactory, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
-    IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, NameError, NativeFunction, Program,
-    RunLimits, ValueServer, Vm,
+    CallBounds, IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, MAX_SOURCE_SIZE,
+    NameError, NativeFunction, Program, RunLimits, ValueServer, Vm, WallDeadline,
 };
 
 /// What [`LuauPool::execute`] calls a source in errors.
@@ -45,7 +48,61 @@ pub struct LuauPool {
     programs: Mutex<SourceCache<Arc<Program>>>,
     limits: RunLimits,
     max_log_lines: usize,
+    max_source_size: usize,
+    call_timeout: Option<Duration>,
     seed: u64,
+    calls: Arc<Calls>,
+}
+
+/// The calls that are under way.
+#[derive(Default)]
+struct Calls {
+    /// How often they were ended from outside.
+    ended: AtomicU64,
+    /// What ends each of those that have a VM, by its number.
+    running: Mutex<Vec<(u64, Cancel)>>,
+    next: AtomicU64,
+}
+
+/// Ends the call on one VM.
+type Cancel = Arc<dyn Fn() + Send + Sync>;
+
+/// A call that has a VM.
+struct Running<'c>(&'c Calls, u64);
+
+impl Calls {
+    fn running(&self) -> MutexGuard<'_, Vec<(u64, Cancel)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Ends all.
+    fn end(&self) {
+        let running = self.running();
+        self.ended.fetch_add(1, Ordering::AcqRel);
+        running.iter().for_each(|(_, cancel)| cancel());
+    }
+
+    /// A call that began when they had been ended so often has a VM now. `None` if it was ended meanwhile.
+    fn begin(&self, began: u64, vm: &Vm) -> Option<Running<'_>> {
+        let mut running = self.running();
+        if self.ended() != began {
+            return None;
+        }
+        vm.forget_cancelled();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        running.push((number, vm.canceller()));
+        Some(Running(self, number))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running().retain(|(number, _)| *number != self.1);
+    }
 }
 
 impl LuauPool {
@@ -67,6 +124,9 @@ impl LuauPool {
     /// pool's seed, so the same source with the same `params` gives the same value. Up to 1024 sources
     /// with 4 MiB of text are kept compiled.
     ///
+    /// The source is compiled on the calling thread, which can't be interrupted; what that takes counts towards
+    /// `run_time_limit`. See [limits of time](crate#limits-of-time).
+    ///
     /// # Errors
     /// If there is no VM in time, or as the script fails.
     pub fn execute(
@@ -74,13 +134,67 @@ impl LuauPool {
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        let program = self.program(source)?;
-        let params = params.into();
-        let mut lease = self.vms.acquire()?;
+        self.execute_until(source, params.into(), self.call_timeout.and_then(WallDeadline::within))
+    }
+
+    /// As [`LuauPool::execute`], but fails with [`ScriptError::Overdue`] if it isn't over within so much time by
+    /// the clock on the wall, the waiting for a VM included. A host function isn't interrupted: the clock is looked
+    /// at when it returns.
+    ///
+    /// # Errors
+    /// As [`LuauPool::execute`].
+    pub fn execute_within(
+        &self,
+        timeout: Duration,
+        source: &str,
+        params: impl Into<ScriptTable>,
+    ) -> Result<ScriptValue, ExecuteError> {
+        self.execute_until(source, params.into(), WallDeadline::within(timeout))
+    }
+
+    /// What ends all calls that are under way, from any thread; those that wait for a VM too.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        let calls = Arc::clone(&self.calls);
+        Interrupter::new(move || calls.end())
+    }
+
+    fn execute_until(
+        &self,
+        source: &str,
+        params: ScriptTable,
+        wall: Option<WallDeadline>,
+    ) -> Result<ScriptValue, ExecuteError> {
+        let began = self.calls.ended();
+        let late = |error| Failure::new(&NAME.into(), error);
+        let compiling = ThreadTime::now();
+        let (program, is_new) = self.program(source)?;
+        let used = if is_new { compiling.elapsed() } else { Duration::ZERO };
+        let limit = self.limits.time;
+        if used >= limit {
+            let setting = "run_time_limit";
+            return Err(late(ScriptError::TimedOut { limit, used, setting }).into());
+        }
+        let bounds = CallBounds { used, wall };
+        let overdue = || wall.filter(WallDeadline::has_passed);
+        let acquired =
+            self.vms.acquire_unless(|| self.calls.ended() != began || overdue().is_some());
+        let mut lease = match (acquired, overdue()) {
+            (Ok(lease), None) => lease,
+            (Ok(_) | Err(PoolError::Interrupted { .. }), Some(wall)) => {
+                return Err(late(wall.error()).into());
+            }
+            (Err(PoolError::Interrupted { .. }), None) => {
+                return Err(late(ScriptError::Cancelled).into());
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let cancelled = || late(ScriptError::Cancelled);
+        let running = self.calls.begin(began, &lease).ok_or_else(cancelled)?;
         // After the lease: a VM never offers more than what is offered now.
         let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
         let used = lease.runs() > 0;
-        let mut result = self.run_on(&mut lease, &program, &params, &offer);
+        let mut result = self.run_on(&mut lease, &program, &params, &offer, bounds);
         let out_of_memory = |result: &Result<_, Failure>| {
             matches!(result, Err(Failure { error: ScriptError::OutOfMemory { .. }, .. }))
         };
@@ -88,8 +202,9 @@ impl LuauPool {
         if used && out_of_memory(&result) {
             // What interrupts the leased one when the pool is closed interrupts this one as well.
             *lease = self.fresh()?.in_place_of(&lease);
-            result = self.run_on(&mut lease, &program, &params, &offer);
+            result = self.run_on(&mut lease, &program, &params, &offer, bounds);
         }
+        drop(running);
         if lease.is_spent() {
             Lease::discard(lease, DestroyReason::Discarded);
         }
@@ -106,6 +221,7 @@ impl LuauPool {
         program: &Program,
         params: &ScriptTable,
         offer: &Offer,
+        bounds: CallBounds,
     ) -> Result<ScriptValue, Failure> {
         let mut lines = 0;
         let log = |level, text: String, line: Option<u32>| {
@@ -122,19 +238,21 @@ impl LuauPool {
             }
             Ok(())
         };
-        vm.evaluate(program, params, self.seed, &mut Outside::new(offer, log), &self.limits)
+        let host = &mut Outside::new(offer, log);
+        vm.evaluate_in(program, params, self.seed, host, (&self.limits, bounds))
     }
 
-    fn program(&self, source: &str) -> Result<Arc<Program>, Failure> {
+    /// The program of a source, and whether it was compiled just now.
+    fn program(&self, source: &str) -> Result<(Arc<Program>, bool), Failure> {
         let programs = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = programs().get(source) {
-            return Ok(Arc::clone(program));
+            return Ok((Arc::clone(program), false));
         }
-        let program = Program::compile_expression(NAME, source)
+        let program = Program::compile_expression_of(NAME, source, self.max_source_size)
             .map_err(|error| Failure::new(&NAME.into(), error))?;
         let program = Arc::new(program);
         programs().put(source, Arc::clone(&program));
-        Ok(program)
+        Ok((program, true))
     }
 
     /// Offers a function of the host to every run that begins from now on. VMs are replaced.
@@ -205,12 +323,20 @@ impl fmt::Debug for LuauPool {
 pub struct LuauPoolBuilder {
     config: PoolConfig,
     seed: u64,
+    max_source_size: usize,
+    call_timeout: Option<Duration>,
     offer: Result<Offer, NameError>,
 }
 
 impl Default for LuauPoolBuilder {
     fn default() -> Self {
-        Self { config: PoolConfig::default(), seed: 0, offer: Ok(Offer::default()) }
+        Self {
+            config: PoolConfig::default(),
+            seed: 0,
+            max_source_size: MAX_SOURCE_SIZE,
+            call_timeout: None,
+            offer: Ok(Offer::default()),
+        }
     }
 }
 
@@ -224,6 +350,20 @@ impl LuauPoolBuilder {
     /// Where the random numbers of each run start. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Bytes that a source may have. It is compiled on the calling thread, and that can't be interrupted: 256 KiB
+    /// can take 0.1 s. Default and at most [`MAX_SOURCE_SIZE`].
+    pub fn max_source_size(mut self, bytes: usize) -> Self {
+        self.max_source_size = bytes.min(MAX_SOURCE_SIZE);
+        self
+    }
+
+    /// Time by the clock on the wall that one call may take, the waiting for a VM included; see
+    /// [`LuauPool::execute_within`]. Default: no limit, since a busy machine can make a good call late.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
         self
     }
 
@@ -270,7 +410,10 @@ impl LuauPoolBuilder {
             programs: Mutex::new(SourceCache::new(CACHED)),
             limits,
             max_log_lines,
+            max_source_size: self.max_source_size,
+            call_timeout: self.call_timeout,
             seed: self.seed,
+            calls: Arc::default(),
         })
     }
 }

@@ -188,10 +188,16 @@ simple! {
 
 impl FromScript for f32 {
     fn expected() -> String {
-        f64::expected()
+        "number up to 3.4e38".to_owned()
     }
     fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
-        f64::from_script(value).map(|number| number as f32)
+        let number = f64::from_script(value)?;
+        let rounded = number as f32;
+        // It doesn't become infinite by itself.
+        if rounded.is_infinite() && number.is_finite() {
+            return Err(ScriptValue::Number(number));
+        }
+        Ok(rounded)
     }
 }
 

@@ -83,7 +83,9 @@ impl VmResetter<Vm> for LuauResetter {
         vm.is_spent()
     }
 
-    fn reset(&self, _: &mut Vm) -> Result<(), BoxError> {
+    fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
+        // Who had it can't be told any more.
+        vm.forget_cancelled();
         Ok(())
     }
 

@@ -304,7 +304,7 @@ fn twenty_five_thousand_waiters_on_three_slots_all_finish() {
                 all_wait.wait();
                 // In the order of the queue, so that who is in front is always being waited for.
                 for waiting in queue {
-                    let grant = slots.wait(&waiting, opened, Duration::MAX, None).unwrap();
+                    let grant = slots.wait(&waiting, opened, Duration::MAX, None, None).unwrap();
                     let crate::pool::registry::Grant::Ready(slot) = grant else {
                         panic!("the VMs are sound and stay");
                     };

@@ -22,7 +22,7 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
 
 fn limits(millis: u64) -> ScriptLimits {
     let run_time_limit = Some(Duration::from_millis(millis));
-    ScriptLimits { run_time_limit, run_memory_limit: None }
+    ScriptLimits { run_time_limit, ..ScriptLimits::untrusted() }
 }
 
 fn syntax(text: &str) -> (usize, usize, String) {
@@ -145,6 +145,7 @@ fn the_borders_of_each_range_are_allowed() {
             limits: ScriptLimits {
                 run_time_limit: Some(Duration::from_secs(60)),
                 run_memory_limit: Some(MIB),
+                allow_non_finite: Some(true),
             },
             scripts: BTreeMap::from([("mods/".to_owned(), ScriptLimits::untrusted())]),
         },
