@@ -14,6 +14,10 @@ const LIMIT: Duration = Duration::from_millis(2);
 /// bounded takes a hundred times as long.
 const MOST: Duration = Duration::from_millis(100);
 
+/// The same for functions of modules, which are Rust.
+const MOST_OF_MODULES: Duration = Duration::from_secs(1);
+const MODULES: [&str; 5] = ["json.", "linalg.", "random.", "toml.", "yaml."];
+
 /// Values that make calls long.
 const VALUES: &str = "
 digits = ('9'):rep(500000)
@@ -233,10 +237,11 @@ fn no_built_in_outlasts_the_time_limit_whatever_its_arguments() {
         engine.take_output();
     }
     calls.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-    for (call, time) in calls.iter().take(40) {
-        println!("{time:?} {call}");
-    }
-    let late: Vec<_> = calls.iter().filter(|(_, time)| *time > MOST).collect();
+    let most = |call: &str| {
+        let of_module = MODULES.iter().any(|module| call.starts_with(module));
+        if of_module { MOST_OF_MODULES } else { MOST }
+    };
+    let late: Vec<_> = calls.iter().filter(|(call, time)| *time > most(call)).collect();
     assert!(late.is_empty(), "{} of {}: {late:#?}", late.len(), calls.len());
 }
 

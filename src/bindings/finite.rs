@@ -4,7 +4,10 @@
 //! from where it was made: things vanish, and physics and rendering may panic. So the script that writes it gets an
 //! error that names the field, unless `allow_non_finite` lets it.
 
+use bevy::reflect::PartialReflect;
+
 use super::context::ScriptContext;
+use super::reflect;
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::{Host, Place};
@@ -15,41 +18,42 @@ impl ScriptContext<'_> {
         self.allow_non_finite = allow;
     }
 
-    /// Fails if a script may not write this value to a place, because a number in it is not finite. What was there
-    /// before may stay.
-    pub(super) fn check_finite(
-        &mut self,
-        place: Place,
-        value: &ScriptValue,
-    ) -> Result<(), ScriptError> {
+    /// The error if a script may not write this value to a place, because a number in it is not finite. What was
+    /// there before may stay; what doesn't fit there anyway is another error.
+    pub(super) fn not_finite(&mut self, place: Place, value: &ScriptValue) -> Option<ScriptError> {
         if self.allow_non_finite || is_finite(value) {
-            return Ok(());
+            return None;
         }
         let before = match value {
             ScriptValue::Table(_) => self.copy(place).unwrap_or_default(),
             _ => ScriptValue::Nil,
         };
         let mut name = self.name(place);
-        match find(value, &before, &mut name) {
-            Some(value) => Err(ScriptError::NotFinite { place: name, value }),
-            None => Ok(()),
-        }
+        let found = find(value, &before, &mut name)?;
+        Some(
+            self.misfit(place, value)
+                .unwrap_or(ScriptError::NotFinite { place: name, value: found }),
+        )
     }
 
-    /// As [`ScriptContext::check_finite`], for a component that is not there yet.
-    pub(super) fn check_finite_component(
-        &self,
-        name: &str,
-        value: &ScriptValue,
-    ) -> Result<(), ScriptError> {
+    /// The error if a value doesn't fit into a place.
+    fn misfit(&self, place: Place, value: &ScriptValue) -> Option<ScriptError> {
+        let name = self.name(place);
+        let exposed = self.bindings.exposure.get(place.component);
+        let copy = |component: &dyn PartialReflect| exposed.duplicate(component, self.registry);
+        let mut copy = self.look(place.entity, place.component, copy)?.ok()?;
+        let target = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())?;
+        reflect::write(target, value.clone(), &name, self.registry).err()
+    }
+
+    /// As [`ScriptContext::not_finite`], for a component that is not there yet.
+    pub(super) fn not_finite_in(&self, name: &str, value: &ScriptValue) -> Option<ScriptError> {
         if self.allow_non_finite || is_finite(value) {
-            return Ok(());
+            return None;
         }
         let mut place = name.to_owned();
-        match find(value, &ScriptValue::Nil, &mut place) {
-            Some(value) => Err(ScriptError::NotFinite { place, value }),
-            None => Ok(()),
-        }
+        let value = find(value, &ScriptValue::Nil, &mut place)?;
+        Some(ScriptError::NotFinite { place, value })
     }
 }
 

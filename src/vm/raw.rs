@@ -2352,7 +2352,8 @@ unsafe fn push_text(state: *mut lua_State, index: c_int) {
             }
             ffi::lua_pop(state, 1);
         }
-        ffi::luaL_tolstring(state, index, std::ptr::null_mut());
+        // Luau's own: mlua's knows no vectors.
+        ffi::luaL_tolstring_(state, index, std::ptr::null_mut());
     }
 }
 
