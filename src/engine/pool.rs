@@ -167,9 +167,7 @@ impl LuauPool {
     ) -> Result<ScriptValue, ExecuteError> {
         let began = self.calls.ended();
         let late = |error| Failure::new(&NAME.into(), error);
-        let compiling = ThreadTime::now();
-        let (program, is_new) = self.program(source)?;
-        let used = if is_new { compiling.elapsed() } else { Duration::ZERO };
+        let (program, used) = self.program(source)?;
         let limit = self.limits.time;
         if used >= limit {
             let setting = "run_time_limit";
@@ -242,17 +240,18 @@ impl LuauPool {
         vm.evaluate_in(program, params, self.seed, host, (&self.limits, bounds))
     }
 
-    /// The program of a source, and whether it was compiled just now.
-    fn program(&self, source: &str) -> Result<(Arc<Program>, bool), Failure> {
+    /// The program of a source, and the CPU time that it took to compile if that was done just now.
+    fn program(&self, source: &str) -> Result<(Arc<Program>, Duration), Failure> {
         let programs = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = programs().get(source) {
-            return Ok((Arc::clone(program), false));
+            return Ok((Arc::clone(program), Duration::ZERO));
         }
+        let began = ThreadTime::now();
         let program = Program::compile_expression_of(NAME, source, self.max_source_size)
             .map_err(|error| Failure::new(&NAME.into(), error))?;
         let program = Arc::new(program);
         programs().put(source, Arc::clone(&program));
-        Ok((program, true))
+        Ok((program, began.elapsed()))
     }
 
     /// Offers a function of the host to every run that begins from now on. VMs are replaced.

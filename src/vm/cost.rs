@@ -75,6 +75,11 @@ pub(super) fn format(text: &[u8], arguments: usize) -> usize {
     arguments.saturating_mul(each).saturating_add(text.len())
 }
 
+/// Whether a format of `string.unpack` asks for texts, as far as it is looked at.
+pub(super) fn has_texts(format: &[u8]) -> bool {
+    format.len() > LONG || format.iter().any(|byte| b"szc".contains(byte))
+}
+
 /// Texts that a call of `string.format`, `pack` or `unpack` makes of its arguments, at most so many: each is looked
 /// for among those that there are, and all may have been chosen so that their hashes collide.
 pub(super) fn interned(format: &[u8], most: usize) -> usize {

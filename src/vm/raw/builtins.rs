@@ -73,8 +73,11 @@ macro_rules! built_ins {
 static BUILT_INS: &[BuiltIn] = unsafe {
     built_ins! {
         c"":
-            c"assert" => Counted(|state| texts(state, 2, 2)),
-            c"error" => Counted(|state| sum([texts(state, 1, 1), reading(state, 2, 2)])),
+            c"assert" => Counted(|state| match ffi::lua_toboolean(state, 1) {
+                0 => texts(state, 2, 2) / 4,
+                _ => 0,
+            }),
+            c"error" => Counted(|state| sum([texts(state, 1, 1) / 4, reading(state, 2, 2)])),
             c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"type" c"typeof" => Small,
             // Its second argument is found at once; it passes over empty slots.
             c"next" => Safepoint,
@@ -98,7 +101,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
             c"lrotate" c"lshift" c"replace" c"rrotate" c"rshift" => Counted(numbers);
         c"string":
             c"byte" => Counted(|state| {
-                sum([reading(state, 2, 3), results(slice(state, length(state, 1)), 4)])
+                sum([reading(state, 2, 3), results(slice(state, number(state, 2)), 4)])
             }),
             c"char" => Counted(|state| sum([numbers(state), arguments(state, 5)])),
             c"find" => Counted(|state| {
@@ -112,7 +115,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
                 sum([reading(state, 4, 4), search(state, c"gsub", false), replacement])
             }),
             c"len" => Small,
-            c"lower" c"upper" c"reverse" => Counted(|state| 2 * text_length(state, 1)),
+            c"lower" c"upper" c"reverse" => Counted(|state| text_length(state, 1)),
             c"match" => Counted(|state| sum([reading(state, 3, 3), search(state, c"match", false)])),
             c"pack" => Counted(|state| {
                 // As numbers, or as they are.
@@ -126,26 +129,32 @@ static BUILT_INS: &[BuiltIn] = unsafe {
                 sum([reading(state, 2, 2), text_length(state, 1).saturating_mul(times) / 3])
             }),
             c"split" => Replaced(split),
-            c"sub" => Counted(|state| sum([reading(state, 2, 3), text_length(state, 1)])),
+            c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, -1.0) / 2])),
             c"unpack" => Counted(|state| {
                 let format = text(state, 1);
                 let interned = cost::interned(format, usize::MAX);
-                sum([30 * format.len(), text_length(state, 2), reading(state, 3, 3), interned])
+                let texts = if cost::has_texts(format) { text_length(state, 2) } else { 0 };
+                sum([30 * format.len(), texts, reading(state, 3, 3), interned])
             });
         c"utf8":
             c"char" => Counted(|state| sum([numbers(state), arguments(state, 20)])),
             c"codepoint" => Counted(|state| {
-                sum([reading(state, 2, 3), results(slice(state, length(state, 1)), 8)])
+                sum([reading(state, 2, 3), results(slice(state, number(state, 2)), 8)])
             }),
             c"codes" => Replaced(codes),
-            c"len" c"offset" => Counted(|state| sum([2 * text_length(state, 1), reading(state, 2, 3)]));
+            c"len" => Counted(|state| sum([2 * slice(state, -1.0), reading(state, 2, 3)])),
+            c"offset" => Counted(|state| sum([text_length(state, 1), reading(state, 2, 3)]));
         c"table":
             c"clear" c"clone" => Counted(held),
             c"concat" => Replaced(concat),
             c"create" => Counted(|state| {
                 sum([reading(state, 1, 1), (number(state, 1).max(0.0) as usize).saturating_mul(2)])
             }),
-            c"find" => Counted(|state| sum([held(state), reading(state, 3, 3)])),
+            c"find" => Counted(|state| match ffi::lua_type(state, 3) {
+                ffi::LUA_TNONE | ffi::LUA_TNIL => 2 * length(state, 1),
+                // There may be elements beyond what Luau takes for the end.
+                _ => sum([held(state), reading(state, 3, 3)]),
+            }),
             c"freeze" c"isfrozen" => Ours,
             c"insert" => Counted(|state| match ffi::lua_gettop(state) {
                 3 => sum([reading(state, 2, 2), shifting(state, number(state, 2))]),
@@ -174,13 +183,11 @@ static BUILT_INS: &[BuiltIn] = unsafe {
                 sum([frames, texts(state, first, first), reading(state, first + 1, first + 1)])
             });
         c"buffer":
-            c"copy" c"fill" => Counted(|state| {
-                let bytes = length(state, 1);
-                sum([reading(state, 2, 5), bytes / 4])
-            }),
+            c"copy" => Counted(|state| sum([reading(state, 2, 5), filling(state, 5)])),
             c"create" => Counted(|state| {
                 sum([reading(state, 1, 1), number(state, 1).max(0.0) as usize / 4])
             }),
+            c"fill" => Counted(|state| sum([reading(state, 2, 4), filling(state, 4)])),
             c"fromstring" => Counted(|state| text_length(state, 1) / 4),
             c"len" => Small,
             c"readbits" c"readf32" c"readf64" c"readi16" c"readi32" c"readi8" c"readu16" c"readu32" c"readu8"
@@ -240,10 +247,30 @@ fn results(count: usize, each: usize) -> usize {
     count.min(1_000_000) * each
 }
 
-/// How many of so many elements the second and third argument ask for: one if there is no third.
-unsafe fn slice(state: *mut lua_State, of: usize) -> usize {
+/// How many bytes of the text at 1 lie between the places that the second and third argument name; `last` is the
+/// last one if there is no third.
+unsafe fn slice(state: *mut lua_State, last: f64) -> usize {
     // SAFETY: the caller keeps what this function asks for.
-    unsafe { if ffi::lua_type(state, 3) <= ffi::LUA_TNIL { 1 } else { of } }
+    unsafe {
+        let length = text_length(state, 1) as f64;
+        let last = if ffi::lua_type(state, 3) <= ffi::LUA_TNIL { last } else { number(state, 3) };
+        let from_start = |place: f64| if place < 0.0 { place + length + 1.0 } else { place };
+        let first = from_start(number(state, 2)).max(1.0);
+        (from_start(last).min(length) - first + 1.0).max(0.0) as usize
+    }
+}
+
+/// Of filling a buffer with as many bytes as an argument says, or all of it.
+unsafe fn filling(state: *mut lua_State, count: c_int) -> usize {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let all = length(state, 1);
+        let count = match ffi::lua_type(state, count) {
+            ffi::LUA_TNONE | ffi::LUA_TNIL => all,
+            _ => (number(state, count).max(0.0) as usize).min(all),
+        };
+        count / 4
+    }
 }
 
 /// The number that a function takes from an argument. What is too long for a number is larger than any.

@@ -112,6 +112,39 @@ fn functions_do_what_they_did() {
 }
 
 #[test]
+fn a_small_part_of_something_large_is_for_free() {
+    // A refused call raises an error: the run has no time for it.
+    let mut vm = Vm::new(&Api::default(), 64 << 20).expect("memory");
+    let large = "local text, bytes = ('x'):rep(4000000), buffer.create(8000000)
+        local list = table.create(100000, 1) ";
+    let calls = [
+        "text:sub(7, 9)",
+        "text:sub(-3)",
+        "text:byte(-1)",
+        "utf8.codepoint(text, 5)",
+        "utf8.len(text, 5, 9)",
+        "string.unpack('<I4', text, 5)",
+        "buffer.fill(bytes, 9, 1, 4)",
+        "buffer.copy(bytes, 0, bytes, 9, 4)",
+        "buffer.readstring(bytes, 9, 4)",
+        "table.remove(list)",
+        "assert(true, text)",
+        "select(2, text)",
+        "table.unpack(list, 1, 3)",
+    ];
+    for call in calls {
+        // Far more calls than a run had time for, if each were refused or took what all of it takes.
+        let source = format!("{large} for n = 1, 2000 do local _ = {call} end");
+        let program = crate::vm::Program::compile("test", &source).expect("it compiles");
+        let time = Duration::from_secs(3);
+        let limits = crate::vm::RunLimits { time, memory: usize::MAX, value_size: 1024 };
+        let mut world = crate::vm::NoWorld::default();
+        let ended = vm.evaluate(&program, &crate::ScriptTable::default(), 0, &mut world, &limits);
+        assert!(ended.is_ok(), "{call}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_long_list_with_numbers_is_put_together_as_a_short_one() {
     let long = "local t = {} for n = 1, 3000 do t[n] = if n % 3 == 0 then n else 'x' .. n end ";
     let whole = "local s = '' for n = 1, 3000 do s ..= (if n > 1 then ', ' else '') .. t[n] end
