@@ -179,7 +179,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
             c"traceback" => Counted(|state| {
                 let thread = ffi::lua_tothread(state, 1);
                 let (thread, first) = if thread.is_null() { (state, 1) } else { (thread, 2) };
-                let frames = depth(thread).saturating_mul(500);
+                let frames = depth(thread).saturating_mul(150);
                 sum([frames, texts(state, first, first), reading(state, first + 1, first + 1)])
             });
         c"buffer":
