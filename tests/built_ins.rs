@@ -268,3 +268,16 @@ fn what_a_run_leaves_is_freed_in_about_the_time_that_it_had() {
     println!("ran for {ran:?}, freed in {freed:?}");
     assert!(ran < 5 * limit && freed < 3 * limit, "{ran:?}, then {freed:?}");
 }
+
+#[test]
+fn arguments_of_a_host_function_are_bounded_together() {
+    let builder = LuaEngine::builder().value_limit(1000);
+    let builder = builder.function("count", |values: (String, String, Option<String>)| {
+        values.0.len() + values.1.len() + values.2.map_or(0, |text| text.len())
+    });
+    let mut engine = builder.build().unwrap();
+    engine.run("text = ('x'):rep(900)").unwrap();
+    assert_eq!(engine.evaluate("count(text, text)").unwrap(), 1800.0.into());
+    let failure = engine.evaluate("count(text, text, text)").unwrap_err();
+    assert!(matches!(failure.error, ScriptError::TooMuch { limit: 1000, .. }), "{failure}");
+}

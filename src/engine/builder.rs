@@ -89,7 +89,8 @@ impl EngineBuilder {
     }
 
     /// Bytes that one value may have that goes into the host or comes out: an argument, a result, the
-    /// whole of [`LuaEngine::state`]. Default 16 MiB.
+    /// whole of [`LuaEngine::state`]. All arguments of one call of a host function may have twice that together.
+    /// Default 16 MiB.
     pub fn value_limit(mut self, bytes: usize) -> Self {
         self.settings.value_limit = bytes;
         self
