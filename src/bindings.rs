@@ -6,6 +6,7 @@ mod column;
 mod context;
 mod effects;
 mod exposure;
+mod finite;
 mod functions;
 mod reflect;
 mod spots;

@@ -21,7 +21,9 @@
 //! # What it can't do
 //!
 //! An engine is sandboxed and bounded as pooled VMs are: no files, no network, no bytecode; a limit of
-//! memory, of time per call, of output. What a script can reach beyond Luau's libraries is what you
+//! memory, of time per call, of output. Time is CPU time, and compiling a source is a part of the call (see
+//! [limits of time](crate#limits-of-time)); [`EngineBuilder::call_timeout`] bounds a call by the clock on the wall,
+//! and [`LuaEngine::interrupter`] ends one from another thread. What a script can reach beyond Luau's libraries is what you
 //! register: functions, [value servers](crate::vm::ValueServer), [modules].
 //!
 //! Unlike an entity's run, a call is not atomic: what it changed before it failed or timed out stays
@@ -36,6 +38,7 @@
 mod builder;
 mod cache;
 mod host;
+mod interrupter;
 mod offer;
 mod output;
 mod pool;
@@ -43,6 +46,7 @@ mod set;
 mod stats;
 
 pub use self::builder::{EngineBuilder, EngineError};
+pub use self::interrupter::Interrupter;
 pub use self::output::OutputLine;
 pub use self::pool::{ExecuteError, LuauPool, LuauPoolBuilder};
 pub use self::set::{EngineSet, EngineSetConfig, EngineSetError, EngineSetStats, Evicted};
@@ -51,6 +55,7 @@ pub use self::stats::{CoroutineInfo, CoroutineStatus, EngineStats};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use serde::de::DeserializeOwned;
 
 use self::cache::{CacheBounds, SourceCache};
@@ -62,8 +67,8 @@ use crate::modules::{self, Module};
 use crate::pool::TimingHistogram;
 use crate::value::{IntoScriptArgs, ScriptTable, ScriptValue, from_value};
 use crate::vm::{
-    IntoNativeFunction, LoadedChunk, NativeFunction, Results, Session, SessionLimits, Task,
-    ValueServer,
+    CallBounds, IntoNativeFunction, LoadedChunk, NativeFunction, Results, Session, SessionLimits,
+    Task, ValueServer, WallDeadline,
 };
 
 /// What [`LuaEngine::run`] and [`LuaEngine::evaluate`] call a source in errors.
@@ -93,6 +98,8 @@ struct Core {
     offer: Offer,
     output: Output,
     limits: SessionLimits,
+    call_timeout: Option<Duration>,
+    max_source_size: usize,
     calls: u64,
     failures: u64,
     timeouts: u64,
@@ -121,7 +128,13 @@ impl LuaEngine {
             session: Session::new(offer.api(), settings.memory_limit)?,
             offer,
             output: Output::new(settings.output_limit),
-            limits: SessionLimits { time: settings.time_limit, value_size: settings.value_limit },
+            limits: SessionLimits {
+                time: settings.time_limit,
+                value_size: settings.value_limit,
+                call: CallBounds::default(),
+            },
+            call_timeout: settings.call_timeout,
+            max_source_size: settings.max_source_size,
             calls: 0,
             failures: 0,
             timeouts: 0,
@@ -138,6 +151,7 @@ impl LuaEngine {
         };
         engine.core.session.seed(engine.seed);
         for (name, source) in &builder.preludes {
+            engine.core.begin();
             let prelude = engine.core.load(name, source)?;
             engine.core.perform(Task::Run(&prelude, Results::Ignored))?;
             engine.preludes.push(prelude);
@@ -164,6 +178,7 @@ impl LuaEngine {
     }
 
     fn run_chunk(&mut self, name: &Arc<str>, source: &str) -> Result<(), Failure> {
+        self.core.begin();
         let loaded;
         let chunk = match self.chunks.get(source) {
             Some(chunk) if chunk.name() == name => chunk,
@@ -182,6 +197,7 @@ impl LuaEngine {
     /// # Errors
     /// As [`LuaEngine::run`]; also if the value is not plain data.
     pub fn evaluate(&mut self, source: &str) -> Result<ScriptValue, Failure> {
+        self.core.begin();
         let loaded;
         let chunk = match self.expressions.get(source) {
             Some(chunk) => chunk,
@@ -212,6 +228,7 @@ impl LuaEngine {
     /// As [`LuaEngine::run`]; also if there is no such function, or an argument or the result is not
     /// plain data.
     pub fn call(&mut self, name: &str, args: impl IntoScriptArgs) -> Result<ScriptValue, Failure> {
+        self.core.begin();
         let args = self.core.counted(|_| {
             args.into_script_args().map_err(|error| Failure::new(&name.into(), error))
         })?;
@@ -238,6 +255,7 @@ impl LuaEngine {
     /// # Errors
     /// If it is not plain data, or something on the way has no fields.
     pub fn get(&mut self, name: &str) -> Result<ScriptValue, Failure> {
+        self.core.begin();
         self.core.perform(Task::Get(name))
     }
 
@@ -246,6 +264,7 @@ impl LuaEngine {
     /// # Errors
     /// If something on the way has no fields, or can't be written.
     pub fn set(&mut self, name: &str, value: impl Into<ScriptValue>) -> Result<(), Failure> {
+        self.core.begin();
         self.core.perform(Task::Set(name, &value.into())).map(|_| ())
     }
 
@@ -253,8 +272,9 @@ impl LuaEngine {
     /// left out.
     ///
     /// # Errors
-    /// If they are larger than the engine's `value_limit`.
+    /// If they are larger than the engine's `value_limit`, or to look at them takes longer than its `time_limit`.
     pub fn state(&mut self) -> Result<ScriptTable, Failure> {
+        self.core.begin();
         match self.core.perform(Task::State)? {
             ScriptValue::Table(state) => Ok(state),
             _ => Ok(ScriptTable::default()),
@@ -266,6 +286,7 @@ impl LuaEngine {
     /// # Errors
     /// If there is not enough memory; then some may have been set.
     pub fn restore(&mut self, state: &ScriptTable) -> Result<(), Failure> {
+        self.core.begin();
         self.core.perform(Task::Restore(state)).map(|_| ())
     }
 
@@ -282,6 +303,7 @@ impl LuaEngine {
         self.core.output.clear();
         self.resets += 1;
         for prelude in &self.preludes {
+            self.core.begin();
             self.core.perform(Task::Run(prelude, Results::Ignored))?;
         }
         Ok(())
@@ -391,9 +413,21 @@ impl LuaEngine {
         self.core.session.used_memory()
     }
 
-    /// Changes the wall time that one call may take.
+    /// Changes the CPU time that one call may take.
     pub fn set_time_limit(&mut self, limit: Duration) {
         self.core.limits.time = limit;
+    }
+
+    /// Changes the time by the clock on the wall that one call may take; `None` is no limit.
+    pub fn set_call_timeout(&mut self, timeout: Option<Duration>) {
+        self.core.call_timeout = timeout;
+    }
+
+    /// What ends the call that is under way, from any thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        let cancel = self.core.session.canceller();
+        Interrupter::new(move || cancel())
     }
 
     /// Changes the bytes that it may hold. If it holds more already, the next call that needs any fails.
@@ -418,24 +452,57 @@ impl LuaEngine {
 }
 
 impl Core {
-    fn load(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
-        self.session.load(name, source).map_err(|error| Failure::new(name, error))
+    /// A call begins.
+    fn begin(&mut self) {
+        self.session.begin_call();
+        let wall = self.call_timeout.and_then(WallDeadline::within);
+        self.limits.call = CallBounds { used: Duration::ZERO, wall };
+    }
+
+    fn load(&mut self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
+        let max_size = self.max_source_size;
+        self.loading(name, |session| session.load(name, source, max_size))
     }
 
     /// Loads `source` as an expression if it is one, else as it stands.
-    fn load_expression(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
-        match self.session.load(name, &format!("return {source}")) {
-            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
-                self.load(name, source)
+    fn load_expression(&mut self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
+        let max_size = self.max_source_size;
+        self.loading(name, |session| session.load_expression(name, source, max_size))
+    }
+
+    /// What it takes is a part of the call.
+    fn loading(
+        &mut self,
+        name: &Arc<str>,
+        load: impl FnOnce(&Session) -> Result<LoadedChunk, ScriptError>,
+    ) -> Result<LoadedChunk, Failure> {
+        let began = ThreadTime::now();
+        let loaded = load(&self.session);
+        self.limits.call.used += began.elapsed();
+        loaded.map_err(|error| Failure::new(name, error))
+    }
+
+    /// Fails if what came before the run has left it no time.
+    fn check_time(&self, task: Task<'_>) -> Result<(), Failure> {
+        let SessionLimits { time: limit, call: CallBounds { used, wall }, .. } = self.limits;
+        let late = match wall {
+            _ if used >= limit && !used.is_zero() => {
+                ScriptError::TimedOut { limit, used, setting: "time_limit" }
             }
-            loaded => loaded.map_err(|error| Failure::new(name, error)),
-        }
+            Some(wall) if wall.has_passed() => wall.error(),
+            _ => return Ok(()),
+        };
+        let name = match task {
+            Task::Run(chunk, _) => Arc::clone(chunk.name()),
+            _ => CHUNK.into(),
+        };
+        Err(Failure::new(&name, late))
     }
 
     /// Makes what comes before a call part of it if it fails.
     fn counted<T>(
         &mut self,
-        prepare: impl FnOnce(&Self) -> Result<T, Failure>,
+        prepare: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let result = prepare(self);
         if result.is_err() {
@@ -457,6 +524,7 @@ impl Core {
     }
 
     fn perform(&mut self, task: Task<'_>) -> Result<ScriptValue, Failure> {
+        self.check_time(task)?;
         let output = &mut self.output;
         output.begin();
         let log = |level, text, line| output.write(level, text, line);

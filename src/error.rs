@@ -43,7 +43,7 @@ pub enum ScriptError {
         /// What is allowed, in bytes.
         limit: usize,
     },
-    /// The run took longer than it may.
+    /// The run used more CPU time than it may.
     #[error(
         "ran for {used:?}, longer than its limit of {limit:?}; do less in one call, or raise {}",
         place_of(.setting)
@@ -51,11 +51,28 @@ pub enum ScriptError {
     TimedOut {
         /// The limit.
         limit: Duration,
-        /// How long it ran: wall time, what the system spent on other threads included.
+        /// The CPU time that it used; of a call outside Bevy, what it took to compile included.
         used: Duration,
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
+    /// The call was not over in time by the clock on the wall.
+    #[error(
+        "was not over within {timeout:?} by the clock on the wall; wait for less in one call, or raise \
+         {}",
+        place_of(.setting)
+    )]
+    Overdue {
+        /// The limit.
+        timeout: Duration,
+        /// The setting of the engine, or of the pool, that sets it.
+        setting: &'static str,
+    },
+    /// The call was ended from outside, by an [`Interrupter`](crate::engine::Interrupter).
+    #[error(
+        "the call was ended by its interrupter; what a pool ran changed nothing, and may be repeated"
+    )]
+    Cancelled,
     /// The run was ended from outside.
     #[error(
         "the pool was closed while the script ran; the run changed nothing and may be repeated"
@@ -138,6 +155,17 @@ pub enum ScriptError {
         expected: String,
         /// What came.
         got: String,
+    },
+    /// A number that is not finite was written to a component.
+    #[error(
+        "`{place}` can't be {value}, which is not finite: look at what it was computed from (a division by \
+         zero?), or let this script write such numbers by `allow_non_finite` in the sandbox's limits"
+    )]
+    NotFinite {
+        /// The component and the path within it.
+        place: String,
+        /// What was written.
+        value: String,
     },
     /// A number of the host that Lua's numbers can't hold.
     #[error("{value} can't be held exactly by a Lua number (whole numbers are exact up to 2^53)")]
@@ -245,6 +273,9 @@ impl ScriptError {
             Self::TimedOut { limit, used, setting } => {
                 (*setting, format!("{limit:?}"), format!("{used:?}"))
             }
+            Self::Overdue { timeout, setting } => {
+                (*setting, format!("{timeout:?}"), format!("more than {timeout:?}"))
+            }
             Self::OutOfMemory { limit, used, setting } => (*setting, bytes(limit), bytes(used)),
             Self::EngineOutOfMemory { limit, held } => ("memory_limit", bytes(limit), bytes(held)),
             Self::TooMuch { what, limit, setting } => {
@@ -260,6 +291,7 @@ impl ScriptError {
 fn place_of(setting: &str) -> String {
     match setting {
         "time_limit" | "output_limit" | "value_limit" => format!("`{setting}` of the engine"),
+        "call_timeout" => format!("`{setting}` of the engine or the pool"),
         _ => format!("`{setting}` in the pool's configuration"),
     }
 }

@@ -53,7 +53,7 @@
 //!    [below](#what-is-not-the-same-everywhere).)
 //! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A
 //!    built-in that works for milliseconds and can't be interrupted doesn't begin if the run has not so
-//!    much time left, which is an error that says so.)
+//!    much time left, which is an error that says so; see [limits of time](#limits-of-time).)
 //! 6. **Recoverable.** All that must survive lives in the ECS, in [`ScriptStates`]. A VM can be thrown
 //!    away between two runs at any time, and nothing is lost.
 //!
@@ -148,6 +148,33 @@
 //! Scripts reach `Transform`, `Name`, `GlobalTransform` (for reading), `Visibility`, and what the app
 //! [exposes](LuaAppExt::expose_component).
 //!
+//! Numbers that are not finite (`0/0`, `math.huge`) may be in `self`, in messages and in arguments of functions.
+//! To write one to a component is an error that names the field, unless
+//! [`allow_non_finite`](sandbox::ScriptLimits::allow_non_finite) lets the script do it: nearly always it comes from a
+//! division by zero, and an entity whose `Transform` has one vanishes with all its children, or makes physics panic,
+//! far from where it was made.
+//!
+//! # Limits of time
+//!
+//! - **What is limited** is CPU time: what the run's thread worked for it. Time in which the system ran something
+//!   else, or in which a host function waited or slept, is not charged: a busy machine must not fail good scripts.
+//!   This holds for [`run_time_limit`](PoolConfig::run_time_limit), in frames and in [`LuauPool`], and for the
+//!   `time_limit` of a [`LuaEngine`].
+//! - **What counts**: the callback and the file level before it, all built-ins, host functions while they work, and
+//!   what goes in and out as a value, also for [`LuaEngine::state`] and its like. Where the caller's thread compiles
+//!   a source (an engine's and a [`LuauPool`]'s), that counts as well; `max_source_size` bounds it, since it can't be
+//!   interrupted: 256 KiB can take 0.1 s. Assets are compiled outside the frame.
+//! - **When it ends**: at the next safepoint, at most some milliseconds later. A built-in has none: one that takes
+//!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
+//!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
+//!   isn't interrupted; the run is judged when it returns.
+//! - **What comes after**: what a run left is freed when it is over, on the same thread, which takes no longer
+//!   than it took to make it, and most often a small part of that.
+//! - **By the clock on the wall** an engine and a [`LuauPool`] can bound their calls besides, the waiting for a VM
+//!   included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
+//!   that are under way from another thread, [`acquire_unless`](pool::VmPool::acquire_unless) the waiting for a
+//!   lease. Frames have [`frame_budget`](PoolConfig::frame_budget), which is by the clock on the wall.
+//!
 //! # The game's side
 //!
 //! - [`LuaPoolPlugin`]'s fields are its configuration; [`PoolConfig`] can come from a RON file.
@@ -190,7 +217,7 @@
 //! Lower never imports higher: `value`, `error`, `sandbox` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
 //! `run` → `plugin`;
 //! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
-//! speaks mlua, and only its part `raw` has `unsafe`.
+//! speaks mlua, and only `vm/raw.rs` and what is below it has `unsafe`.
 
 pub mod bindings;
 mod config_file;

@@ -112,7 +112,7 @@ pub(crate) use self::timing::TimingHistogram;
 
 use self::factory::Makers;
 use self::registry::Patience;
-use self::slots::Slots;
+use self::slots::{Slots, Stop};
 use self::sync::{Arc, Instant};
 
 /// A bounded pool of VMs. A handle: clones share one pool.
@@ -164,7 +164,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// [`PoolError::Suspended`], [`PoolError::Closed`].
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::AtMost(Duration::ZERO), None)
+        self.lease(Patience::AtMost(Duration::ZERO), None, None)
     }
 
     /// Leases a VM; when none is free, does what the configured [`Overflow`] says: wait for at most
@@ -176,7 +176,19 @@ impl<V: Send + 'static> VmPool<V> {
     /// idle and the configuration says not to wait for one.
     #[track_caller]
     pub fn acquire(&self) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::Configured, None)
+        self.lease(Patience::Configured, None, None)
+    }
+
+    /// As [`acquire`](Self::acquire), but doesn't wait any longer when `stop` says so: it is asked once in
+    /// 5 ms, and what it asks should take no time. Whoever waits keeps his place meanwhile. The making of a VM is
+    /// bounded by `create_timeout` alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire); and [`PoolError::Interrupted`].
+    #[track_caller]
+    pub fn acquire_unless(&self, stop: impl Fn() -> bool) -> Result<Lease<V>, PoolError> {
+        self.lease(Patience::Configured, None, Some(&stop))
     }
 
     /// Leases a VM; waits for at most this long, whatever the configured [`Overflow`] says.
@@ -191,7 +203,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// is closed or becomes so meanwhile.
     #[track_caller]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::AtMost(timeout), None)
+        self.lease(Patience::AtMost(timeout), None, None)
     }
 
     /// As [`acquire`](Self::acquire), but prefers an idle VM that ran this program last, as its
@@ -202,7 +214,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// As [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_for(&self, program: &str) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::Configured, Some(program))
+        self.lease(Patience::Configured, Some(program), None)
     }
 
     /// Does what time demands. Each time: gives up the VMs whose making or reset hangs, finds leases
@@ -308,8 +320,13 @@ impl<V: Send + 'static> VmPool<V> {
     }
 
     #[track_caller]
-    fn lease(&self, patience: Patience, program: Option<&str>) -> Result<Lease<V>, PoolError> {
-        let leased = self.slots.acquire(patience, program, Some(Location::caller()))?;
+    fn lease(
+        &self,
+        patience: Patience,
+        program: Option<&str>,
+        stop: Stop<'_>,
+    ) -> Result<Lease<V>, PoolError> {
+        let leased = self.slots.acquire(patience, program, Some(Location::caller()), stop)?;
         Ok(Lease::new(Arc::clone(&self.slots), leased))
     }
 }

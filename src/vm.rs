@@ -46,6 +46,7 @@ pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
+pub(crate) use self::limits::{CallBounds, WallDeadline};
 pub(crate) use self::raw::prefetch;
 pub(crate) use self::server::NamedServer;
 pub(crate) use self::session::{
@@ -88,7 +89,7 @@ const NOT_WEAK: &str = "a table can't be weak (`__mode`): when it loses what it 
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimits {
-    /// Wall time, less what the system spent on other threads.
+    /// CPU time: what the system spent on other threads, and what host functions waited, is not charged.
     pub time: Duration,
     /// Bytes that it may hold, on top of what its file level made: its strings, tables and other objects, without
     /// garbage. Never beyond the limit of the VM.
@@ -648,6 +649,17 @@ impl Vm {
     pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
         let watch = Arc::clone(&self.watch);
         Arc::new(move || watch.stop())
+    }
+
+    /// What ends the current call, and no later one, from any thread: it fails with [`ScriptError::Cancelled`].
+    pub(crate) fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let watch = Arc::clone(&self.watch);
+        Arc::new(move || watch.cancel())
+    }
+
+    /// A call begins, or is over: what was cancelled before is not this one.
+    pub(crate) fn forget_cancelled(&self) {
+        self.watch.forget_cancelled();
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.

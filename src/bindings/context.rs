@@ -32,8 +32,8 @@ use crate::vm::{Field, FieldPath, Host, Place, Reading, Spot};
 /// is kept back until all runs of the stage are done, and dropped if the run fails.
 pub struct ScriptContext<'w> {
     world: &'w World,
-    bindings: &'w Bindings,
-    registry: &'w TypeRegistry,
+    pub(super) bindings: &'w Bindings,
+    pub(super) registry: &'w TypeRegistry,
     limits: &'w PoolConfig,
     transforms: &'w Column<'w, Transform>,
     entity: Entity,
@@ -46,6 +46,8 @@ pub struct ScriptContext<'w> {
     pub(crate) effects: Effects,
     /// Entities that the runs of this unit may spawn together.
     max_spawned: usize,
+    /// Whether the current script may write numbers that are not finite.
+    pub(super) allow_non_finite: bool,
     /// Bytes that the runs of this unit handed over in messages and components.
     bytes: usize,
     /// Where the current run began to count its output.
@@ -100,6 +102,7 @@ impl<'w> ScriptContext<'w> {
             seen: Cell::new(None),
             effects: Effects::default(),
             max_spawned: 0,
+            allow_non_finite: false,
             bytes: 0,
             base: Output::default(),
             start: None,
@@ -359,7 +362,7 @@ impl<'w> ScriptContext<'w> {
 
     /// Shows a component as this script sees it; `None` if the entity has none. Leaves that the script
     /// wrote may have their old values still: good for a look at how it is made.
-    fn look<R>(
+    pub(super) fn look<R>(
         &self,
         entity: Entity,
         component: u32,
@@ -421,6 +424,9 @@ impl<'w> ScriptContext<'w> {
         let exposed = self.bindings.exposure.get(place.component);
         if exposed.read_only {
             return Err(ScriptError::ReadOnly { name: exposed.name.to_owned() });
+        }
+        if let Some(error) = self.not_finite(place, &value) {
+            return Err(error);
         }
         let index = match self.draft_index(place.entity, place.component) {
             Some(index) => index,
@@ -624,7 +630,11 @@ impl<'w> ScriptContext<'w> {
         if present && !exposed.read_only {
             return self.edit(Place { entity, component, path: FieldPath::default() }, value);
         }
+        let not_finite = self.not_finite_in(exposed.name, &value);
         let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
+        if let Some(error) = not_finite {
+            return Err(error);
+        }
         let value = self.make_concrete(made, component)?;
         // What can't be copied could not be taken back if a later run fails.
         exposed.duplicate(value.as_partial_reflect(), self.registry)?;

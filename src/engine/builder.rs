@@ -8,7 +8,7 @@ use super::offer::Offer;
 use crate::error::{Failure, ScriptError};
 use crate::modules::{self, Module};
 use crate::pool::ConfigError;
-use crate::vm::{IntoNativeFunction, NameError, NativeFunction, ValueServer};
+use crate::vm::{IntoNativeFunction, MAX_SOURCE_SIZE, NameError, NativeFunction, ValueServer};
 
 const MIB: usize = 1024 * 1024;
 
@@ -26,6 +26,8 @@ pub struct EngineBuilder {
 pub(super) struct Settings {
     pub(super) memory_limit: usize,
     pub(super) time_limit: Duration,
+    pub(super) call_timeout: Option<Duration>,
+    pub(super) max_source_size: usize,
     pub(super) output_limit: usize,
     pub(super) value_limit: usize,
     pub(super) seed: u64,
@@ -38,6 +40,8 @@ impl Default for EngineBuilder {
             settings: Settings {
                 memory_limit: 50 * MIB,
                 time_limit: Duration::from_secs(1),
+                call_timeout: None,
+                max_source_size: MAX_SOURCE_SIZE,
                 output_limit: MIB,
                 value_limit: 16 * MIB,
                 seed: 0,
@@ -56,10 +60,24 @@ impl EngineBuilder {
         self
     }
 
-    /// Wall time that one call may take; time in which the system ran something else is not charged.
-    /// Default 1 s.
+    /// CPU time that one call may take: to compile its source, if that isn't kept compiled, and to run. Time in
+    /// which the system ran something else, or a host function waited, is not charged. Default 1 s.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.settings.time_limit = limit;
+        self
+    }
+
+    /// Time by the clock on the wall that one call may take, whatever it does. A host function isn't interrupted:
+    /// the clock is looked at when it returns. Default: no limit, since a busy machine can make a good call late.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Bytes that a source may have. It is compiled on the calling thread, and that can't be interrupted: 256 KiB
+    /// can take 0.1 s. Default and at most [`MAX_SOURCE_SIZE`].
+    pub fn max_source_size(mut self, bytes: usize) -> Self {
+        self.settings.max_source_size = bytes.min(MAX_SOURCE_SIZE);
         self
     }
 
@@ -71,7 +89,8 @@ impl EngineBuilder {
     }
 
     /// Bytes that one value may have that goes into the host or comes out: an argument, a result, the
-    /// whole of [`LuaEngine::state`]. Default 16 MiB.
+    /// whole of [`LuaEngine::state`]. All arguments of one call of a host function may have twice that together.
+    /// Default 16 MiB.
     pub fn value_limit(mut self, bytes: usize) -> Self {
         self.settings.value_limit = bytes;
         self

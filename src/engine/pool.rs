@@ -2,21 +2,24 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bevy::log::{error, info, warn};
+use cpu_time::ThreadTime;
 
-use super::EngineError;
 use super::cache::{CacheBounds, SourceCache};
 use super::host::Outside;
 use super::offer::Offer;
+use super::{EngineError, Interrupter};
 use crate::error::{Failure, ScriptError};
 use crate::modules::Module;
 use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
-    IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, NameError, NativeFunction, Program,
-    RunLimits, ValueServer, Vm,
+    CallBounds, IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, MAX_SOURCE_SIZE,
+    NameError, NativeFunction, Program, RunLimits, ValueServer, Vm, WallDeadline,
 };
 
 /// What [`LuauPool::execute`] calls a source in errors.
@@ -46,7 +49,61 @@ pub struct LuauPool {
     programs: Mutex<SourceCache<Arc<Program>>>,
     limits: RunLimits,
     max_log_lines: usize,
+    max_source_size: usize,
+    call_timeout: Option<Duration>,
     seed: u64,
+    calls: Arc<Calls>,
+}
+
+/// The calls that are under way.
+#[derive(Default)]
+struct Calls {
+    /// How often they were ended from outside.
+    ended: AtomicU64,
+    /// What ends each of those that have a VM, by its number.
+    running: Mutex<Vec<(u64, Cancel)>>,
+    next: AtomicU64,
+}
+
+/// Ends the call on one VM.
+type Cancel = Arc<dyn Fn() + Send + Sync>;
+
+/// A call that has a VM.
+struct Running<'c>(&'c Calls, u64);
+
+impl Calls {
+    fn running(&self) -> MutexGuard<'_, Vec<(u64, Cancel)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Ends all.
+    fn end(&self) {
+        let running = self.running();
+        self.ended.fetch_add(1, Ordering::AcqRel);
+        running.iter().for_each(|(_, cancel)| cancel());
+    }
+
+    /// A call that began when they had been ended so often has a VM now. `None` if it was ended meanwhile.
+    fn begin(&self, began: u64, vm: &Vm) -> Option<Running<'_>> {
+        let mut running = self.running();
+        if self.ended() != began {
+            return None;
+        }
+        vm.forget_cancelled();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        running.push((number, vm.canceller()));
+        Some(Running(self, number))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running().retain(|(number, _)| *number != self.1);
+    }
 }
 
 impl LuauPool {
@@ -68,6 +125,9 @@ impl LuauPool {
     /// pool's seed, so the same source with the same `params` gives the same value. Up to 1024 sources
     /// with 4 MiB of text are kept compiled.
     ///
+    /// The source is compiled on the calling thread, which can't be interrupted; what that takes counts towards
+    /// `run_time_limit`. See [limits of time](crate#limits-of-time).
+    ///
     /// # Errors
     /// If there is no VM in time, or as the script fails.
     pub fn execute(
@@ -75,12 +135,65 @@ impl LuauPool {
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        let program = self.program(source)?;
-        let params = params.into();
-        let mut lease = self.vms.acquire()?;
+        self.execute_until(source, params.into(), self.call_timeout.and_then(WallDeadline::within))
+    }
+
+    /// As [`LuauPool::execute`], but fails with [`ScriptError::Overdue`] if it isn't over within so much time by
+    /// the clock on the wall, the waiting for a VM included. A host function isn't interrupted: the clock is looked
+    /// at when it returns.
+    ///
+    /// # Errors
+    /// As [`LuauPool::execute`].
+    pub fn execute_within(
+        &self,
+        timeout: Duration,
+        source: &str,
+        params: impl Into<ScriptTable>,
+    ) -> Result<ScriptValue, ExecuteError> {
+        self.execute_until(source, params.into(), WallDeadline::within(timeout))
+    }
+
+    /// What ends all calls that are under way, from any thread; those that wait for a VM too.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        let calls = Arc::clone(&self.calls);
+        Interrupter::new(move || calls.end())
+    }
+
+    fn execute_until(
+        &self,
+        source: &str,
+        params: ScriptTable,
+        wall: Option<WallDeadline>,
+    ) -> Result<ScriptValue, ExecuteError> {
+        let began = self.calls.ended();
+        let late = |error| Failure::new(&NAME.into(), error);
+        let (program, used) = self.program(source)?;
+        let limit = self.limits.time;
+        if used >= limit {
+            let setting = "run_time_limit";
+            return Err(late(ScriptError::TimedOut { limit, used, setting }).into());
+        }
+        let bounds = CallBounds { used, wall };
+        let overdue = || wall.filter(WallDeadline::has_passed);
+        let acquired =
+            self.vms.acquire_unless(|| self.calls.ended() != began || overdue().is_some());
+        let mut lease = match (acquired, overdue()) {
+            (Ok(lease), None) => lease,
+            (Ok(_) | Err(PoolError::Interrupted { .. }), Some(wall)) => {
+                return Err(late(wall.error()).into());
+            }
+            (Err(PoolError::Interrupted { .. }), None) => {
+                return Err(late(ScriptError::Cancelled).into());
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let cancelled = || late(ScriptError::Cancelled);
+        let running = self.calls.begin(began, &lease).ok_or_else(cancelled)?;
         // After the lease: a VM never offers more than what is offered now.
         let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
-        let result = self.run_on(&mut lease, &program, &params, &offer);
+        let result = self.run_on(&mut lease, &program, &params, &offer, bounds);
+        drop(running);
         if lease.is_spent() {
             Lease::discard(lease, DestroyReason::Discarded);
         }
@@ -93,6 +206,7 @@ impl LuauPool {
         program: &Program,
         params: &ScriptTable,
         offer: &Offer,
+        bounds: CallBounds,
     ) -> Result<ScriptValue, Failure> {
         // Not told before the run is over: it may begin once more.
         let lines = RefCell::new(Vec::new());
@@ -106,7 +220,8 @@ impl LuauPool {
             Ok(())
         };
         let mut host = Outside::new(offer, log).rewound_by(|| lines.borrow_mut().clear());
-        let result = vm.evaluate(program, params, self.seed, &mut host, &self.limits);
+        let result =
+            vm.evaluate_in(program, params, self.seed, &mut host, (&self.limits, bounds));
         drop(host);
         for (level, text, line) in lines.into_inner() {
             let line = line.unwrap_or_default();
@@ -119,16 +234,18 @@ impl LuauPool {
         result
     }
 
-    fn program(&self, source: &str) -> Result<Arc<Program>, Failure> {
+    /// The program of a source, and the CPU time that it took to compile if that was done just now.
+    fn program(&self, source: &str) -> Result<(Arc<Program>, Duration), Failure> {
         let programs = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = programs().get(source) {
-            return Ok(Arc::clone(program));
+            return Ok((Arc::clone(program), Duration::ZERO));
         }
-        let program = Program::compile_expression(NAME, source)
+        let began = ThreadTime::now();
+        let program = Program::compile_expression_of(NAME, source, self.max_source_size)
             .map_err(|error| Failure::new(&NAME.into(), error))?;
         let program = Arc::new(program);
         programs().put(source, Arc::clone(&program));
-        Ok(program)
+        Ok((program, began.elapsed()))
     }
 
     /// Offers a function of the host to every run that begins from now on. VMs are replaced.
@@ -199,12 +316,20 @@ impl fmt::Debug for LuauPool {
 pub struct LuauPoolBuilder {
     config: PoolConfig,
     seed: u64,
+    max_source_size: usize,
+    call_timeout: Option<Duration>,
     offer: Result<Offer, NameError>,
 }
 
 impl Default for LuauPoolBuilder {
     fn default() -> Self {
-        Self { config: PoolConfig::default(), seed: 0, offer: Ok(Offer::default()) }
+        Self {
+            config: PoolConfig::default(),
+            seed: 0,
+            max_source_size: MAX_SOURCE_SIZE,
+            call_timeout: None,
+            offer: Ok(Offer::default()),
+        }
     }
 }
 
@@ -218,6 +343,20 @@ impl LuauPoolBuilder {
     /// Where the random numbers of each run start. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Bytes that a source may have. It is compiled on the calling thread, and that can't be interrupted: 256 KiB
+    /// can take 0.1 s. Default and at most [`MAX_SOURCE_SIZE`].
+    pub fn max_source_size(mut self, bytes: usize) -> Self {
+        self.max_source_size = bytes.min(MAX_SOURCE_SIZE);
+        self
+    }
+
+    /// Time by the clock on the wall that one call may take, the waiting for a VM included; see
+    /// [`LuauPool::execute_within`]. Default: no limit, since a busy machine can make a good call late.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
         self
     }
 
@@ -265,7 +404,10 @@ impl LuauPoolBuilder {
             programs: Mutex::new(SourceCache::new(CACHED)),
             limits,
             max_log_lines,
+            max_source_size: self.max_source_size,
+            call_timeout: self.call_timeout,
             seed: self.seed,
+            calls: Arc::default(),
         })
     }
 }

@@ -95,9 +95,10 @@ pub struct PoolConfig {
     /// or from 64 KiB to `memory_limit`. Less than what a new VM holds means a new VM for every
     /// lease. Programs stay loaded as long as they fit in there: those that are used least recently go.
     pub max_resting_memory: Option<usize>,
-    /// Wall time one run may take before it is stopped, the file level of its script included.
-    /// Time in which the system ran something else is not charged. Where the file level runs once for many runs, it
-    /// has as much time to itself.
+    /// CPU time one run may take before it is stopped, the file level of its script included.
+    /// Time in which the system ran something else, or a host function waited, is not charged: see
+    /// [limits of time](crate#limits-of-time). Where the file level runs once for many runs, it has as much time to
+    /// itself.
     /// Default 2 ms; from 10 µs to 1 min. Single scripts can have another: see
     /// [`SandboxConfig::scripts`].
     #[serde(with = "humantime_serde")]

@@ -46,6 +46,14 @@ pub enum PoolError {
         /// The time spent waiting.
         waited: Duration,
     },
+    /// Who waited was told to stop: see [`VmPool::acquire_unless`](crate::pool::VmPool::acquire_unless).
+    #[error(
+        "the waiting for a VM was interrupted after {waited:?}; acquire again if one is still needed"
+    )]
+    Interrupted {
+        /// The time spent waiting.
+        waited: Duration,
+    },
     /// The factory took too long. Nobody else is affected and the slot is free again.
     #[error(
         "a VM was not made within {limit:?}; mend the factory if it hangs, or raise \

@@ -20,6 +20,12 @@ use crate::pool::timing::nanos;
 /// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How often somebody who waits asks whether to go on.
+const ASKED_EVERY: Duration = Duration::from_millis(5);
+
+/// Says that somebody is not to wait any longer.
+pub(crate) type Stop<'s> = Option<&'s dyn Fn() -> bool>;
+
 /// What all handles and leases of one pool share.
 pub(crate) struct Slots<V: 'static> {
     pub(crate) makers: Arc<Makers<V>>,
@@ -124,22 +130,29 @@ impl<V: 'static> Slots<V> {
         started: Instant,
         wait: Duration,
         mut expiry: Deadline,
+        stop: Stop<'_>,
     ) -> Result<Grant<V>, PoolError> {
         // What is too long for an instant is for ever.
         let deadline: Deadline = started.checked_add(wait);
         loop {
             // A build that hangs may hold the slot that is waited for.
-            let wake = deadline.into_iter().chain(expiry).min();
-            match waiting.taker.take(wake) {
+            let wake = deadline.into_iter().chain(expiry);
+            let ask: Deadline = stop.and_then(|_| Instant::now().checked_add(ASKED_EVERY));
+            match waiting.taker.take(wake.chain(ask).min()) {
                 Ok(grant) => return Ok(grant),
                 Err(Missed::Never) => return Err(PoolError::Closed),
                 Err(Missed::Late) => {}
             }
             let now = Instant::now();
             self.expire_builds(now);
-            if deadline.is_some_and(|deadline| now >= deadline) {
+            let stopped = stop.is_some_and(|stop| stop());
+            if stopped || deadline.is_some_and(|deadline| now >= deadline) {
                 let mut registry = self.registry();
                 if registry.stop_waiting(waiting.ticket) {
+                    if stopped {
+                        let waited = now.saturating_duration_since(started);
+                        return Err(PoolError::Interrupted { waited });
+                    }
                     return Err(registry.refusal(now.saturating_duration_since(started)));
                 }
                 drop(registry);
@@ -323,6 +336,7 @@ impl<V: Send + 'static> Slots<V> {
         patience: Patience,
         program: Option<&str>,
         borrower: Borrower,
+        stop: Stop<'_>,
     ) -> Result<Leased<V>, PoolError> {
         let started = Instant::now();
         let mut registry = self.registry();
@@ -337,7 +351,7 @@ impl<V: Send + 'static> Slots<V> {
                 let expiry = registry.next_expiry();
                 drop(registry);
                 waited = true;
-                self.wait(&waiting, started, wait, expiry)?
+                self.wait(&waiting, started, wait, expiry, stop)?
             }
             Asked::Refused(error) => {
                 drop(registry);

@@ -291,6 +291,7 @@ pub(super) enum Got {
     FactoryHangs,
     Deferred,
     Suspended,
+    Interrupted,
     Closed,
 }
 
@@ -304,6 +305,7 @@ impl From<Result<(), PoolError>> for Got {
             Err(PoolError::FactoryHangs { .. }) => Self::FactoryHangs,
             Err(PoolError::Deferred { .. }) => Self::Deferred,
             Err(PoolError::Suspended { .. }) => Self::Suspended,
+            Err(PoolError::Interrupted { .. }) => Self::Interrupted,
             Err(PoolError::Closed) => Self::Closed,
         }
     }

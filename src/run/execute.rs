@@ -62,6 +62,7 @@ pub(crate) fn execute(world: &mut World) {
             bindings: world.resource(),
             registry: &registry.read(),
             limits: frame.limits(pool.config()),
+            allow_non_finite: frame.allow_non_finite(pool.config()),
             deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
             pool: &pool,
             leased: AtomicUsize::new(0),
@@ -92,6 +93,8 @@ pub(super) struct ExecutingStage<'w> {
     pool: &'w LuaPool,
     /// Of each program, by number.
     limits: Vec<RunLimits>,
+    /// Whether each program may write numbers that are not finite.
+    allow_non_finite: Vec<bool>,
     pub(super) deadline: Option<Instant>,
     /// How many workers had a VM.
     leased: AtomicUsize,
@@ -317,6 +320,7 @@ impl<'s> Worker<'s> {
             current: None,
             next: None,
         };
+        self.context.set_allow_non_finite(stage.allow_non_finite[kind.program as usize]);
         let host_and_row = (&mut self.context, &mut row);
         let limits = stage.limits(kind);
         let end = vm.run_row(program, callback, limits, host_and_row, self.engaged);
@@ -358,6 +362,8 @@ impl<'s> Worker<'s> {
         let unit = &self.stage.frame.units[index];
         let entity = self.stage.world.get_entity(unit.entity).ok();
         self.context.turn_to(unit.entity, entity, unit.spawns());
+        let allow = self.stage.allow_non_finite[unit.program as usize];
+        self.context.set_allow_non_finite(allow);
         let state = match unit.stop() {
             Some(state) => Some(state),
             None => entity

@@ -183,6 +183,12 @@ impl Frame {
         programs.map(|carried| RunLimits::of_script(config, carried.program.name())).collect()
     }
 
+    /// Whether each program may write numbers that are not finite.
+    pub(crate) fn allow_non_finite(&self, config: &PoolConfig) -> Vec<bool> {
+        let allow = |path| config.sandbox.limits_of(path).allow_non_finite.unwrap_or(false);
+        self.programs.list.iter().map(|carried| allow(carried.program.name())).collect()
+    }
+
     pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
         &self.programs.list[unit.program as usize].program
     }

@@ -17,7 +17,8 @@ pub enum Preset {
     Trusted,
 }
 
-/// What one run of a script may use up. What is `None` is as in [`PoolConfig`](crate::PoolConfig).
+/// What one run of a script may use up, and may do. A limit that is `None` is as in
+/// [`PoolConfig`](crate::PoolConfig).
 ///
 /// In RON over a preset: `(preset: trusted)`, `(preset: trusted, run_memory_limit: 1048576)`,
 /// `(run_time_limit: "8ms")`.
@@ -30,6 +31,11 @@ pub struct ScriptLimits {
     /// As [`PoolConfig::run_memory_limit`](crate::PoolConfig::run_memory_limit): from 256 KiB to
     /// `memory_limit`.
     pub run_memory_limit: Option<usize>,
+    /// Whether it may write numbers that are not finite to components: infinities, and what is not a number.
+    /// `None` is `false`: nearly always they come from a division by zero, and what has a `Transform` with one
+    /// vanishes with all its children, or makes physics panic. With `false` that is an error of the script that
+    /// writes it, which names the field. `self`, messages and arguments of functions may hold them in any case.
+    pub allow_non_finite: Option<bool>,
 }
 
 impl ScriptLimits {
@@ -39,18 +45,18 @@ impl ScriptLimits {
         Self::of(Preset::Untrusted)
     }
 
-    /// Ten times the default time: 20 ms.
+    /// Ten times the default time: 20 ms. They may write numbers that are not finite.
     #[must_use]
     pub const fn trusted() -> Self {
         Self::of(Preset::Trusted)
     }
 
     pub(super) const fn of(preset: Preset) -> Self {
-        let run_time_limit = match preset {
-            Preset::Untrusted => None,
-            Preset::Trusted => Some(Duration::from_millis(20)),
+        let (run_time_limit, allow_non_finite) = match preset {
+            Preset::Untrusted => (None, None),
+            Preset::Trusted => (Some(Duration::from_millis(20)), Some(true)),
         };
-        Self { run_time_limit, run_memory_limit: None }
+        Self { run_time_limit, run_memory_limit: None, allow_non_finite }
     }
 }
 
@@ -62,6 +68,7 @@ struct Written {
     #[serde(with = "humantime_serde")]
     run_time_limit: Option<Duration>,
     run_memory_limit: Option<usize>,
+    allow_non_finite: Option<bool>,
 }
 
 impl From<Written> for ScriptLimits {
@@ -70,6 +77,7 @@ impl From<Written> for ScriptLimits {
         Self {
             run_time_limit: written.run_time_limit.or(preset.run_time_limit),
             run_memory_limit: written.run_memory_limit.or(preset.run_memory_limit),
+            allow_non_finite: written.allow_non_finite.or(preset.allow_non_finite),
         }
     }
 }

@@ -14,6 +14,12 @@ pub trait FromScript: Sized {
     /// What a script has to pass, in Lua's terms: `number`, `whole number from 0 to 255`, ….
     fn expected() -> String;
 
+    /// What it has to pass instead of this value, which can't be held.
+    #[doc(hidden)]
+    fn expected_instead_of(_: &ScriptValue) -> String {
+        Self::expected()
+    }
+
     /// Converts the value.
     ///
     /// # Errors
@@ -49,7 +55,7 @@ fn argument<T: FromScript>(
     T::from_script(value.unwrap_or_default()).map_err(|got| ScriptError::Argument {
         function: function.to_owned(),
         position,
-        expected: T::expected(),
+        expected: T::expected_instead_of(&got),
         got: describe(&got),
     })
 }
@@ -190,8 +196,20 @@ impl FromScript for f32 {
     fn expected() -> String {
         f64::expected()
     }
+    fn expected_instead_of(got: &ScriptValue) -> String {
+        match got {
+            ScriptValue::Number(_) => "number up to 3.4e38".to_owned(),
+            _ => Self::expected(),
+        }
+    }
     fn from_script(value: ScriptValue) -> Result<Self, ScriptValue> {
-        f64::from_script(value).map(|number| number as f32)
+        let number = f64::from_script(value)?;
+        let rounded = number as f32;
+        // It doesn't become infinite by itself.
+        if rounded.is_infinite() && number.is_finite() {
+            return Err(ScriptValue::Number(number));
+        }
+        Ok(rounded)
     }
 }
 

@@ -8,39 +8,93 @@
 /// A call that costs less is begun without a look at the clock, in nanoseconds.
 pub(super) const FREE: usize = 1_000_000;
 
+/// What it costs to read a byte of a text as a number. Digits take a third of that, some texts three quarters.
+pub(super) const READ: usize = 2;
+
+/// No number is written with more bytes by anybody.
+pub(super) const LONGEST_NUMBER: usize = 1000;
+
 /// Subject times pattern below which a search needs no closer look, in bytes squared.
 const SHORT_SEARCH: usize = 100_000;
 
-/// `string.find(subject, pattern, init, plain)` and its like.
+/// A text of more bytes isn't looked at to find out what a call with it costs: it is taken to be the worst.
+const LONG: usize = 65_536;
+
+/// The most captures that a pattern can have.
+const MAX_CAPTURES: usize = 32;
+
+/// `string.find(subject, pattern, init, plain)` and its like. Of a pattern, the most that may be done between two
+/// safepoints.
 pub(super) fn search(subject: &[u8], pattern: &[u8], plain: bool) -> usize {
+    // Whether it is a pattern is found out by looking at all of it.
+    let read = pattern.len() / 2;
     if subject.len().saturating_mul(pattern.len()) < SHORT_SEARCH {
-        return 0;
+        return read;
     }
-    if plain || !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte)) {
-        return plain_search(subject, pattern);
+    if plain || is_plain(pattern) {
+        return plain_search(subject, pattern).saturating_add(read);
     }
     pattern_step(subject.len(), pattern)
 }
 
-/// A search for a text as it is: it is compared wherever its first byte is.
-fn plain_search(subject: &[u8], text: &[u8]) -> usize {
-    let first = text.first();
-    let met = subject.iter().filter(|byte| Some(*byte) == first).count();
-    (subject.len() / 4).saturating_add(met.saturating_mul(10 + text.len() / 16))
+/// Whether a pattern stands for nothing but itself, as far as it is looked at.
+pub(super) fn is_plain(pattern: &[u8]) -> bool {
+    pattern.len() <= LONG && !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
 }
 
-/// One step of a search for a pattern: the most that a subject may be looked at between two safepoints.
+/// A search for a text as it is: it is compared wherever its first byte is.
+fn plain_search(subject: &[u8], text: &[u8]) -> usize {
+    let compared = 10 + text.len() / 16;
+    let worst = subject.len().saturating_mul(compared);
+    let read = subject.len() / 4;
+    if worst < FREE {
+        return worst.saturating_add(read);
+    }
+    let first = text.first();
+    let met = subject.iter().filter(|byte| Some(*byte) == first).count();
+    met.saturating_mul(compared).saturating_add(read)
+}
+
+/// One step of a search for a pattern: the most that a subject may be looked at between two safepoints, and the
+/// captures in which it may end.
 fn pattern_step(subject: usize, pattern: &[u8]) -> usize {
-    subject.saturating_mul(3 + longest_set(pattern) * 3 / 4)
+    let (set, captures) = if pattern.len() > LONG {
+        (pattern.len(), MAX_CAPTURES)
+    } else {
+        let captures = pattern.iter().filter(|byte| **byte == b'(').count();
+        (longest_set(pattern), captures.min(MAX_CAPTURES))
+    };
+    let matched = subject.saturating_add(2).saturating_mul(3 + set * 3 / 4 + captures / 2);
+    matched.saturating_add(pattern.len().saturating_mul(6))
 }
 
 /// `string.format` with so many arguments: a number with 99 places and 300 digits before them takes 10 µs.
 pub(super) fn format(text: &[u8], arguments: usize) -> usize {
-    let each = match text.iter().any(|byte| b"eEfgG".contains(byte)) {
-        true if arguments > 50 => 10_000,
-        _ => 200,
+    let has_floats = || text.len() > LONG || text.iter().any(|byte| b"eEfgG".contains(byte));
+    let each = if arguments > 50 && has_floats() { 10_000 } else { 200 };
+    arguments.saturating_mul(each).saturating_add(text.len())
+}
+
+/// Whether a format of `string.unpack` asks for texts, as far as it is looked at.
+pub(super) fn has_texts(format: &[u8]) -> bool {
+    format.len() > LONG || format.iter().any(|byte| b"szc".contains(byte))
+}
+
+/// Texts that a call of `string.format`, `pack` or `unpack` makes of its arguments, at most so many: each is looked
+/// for among those that there are, and all may have been chosen so that their hashes collide.
+pub(super) fn interned(format: &[u8], most: usize) -> usize {
+    /// So few need no closer look.
+    const FEW: usize = 100;
+    let most = most.min(format.len());
+    if most <= FEW {
+        return 0;
+    }
+    let count = if format.len() > LONG {
+        most
+    } else {
+        format.iter().filter(|byte| b"sqzc".contains(byte)).count().min(most)
     };
-    arguments * each + text.len()
+    count.saturating_mul(count)
 }
 
 /// One replacement by a text of `string.gsub`.
@@ -136,6 +190,8 @@ mod tests {
         assert!(sort(5000, 0) < 2 * FREE && sort(1000, 20) < FREE);
         assert!(packing(b"<I4I4I4s2z!8d") < FREE);
         assert!(replacement(words.len(), b"%1, %2") < FREE);
+        assert!(interned("%s ".repeat(500).as_bytes(), 500) < FREE);
+        assert!(search(words.as_bytes(), b"([^%s]+)%s+([^%s]+)", false) < FREE);
 
         let set = format!("[{}]*x", "a".repeat(2700));
         let same = vec![b'a'; 2_000_000];
@@ -146,6 +202,9 @@ mod tests {
         assert!(packing(b"c999999999999999999999999") > FREE);
         assert!(packing(&[b' '; 1_000_000]) > FREE);
         assert!(replacement(10, &[b'%'; 1_000_000]) > 10 * FREE);
+        assert!(search(b"x", &same, false) > FREE && search(b"", &same, true) >= FREE);
+        assert!(search(&same, b"((((.*))))", false) > 5 * FREE);
+        assert!(interned("c12".repeat(10_000).as_bytes(), usize::MAX) > 50 * FREE);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::Instant;
 use lru::LruCache;
 use mlua::Function;
 
-use super::limits::Deadline;
+use super::limits::{CallBounds, Deadline};
 use super::raw::{self, SessionEnded};
-use super::{Host, Program, RunLimits, Verdict, Vm, engage};
+use super::{Host, MAX_SOURCE_SIZE, Program, RunLimits, Verdict, Vm, engage, sandbox};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -46,6 +46,9 @@ impl Evaluated {
     }
 }
 
+/// In front of an expression, this makes a source of it.
+pub(super) const EXPRESSION: &str = "return ";
+
 impl Program {
     /// Compiles an expression such as `1 + 1`, or a whole source with `return`; `name` appears in
     /// errors.
@@ -53,9 +56,21 @@ impl Program {
     /// # Errors
     /// As [`Program::compile`].
     pub fn compile_expression(name: &str, source: &str) -> Result<Self, ScriptError> {
-        match Self::compile(name, &format!("return {source}")) {
+        Self::compile_expression_of(name, source, MAX_SOURCE_SIZE)
+    }
+
+    /// As [`Program::compile_expression`], for a source of at most so many bytes.
+    pub(crate) fn compile_expression_of(
+        name: &str,
+        source: &str,
+        max_size: usize,
+    ) -> Result<Self, ScriptError> {
+        let compile =
+            |source: &str, limit| Self::compile_without(name, source, &sandbox::REPLACED, limit);
+        // The word that is put in front is not the caller's.
+        match compile(&format!("{EXPRESSION}{source}"), max_size.saturating_add(EXPRESSION.len())) {
             Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
-                Self::compile(name, source)
+                compile(source, max_size)
             }
             compiled => compiled,
         }
@@ -77,19 +92,31 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
+        self.evaluate_in(program, params, seed, host, (limits, CallBounds::default()))
+    }
+
+    /// As [`Vm::evaluate`], as a part of a call.
+    pub(crate) fn evaluate_in(
+        &mut self,
+        program: &Program,
+        params: &ScriptTable,
+        seed: u64,
+        host: &mut dyn Host,
+        (limits, bounds): (&RunLimits, CallBounds),
+    ) -> Result<ScriptValue, Failure> {
         self.runs += 1;
         self.note_program(program);
         let evaluation = Evaluation { program, params, seed };
         let quick = self.limit_memory(limits) && !program.is_hungry();
         let outcome = engage(|_| {
             if quick {
-                let outcome = self.evaluate_once(evaluation, host, limits);
+                let outcome = self.evaluate_once(evaluation, host, (limits, bounds));
                 if !std::mem::take(&mut self.ran_out) {
                     return outcome;
                 }
                 host.rewind();
             }
-            self.evaluate_measured(evaluation, host, limits)
+            self.evaluate_measured(evaluation, host, (limits, bounds))
         });
         self.tidy();
         outcome
@@ -99,7 +126,7 @@ impl Vm {
         &mut self,
         evaluation: Evaluation<'_>,
         host: &mut dyn Host,
-        limits: &RunLimits,
+        limits: (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
         let main = self.source(evaluation.program)?;
         self.evaluate_main(&main, evaluation, host, limits)
@@ -132,11 +159,11 @@ impl Vm {
         main: &Function,
         Evaluation { program, params, seed }: Evaluation<'_>,
         host: &mut dyn Host,
-        limits: &RunLimits,
+        (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
         let start = Instant::now();
         let counting = self.allowance.count(&self.lua);
-        let deadline = Deadline::begin(&self.watch, limits.time);
+        let deadline = Deadline::of_call(&self.watch, limits.time, bounds);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
         let ended = raw::run_alone(&self.lua, &self.refs, main, params, &mut run);

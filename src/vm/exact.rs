@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::evaluate::Evaluation;
+use super::limits::CallBounds;
 use super::raw::{self, Measuring};
 use super::{Call, Host, Program, Ran, RunLimits, Vm};
 use crate::error::{Failure, ScriptError};
@@ -62,13 +63,13 @@ impl Vm {
         &mut self,
         evaluation: Evaluation<'_>,
         host: &mut dyn Host,
-        limits: &RunLimits,
+        (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
         let program = evaluation.program;
         let measured = self.on_twin(|twin| {
             let main = twin.source(program).map_err(|failure| failure.error)?;
             let measuring = twin.begin_to_measure(limits);
-            let outcome = twin.evaluate_main(&main, evaluation, host, limits);
+            let outcome = twin.evaluate_main(&main, evaluation, host, (limits, bounds));
             Ok((outcome, twin.held(&measuring)))
         });
         let (outcome, held) = measured.map_err(|error| Failure::new(program.name(), error))?;

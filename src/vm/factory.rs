@@ -110,6 +110,8 @@ impl VmResetter<Vm> for LuauResetter {
 
     fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
         vm.end_lease();
+        // Who had it can't be told any more.
+        vm.forget_cancelled();
         Ok(())
     }
 

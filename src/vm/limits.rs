@@ -1,12 +1,14 @@
 //! The time limit of a run.
 //!
-//! The limit is wall time, but a run isn't charged for time in which the system ran something else: on a
-//! busy machine that would fail good scripts by accident. So when the [watchdog](super::watchdog) says
-//! that a run is late, the thread's CPU clock is asked too. A look at that one costs a system call, so it
-//! is read once in a tick of the watchdog, and not for every run.
+//! The limit is one of CPU time: a run isn't charged for time in which the system ran something else, or in which
+//! it waited; on a busy machine that would fail good scripts by accident. The [watchdog](super::watchdog) only
+//! knows the clock on the wall. So when it says that a run is late, the thread's CPU clock is asked too. A look at
+//! that one costs a system call, so it is read once in a tick of the watchdog, and not for every run.
+//!
+//! A call of an engine, or of a pool outside Bevy, may have a limit by the clock on the wall besides.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
 
@@ -20,6 +22,52 @@ struct Reading {
     cpu: Duration,
     /// When it was taken, by the watchdog's clock.
     wall: Duration,
+}
+
+/// What bounds a call, besides the CPU time of its run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallBounds {
+    /// CPU time that the call has used before the run: it was compiled.
+    pub(crate) used: Duration,
+    /// When it must be over by the clock on the wall.
+    pub(crate) wall: Option<WallDeadline>,
+}
+
+/// A limit by the clock on the wall.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WallDeadline {
+    until: Instant,
+    timeout: Duration,
+}
+
+impl WallDeadline {
+    /// So much from now on. What is too long for an instant is for ever.
+    pub(crate) fn within(timeout: Duration) -> Option<Self> {
+        Instant::now().checked_add(timeout).map(|until| Self { until, timeout })
+    }
+
+    pub(crate) fn has_passed(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn error(&self) -> ScriptError {
+        ScriptError::Overdue { timeout: self.timeout, setting: "call_timeout" }
+    }
+}
+
+/// Why a run must end, if not for the CPU time that it used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The VM is stopped for good.
+    Interrupted,
+    /// The call was cancelled.
+    Cancelled,
+    /// It is late by the clock on the wall.
+    Overdue,
 }
 
 /// In place of a tick: the reading is that of the moment itself.
@@ -59,7 +107,8 @@ pub(super) struct Deadline<'w> {
     before: Duration,
     /// The CPU time that it used, once it was late.
     used: Duration,
-    interrupted: bool,
+    wall: Option<WallDeadline>,
+    ended: Option<Ended>,
     passed: bool,
 }
 
@@ -75,9 +124,24 @@ impl<'w> Deadline<'w> {
             began,
             before: Duration::ZERO,
             used: Duration::ZERO,
-            interrupted: false,
+            wall: None,
+            ended: None,
             passed: false,
         }
+    }
+
+    /// The run of a call begins.
+    pub(super) fn of_call(watch: &'w Watch, limit: Duration, bounds: CallBounds) -> Self {
+        let CallBounds { used, wall } = bounds;
+        let left = wall.map_or(Duration::MAX, |wall| wall.left());
+        let mut deadline = if used.is_zero() {
+            Self::begin(watch, limit.min(left))
+        } else {
+            Self::go_on(watch, limit.min(used.saturating_add(left)), used)
+        };
+        deadline.limit = limit;
+        deadline.wall = wall;
+        deadline
     }
 
     /// The next run begins, with as much time as this one had, which kept to it.
@@ -114,12 +178,18 @@ impl<'w> Deadline<'w> {
             return true;
         }
         if self.watch.is_stopped() {
-            self.interrupted = true;
-            self.passed = true;
+            self.end_as(Ended::Interrupted);
+        } else if self.watch.is_cancelled() {
+            self.end_as(Ended::Cancelled);
         } else if self.watch.is_alarmed(self.turn) {
             self.judge();
         }
         self.passed
+    }
+
+    fn end_as(&mut self, why: Ended) {
+        self.ended = Some(why);
+        self.passed = true;
     }
 
     /// As [`Deadline::has_passed`], at a safepoint: Luau asks no more if it has not.
@@ -147,8 +217,14 @@ impl<'w> Deadline<'w> {
         self.passed
     }
 
-    /// The wall clock says that it is late: so the CPU clock has the last word.
+    /// The wall clock says that it is late: so the CPU clock has the last word, unless it has no time left by
+    /// either.
     fn judge(&mut self) {
+        let wall = self.wall.map_or(Duration::MAX, |wall| wall.left());
+        if wall.is_zero() {
+            self.end_as(Ended::Overdue);
+            return;
+        }
         let now = Reading::now();
         let measured = now.cpu.saturating_sub(self.began.cpu);
         let used = if self.began.tick == EXACT {
@@ -164,7 +240,7 @@ impl<'w> Deadline<'w> {
                 // From now on it is known what it uses.
                 self.began = Reading { tick: EXACT, ..now };
                 self.before = used;
-                self.turn = self.watch.extend(self.turn, left);
+                self.turn = self.watch.extend(self.turn, left.min(wall));
             }
             _ => self.passed = true,
         }
@@ -182,6 +258,14 @@ impl<'w> Deadline<'w> {
         !self.passed && used + work <= self.limit + GRACE
     }
 
+    /// Whether work that takes so long and can't be interrupted may be done again and again, with safepoints in
+    /// between: the last time may begin when the run has just as much time left as it takes to begin it.
+    pub(super) fn affords_often(&self, work: Duration) -> bool {
+        /// What a run may be late, besides a share of its limit.
+        const GRACE: Duration = Duration::from_millis(2);
+        work <= self.limit / 8 + GRACE
+    }
+
     /// Why the run must end. The script doesn't hear from it what the clock says.
     pub(super) fn error(&self) -> ScriptError {
         self.error_with(self.limit)
@@ -193,8 +277,11 @@ impl<'w> Deadline<'w> {
     }
 
     fn error_with(&self, used: Duration) -> ScriptError {
-        if self.interrupted {
-            return ScriptError::Interrupted;
+        match (self.ended, &self.wall) {
+            (Some(Ended::Interrupted), _) => return ScriptError::Interrupted,
+            (Some(Ended::Cancelled), _) => return ScriptError::Cancelled,
+            (Some(Ended::Overdue), Some(wall)) => return wall.error(),
+            _ => {}
         }
         ScriptError::TimedOut { limit: self.limit, used, setting: "run_time_limit" }
     }
@@ -267,6 +354,39 @@ mod tests {
         assert_eq!(deadline.error(), ScriptError::Interrupted);
         assert!(deadline.end(), "and stays stopped");
         assert!(Deadline::begin(&watch, HOUR).has_passed(), "and so does every later run");
+    }
+
+    #[test]
+    fn a_call_that_is_late_by_the_clock_on_the_wall_ends_however_little_it_used() {
+        let watch = Watch::unwatched(None);
+        let bounds =
+            CallBounds { used: Duration::ZERO, wall: WallDeadline::within(Duration::ZERO) };
+        let mut deadline = Deadline::of_call(&watch, HOUR, bounds);
+        alarm(&watch);
+        assert!(deadline.has_passed());
+        let timeout = Duration::ZERO;
+        let error = ScriptError::Overdue { timeout, setting: "call_timeout" };
+        assert_eq!((deadline.error(), deadline.verdict()), (error.clone(), error));
+        assert!(deadline.end());
+
+        let bounds = CallBounds { used: HOUR - LIMIT, wall: WallDeadline::within(HOUR) };
+        let mut deadline = Deadline::of_call(&watch, HOUR, bounds);
+        work(MORE_THAN_ALLOWED);
+        alarm(&watch);
+        assert!(deadline.has_passed(), "what it used before counts");
+        assert!(matches!(deadline.error(), ScriptError::TimedOut { limit: HOUR, .. }));
+    }
+
+    #[test]
+    fn a_call_that_is_cancelled_ends_and_the_next_does_not() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::begin(&watch, HOUR);
+        watch.cancel();
+        assert!(deadline.has_passed());
+        assert_eq!(deadline.error(), ScriptError::Cancelled);
+        assert!(deadline.end());
+        watch.forget_cancelled();
+        assert!(!Deadline::begin(&watch, HOUR).has_passed());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Program {
     /// # Errors
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_without(name, source, &sandbox::REPLACED)
+        Self::compile_without(name, source, &sandbox::REPLACED, MAX_SOURCE_SIZE)
     }
 
     /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
@@ -175,11 +175,12 @@ impl Program {
         name: &str,
         source: &str,
         replaced: &[&str],
+        max_size: usize,
     ) -> Result<Self, ScriptError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        if source.len() > MAX_SOURCE_SIZE {
-            let (size, limit) = (source.len(), MAX_SOURCE_SIZE);
-            return Err(ScriptError::TooLarge { size, limit });
+        let limit = max_size.min(MAX_SOURCE_SIZE);
+        if source.len() > limit {
+            return Err(ScriptError::TooLarge { size: source.len(), limit });
         }
         super::set_fast_flags();
         let bytecode = compile(name, source, replaced)?;

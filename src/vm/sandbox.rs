@@ -132,7 +132,6 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     super::guards::install(lua, &globals)?;
     raw::bound_built_ins(lua, &globals)?;
     let string = globals.raw_get::<Table>("string")?;
-    string.raw_set("format", raw::format_function(lua, string.raw_get("format")?)?)?;
 
     globals.raw_set("print", raw::log_function(lua, LogLevel::Info)?)?;
     let log = lua.create_table()?;

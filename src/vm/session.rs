@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, Table};
 
-use super::limits::Deadline;
+use super::evaluate::EXPRESSION;
+use super::limits::{CallBounds, Deadline};
 use super::raw::{self, SessionEnded, SessionTask};
 use super::watchdog::Watch;
 use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, sandbox, watch};
@@ -16,10 +17,12 @@ use crate::value::{ScriptTable, ScriptValue};
 /// What one task may use up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionLimits {
-    /// Wall time, less what the system spent on other threads.
+    /// CPU time.
     pub(crate) time: Duration,
     /// The most bytes of one value that goes in or out.
     pub(crate) value_size: usize,
+    /// What bounds the call of which the task is a part.
+    pub(crate) call: CallBounds,
 }
 
 /// A chunk that a session has loaded.
@@ -168,9 +171,15 @@ impl Session {
         self.lua.used_memory()
     }
 
-    /// Compiles and loads a source.
-    pub(crate) fn load(&self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, ScriptError> {
-        let program = Program::compile_without(name, source, &sandbox::REPLACED_IN_SESSIONS)?;
+    /// Compiles and loads a source of at most so many bytes.
+    pub(crate) fn load(
+        &self,
+        name: &Arc<str>,
+        source: &str,
+        max_size: usize,
+    ) -> Result<LoadedChunk, ScriptError> {
+        let replaced = &sandbox::REPLACED_IN_SESSIONS;
+        let program = Program::compile_without(name, source, replaced, max_size)?;
         let load = self
             .lua
             .load(program.bytecode())
@@ -181,6 +190,34 @@ impl Session {
             error => raised(error),
         })?;
         Ok(LoadedChunk { name: Arc::clone(name), main })
+    }
+
+    /// Compiles and loads an expression, or a source if it is none.
+    pub(crate) fn load_expression(
+        &self,
+        name: &Arc<str>,
+        source: &str,
+        max_size: usize,
+    ) -> Result<LoadedChunk, ScriptError> {
+        // The word that is put in front is not the caller's.
+        let longer = max_size.saturating_add(EXPRESSION.len());
+        match self.load(name, &format!("{EXPRESSION}{source}"), longer) {
+            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
+                self.load(name, source, max_size)
+            }
+            loaded => loaded,
+        }
+    }
+
+    /// What ends the current call, and no later one, from any thread.
+    pub(crate) fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let watch = Arc::clone(&self.watch);
+        Arc::new(move || watch.cancel())
+    }
+
+    /// A call begins: what was cancelled before is not this one.
+    pub(crate) fn begin_call(&self) {
+        self.watch.forget_cancelled();
     }
 
     /// Does something in the session's environment. What it changes before an error stays changed.
@@ -205,7 +242,7 @@ impl Session {
         let start = Instant::now();
         let random = std::mem::replace(&mut self.random, RunRandom::new(0));
         let (ended, run, (too_much, left)) = engage(|_| {
-            let deadline = Deadline::begin(&self.watch, limits.time);
+            let deadline = Deadline::of_call(&self.watch, limits.time, limits.call);
             let mut run =
                 raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
             // No limit is one that isn't met.
@@ -222,10 +259,7 @@ impl Session {
         self.last_time = start.elapsed();
         let mut run = run;
         let timed_out = run.deadline.end();
-        let hard = run.panicked().cloned().or_else(|| {
-            let (limit, used) = (limits.time, self.last_time);
-            timed_out.then_some(ScriptError::TimedOut { limit, used, setting: "time_limit" })
-        });
+        let hard = run.panicked().cloned().or_else(|| timed_out.then(|| run.deadline.verdict()));
         self.random = run.into_random();
         self.tidy();
         self.settle(ended, hard).map_err(|(error, place)| {
@@ -312,6 +346,12 @@ impl Session {
         found.into_iter().map(public).collect()
     }
 
+    /// Has the next coroutine be numbered as if there had been so many.
+    #[cfg(test)]
+    fn skip_coroutines(&self, ever: u64) {
+        raw::skip_coroutines(&self.lua, &self.refs, ever as f64).expect("memory");
+    }
+
     /// Ends a coroutine where it stands. Gives whether there was one that was not over.
     pub(crate) fn destroy_coroutine(&mut self, id: u64) -> bool {
         raw::destroy_coroutine(&self.lua, &self.refs, id).unwrap_or(false)
@@ -337,6 +377,44 @@ fn in_engine_terms(error: ScriptError) -> ScriptError {
         ScriptError::TooMuch { what, limit, setting: "max_value_size" } => {
             ScriptError::TooMuch { what, limit, setting: "value_limit" }
         }
+        ScriptError::TimedOut { limit, used, setting: "run_time_limit" } => {
+            ScriptError::TimedOut { limit, used, setting: "time_limit" }
+        }
         error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::NoWorld;
+
+    #[test]
+    fn coroutines_are_numbered_on_beyond_the_whole_numbers_of_luau() {
+        let call = CallBounds::default();
+        let limits = SessionLimits { time: Duration::from_secs(60), value_size: 1024, call };
+        for edge in [i32::MAX as u64, u32::MAX.into(), 1 << 51] {
+            let mut session = Session::new(&Api::default(), 16 << 20).expect("memory");
+            session.skip_coroutines(edge - 2);
+            let source = "made = {} for n = 1, 4 do made[n] = coroutine.create(print) end
+                wrapped = coroutine.wrap(print)";
+            let run = |session: &mut Session, source: &str| {
+                let chunk = session.load(&"test".into(), source, 1024).expect("it compiles");
+                let task = Task::Run(&chunk, Results::Ignored);
+                session.perform(task, &mut NoWorld::default(), &limits).expect("it is right");
+            };
+            run(&mut session, source);
+            let ids = |session: &Session| -> Vec<u64> {
+                session.coroutines().iter().map(|coroutine| coroutine.id).collect()
+            };
+            assert_eq!(ids(&session), (edge - 1..edge + 4).collect::<Vec<_>>());
+            assert!(session.destroy_coroutine(edge + 1));
+            assert!(!session.destroy_coroutine(edge + 1));
+            run(&mut session, "assert(coroutine.status(made[3]) == 'dead')");
+            assert_eq!(ids(&session), [edge - 1, edge, edge + 2, edge + 3]);
+            session.reset(0).expect("memory");
+            run(&mut session, source);
+            assert_eq!(ids(&session), (edge + 4..edge + 9).collect::<Vec<_>>());
+        }
     }
 }

@@ -80,6 +80,8 @@ pub(super) struct Watch {
     alarm: AtomicU64,
     /// Set from outside: the current run ends, and so do all later ones.
     stop: AtomicBool,
+    /// Set from outside: the current call ends.
+    cancelled: AtomicBool,
     hook: Mutex<Option<Hook>>,
     /// The turn that the watchdog saw when it looked last, and when it first saw that one, in
     /// nanoseconds by its clock.
@@ -105,6 +107,7 @@ impl Watch {
             limit: AtomicU64::new(0),
             alarm: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
             hook: Mutex::new(hook),
             seen: AtomicU64::new(0),
             seen_since: AtomicU64::new(0),
@@ -167,10 +170,29 @@ impl Watch {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// Ends the current call and no later one, from any thread.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        if let Some(hook) = &*lock(&self.hook) {
+            hook.install();
+        }
+    }
+
+    /// A call begins, or is over: what was cancelled before is not this one.
+    pub(super) fn forget_cancelled(&self) {
+        self.cancelled.store(false, Ordering::Release);
+    }
+
+    /// Whether the current call was cancelled.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
     /// Luau need not ask any more, until the next alarm; unless that was sounded for this turn.
     pub(super) fn calm(&self, turn: u64) {
         if let Some(hook) = &*lock(&self.hook)
             && !self.is_stopped()
+            && !self.is_cancelled()
             && !self.is_alarmed(turn)
         {
             hook.remove();
@@ -180,7 +202,7 @@ impl Watch {
     /// Watches another VM instead.
     pub(super) fn turn_to(&self, hook: Hook) {
         let mut current = lock(&self.hook);
-        if self.is_stopped() {
+        if self.is_stopped() || self.is_cancelled() {
             hook.install();
         }
         *current = Some(hook);

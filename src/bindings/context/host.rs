@@ -145,7 +145,8 @@ impl Host for ScriptContext<'_> {
         let KnownSpot { component, leaf, .. } = exposure.spots.get(spot);
         let read_only = exposure.get(*component).read_only;
         let Some(value) = leaf.and_then(|kind| kind.take(value)) else { return false };
-        if !self.is_untouched() || read_only {
+        // What is not finite takes the way that tells what is wrong.
+        if !self.is_untouched() || read_only || !(value.is_finite() || self.allow_non_finite) {
             return false;
         }
         if let Some(written) = self.own_leaf(spot) {

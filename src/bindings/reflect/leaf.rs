@@ -35,7 +35,7 @@ macro_rules! leaves {
             $(if let Some(target) = target.try_downcast_mut::<$ty>() {
                 *target = <$ty>::from_script(value).map_err(|got| ScriptError::WrongType {
                     place: place.to_owned(),
-                    expected: <$ty>::expected(),
+                    expected: <$ty>::expected_instead_of(&got),
                     got: describe(&got),
                 })?;
                 return Ok(None);

@@ -150,6 +150,20 @@ as_leaf! {
     usize: |value| exact(value).ok().map(Leaf::Number);
 }
 
+impl SmallLeaf {
+    /// Whether all numbers in it are finite.
+    #[inline]
+    pub(crate) fn is_finite(self) -> bool {
+        match self {
+            Self::Vec3(value) => value.is_finite(),
+            Self::F32(value) => value.is_finite(),
+            Self::F64(value) => value.is_finite(),
+            Self::Vec2(value) => value.is_finite(),
+            _ => true,
+        }
+    }
+}
+
 /// Copies a value that needs no allocation.
 fn plain(value: &ScriptValue) -> Option<ScriptValue> {
     match value {

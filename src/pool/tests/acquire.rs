@@ -1,5 +1,6 @@
 //! Leases, waiting, and the order of both.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -304,7 +305,7 @@ fn twenty_five_thousand_waiters_on_three_slots_all_finish() {
                 all_wait.wait();
                 // In the order of the queue, so that who is in front is always being waited for.
                 for waiting in queue {
-                    let grant = slots.wait(&waiting, opened, Duration::MAX, None).unwrap();
+                    let grant = slots.wait(&waiting, opened, Duration::MAX, None, None).unwrap();
                     let crate::pool::registry::Grant::Ready(slot) = grant else {
                         panic!("the VMs are sound and stay");
                     };
@@ -322,6 +323,43 @@ fn twenty_five_thousand_waiters_on_three_slots_all_finish() {
     assert_eq!((stats.acquired, stats.wait.count), (25_003, 25_003));
     assert_eq!((stats.created, stats.timeouts), (3, 0));
     assert_all_slots_there(&pool);
+}
+
+#[test]
+fn who_may_be_told_to_stop_keeps_his_place_in_the_queue() {
+    let config = PoolConfig { min_size: 0, max_size: 1, acquire_timeout: LONG, ..patient() };
+    let (pool, rig) = pool_with(config);
+    let lease = pool_with_one_leased(&pool);
+    let (served, order) = unbounded();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (first, counted, sender) = (pool.clone(), Arc::clone(&asked), served.clone());
+    let first = thread::spawn(move || {
+        let never = || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            false
+        };
+        let _lease = first.acquire_unless(never).unwrap();
+        sender.send(1).unwrap();
+    });
+    super::until(|| pool.stats().waiting == 1);
+    let second = pool.clone();
+    let second = thread::spawn(move || {
+        let _lease = second.acquire().unwrap();
+        served.send(2).unwrap();
+    });
+    super::until(|| pool.stats().waiting == 2 && asked.load(Ordering::SeqCst) > 2);
+    drop(lease);
+    first.join().unwrap();
+    second.join().unwrap();
+    assert_eq!(order.iter().collect::<Vec<_>>(), [1, 2]);
+    assert_quiet(&pool, &rig);
+
+    let lease = pool_with_one_leased(&pool);
+    let stopped = pool.acquire_unless(|| true);
+    assert_eq!(Got::from(stopped.map(drop)), Got::Interrupted);
+    assert_eq!(pool.stats().waiting, 0);
+    drop(lease);
+    assert_quiet(&pool, &rig);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
 
 fn limits(millis: u64) -> ScriptLimits {
     let run_time_limit = Some(Duration::from_millis(millis));
-    ScriptLimits { run_time_limit, run_memory_limit: None }
+    ScriptLimits { run_time_limit, ..ScriptLimits::untrusted() }
 }
 
 fn syntax(text: &str) -> (usize, usize, String) {
@@ -145,6 +145,7 @@ fn the_borders_of_each_range_are_allowed() {
             limits: ScriptLimits {
                 run_time_limit: Some(Duration::from_secs(60)),
                 run_memory_limit: Some(MIB),
+                allow_non_finite: Some(true),
             },
             scripts: BTreeMap::from([("mods/".to_owned(), ScriptLimits::untrusted())]),
         },
@@ -279,14 +280,14 @@ fn a_sandbox_is_written_as_what_differs_from_a_preset() {
     let memory = |bytes, limits| ScriptLimits { run_memory_limit: Some(bytes), ..limits };
     let rules = [
         ("scripts/boss.luau", memory(MIB, limits(8))),
-        ("scripts/", memory(2 * MIB, limits(20))),
+        ("scripts/", memory(2 * MIB, ScriptLimits::trusted())),
         ("mods/", ScriptLimits::default()),
-        ("tools/", limits(1000)),
+        ("tools/", ScriptLimits { allow_non_finite: Some(true), ..limits(1000) }),
     ];
     let expected = SandboxConfig {
         libraries: BTreeSet::from([Library::Math, Library::String]),
         modules: Some(BTreeSet::from(["json".to_owned()])),
-        limits: limits(20),
+        limits: ScriptLimits::trusted(),
         scripts: rules.map(|(rule, limits)| (rule.to_owned(), limits)).into(),
     };
     assert_eq!(sandbox(text), expected);

@@ -82,7 +82,9 @@ impl Function {
             28 | 29 | 31 | 32 => 200,
             // A table that grows.
             8 | 14 | 16 | 18 => 250,
-            // Arithmetic, also with texts that hold numbers.
+            // Where a loop begins and ends, and its step, may be texts that hold numbers.
+            OP_FORNPREP => 300,
+            // Arithmetic, also with such texts.
             33..=44 | 51 | 71 | 72 | 81 | 82 => 200,
             // All arguments of a call.
             55 | 63 => 10,

@@ -1,0 +1,161 @@
+//! The table is complete, and built-ins do what they did.
+
+use std::collections::BTreeSet;
+
+use mlua::Value;
+
+use super::*;
+use crate::vm::{Api, Vm, sandbox};
+
+/// The functions that a fresh VM offers, as `library.name`; and those of no library.
+fn offered() -> BTreeSet<String> {
+    let lua = Lua::new_with(sandbox::libraries(), mlua::LuaOptions::new()).expect("memory");
+    let globals = sandbox::build(&lua, &Api::default()).expect("memory");
+    let mut names = BTreeSet::new();
+    let mut add = |library: &str, table: &Table| {
+        table.for_each(|key: String, value: Value| {
+            if value.is_function() {
+                names.insert(format!("{library}.{key}"));
+            }
+            Ok(())
+        })
+    };
+    add("", &globals).expect("its keys are texts");
+    globals
+        .for_each(|library: String, value: Value| match value {
+            Value::Table(table) if library != "_G" => add(&library, &table),
+            _ => Ok(()),
+        })
+        .expect("its keys are texts");
+    names
+}
+
+fn listed() -> Vec<String> {
+    let name = |text: &CStr| text.to_str().expect("ASCII").to_owned();
+    let full = |built_in: &BuiltIn| format!("{}.{}", name(built_in.library), name(built_in.name));
+    BUILT_INS.iter().map(full).collect()
+}
+
+#[test]
+fn every_function_that_scripts_find_has_a_row_and_every_row_a_function() {
+    let (offered, listed) = (offered(), listed());
+    let set: BTreeSet<_> = listed.iter().cloned().collect();
+    assert_eq!(set.len(), listed.len(), "each once");
+    let missing: Vec<_> = offered.difference(&set).collect();
+    assert!(missing.is_empty(), "say in `BUILT_INS` what bounds these: {missing:?}");
+    let gone: Vec<_> = set.difference(&offered).collect();
+    assert!(gone.is_empty(), "these are not offered: {gone:?}");
+    // And so in a VM.
+    assert!(Vm::new(&Api::default(), 16 << 20).is_ok());
+}
+
+/// Evaluates a source in a fresh VM.
+fn evaluate(source: &str) -> crate::ScriptValue {
+    let mut vm = Vm::new(&Api::default(), 64 << 20).expect("memory");
+    let program = crate::vm::Program::compile_expression("test", source).expect("it compiles");
+    let limits = crate::vm::RunLimits {
+        time: Duration::from_secs(60),
+        memory: usize::MAX,
+        value_size: 1 << 24,
+    };
+    let mut world = crate::vm::NoWorld::default();
+    vm.evaluate(&program, &crate::ScriptTable::default(), 0, &mut world, &limits)
+        .unwrap_or_else(|failure| panic!("{source}: {failure}"))
+}
+
+#[test]
+fn functions_do_what_they_did() {
+    for (source, expected) in [
+        ("math.max(table.unpack({'1', 2, '3'}))", "3"),
+        ("math.max(1, 7, 3) + math.abs('-2')", "9"),
+        ("bit32.bor(1, '2', 4)", "7"),
+        ("select('2', 'a', 'b')", "b"),
+        ("string.char(72, '105')", "Hi"),
+        ("('abc'):byte(-1)", "99"),
+        ("('x'):rep('3')", "xxx"),
+        ("('a b c'):gsub('%w', '%0%0', 2)", "aa bb c"),
+        ("('a,b,,c'):split(',')[4] .. #('a,b,,c'):split(',')", "c4"),
+        ("#('x'):rep(300000):split('y') + #(('x'):rep(200000) .. 'y'):split('y')", "3"),
+        ("table.concat(('aaaabaaaab'):split('ab'), '|')", "aaa|aaa|"),
+        (
+            "string.format('%5.1f|%d|%s|%*|%q', '2.25', 3, 4, vector.one, 'x')",
+            "  2.2|3|4|1, 1, 1|\"x\"",
+        ),
+        ("string.pack('<I2z', '258', 7)", "\u{2}\u{1}7\0"),
+        ("(string.unpack('z', 'abc\\0'))", "abc"),
+        ("table.concat({1, 2, 3}, '-')", "1-2-3"),
+        ("table.concat({1, 2, 3}, '-', 2)", "2-3"),
+        ("utf8.char(228, '8364')", "ä€"),
+        ("utf8.codepoint('ä')", "228"),
+        ("buffer.readu8(buffer.fromstring('A'), '0')", "65"),
+        ("tostring(vector.create(1, '2', 3))", "1, 2, 3"),
+        ("debug.traceback('m'):sub(1, 6)", "m\ntest"),
+        ("(table.unpack({1, 2, 3}, '2'))", "2"),
+        ("#table.move({1, 2, 3}, 1, 3, 2)", "4"),
+        ("tonumber('ff', '16')", "255"),
+    ] {
+        let shown = match evaluate(source) {
+            crate::ScriptValue::String(text) => text,
+            value => value.to_string(),
+        };
+        assert_eq!(shown, expected, "{source}");
+    }
+    for (source, error) in [
+        ("pcall(math.max)", "missing argument #1 to 'max' (number expected)"),
+        ("pcall(math.sin, {})", "invalid argument #1 to 'sin' (number expected, got table)"),
+        ("pcall(string.rep)", "missing argument #1 to 'rep' (string expected)"),
+        ("pcall(table.concat, {1, {}})", "invalid value (table) at index 2 in table for 'concat'"),
+    ] {
+        let text = evaluate(&format!("select(2, {source})")).to_string();
+        assert!(text.contains(error), "{source}: {text}");
+    }
+}
+
+#[test]
+fn a_small_part_of_something_large_is_for_free() {
+    // A refused call raises an error: the run has no time for it.
+    let mut vm = Vm::new(&Api::default(), 64 << 20).expect("memory");
+    let large = "local text, bytes = ('x'):rep(4000000), buffer.create(8000000)
+        local list = table.create(100000, 1) ";
+    let calls = [
+        "text:sub(7, 9)",
+        "text:sub(-3)",
+        "text:byte(-1)",
+        "utf8.codepoint(text, 5)",
+        "utf8.len(text, 5, 9)",
+        "string.unpack('<I4', text, 5)",
+        "buffer.fill(bytes, 9, 1, 4)",
+        "buffer.copy(bytes, 0, bytes, 9, 4)",
+        "buffer.readstring(bytes, 9, 4)",
+        "table.remove(list)",
+        "assert(true, text)",
+        "select(2, text)",
+        "table.unpack(list, 1, 3)",
+    ];
+    for call in calls {
+        // Far more calls than a run had time for, if each were refused or took what all of it takes.
+        let source = format!("{large} for n = 1, 2000 do local _ = {call} end");
+        let program = crate::vm::Program::compile("test", &source).expect("it compiles");
+        let time = Duration::from_secs(3);
+        let limits = crate::vm::RunLimits { time, memory: usize::MAX, value_size: 1024 };
+        let mut world = crate::vm::NoWorld::default();
+        let ended = vm.evaluate(&program, &crate::ScriptTable::default(), 0, &mut world, &limits);
+        assert!(ended.is_ok(), "{call}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_long_list_with_numbers_is_put_together_as_a_short_one() {
+    let long = "local t = {} for n = 1, 3000 do t[n] = if n % 3 == 0 then n else 'x' .. n end ";
+    let whole = "local s = '' for n = 1, 3000 do s ..= (if n > 1 then ', ' else '') .. t[n] end
+        return table.concat(t, ', ') == s";
+    assert_eq!(evaluate(&format!("{long}{whole}")), true.into());
+    let part =
+        "return table.concat(t, '', 700, 2100) == table.concat(table.move(t, 700, 2100, 1, {}))";
+    assert_eq!(evaluate(&format!("{long}{part}")), true.into());
+    let wrong = "t[2001] = {} return select(2, pcall(table.concat, t, ','))";
+    let error = evaluate(&format!("{long}{wrong}")).to_string();
+    assert!(error.contains("(table) at index 2001 in table for 'concat'"), "{error}");
+    let far = "return select(2, pcall(table.concat, t, '', 1e15, 1e15 + 700))";
+    assert!(evaluate(&format!("{long}{far}")).to_string().contains("invalid value"));
+}
