@@ -1058,7 +1058,12 @@ unsafe fn reachable(
             ffi::lua_rawgeti(state, list, next as ffi::lua_Integer);
             next += 1;
             let kind = ffi::lua_type(state, -1);
-            if seen.len() > MAX_OBJECTS || !accept(state, kind) || late() {
+            let (a, b, c) = (seen.len() > MAX_OBJECTS, !accept(state, kind), late());
+            if a || b || c {
+                eprintln!(
+                    "DEBUG reachable {a} {b} {c} kind {kind} seen {} next {next}",
+                    seen.len()
+                );
                 ffi::lua_settop(state, base);
                 return None;
             }
