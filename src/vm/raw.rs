@@ -882,6 +882,9 @@ pub(super) enum Imaged {
     Failed(Ended),
 }
 
+/// In times of what a run may take: how long it may take to look at what a file level made, and to freeze it. That
+/// is done once, and a script that has no image pays in every run.
+const FREEZING: u32 = 8;
 /// Objects that a file level may keep for an image to be worth it.
 const MAX_OBJECTS: usize = 50_000;
 
@@ -903,10 +906,16 @@ pub(super) fn make_image(
                 ffi::luaL_checkstack(state, 24, TOO_DEEP.as_ptr());
                 *out = Some(match run_file_level(state, refs, program, run_ptr) {
                     Err(ended) => Imaged::Failed(ended),
-                    Ok(()) => match freeze(state, refs, program, &mut (*run_ptr).deadline) {
-                        Some(image) => Imaged::Made(image),
-                        None => Imaged::Mutable(Mutable::Values),
-                    },
+                    Ok(()) => {
+                        let deadline = &mut (*run_ptr).deadline;
+                        if !deadline.has_passed() {
+                            deadline.go_on_for_many(FREEZING);
+                        }
+                        match freeze(state, refs, program, deadline) {
+                            Some(image) => Imaged::Made(image),
+                            None => Imaged::Mutable(Mutable::Values),
+                        }
+                    }
                 });
                 ffi::lua_settop(state, 0);
             })
@@ -1058,12 +1067,7 @@ unsafe fn reachable(
             ffi::lua_rawgeti(state, list, next as ffi::lua_Integer);
             next += 1;
             let kind = ffi::lua_type(state, -1);
-            let (a, b, c) = (seen.len() > MAX_OBJECTS, !accept(state, kind), late());
-            if a || b || c {
-                eprintln!(
-                    "DEBUG reachable {a} {b} {c} kind {kind} seen {} next {next}",
-                    seen.len()
-                );
+            if seen.len() > MAX_OBJECTS || !accept(state, kind) || late() {
                 ffi::lua_settop(state, base);
                 return None;
             }

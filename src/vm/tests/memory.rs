@@ -268,23 +268,3 @@ fn what_is_measured_is_as_long_as_it_has_to() {
         }
     }
 }
-
-#[test]
-fn debug_images_in_a_small_vm() {
-    let mut vm = Vm::new(&Api::default(), 4 * MIB).expect("it can be made");
-    for n in 0..8 {
-        let rows: String = (0..4000).map(|n| format!("{{id = {n}, x = {n}.5}},\n")).collect();
-        let source = format!(
-            "local data = {{{rows}}} function size() return #data end function on_update(self) self.n = 1 end"
-        );
-        let script = Program::compile(&format!("large{n}.luau"), &source).expect("it compiles");
-        let outcome = run_of_limits(&script, 4 * MIB, &mut vm);
-        println!(
-            "DEBUG {n}: {outcome:?} {:?} {:?} spent {} {:?}",
-            script.mutable(),
-            vm.counts.stats(),
-            vm.spent,
-            vm.allowance
-        );
-    }
-}
