@@ -62,7 +62,7 @@
 //! - *Limits of time* depend on the machine. Limits of memory don't: a run fails if what it holds is more than it
 //!   may hold, whatever garbage there is, whoever ran before, and on whichever VM. (Up to half of its limit is
 //!   free; a run that comes nearer is taken back and runs again on a VM of its own, where that can be measured,
-//!   with a file level of its own and all of its time.
+//!   with a file level of its own and twice its time.
 //!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.)
 //! - *The order in which a table is visited* (by `pairs`, `next` and `for … in`) depends on its
 //!   keys and on how it was filled, and is the same everywhere, if all its keys are strings, numbers, booleans,

@@ -202,6 +202,8 @@ pub struct Vm {
     /// How often garbage was collected.
     collections: u64,
     allowance: Allowance,
+    /// The largest limit that a run had so far.
+    largest_run: usize,
     memory_limit: usize,
     /// What it should hold at most while nobody uses it.
     resting_limit: usize,
@@ -278,6 +280,7 @@ impl Vm {
             floor: resting,
             collections: 0,
             allowance: Allowance::default(),
+            largest_run: 0,
             memory_limit,
             resting_limit: 0,
             programs_limit: 0,
@@ -291,7 +294,7 @@ impl Vm {
             watch,
             spent: false,
         };
-        vm.limit_resting_memory((memory_limit / 4 * 3).max(4 * GARBAGE_SLACK));
+        vm.limit_resting_memory((memory_limit / 8 * 7).max(4 * GARBAGE_SLACK));
         vm.allow(usize::MAX);
         Ok(vm)
     }
@@ -443,6 +446,11 @@ impl Vm {
                     self.tidy_up(Some(program.id()));
                     place = self.programs.place_of(program.id()).expect("it is in use");
                 }
+            }
+            if self.is_cramped() {
+                // By what was loaded just now: it runs where that is not in its way.
+                self.ran_out = true;
+                return Ran::Missing;
             }
             match self.attempt(place, program, call, host, limits, (true, used)) {
                 Ok(ran) => return ran,

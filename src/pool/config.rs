@@ -91,7 +91,7 @@ pub struct PoolConfig {
     #[serde(with = "humantime_serde")]
     pub leak_threshold: Option<Duration>,
     /// Bytes that a VM may hold while nobody uses it; one that holds more when its lease ends, or
-    /// at a health check, is replaced. Default `None`: three quarters of `memory_limit`, but at least 4 MiB;
+    /// at a health check, is replaced. Default `None`: seven eighths of `memory_limit`, but at least 4 MiB;
     /// or from 64 KiB to `memory_limit`. Less than what a new VM holds means a new VM for every
     /// lease. Programs stay loaded as long as they fit in there: those that are used least recently go.
     pub max_resting_memory: Option<usize>,
@@ -103,14 +103,14 @@ pub struct PoolConfig {
     /// [`SandboxConfig::scripts`].
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Duration,
-    /// Bytes that one VM may allocate. Default 32 MiB; at least 1 MiB. Up to two thirds of it are for programs that stay
+    /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB. Up to three quarters are for programs that stay
     /// loaded, with the data of their file levels (see `max_resting_memory`). Of more than that, some are
     /// loaded anew in every frame, which is told once.
     pub memory_limit: usize,
     /// Bytes that one run may hold at a time: the strings, tables and other objects that it reaches, on top of
     /// those that its file level made, which may be as many. Garbage doesn't count, nor does what earlier runs
     /// left. A run that comes near its limit, to half of it, takes longer: it runs again on a VM of its own
-    /// where that is measured. Default `None`: a quarter of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
+    /// where that is measured. Default `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
     /// 256 KiB to `memory_limit`. Single scripts can have another: see [`SandboxConfig::scripts`].
     pub run_memory_limit: Option<usize>,
     /// Wall time that all runs of one frame may take together; what is left over runs in the
@@ -164,7 +164,7 @@ impl Default for PoolConfig {
             leak_threshold: Some(Duration::from_secs(30)),
             max_resting_memory: None,
             run_time_limit: Duration::from_millis(2),
-            memory_limit: 32 * MIB,
+            memory_limit: 16 * MIB,
             run_memory_limit: None,
             frame_budget: None,
             max_log_lines: 32,
@@ -210,13 +210,13 @@ impl PoolConfig {
 
     /// The most bytes that a VM at rest may hold.
     pub(crate) fn resting_memory(&self) -> usize {
-        let usual = (self.memory_limit / 4 * 3).max(4 * MIB);
+        let usual = (self.memory_limit / 8 * 7).max(4 * MIB);
         self.max_resting_memory.unwrap_or(usual)
     }
 
     /// The bytes that a run may have where nothing else is said.
     pub(crate) fn run_memory(&self) -> usize {
-        let usual = (self.memory_limit / 4).max(4 * MIB);
+        let usual = (self.memory_limit / 2).max(4 * MIB);
         self.run_memory_limit.unwrap_or(usual)
     }
 

@@ -129,6 +129,11 @@ impl Vm {
         limits: (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
         let main = self.source(evaluation.program)?;
+        if self.is_cramped() {
+            // By what was loaded just now: it runs where that is not in its way.
+            self.ran_out = true;
+            return Ok(ScriptValue::Nil);
+        }
         self.evaluate_main(&main, evaluation, host, limits)
     }
 

@@ -17,6 +17,19 @@ use crate::value::ScriptValue;
 /// What a run may have in pages: what it holds, garbage, and pages that are not full. In times of its limit.
 const PAGES: usize = 2;
 
+/// While it is measured, a run has twice its time: to measure takes time, too.
+fn longer(limits: &RunLimits) -> RunLimits {
+    RunLimits { time: limits.time.saturating_mul(2), ..*limits }
+}
+
+/// The failure of a run that was measured, with the limit of time that is set for it.
+fn in_time(mut failure: Failure, limits: &RunLimits) -> Failure {
+    if let ScriptError::TimedOut { limit, .. } = &mut failure.error {
+        *limit = limits.time;
+    }
+    failure
+}
+
 /// What a run held.
 struct Held {
     bytes: usize,
@@ -37,7 +50,7 @@ impl Vm {
             let place = twin.load(program)?;
             let measuring = twin.begin_to_measure(limits);
             let ran = twin
-                .attempt(place, program, call, host, limits, (false, None))
+                .attempt(place, program, call, host, &longer(limits), (false, None))
                 .unwrap_or_else(|_| unreachable!("there is no image that it could meet"));
             Ok((ran, twin.held(&measuring)))
         });
@@ -45,10 +58,11 @@ impl Vm {
             Err(error) => Ran::Failed(Failure::new(program.name(), error).into()),
             Ok((ran, held)) => {
                 self.note_held(program, limits, &held);
-                if !held.too_much {
-                    return ran;
-                }
                 let failure = match ran {
+                    Ran::Failed(failure) if !held.too_much => {
+                        return Ran::Failed(Box::new(in_time(*failure, limits)));
+                    }
+                    ran if !held.too_much => return ran,
                     Ran::Failed(failure) => *failure,
                     Ran::Done(_) | Ran::Missing => self.no_failure_yet(program),
                 };
@@ -69,13 +83,13 @@ impl Vm {
         let measured = self.on_twin(|twin| {
             let main = twin.source(program).map_err(|failure| failure.error)?;
             let measuring = twin.begin_to_measure(limits);
-            let outcome = twin.evaluate_main(&main, evaluation, host, (limits, bounds));
+            let outcome = twin.evaluate_main(&main, evaluation, host, (&longer(limits), bounds));
             Ok((outcome, twin.held(&measuring)))
         });
         let (outcome, held) = measured.map_err(|error| Failure::new(program.name(), error))?;
         self.note_held(program, limits, &held);
         if !held.too_much {
-            return outcome;
+            return outcome.map_err(|failure| in_time(failure, limits));
         }
         let failure = outcome.err().unwrap_or_else(|| self.no_failure_yet(program));
         let error = self.out_of_memory(limits.memory, held.bytes);
@@ -100,14 +114,15 @@ impl Vm {
 
     fn begin_to_measure(&mut self, limits: &RunLimits) -> Measuring {
         let most = self.most_memory(limits.memory);
-        let pages = self.lua.used_memory().saturating_add(most.saturating_mul(PAGES));
-        self.limit_allocator(pages.min(self.memory_limit));
+        let used = self.lua.used_memory();
+        let pages = used.saturating_add(most.saturating_mul(PAGES)).min(self.memory_limit);
+        self.limit_allocator(pages);
         self.allowance.stop_counting();
-        Measuring::begin(&self.lua, most)
+        Measuring::begin(&self.lua, most, self.room())
     }
 
     fn held(&self, measuring: &Measuring) -> Held {
-        let (bytes, too_much) = measuring.found();
+        let (bytes, too_much) = measuring.found(&self.lua);
         Held { bytes, too_much: too_much || self.ran_out }
     }
 

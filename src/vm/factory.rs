@@ -67,7 +67,7 @@ impl LuauFactory {
     }
 
     /// Changes how many bytes the VMs that this factory and its clones make from now on should hold at most
-    /// while nobody uses them: they keep no more programs loaded than that. Usually three quarters of the memory limit, but
+    /// while nobody uses them: they keep no more programs loaded than that. Usually seven eighths of the memory limit, but
     /// at least 4 MiB; a pool has [`max_resting_memory`](crate::PoolConfig::max_resting_memory) for it.
     pub fn set_resting_memory(&self, bytes: usize) {
         self.resting_memory.store(bytes, Ordering::Relaxed);

@@ -153,6 +153,12 @@ impl<'w> Deadline<'w> {
         self.turn = self.watch.begin(self.limit);
     }
 
+    /// What is ours begins, once for many runs: it has so many times the time that this run had, which kept to it.
+    pub(super) fn go_on_for_many(&mut self, times: u32) {
+        self.limit = self.limit.saturating_mul(times);
+        self.begin_again();
+    }
+
     /// How much of its time the run has used, as far as ticks tell.
     pub(super) fn roughly_used(&self) -> Duration {
         if self.began.tick == EXACT {

@@ -177,6 +177,11 @@ impl LoadedPrograms {
         self.recent = None;
     }
 
+    /// What the largest one took, in bytes.
+    pub(super) fn largest(&self) -> usize {
+        self.list.iter().map(|program| program.bytes).max().unwrap_or(0)
+    }
+
     /// What the strings of all programs take, in bytes, at most, and what may go at any time.
     pub(super) fn strings(&self) -> usize {
         let names = self.list.iter().map(|program| program.shapes.bytes());

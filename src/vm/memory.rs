@@ -78,30 +78,37 @@ impl Allowance {
 }
 
 impl Vm {
-    /// The most bytes that a run may hold, which may ask for more than the VM has.
+    /// The most bytes that a run may hold, which may ask for more than the VM has: some of that is for garbage.
     pub(super) fn most_memory(&self, of_run: usize) -> usize {
-        of_run.min(self.room())
+        of_run.min(self.room() / 5 * 4)
     }
 
     /// What the VM has for a run when it holds no other program.
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.memory_limit.saturating_sub(self.resting.pages)
     }
 
-    /// What a run may allocate the quick way. A quarter of all room, so that it is decided by the limit of the
-    /// run also when that is nearly all there is.
+    /// What a run may allocate the quick way. At most a quarter of the room that it would have if only its own
+    /// program were there, so that there is enough for its garbage where it is measured.
     pub(super) fn quick_memory(&self, of_run: usize) -> usize {
-        (of_run / 2).min(self.room() / 4)
+        let largest = self.programs.largest().min(self.held_by_programs());
+        (of_run / 2).min(self.room().saturating_sub(largest) / 4)
     }
 
     /// Puts the memory limit of the next run in force. Gives whether it may go the quick way.
     #[inline]
     pub(super) fn limit_memory(&mut self, limits: &RunLimits) -> bool {
         if limits.memory != self.allowance.of_run {
+            self.largest_run = self.largest_run.max(limits.memory);
             self.allow(limits.memory);
             self.tidy();
         }
         !self.allowance.is_cramped
+    }
+
+    /// Whether the VM holds so much that a run may have too little the quick way.
+    pub(super) fn is_cramped(&self) -> bool {
+        self.allowance.is_cramped
     }
 
     /// Computes what is allowed, and puts it in force.
@@ -175,8 +182,8 @@ impl Vm {
     }
 
     fn is_cramped_for_many(&self) -> bool {
-        let quick = self.quick_memory(self.allowance.of_run);
-        self.allowance.is_cramped && quick >= self.room() / 8 && self.programs.len() > 1
+        let Allowance { of_run, is_cramped, .. } = self.allowance;
+        is_cramped && of_run >= self.largest_run && self.programs.len() > 1
     }
 
     fn held_by_programs(&self) -> usize {
@@ -249,7 +256,7 @@ impl Vm {
     pub(super) fn limit_resting_memory(&mut self, bytes: usize) {
         self.resting_limit = bytes;
         let programs = bytes.saturating_sub(self.resting.pages);
-        self.programs_limit = (programs - programs / 16).min(self.room() / 16 * 11);
+        self.programs_limit = (programs - programs / 16).min(self.room() / 4 * 3);
     }
 
     /// What a run says that met the memory limit, with the bytes that it held as far as that is known.

@@ -901,6 +901,9 @@ pub(super) enum Imaged {
     Failed(Ended),
 }
 
+/// In times of what a run may take: how long it may take to look at what a file level made, and to freeze it. That
+/// is done once, and a script that has no image pays in every run.
+const FREEZING: u32 = 8;
 /// Objects that a file level may keep for an image to be worth it.
 const MAX_OBJECTS: usize = 50_000;
 
@@ -922,10 +925,16 @@ pub(super) fn make_image(
                 ffi::luaL_checkstack(state, 24, TOO_DEEP.as_ptr());
                 *out = Some(match run_file_level(state, refs, program, run_ptr) {
                     Err(ended) => Imaged::Failed(ended),
-                    Ok(()) => match freeze(state, refs, program, &mut (*run_ptr).deadline) {
-                        Ok(image) => Imaged::Made(image),
-                        Err(why) => Imaged::Mutable(why),
-                    },
+                    Ok(()) => {
+                        let deadline = &mut (*run_ptr).deadline;
+                        if !deadline.has_passed() {
+                            deadline.go_on_for_many(FREEZING);
+                        }
+                        match freeze(state, refs, program, deadline) {
+                            Ok(image) => Imaged::Made(image),
+                            Err(why) => Imaged::Mutable(why),
+                        }
+                    }
                 });
                 ffi::lua_settop(state, 0);
             })

@@ -250,7 +250,8 @@ impl Session {
             // It is one of pages, and what is counted is objects.
             let not_objects = self.lua.used_memory().saturating_sub(raw::object_bytes(&self.lua));
             let limit = limit.saturating_sub(not_objects);
-            let measuring = raw::MeasuringLate::begin(&self.lua, limit, self.left);
+            let left = self.left.min(raw::object_bytes(&self.lua));
+            let measuring = raw::MeasuringLate::begin(&self.lua, limit, left);
             let ended = raw::run_session(&self.lua, &self.refs, raw_task, &mut run);
             (ended, run, measuring.found())
         });

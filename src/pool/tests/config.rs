@@ -48,7 +48,7 @@ fn the_default_is_valid_and_documented() {
     assert_eq!(config.max_resting_memory, None);
     assert_eq!(config.max_idle_time, Duration::from_secs(300));
     assert_eq!(config.max_lifetime, Duration::from_secs(1800));
-    assert_eq!(config.memory_limit, 32 * 1024 * 1024);
+    assert_eq!(config.memory_limit, 16 * 1024 * 1024);
     assert_eq!(config.max_value_size, 65_536);
     assert_eq!(config.run_time_limit, Duration::from_millis(2));
     assert_eq!(config.run_memory(), 8 * MIB);
@@ -72,7 +72,7 @@ fn each_wrong_value_names_its_field() {
         ("health_check_interval", |c| c.health_check_interval = Duration::ZERO),
         ("health_check_interval", |c| c.health_check_interval = YEAR * 2),
         ("max_resting_memory", |c| c.max_resting_memory = Some(64 * 1024 - 1)),
-        ("max_resting_memory", |c| c.max_resting_memory = Some(32 * MIB + 1)),
+        ("max_resting_memory", |c| c.max_resting_memory = Some(16 * MIB + 1)),
         ("max_idle_time", |c| c.max_idle_time = Duration::ZERO),
         ("max_idle_time", |c| c.max_idle_time = YEAR * 2),
         ("max_lifetime", |c| c.max_lifetime = Duration::from_micros(999)),
@@ -90,16 +90,16 @@ fn each_wrong_value_names_its_field() {
         ("max_messages", |c| c.max_messages = usize::MAX),
         ("max_commands", |c| c.max_commands = 1_000_001),
         ("max_value_size", |c| c.max_value_size = 1023),
-        ("max_value_size", |c| c.max_value_size = 33 * MIB),
+        ("max_value_size", |c| c.max_value_size = 17 * MIB),
         ("run_memory_limit", |c| c.run_memory_limit = Some(256 * 1024 - 1)),
-        ("run_memory_limit", |c| c.run_memory_limit = Some(33 * MIB)),
+        ("run_memory_limit", |c| c.run_memory_limit = Some(17 * MIB)),
         ("retry_interval", |c| c.retry_interval = 3601),
         ("max_retry_interval", |c| c.max_retry_interval = 0),
         ("max_retry_interval", |c| c.max_retry_interval = u32::MAX),
         ("run_time_limit", |c| c.sandbox.limits.run_time_limit = Some(HOUR)),
         ("run_memory_limit", |c| c.sandbox.limits.run_memory_limit = Some(1)),
         ("run_memory_limit", |c| {
-            let limits = ScriptLimits { run_memory_limit: Some(33 * MIB), ..Default::default() };
+            let limits = ScriptLimits { run_memory_limit: Some(17 * MIB), ..Default::default() };
             c.sandbox.scripts.insert("mods/".to_owned(), limits);
         }),
         ("sandbox.scripts", |c| _ = c.sandbox.scripts.insert("/mods".to_owned(), limits(1))),
@@ -254,7 +254,7 @@ fn every_field_can_be_written_in_ron() {
 #[test]
 fn a_small_memory_limit_does_not_turn_every_lease_into_a_new_vm() {
     let config = |memory_limit| PoolConfig { memory_limit, ..PoolConfig::default() };
-    assert_eq!(config(16 * MIB).resting_memory(), 12 * MIB);
+    assert_eq!(config(16 * MIB).resting_memory(), 14 * MIB);
     assert_eq!(config(MIB).resting_memory(), 4 * MIB, "more than such a VM can hold");
 }
 
@@ -306,7 +306,7 @@ fn a_wrong_sandbox_is_told_with_field_value_and_what_is_allowed() {
         (
             "(sandbox: (limits: (run_memory_limit: 5)))",
             "`run_memory_limit` is 5 in `sandbox.limits`: allowed is 262144 (256 KiB) to \
-             `memory_limit`, which is 33554432",
+             `memory_limit`, which is 16777216",
         ),
         (
             "(sandbox: (scripts: {\"../x\": ()}))",

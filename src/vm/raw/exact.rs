@@ -1,9 +1,10 @@
 //! [`Measuring`]: what a run holds, measured at points that depend on the script alone.
 //!
 //! Usually the collector begins when it seems good to it, which depends on the clock and on what the VM held
-//! before the run. While a run is measured, all garbage is collected whenever the run holds so many bytes more
-//! than after the last collection: at a safepoint, or when something is allocated that the collector may be
-//! asked for. What is left then is what the run holds, and if that is more than its limit, the run is over.
+//! before the run. While a run is measured, all garbage is collected when the run has made as much as it may hold,
+//! and whenever it has made some more after that: at a safepoint, or when something is allocated that the
+//! collector may be asked for. What is left then is what the run holds, and if that is more than its limit, the run
+//! is over. So it is if it ever has much more than its limit, before there was a safepoint.
 //!
 //! Bytes are those of objects, as Luau counts them, and not those of the pages that it got for them.
 
@@ -14,7 +15,7 @@ use mlua::Lua;
 use mlua::ffi::{self, lua_State};
 
 use super::Hook;
-use super::weigh::Counting;
+use super::weigh::{self, Ceiling, Counting};
 
 /// Parts of the limit that a run may allocate between two collections: usually, and near its limit.
 const STEP: usize = 8;
@@ -30,6 +31,8 @@ struct Measured {
     /// Which VM it runs on: the address of its callbacks.
     vm: usize,
     limit: usize,
+    /// What the VM has for the run, garbage included.
+    room: usize,
     /// What the VM held before.
     base: usize,
     /// What it held after the last collection.
@@ -46,22 +49,30 @@ impl Measured {
     fn is_over(&self) -> bool {
         self.peak > self.limit
     }
+
+    /// What it may have at any moment, with its garbage.
+    fn most(&self) -> usize {
+        self.limit.saturating_add(self.limit / 2).min(self.room / 5 * 4)
+    }
 }
 
 /// Measures the run on this thread until it is dropped.
 #[must_use]
 pub(in crate::vm) struct Measuring {
-    before: Option<Measured>,
+    before: (Option<Measured>, Ceiling),
 }
 
 impl Measuring {
     /// What runs on this VM may hold so many bytes more than it holds now. The VM is thrown away after that:
     /// Luau goes on asking at every safepoint.
-    pub(in crate::vm) fn begin(lua: &Lua, limit: usize) -> Self {
+    ///
+    /// The VM has `room` for it and its garbage.
+    pub(in crate::vm) fn begin(lua: &Lua, limit: usize, room: usize) -> Self {
         Hook::of(lua).install();
+        weigh::count_for_ever(lua);
         Self::begin_with(lua, |state, vm| {
             let mut measured =
-                Measured { vm, limit, base: 0, left: 0, next: 0, peak: 0, armed: true };
+                Measured { vm, limit, room, base: 0, left: 0, next: 0, peak: 0, armed: true };
             // SAFETY: nothing runs, so the collector may work, which raises nothing.
             unsafe { measured.begin(state) };
             measured
@@ -69,7 +80,7 @@ impl Measuring {
     }
 
     fn begin_with(lua: &Lua, begin: impl FnOnce(*mut lua_State, usize) -> Measured) -> Self {
-        let before = MEASURED.get();
+        let before = (MEASURED.get(), Ceiling::get());
         lua.exec_raw_lua(|raw| {
             // SAFETY: gives an address.
             let vm = unsafe { ffi::lua_callbacks(raw.state()) } as usize;
@@ -78,9 +89,13 @@ impl Measuring {
         Self { before }
     }
 
-    /// The most bytes that the run was found to hold, and whether that is more than it may.
-    pub(in crate::vm) fn found(&self) -> (usize, bool) {
-        MEASURED.get().map_or((0, false), |measured| (measured.peak, measured.is_over()))
+    /// The most bytes that the run was found to hold, or with its garbage holds now, and whether it was found to
+    /// hold more than it may.
+    pub(in crate::vm) fn found(&self, lua: &Lua) -> (usize, bool) {
+        MEASURED.get().map_or((0, false), |measured| {
+            let now = weigh::object_bytes(lua).saturating_sub(measured.base);
+            (measured.peak.max(now), measured.is_over())
+        })
     }
 }
 
@@ -88,7 +103,7 @@ impl Measuring {
 /// doesn't know by itself.
 #[must_use]
 pub(in crate::vm) struct MeasuringLate<'l> {
-    measuring: Measuring,
+    _measuring: Measuring,
     _counting: Counting<'l>,
 }
 
@@ -98,29 +113,32 @@ impl<'l> MeasuringLate<'l> {
         let mut next = 0;
         let measuring = Measuring::begin_with(lua, |_, vm| {
             let mut measured =
-                Measured { vm, limit, base: 0, left, next: 0, peak: 0, armed: false };
-            measured.next = measured.next_after(left).max(limit / 2);
+                Measured { vm, limit, room: limit, base: 0, left, next: 0, peak: 0, armed: false };
+            measured.next = measured.next_after(left);
             next = measured.next;
             measured
         });
-        Self { measuring, _counting: Counting::begin(lua, next) }
+        Self { _measuring: measuring, _counting: Counting::begin(lua, next) }
     }
 
     /// Whether more was found than is allowed, and what was left when garbage was collected last.
     pub(in crate::vm) fn found(&self) -> (bool, usize) {
-        let left = MEASURED.get().map_or(0, |measured| measured.left);
-        (self.measuring.found().1, left)
+        MEASURED.get().map_or((false, 0), |measured| (measured.is_over(), measured.left))
     }
 }
 
-/// More was allocated than may be without Luau asking from now on.
+/// More was allocated than the ceiling has room for: from now on Luau asks; or if it does so already, that is more
+/// than a run may make without meeting a safepoint, whatever part of it is garbage.
 ///
 /// # Safety
 ///
 /// The VM is on this thread.
-pub(super) unsafe fn arm(state: *mut lua_State) {
+pub(super) unsafe fn ceiling_passed(state: *mut lua_State) {
     // SAFETY: the caller keeps what this function asks for.
-    if let Some(measured) = unsafe { of(state) } {
+    if let Some(mut measured) = unsafe { of(state) } {
+        if measured.armed {
+            measured.peak = measured.peak.max(measured.limit.saturating_add(1));
+        }
         MEASURED.set(Some(Measured { armed: true, ..measured }));
         // SAFETY: as above; see `Hook`.
         unsafe { Hook::install_at(ffi::lua_callbacks(state)) };
@@ -129,7 +147,8 @@ pub(super) unsafe fn arm(state: *mut lua_State) {
 
 impl Drop for Measuring {
     fn drop(&mut self) {
-        MEASURED.set(self.before);
+        MEASURED.set(self.before.0);
+        self.before.1.set();
     }
 }
 
@@ -145,6 +164,7 @@ impl Measured {
             ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
             self.base = ffi::lua_totalbytes(state, -1);
             (self.left, self.peak) = (self.base, 0);
+            Ceiling::begin(self.base.saturating_add(self.most()));
             self.collect(state);
         }
     }
@@ -180,7 +200,9 @@ impl Measured {
     fn next_after(&self, left: usize) -> usize {
         let held = left.saturating_sub(self.base);
         let usual = (held + self.limit / STEP).min(self.limit);
-        self.base.saturating_add(usual.max(held + self.limit / SMALL_STEP))
+        let next = usual.max(held + self.limit / SMALL_STEP);
+        // What it makes before is no more than it may hold.
+        self.base.saturating_add(next.max(self.limit.min(self.room / 2)))
     }
 }
 
@@ -199,6 +221,9 @@ pub(super) unsafe fn end_of_file_level(state: *mut lua_State) -> bool {
         let Some(mut measured) = of(state).filter(|measured| !measured.is_over()) else {
             return false;
         };
+        let before = measured.base;
+        measured.begin(state);
+        measured.room = measured.room.saturating_sub(measured.base.saturating_sub(before));
         measured.begin(state);
         MEASURED.set(Some(measured));
     }

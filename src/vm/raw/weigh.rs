@@ -81,9 +81,28 @@ thread_local! {
 
 /// What the objects of the VM on this thread that is counted may take.
 #[derive(Clone, Copy, Debug)]
-struct Ceiling {
+pub(super) struct Ceiling {
     bytes: usize,
     passed: bool,
+}
+
+impl Ceiling {
+    pub(super) fn get() -> Self {
+        CEILING.get()
+    }
+
+    pub(super) fn set(self) {
+        CEILING.set(self);
+    }
+
+    pub(super) fn begin(bytes: usize) {
+        Self { bytes, passed: false }.set();
+    }
+}
+
+/// Has Luau tell from now on, as long as this VM lives, what it allocates.
+pub(super) fn count_for_ever(lua: &Lua) {
+    set_on_allocate(lua, Some(on_allocate));
 }
 
 /// Sees, as long as it lasts, whether the objects of a VM ever take more than so many bytes: pages may have room
@@ -144,6 +163,6 @@ unsafe extern "C-unwind" fn on_allocate(
     if !ceiling.passed && unsafe { ffi::lua_totalbytes(state, -1) } > ceiling.bytes {
         CEILING.set(Ceiling { passed: true, ..ceiling });
         // SAFETY: it was this VM that allocated, and it is on this thread.
-        unsafe { exact::arm(state) };
+        unsafe { exact::ceiling_passed(state) };
     }
 }
