@@ -121,7 +121,7 @@ impl RunLimits {
         Self::new(config, &config.sandbox.limits_of(path))
     }
 
-    fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
+    pub(crate) fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
         Self {
             time: limits.run_time_limit.unwrap_or(config.run_time_limit),
             memory: limits.run_memory_limit.unwrap_or_else(|| config.run_memory()),
@@ -151,7 +151,7 @@ pub(crate) trait Row<'w, H> {
     fn turn(&mut self, host: &mut H) -> Option<Turn<'w>>;
 
     /// The run whose turn it was is over, and all is well.
-    fn done(&mut self, host: &mut H, change: StateChange);
+    fn done(&mut self, host: &mut H, change: StateChange, used: Used);
 }
 
 /// One run of a [`Row`].
@@ -163,6 +163,22 @@ pub(crate) struct Turn<'w> {
     pub(crate) argument: f64,
     /// Where its random numbers start.
     pub(crate) seed: u64,
+}
+
+/// Nanoseconds that one step of a run stands for.
+pub(crate) const STEP_NANOS: u64 = 10;
+
+/// What a run used up that depends on the script and what it was given alone, and not on the machine or on who
+/// ran before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// Safepoints that the callback came to, and what long work of built-ins is worth in them. Only if
+    /// they are counted: see [`Vm::count_steps`].
+    pub(crate) steps: u64,
+    /// The same of the file level, if that ran for it.
+    pub(crate) file_steps: u64,
+    /// It drew random numbers.
+    pub(crate) drew: bool,
 }
 
 /// How a [`Row`] ended.
@@ -219,6 +235,8 @@ pub struct Vm {
     last_program: Option<Arc<str>>,
     suspects: check::Suspects,
     last_run_time: Duration,
+    /// What the last run used up.
+    used: Used,
     fingerprint: check::Fingerprint,
     watch: Arc<Watch>,
     /// It met a hard limit or a panic: to be thrown away.
@@ -276,6 +294,7 @@ impl Vm {
             last_program: None,
             suspects: check::Suspects::default(),
             last_run_time: Duration::ZERO,
+            used: Used::default(),
             fingerprint,
             watch,
             spent: false,
@@ -357,6 +376,7 @@ impl Vm {
         let out_of_memory = matches!(ended, Some(raw::Ended::OutOfMemory));
         let verdict = Verdict::of(&mut run, out_of_memory);
         let used = run.deadline.roughly_used();
+        self.used = run.used();
         drop(run);
         self.runs += began;
         let end = match ended {
@@ -424,6 +444,7 @@ impl Vm {
             Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
         };
         host.begin();
+        self.used = Used::default();
         if program.mutable().is_none() {
             if self.loaded[place].image.is_none() {
                 let start = Instant::now();
@@ -494,6 +515,7 @@ impl Vm {
         raw::forget_all(&self.lua, &self.refs, &run);
         let verdict = Verdict::of(&mut run, matches!(ended, raw::Ended::OutOfMemory));
         let used = run.deadline.roughly_used();
+        self.used = run.used();
         drop(run);
         if matches!(ended, raw::Ended::TouchedImage) {
             return Err(used);
@@ -637,6 +659,19 @@ impl Vm {
     pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
         let watch = Arc::clone(&self.watch);
         Arc::new(move || watch.stop())
+    }
+
+    /// Has the steps of runs counted from now on, or no more: that makes a run a little slower.
+    #[inline]
+    pub(crate) fn count_steps(&self, counts: bool) {
+        if self.watch.counts_steps() != counts {
+            self.watch.count_steps(counts);
+        }
+    }
+
+    /// What the last run used up; what it drew is not known of one that failed before its callback began.
+    pub(crate) fn used(&self) -> Used {
+        self.used
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.

@@ -17,7 +17,7 @@ pub enum Preset {
     Trusted,
 }
 
-/// What one run of a script may use up. What is `None` is as in [`PoolConfig`](crate::PoolConfig).
+/// What one run of a script may use up, and what all may that descend from one entity. What is `None` is as in [`PoolConfig`](crate::PoolConfig).
 ///
 /// In RON over a preset: `(preset: trusted)`, `(preset: trusted, run_memory_limit: 1048576)`,
 /// `(run_time_limit: "8ms")`.
@@ -30,6 +30,12 @@ pub struct ScriptLimits {
     /// As [`PoolConfig::run_memory_limit`](crate::PoolConfig::run_memory_limit): from 256 KiB to
     /// `memory_limit`.
     pub run_memory_limit: Option<usize>,
+    /// As [`PoolConfig::max_commands`](crate::PoolConfig::max_commands): at most 1,000,000.
+    pub max_commands: Option<usize>,
+    /// Entities that scripts may spawn in one stage on all entities that descend from one because scripts
+    /// spawned them: at most 1,000,000. `None`: as many as one run of the script may, `max_commands`.
+    /// Who would spawn more than are left waits for the next frame.
+    pub max_spawned_together: Option<usize>,
 }
 
 impl ScriptLimits {
@@ -39,18 +45,18 @@ impl ScriptLimits {
         Self::of(Preset::Untrusted)
     }
 
-    /// Ten times the default time: 20 ms.
+    /// Ten times the default time and the default number of commands: 20 ms, and 2,560.
     #[must_use]
     pub const fn trusted() -> Self {
         Self::of(Preset::Trusted)
     }
 
     pub(super) const fn of(preset: Preset) -> Self {
-        let run_time_limit = match preset {
-            Preset::Untrusted => None,
-            Preset::Trusted => Some(Duration::from_millis(20)),
+        let (run_time_limit, max_commands) = match preset {
+            Preset::Untrusted => (None, None),
+            Preset::Trusted => (Some(Duration::from_millis(20)), Some(2560)),
         };
-        Self { run_time_limit, run_memory_limit: None }
+        Self { run_time_limit, run_memory_limit: None, max_commands, max_spawned_together: None }
     }
 }
 
@@ -62,6 +68,8 @@ struct Written {
     #[serde(with = "humantime_serde")]
     run_time_limit: Option<Duration>,
     run_memory_limit: Option<usize>,
+    max_commands: Option<usize>,
+    max_spawned_together: Option<usize>,
 }
 
 impl From<Written> for ScriptLimits {
@@ -70,6 +78,8 @@ impl From<Written> for ScriptLimits {
         Self {
             run_time_limit: written.run_time_limit.or(preset.run_time_limit),
             run_memory_limit: written.run_memory_limit.or(preset.run_memory_limit),
+            max_commands: written.max_commands.or(preset.max_commands),
+            max_spawned_together: written.max_spawned_together.or(preset.max_spawned_together),
         }
     }
 }

@@ -8,6 +8,9 @@
 /// A call that costs less is begun without a look at the clock, in nanoseconds.
 pub(super) const FREE: usize = 1_000_000;
 
+/// A call that costs less is one step of its run, in nanoseconds.
+pub(super) const UNCOUNTED: usize = 1_000;
+
 /// Subject times pattern below which a search needs no closer look, in bytes squared.
 const SHORT_SEARCH: usize = 100_000;
 

@@ -34,7 +34,7 @@ use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotR
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
-use super::{Call, Row, StateChange};
+use super::{Call, Row, STEP_NANOS, StateChange, Used};
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -103,6 +103,10 @@ pub(super) struct Run<'h> {
     touched_image: bool,
     /// It ran out of memory and may have caught the error.
     out_of_memory: bool,
+    /// Steps since it began, while they are counted.
+    steps: u64,
+    /// Those of the file level that ran for it.
+    file_steps: u64,
 }
 
 struct Trace {
@@ -163,6 +167,8 @@ impl<'h> Run<'h> {
             on_image: false,
             touched_image: false,
             out_of_memory: false,
+            steps: 0,
+            file_steps: 0,
         }
     }
 
@@ -189,10 +195,18 @@ impl<'h> Run<'h> {
     fn begin_again(&mut self, entity: Entity, seed: u64) {
         self.deadline.begin_again();
         self.random = RunRandom::new(seed);
+        self.steps = 0;
         self.entity = entity;
         // What it caught of them.
         self.raised = None;
         self.trace = None;
+    }
+
+    /// What it used up, for those who count that.
+    #[inline]
+    pub(super) fn used(&self) -> Used {
+        let Self { steps, file_steps, .. } = *self;
+        Used { steps, file_steps, drew: self.random.has_drawn() }
     }
 
     fn forget_handed(&mut self) {
@@ -1370,7 +1384,9 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
 
             let kept_to_limits = !(*run).deadline.end() && !(*run).is_to_be_judged();
             match result {
-                Ok(change) if kept_to_limits => (*job.row).done(&mut *job.host, change),
+                Ok(change) if kept_to_limits => {
+                    (*job.row).done(&mut *job.host, change, (*run).used());
+                }
                 result => {
                     job.out = Some(result);
                     return;
@@ -1947,6 +1963,7 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
     let current = CURRENT.get().cast::<Run<'_>>();
     // SAFETY: as in `with_run`.
     let Some(run) = (unsafe { current.as_mut() }) else { return };
+    run.steps = run.steps.saturating_add(1);
     if run.deadline.has_passed_at_safepoint() {
         let error = run.deadline.error();
         // SAFETY: the caller keeps what this function asks for.
@@ -2826,6 +2843,12 @@ unsafe fn begin(state: *mut lua_State, name: &CStr, nanos: usize) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         safepoint(state);
+        if nanos > cost::UNCOUNTED {
+            let _ = with_run("a built-in", |run| {
+                run.steps = run.steps.saturating_add(nanos as u64 / STEP_NANOS);
+                Ok(())
+            });
+        }
         if nanos > cost::FREE {
             begin_long(state, name, Duration::from_nanos(nanos as u64));
         }
@@ -3742,6 +3765,8 @@ impl<'h> Run<'h> {
             on_image: false,
             touched_image: false,
             out_of_memory: false,
+            steps: 0,
+            file_steps: 0,
         }
     }
 
@@ -3749,6 +3774,7 @@ impl<'h> Run<'h> {
     pub(super) fn start_with(&mut self, seed: u64) {
         self.in_callback = true;
         self.random = RunRandom::new(seed);
+        self.file_steps = std::mem::take(&mut self.steps);
         self.entity = self.host.entity();
     }
 

@@ -22,7 +22,7 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
 
 fn limits(millis: u64) -> ScriptLimits {
     let run_time_limit = Some(Duration::from_millis(millis));
-    ScriptLimits { run_time_limit, run_memory_limit: None }
+    ScriptLimits { run_time_limit, ..ScriptLimits::default() }
 }
 
 fn syntax(text: &str) -> (usize, usize, String) {
