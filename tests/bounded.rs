@@ -812,3 +812,53 @@ fn a_vm_that_met_a_hard_limit_or_a_panic_is_thrown_away() {
         assert_eq!(pool.created - pool.destroyed, (pool.idle + pool.leased) as u64, "{script}");
     }
 }
+
+#[test]
+fn a_script_can_have_more_or_less_commands_than_the_others_alone_and_with_its_kin() {
+    let commands = |max_commands, max_spawned_together| ScriptLimits {
+        max_commands: Some(max_commands),
+        max_spawned_together,
+        ..ScriptLimits::default()
+    };
+    let sandbox = ruled(&[
+        ("scripts/", commands(50, None)),
+        ("scripts/few.luau", commands(5, None)),
+        ("scripts/pack.luau", commands(50, Some(120))),
+    ]);
+    let mut lab = lab(PoolConfig { max_commands: 10, sandbox, ..patient() });
+    let spawns = "function on_start() for _ = 1, 50 do world.spawn() end end";
+    for (path, limit) in [
+        ("a.luau", Some(10)),
+        ("scripts/a.luau", None),
+        ("scripts/few.luau", Some(5)),
+        ("scripts/pack.luau", None),
+    ] {
+        let failed = failure_of(&mut lab, path, spawns);
+        let told = failed.map(|failed| match failed.failure.error {
+            ScriptError::TooMuch { limit, setting: "max_commands", .. } => limit,
+            other => panic!("{path}: {other}"),
+        });
+        assert_eq!(told, limit, "{path}");
+    }
+    // Four of a kind want 40 each.
+    for (path, together) in [("scripts/a.luau", 40), ("scripts/pack.luau", 120)] {
+        let mut lab = self::lab(PoolConfig {
+            sandbox: lab.app.world().resource::<LuaPool>().config().sandbox.clone(),
+            ..patient()
+        });
+        let spawns = "function on_update() for _ = 1, 40 do world.spawn() end end";
+        lab.script(path, spawns);
+        lab.entity(
+            "root.luau",
+            &format!(
+                "function on_start() for _ = 1, 4 do world.spawn{{scripts = '{path}'}} end end"
+            ),
+        );
+        lab.until(|lab| lab.stats().spawned > 4);
+        for _ in 0..4 {
+            assert_eq!(lab.stats().spawned, together, "{path}");
+            assert_eq!(lab.failures(), [""; 0]);
+            lab.frame();
+        }
+    }
+}

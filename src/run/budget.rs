@@ -35,8 +35,8 @@ pub(crate) struct Budget {
     spent: Duration,
     /// In this frame there was a stage of this kind.
     had: [bool; 2],
-    /// In the last update something had to wait.
-    update_waits: bool,
+    /// What the last update needed; `None`: more than it had.
+    update_needs: Option<Duration>,
 }
 
 /// The time that one stage has.
@@ -59,9 +59,9 @@ impl Budget {
         let one_may_run = !std::mem::replace(&mut self.had[stage as usize], true);
         let began = self.clock.now();
         let share = all.map(|all| match stage {
-            // The update's turn is last: something has to be left for it.
-            Stage::FixedUpdate if self.update_waits => all / 2,
-            _ => all,
+            // The update's turn is last: what it needs is left for it, up to a half.
+            Stage::FixedUpdate => all - self.update_needs.unwrap_or(all).min(all / 2),
+            Stage::Update => all,
         });
         let deadline = share.map(|share| began + share.saturating_sub(self.spent));
         StageBudget { clock: self.clock.clone(), began, deadline, one_may_run }
@@ -69,9 +69,10 @@ impl Budget {
 
     /// A stage is over, in which something had to wait or not.
     pub(super) fn end(&mut self, stage: Stage, budget: &StageBudget, anything_waits: bool) {
-        self.spent += self.clock.now().saturating_sub(budget.began);
+        let took = self.clock.now().saturating_sub(budget.began);
+        self.spent += took;
         if stage == Stage::Update {
-            self.update_waits = anything_waits;
+            self.update_needs = (!anything_waits).then_some(took);
             // Nothing comes after it in its frame.
             self.begin_frame(self.frame);
         }
@@ -142,7 +143,7 @@ mod tests {
             let mut app = App::new();
             app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin))
                 .insert_resource(TimeUpdateStrategy::ManualDuration(step * fixed_steps.max(1)))
-                .add_lua_function("work", move || {
+                .add_lua_function("work", move |(): ()| {
                     counter.fetch_add(1, Ordering::Relaxed);
                 });
             let fixed = if fixed_steps == 0 { patience * 1000 } else { step };

@@ -11,7 +11,7 @@ use bevy::prelude::{
 };
 use smallvec::SmallVec;
 
-use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Unit};
+use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Tally, Unit};
 use super::known::KnownScripts;
 use super::messages::{Delivery, Mailbox, shed};
 use super::programs::Programs;
@@ -70,7 +70,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     if frame.executed.take().is_some() {
         // They were never applied.
         frame.outcomes.clear();
-        frame.tallies.iter_mut().for_each(|tally| tally.reaching.clear());
+        frame.tallies.iter_mut().for_each(Tally::clear);
     }
     frame.deliveries.clear();
     frame.unsure.clear();

@@ -343,6 +343,16 @@ pub(crate) struct Tally {
     pub(crate) undone: Vec<(u32, u32)>,
 }
 
+impl Tally {
+    /// Forgets all of it.
+    pub(super) fn clear(&mut self) {
+        self.reaching.clear();
+        self.runs.clear();
+        self.times.clear();
+        self.undone.clear();
+    }
+}
+
 /// What came of a unit besides changed numbers.
 #[derive(Default)]
 pub(crate) struct MoreOutcome {

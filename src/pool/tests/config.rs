@@ -98,6 +98,10 @@ fn each_wrong_value_names_its_field() {
         ("max_retry_interval", |c| c.max_retry_interval = u32::MAX),
         ("run_time_limit", |c| c.sandbox.limits.run_time_limit = Some(HOUR)),
         ("run_memory_limit", |c| c.sandbox.limits.run_memory_limit = Some(1)),
+        ("max_commands", |c| c.sandbox.limits.max_commands = Some(1_000_001)),
+        ("max_spawned_together", |c| {
+            c.sandbox.limits.max_spawned_together = Some(1_000_001);
+        }),
         ("run_memory_limit", |c| {
             let limits = ScriptLimits { run_memory_limit: Some(17 * MIB), ..Default::default() };
             c.sandbox.scripts.insert("mods/".to_owned(), limits);
@@ -145,6 +149,8 @@ fn the_borders_of_each_range_are_allowed() {
             limits: ScriptLimits {
                 run_time_limit: Some(Duration::from_secs(60)),
                 run_memory_limit: Some(MIB),
+                max_commands: Some(0),
+                max_spawned_together: Some(1_000_000),
             },
             scripts: BTreeMap::from([("mods/".to_owned(), ScriptLimits::untrusted())]),
         },
@@ -279,14 +285,14 @@ fn a_sandbox_is_written_as_what_differs_from_a_preset() {
     let memory = |bytes, limits| ScriptLimits { run_memory_limit: Some(bytes), ..limits };
     let rules = [
         ("scripts/boss.luau", memory(MIB, limits(8))),
-        ("scripts/", memory(2 * MIB, limits(20))),
+        ("scripts/", memory(2 * MIB, ScriptLimits::trusted())),
         ("mods/", ScriptLimits::default()),
-        ("tools/", limits(1000)),
+        ("tools/", ScriptLimits { max_commands: Some(2560), ..limits(1000) }),
     ];
     let expected = SandboxConfig {
         libraries: BTreeSet::from([Library::Math, Library::String]),
         modules: Some(BTreeSet::from(["json".to_owned()])),
-        limits: limits(20),
+        limits: ScriptLimits::trusted(),
         scripts: rules.map(|(rule, limits)| (rule.to_owned(), limits)).into(),
     };
     assert_eq!(sandbox(text), expected);
