@@ -292,6 +292,9 @@ fn place_of(setting: &str) -> String {
     match setting {
         "time_limit" | "output_limit" | "value_limit" => format!("`{setting}` of the engine"),
         "call_timeout" => format!("`{setting}` of the engine or the pool"),
+        "max_commands" => "`max_commands` in the pool's configuration, or for this script in its \
+                           `sandbox.scripts` (a spawn is one command, whatever it comes with)"
+            .to_owned(),
         _ => format!("`{setting}` in the pool's configuration"),
     }
 }

@@ -49,8 +49,8 @@
 //! 3. **Atomic.** A run that errors, times out or runs out of memory changes nothing: no component, no
 //!    command, no message, no field of `self`. Only its log lines stay.
 //! 4. **Deterministic.** Effects are applied in a stable order: by entity, then by the script's place on
-//!    it. The result is the same for one thread and for eight. (What is outside is told
-//!    [below](#what-is-not-the-same-everywhere).)
+//!    it. The result is the same for one thread and for eight, however busy the machine is, and however long
+//!    loading took. (What is outside is told [below](#what-is-not-the-same-everywhere).)
 //! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A
 //!    built-in that works for milliseconds and can't be interrupted doesn't begin if the run has not so
 //!    much time left, which is an error that says so; see [limits of time](#limits-of-time).)
@@ -70,7 +70,10 @@
 //!   `entity.Transform` lies where its address says, and with it the other keys of that table may lie elsewhere.
 //!   Keep such things in a list, and in a table only to look them up. What leaves a script is sorted by us: its
 //!   `self`, messages, values for the game, texts in JSON and TOML.
-//! - Weak tables would be a third thing: `setmetatable` refuses them.
+//! - *What waits for the next frame*, if [`frame_budget`](PoolConfig::frame_budget) asks for that, or because the
+//!   app itself has leased the VMs.
+//! - *The frame in which a script starts* that has to be loaded first.
+//! - Weak tables would be another thing: `setmetatable` refuses them.
 //!
 //! # What a script looks like
 //!
@@ -99,7 +102,8 @@
 //!
 //! Those that are due in one schedule run in this order, and each sees what the earlier ones of the same
 //! script wrote. Fixed steps come before the frame's update, as in all of Bevy; `on_stop` of scripts that
-//! are gone comes before everybody else's callbacks. Every run finds the file level as if it had run just now, so
+//! are gone comes before everybody else's callbacks. A script that despawned its own entity is done: of what is due,
+//! nothing but `on_stop` follows. Every run finds the file level as if it had run just now, so
 //! it should hold constants and functions; what has to last goes into `self`. `self` takes plain data: nil, booleans, numbers, strings,
 //! vectors, entities, and tables of these.
 //!
@@ -122,13 +126,28 @@
 //! | `quat.from_euler(x, y, z)`, `.from_axis_angle(axis, angle)`, `.mul(a, b)`, `.rotate(q, v)`, `.inverse(q)` | rotations |
 //! | `math`, `string`, `table`, `coroutine`, `bit32`, `utf8`, `buffer`, `vector` | Luau's libraries |
 //!
+//! # How much, and when
+//!
 //! One script on one entity takes at most 1,024 messages in a frame, and no more once its runs have used four
-//! times what one run may: time, messages, log lines, commands; the rest wait. What one run sends, and what it
-//! assigns to components, may have 16 times `max_value_size` bytes. An entity that a script spawns has at most
-//! 16 scripts, from the default asset source. All entities that descend from one because scripts spawned them
-//! may spawn together, in one frame, what one run may (`max_commands`); and once their runs have lasted for
-//! eight times `run_time_limit`, those that are left run in the next frame. So a script that makes more and
-//! more of itself grows slowly, and costs its share.
+//! times what one run may: work, messages, log lines, commands; the rest wait. What one run sends, and what it
+//! assigns to components, may have 16 times `max_value_size` bytes. A spawn is one command (`max_commands`),
+//! whatever the new entity comes with. An entity that a script spawns has at most 16 scripts, from the default
+//! asset source.
+//!
+//! All entities that descend from one because scripts spawned them may spawn together, in one frame, what one run
+//! may: `max_commands`, or `max_spawned_together` of the [`ScriptLimits`](sandbox::ScriptLimits) of the script that
+//! spawns. They may work together as much as eight runs that use all of `run_time_limit`, or 32 if each does little.
+//! Those who are left over wait for the next frame and go first then; what came of their runs is dropped as if they
+//! had not been. So a script that makes more and more of itself grows slowly, and costs its share. Work is counted
+//! in steps of the script (calls, returns, rounds of loops, and what built-ins are worth that take long), 100,000
+//! to the millisecond: so it doesn't depend on the machine who waits.
+//!
+//! A run that draws random numbers makes the next one draw others. They depend on the seed, the entity, the script
+//! and on how often it drew before, which is saved with its state: not on how long loading took.
+//!
+//! A script file that was loaded once stays loaded. So an entity that a script spawns with it starts in the next
+//! stage, whoever holds its handle; with a script that was not loaded yet it starts when that is loaded, some frames
+//! later, and how many depends on the disk. Load what must not be late beforehand.
 //!
 //! How Rust types look from Lua:
 //!
@@ -207,6 +226,11 @@
 //! - *`t.translation.x = 1` is an error.* A vector is a value; assign a whole one:
 //!   `t.translation = vector.create(1, t.translation.y, 0)`.
 //! - *A value can't be kept.* `self` takes plain data only; the error names the field.
+//! - *Good scripts run out of time in a debug build.* There everything takes ten times as long and more, and the
+//!   default of 2 ms is tight: give them `run_time_limit: Duration::from_millis(20)` if `cfg!(debug_assertions)`,
+//!   or build dependencies with optimisation (`[profile.dev.package."*"] opt-level = 2`).
+//! - *Every session draws the same random numbers.* So it is meant to be with one seed, and the default is 0: give
+//!   [`LuaPoolPlugin::seed`] another one.
 //! - *Scripts are slower than in the benches.* Luau checks itself even in release builds unless the environment
 //!   variable `LUAU_CXXFLAGS` is `-DNDEBUG` when it is built: see "Speed" in the README.
 //! - *The build says that panics must unwind.* Luau raises errors by C++ exceptions that cross Rust frames,

@@ -18,9 +18,9 @@ use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
 use crate::pool::{PoolConfig, VmPool};
 use crate::run::{
-    Frame, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed, ScriptSystems,
-    StopQueue, ToScript, apply, collect_fixed_update, collect_update, control, execute, gather,
-    maintain, on_scripts_removed, report_load_failures,
+    Frame, KnownScripts, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed,
+    ScriptSystems, StopQueue, ToScript, apply, collect_fixed_update, collect_update, control,
+    execute, gather, maintain, on_scripts_removed, report_load_failures,
 };
 use crate::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptStates};
 use crate::snapshot::LuaSnapshot;
@@ -42,7 +42,8 @@ pub struct LuaPoolPlugin {
     pub schedule: InternedScheduleLabel,
     /// Where `on_fixed_update` runs. Default: [`FixedUpdate`].
     pub fixed_schedule: InternedScheduleLabel,
-    /// The seed of all random numbers of scripts. Default: 0.
+    /// The seed of all random numbers of scripts. Default: 0, with which every session of the game draws the same
+    /// numbers; give it another one, such as the time or what the players agreed upon, if sessions are to differ.
     pub seed: u64,
 }
 
@@ -85,6 +86,7 @@ impl Plugin for LuaPoolPlugin {
             .init_resource::<Mailbox>()
             .init_resource::<Report>()
             .init_resource::<StopQueue>()
+            .init_resource::<KnownScripts>()
             .init_resource::<LuaSnapshot>()
             .insert_resource(LuaScripting::new(self.seed))
             .add_observer(on_scripts_removed)

@@ -9,10 +9,12 @@
 //! came of it ([`plain`] and [`apply`](mod@apply)). Which way one goes can't be seen.
 
 mod apply;
+mod budget;
 mod collect;
 mod counts;
 mod execute;
 mod frame;
+mod known;
 mod maintain;
 mod messages;
 mod parallel;
@@ -21,7 +23,9 @@ mod programs;
 mod quiet;
 mod report;
 mod row;
+mod shares;
 mod stop;
+mod turns;
 
 pub use self::frame::{LuaPool, LuaScripting, ScriptSystems};
 pub use self::messages::{ScriptEvent, ScriptFailed, ToScript};
@@ -30,6 +34,7 @@ pub(crate) use self::apply::apply;
 pub(crate) use self::collect::{collect_fixed_update, collect_update};
 pub(crate) use self::execute::execute;
 pub(crate) use self::frame::Frame;
+pub(crate) use self::known::KnownScripts;
 pub(crate) use self::maintain::{control, maintain};
 pub(crate) use self::messages::{Mailbox, gather};
 pub(crate) use self::report::{Report, report_load_failures};

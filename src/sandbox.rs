@@ -32,7 +32,7 @@ use self::scripts::normal;
 /// )
 /// ```
 ///
-/// Whatever it says, a script stays isolated: trust buys time and memory, and never reach.
+/// Whatever it says, a script stays isolated: trust buys time, memory and commands, and never reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct SandboxConfig {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_buys_time_and_nothing_else() {
+    fn trust_buys_time_and_commands_and_nothing_else() {
         let (trusted, untrusted) = (SandboxConfig::trusted(), SandboxConfig::untrusted());
         assert_eq!(untrusted, SandboxConfig::default());
         assert!(trusted.limits.run_time_limit > Some(Duration::from_millis(2)));

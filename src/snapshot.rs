@@ -138,8 +138,8 @@ pub struct FrameStats {
     pub runs: u64,
     /// Runs that failed and changed nothing.
     pub failed: u64,
-    /// Runs that were due and wait for the next frame, because no VM was to be had or the frame's
-    /// budget was spent.
+    /// Scripts of entities that were due and wait for the next frame: no VM was to be had, the frame's budget was
+    /// spent, or what all may use up together that descend from one entity.
     pub deferred: u64,
     /// Scripts of entities that were put aside after too many failures in a row, and were tried again.
     pub retries: u64,
@@ -149,7 +149,8 @@ pub struct FrameStats {
     pub conflicts: u64,
     /// Messages that scripts sent to entities.
     pub messages: u64,
-    /// Messages whose receiver was gone or has no script to take them.
+    /// Messages whose receiver was gone or has no script with an `on_message`, whose script is put aside, or of
+    /// which there were too many.
     pub undelivered: u64,
     /// Entities that scripts spawned.
     pub spawned: u64,

@@ -112,7 +112,7 @@ impl RunLimits {
         Self::new(config, &config.sandbox.limits_of(path))
     }
 
-    fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
+    pub(crate) fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
         Self {
             time: limits.run_time_limit.unwrap_or(config.run_time_limit),
             memory: limits.run_memory_limit.unwrap_or_else(|| config.run_memory()),
@@ -142,7 +142,7 @@ pub(crate) trait Row<'w, H> {
     fn turn(&mut self, host: &mut H) -> Option<Turn<'w>>;
 
     /// The run whose turn it was is over, and all is well.
-    fn done(&mut self, host: &mut H, change: StateChange);
+    fn done(&mut self, host: &mut H, change: StateChange, used: Used);
 }
 
 /// One run of a [`Row`].
@@ -154,6 +154,22 @@ pub(crate) struct Turn<'w> {
     pub(crate) argument: f64,
     /// Where its random numbers start.
     pub(crate) seed: u64,
+}
+
+/// Nanoseconds that one step of a run stands for.
+pub(crate) const STEP_NANOS: u64 = 10;
+
+/// What a run used up that depends on the script and what it was given alone, and not on the machine or on who
+/// ran before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// Safepoints that the callback came to, and what long work of built-ins is worth in them. Only if
+    /// they are counted: see [`Vm::count_steps`].
+    pub(crate) steps: u64,
+    /// The same of the file level, if that ran for it.
+    pub(crate) file_steps: u64,
+    /// It drew random numbers.
+    pub(crate) drew: bool,
 }
 
 /// How a [`Row`] ended.
@@ -217,6 +233,8 @@ pub struct Vm {
     last_program: Option<Arc<str>>,
     suspects: check::Suspects,
     last_run_time: Duration,
+    /// What the last run used up.
+    used: Used,
     fingerprint: check::Fingerprint,
     watch: Arc<Watch>,
     /// It met a hard limit or a panic: to be thrown away.
@@ -290,6 +308,7 @@ impl Vm {
             last_program: None,
             suspects: check::Suspects::default(),
             last_run_time: Duration::ZERO,
+            used: Used::default(),
             fingerprint,
             watch,
             spent: false,
@@ -394,6 +413,7 @@ impl Vm {
         let out_of_memory = passed || matches!(ended, Some(raw::Ended::OutOfMemory));
         let verdict = Verdict::of(&mut run, out_of_memory);
         let used = run.deadline.roughly_used();
+        self.used = run.used();
         drop(run);
         self.runs += began;
         let end = match ended {
@@ -433,6 +453,7 @@ impl Vm {
         mut used: Option<Duration>,
     ) -> Ran {
         host.begin();
+        self.used = Used::default();
         let mut place = match self.load(program) {
             Ok(place) => place,
             Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
@@ -554,6 +575,7 @@ impl Vm {
         let passed = counting.is_some_and(|counting| counting.passed());
         let verdict = Verdict::of(&mut run, passed || matches!(ended, raw::Ended::OutOfMemory));
         let used = run.deadline.roughly_used();
+        self.used = run.used();
         drop(run);
         if let raw::Ended::TouchedImage(raw::Touched { line }) = ended {
             self.spent |= verdict.is_some_and(|verdict| verdict.out_of_memory);
@@ -668,6 +690,19 @@ impl Vm {
     /// A call begins, or is over: what was cancelled before is not this one.
     pub(crate) fn forget_cancelled(&self) {
         self.watch.forget_cancelled();
+    }
+
+    /// Has the steps of runs counted from now on, or no more: that makes a run a little slower.
+    #[inline]
+    pub(crate) fn count_steps(&self, counts: bool) {
+        if self.watch.counts_steps() != counts {
+            self.watch.count_steps(counts);
+        }
+    }
+
+    /// What the last run used up; what it drew is not known of one that failed before its callback began.
+    pub(crate) fn used(&self) -> Used {
+        self.used
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.

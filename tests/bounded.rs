@@ -589,7 +589,7 @@ fn the_descendants_of_one_entity_spawn_together_what_one_run_may() {
     lab.entity(
         "breeds.luau",
         "function on_update(self)
-            for _ = 1, 9 do pcall(world.spawn, { scripts = 'breeds.luau' }) end
+            for _ = 1, 9 do world.spawn({ scripts = 'breeds.luau' }) end
         end",
     );
     let spawned: Vec<u64> = (0..12)
@@ -603,20 +603,24 @@ fn the_descendants_of_one_entity_spawn_together_what_one_run_may() {
 }
 
 #[test]
-fn descendants_that_take_long_run_by_turns_and_nobody_waits_for_them() {
+fn descendants_that_work_hard_run_by_turns_and_nobody_waits_for_them() {
+    // A run may do a million steps in that time, and all of them 32 times as much if each does little.
     let limit = Duration::from_millis(10);
     let mut lab = lab(PoolConfig { run_time_limit: limit, max_failures: 0, ..patient() });
     let root = lab.entity(
         "root.luau",
         "function on_start(self)
-            for _ = 1, 30 do world.spawn({ parent = entity.id, scripts = 'slow.luau' }) end
+            for _ = 1, 150 do world.spawn({ parent = entity.id, scripts = 'slow.luau' }) end
         end",
     );
-    lab.file("slow.luau", "function on_update(self) self.n = (self.n or 0) + 1 burn(6) end");
+    lab.file(
+        "slow.luau",
+        "function on_update(self) self.n = (self.n or 0) + 1 for _ = 1, 80000 do end end",
+    );
     let good = crowd(&mut lab, "count.luau", COUNT, 10);
     lab.until(|lab| {
         let children = lab.app.world().get::<Children>(root);
-        children.is_some_and(|children| children.len() == 30) && lab.stats().deferred > 0
+        children.is_some_and(|children| children.len() == 150) && lab.stats().deferred > 0
     });
     let children: Vec<Entity> =
         lab.app.world().get::<Children>(root).expect("it has some").iter().collect();
@@ -625,10 +629,11 @@ fn descendants_that_take_long_run_by_turns_and_nobody_waits_for_them() {
     while children.iter().any(|child| count(&lab, *child) < 3.0) {
         lab.frame();
         frames += 1.0;
-        assert!(lab.stats().runs < 10 + 30, "all ran at once");
+        assert!(lab.stats().runs < 10 + 150, "all ran at once");
         assert_eq!(count(&lab, good[9]), before + frames, "the others run in every frame");
-        assert!(frames < 1000.0, "each has its turns");
+        assert!(frames < 10.0, "each has its turns");
     }
+    assert_eq!(lab.failures(), [""; 0]);
 }
 
 /// How often the script of an entity ran.
@@ -848,4 +853,54 @@ fn what_does_not_fit_into_a_vm_is_told_with_the_setting() {
     assert!(stats.loads < 8 * 8, "some stay: {stats:?}");
     let told = "raise `memory_limit` of the script pool";
     assert_eq!(common::log().matches(told).count(), 1);
+}
+
+#[test]
+fn a_script_can_have_more_or_less_commands_than_the_others_alone_and_with_its_kin() {
+    let commands = |max_commands, max_spawned_together| ScriptLimits {
+        max_commands: Some(max_commands),
+        max_spawned_together,
+        ..ScriptLimits::default()
+    };
+    let sandbox = ruled(&[
+        ("scripts/", commands(50, None)),
+        ("scripts/few.luau", commands(5, None)),
+        ("scripts/pack.luau", commands(50, Some(120))),
+    ]);
+    let mut lab = lab(PoolConfig { max_commands: 10, sandbox, ..patient() });
+    let spawns = "function on_start() for _ = 1, 50 do world.spawn() end end";
+    for (path, limit) in [
+        ("a.luau", Some(10)),
+        ("scripts/a.luau", None),
+        ("scripts/few.luau", Some(5)),
+        ("scripts/pack.luau", None),
+    ] {
+        let failed = failure_of(&mut lab, path, spawns);
+        let told = failed.map(|failed| match failed.failure.error {
+            ScriptError::TooMuch { limit, setting: "max_commands", .. } => limit,
+            other => panic!("{path}: {other}"),
+        });
+        assert_eq!(told, limit, "{path}");
+    }
+    // Four of a kind want 40 each.
+    for (path, together) in [("scripts/a.luau", 40), ("scripts/pack.luau", 120)] {
+        let mut lab = self::lab(PoolConfig {
+            sandbox: lab.app.world().resource::<LuaPool>().config().sandbox.clone(),
+            ..patient()
+        });
+        let spawns = "function on_update() for _ = 1, 40 do world.spawn() end end";
+        lab.script(path, spawns);
+        lab.entity(
+            "root.luau",
+            &format!(
+                "function on_start() for _ = 1, 4 do world.spawn{{scripts = '{path}'}} end end"
+            ),
+        );
+        lab.until(|lab| lab.stats().spawned > 4);
+        for _ in 0..4 {
+            assert_eq!(lab.stats().spawned, together, "{path}");
+            assert_eq!(lab.failures(), [""; 0]);
+            lab.frame();
+        }
+    }
 }

@@ -44,8 +44,8 @@ pub struct ScriptContext<'w> {
     /// The archetype whose entities were last found to be visible.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
-    /// Entities that the runs of this unit may spawn together.
-    max_spawned: usize,
+    /// Commands that each run of this unit may queue.
+    max_commands: usize,
     /// Whether the current script may write numbers that are not finite.
     pub(super) allow_non_finite: bool,
     /// Bytes that the runs of this unit handed over in messages and components.
@@ -101,7 +101,7 @@ impl<'w> ScriptContext<'w> {
             found: None,
             seen: Cell::new(None),
             effects: Effects::default(),
-            max_spawned: 0,
+            max_commands: 0,
             allow_non_finite: false,
             bytes: 0,
             base: Output::default(),
@@ -208,20 +208,20 @@ impl<'w> ScriptContext<'w> {
 
     // ---- for the frame -------------------------------------------------------------------------
 
-    /// Turns to another entity, which was found in the world if it is there, and whose script may spawn so many.
-    /// What that of the last one wanted was taken.
+    /// Turns to another entity, which was found in the world if it is there, and each run of whose script may queue
+    /// so many commands. What that of the last one wanted was taken.
     #[inline]
     pub(crate) fn turn_to(
         &mut self,
         entity: Entity,
         found: Option<EntityRef<'w>>,
-        max_spawned: u32,
+        max_commands: usize,
     ) {
         debug_assert!(self.effects.is_empty(), "effects are lost");
         self.entity = entity;
         self.found = None;
         self.own = found.filter(|entity| self.is_visible(*entity));
-        self.max_spawned = max_spawned as usize;
+        self.max_commands = max_commands;
         self.bytes = 0;
         self.base = Output::default();
         self.start = None;
@@ -258,18 +258,9 @@ impl<'w> ScriptContext<'w> {
         })
     }
 
+    /// Spawns an entity: one command, whatever it comes with.
     pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
         self.count_command()?;
-        if self.effects.spawned.len() >= self.max_spawned {
-            let (what, limit) =
-                ("entities (the share of one that a script spawned)", self.max_spawned);
-            return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
-        }
-        // Each script is loaded.
-        for _ in &spawn.scripts {
-            self.count_command()?;
-            self.base.changes += 1;
-        }
         self.effects.spawned.push(spawn);
         Ok(new_entity(self.effects.spawned.len() - 1))
     }
@@ -292,10 +283,15 @@ impl<'w> ScriptContext<'w> {
             .any(|command| matches!(command, Command::Despawn(gone) if *gone == entity))
     }
 
+    /// Whether the runs so far despawned the entity for which they run.
+    pub(crate) fn has_despawned_own(&self) -> bool {
+        !self.effects.commands.is_empty() && self.despawned(self.entity)
+    }
+
     fn count_command(&mut self) -> Result<(), ScriptError> {
         let effects = &self.effects;
         let made = effects.commands.len() + effects.spawned.len() - self.base.commands;
-        let limit = self.limits.max_commands;
+        let limit = self.max_commands;
         if made + self.base.changes < limit {
             return Ok(());
         }
@@ -339,7 +335,7 @@ impl<'w> ScriptContext<'w> {
     pub(crate) fn is_replete(&self, times: usize) -> bool {
         let Effects { commands, spawned, drafts, messages, emitted, logs, .. } = &self.effects;
         let limits = self.limits;
-        commands.len() + spawned.len() + drafts.len() >= times.saturating_mul(limits.max_commands)
+        commands.len() + spawned.len() + drafts.len() >= times.saturating_mul(self.max_commands)
             || messages.len() + emitted.len() >= times.saturating_mul(limits.max_messages)
             || logs.len() >= times.saturating_mul(limits.max_log_lines)
             || self.bytes >= max_bytes_handed_over(limits)
@@ -661,8 +657,11 @@ impl<'w> ScriptContext<'w> {
     }
 
     fn put(&mut self, entity: Entity, component: u32, change: Change) -> Result<(), ScriptError> {
-        self.count_command()?;
-        self.base.changes += 1;
+        // What a new entity gets belongs to its spawn.
+        if new_entity_index(entity).is_none() {
+            self.count_command()?;
+            self.base.changes += 1;
+        }
         let spots = &self.bindings.exposure.spots;
         self.effects
             .leaves

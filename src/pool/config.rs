@@ -15,6 +15,8 @@ pub use self::builder::PoolConfigBuilder;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+/// The most that a count of what one run may make can be.
+const MAX_COUNT: usize = 1_000_000;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -100,7 +102,8 @@ pub struct PoolConfig {
     /// [limits of time](crate#limits-of-time). Where the file level runs once for many runs, it has as much time to
     /// itself.
     /// Default 2 ms; from 10 µs to 1 min. Single scripts can have another: see
-    /// [`SandboxConfig::scripts`].
+    /// [`SandboxConfig::scripts`]. In a build without optimisation the same script takes ten times as long
+    /// and more: give it more there, such as 20 ms where `cfg!(debug_assertions)`.
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Duration,
     /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB. Up to three quarters are for programs that stay
@@ -113,8 +116,10 @@ pub struct PoolConfig {
     /// where that is measured. Default `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
     /// 256 KiB to `memory_limit`. Single scripts can have another: see [`SandboxConfig::scripts`].
     pub run_memory_limit: Option<usize>,
-    /// Wall time that all runs of one frame may take together; what is left over runs in the
-    /// next frame. Default `None` (no limit); or from 10 µs to 1 min.
+    /// Wall time that all runs of one frame may take together, those of its fixed steps included; what is
+    /// left over runs in the next frame, those first that have waited longest. Which runs wait depends on
+    /// the clock then, and no two machines come to the same world: not for lockstep, rollback and replays.
+    /// Default `None` (no limit); or from 10 µs to 1 min.
     #[serde(with = "humantime_serde")]
     pub frame_budget: Option<Duration>,
     /// Lines that one run may log. Default 32; at most 1,000,000.
@@ -125,7 +130,10 @@ pub struct PoolConfig {
     /// times `max_value_size` bytes together.
     pub max_messages: usize,
     /// Commands that one run may queue: spawn, despawn, insert, remove, and those of host
-    /// functions. Default 256; at most 1,000,000.
+    /// functions. A spawn is one, whatever the new entity comes with. Default 256; at most 1,000,000.
+    /// As many entities may be spawned together, in one stage, on all entities that descend from one
+    /// because scripts spawned them; who would spawn more waits for the next frame. Single scripts can
+    /// have more or less of both: see [`SandboxConfig::scripts`].
     pub max_commands: usize,
     /// Bytes of one payload, or of one entity's `self`. Default 64 KiB; from 1 KiB to
     /// `memory_limit`.
@@ -304,6 +312,14 @@ impl PoolConfig {
             if let Some(bytes) = limits.run_memory_limit {
                 self.check_run_memory(bytes, &Of(&bytes, rule))?;
             }
+            for (field, count) in [
+                ("max_commands", limits.max_commands),
+                ("max_spawned_together", limits.max_spawned_together),
+            ] {
+                if let Some(count) = count.filter(|count| *count > MAX_COUNT) {
+                    return Err(invalid(field, &Of(&count, rule), "0 to 1000000"));
+                }
+            }
         }
         Ok(())
     }
@@ -418,7 +434,7 @@ fn check_budget_of(
 }
 
 fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {
-    if value <= 1_000_000 {
+    if value <= MAX_COUNT {
         return Ok(());
     }
     Err(invalid(field, &value, "0 to 1000000"))

@@ -15,13 +15,14 @@ use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
 use super::plain::{PlainStage, numbers};
 use super::programs::{CarriedProgram, Programs};
 use super::report::Report;
-use super::stop::{StopQueue, Stopped};
+use super::shares::Shares;
+use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
     Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, Mail, map_entities,
     new_entity_index,
 };
 use crate::script::{LuaScripts, Patience, ScriptStates};
-use crate::vm::{FieldPath, LogLevel, StateChange};
+use crate::vm::{Callback, FieldPath, LogLevel, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
@@ -34,23 +35,29 @@ pub(crate) fn apply(world: &mut World) {
         let bindings = world.remove_resource::<Bindings>().expect("the plugin inserted it");
         let mut report = std::mem::take(&mut *world.resource_mut::<Report>());
         let mut programs = std::mem::take(&mut frame.programs);
+        let shares = std::mem::take(&mut frame.shares);
         let mut stage = ApplyingStage {
             contended: Contended::of(&mut frame),
             stage: frame.stage,
             executed,
             figures: report.numbers_of(&programs),
             programs: &mut programs,
+            shares: &shares,
             number: frame.number,
             patience: Patience::from(world.resource::<LuaPool>().config()),
             registry: &registry.read(),
             bindings: &bindings,
             report: &mut report,
             kept: None,
+            known_stops: frame.known_stops,
             mail: Vec::new(),
             lines_left: MAX_LINES,
         };
         for tally in &mut frame.tallies {
             stage.report.runs(&stage.figures, tally);
+        }
+        for tally in &mut frame.tallies {
+            stage.report.undone(&stage.figures, tally);
         }
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         let mut query = frame.plain.take().unwrap_or_else(|| world.query());
@@ -75,6 +82,8 @@ pub(crate) fn apply(world: &mut World) {
                 stage.settle(world, &frame.units[number], outcome);
             }
         }
+        let undelivered = count_unheard(&mut frame, stage.programs, &outcomes, &left);
+        stage.report.frame.undelivered += undelivered;
         let mut put_back = Vec::new();
         for number in numbers(&left) {
             let (unit, outcome) = (&frame.units[number], &mut outcomes[number]);
@@ -98,6 +107,7 @@ pub(crate) fn apply(world: &mut World) {
         }
         let mail = stage.mail;
         frame.programs = programs;
+        frame.shares = shares;
         report.frame.messages += mail.len() as u64;
         let mut mailbox = world.resource_mut::<Mailbox>();
         mailbox.waiting.splice(0..0, put_back);
@@ -115,6 +125,7 @@ struct ApplyingStage<'s> {
     bindings: &'s Bindings,
     report: &'s mut Report,
     programs: &'s mut Programs,
+    shares: &'s Shares,
     /// The numbers of the programs' figures in the report.
     figures: Vec<usize>,
     contended: Contended,
@@ -126,6 +137,8 @@ struct ApplyingStage<'s> {
     patience: Patience,
     /// The last entity whose states were kept.
     kept: Option<Entity>,
+    /// Stops that were queued when the units were collected.
+    known_stops: usize,
     mail: Vec<Mail>,
     /// Log lines that may still be written.
     lines_left: usize,
@@ -137,17 +150,24 @@ const MAX_LINES: usize = 4096;
 
 impl ApplyingStage<'_> {
     fn defer(&mut self, world: &mut World, unit: &mut Unit) {
-        self.report.frame.deferred += 1;
-        if let Some(state) = unit.take_stop() {
+        let stage = self.stage as usize;
+        if let Some(mut last) = unit.take_stop() {
             let program = Arc::clone(&self.programs.list[unit.program as usize].program);
-            let stopped = Stopped { entity: unit.entity, program, state };
+            last.waiting = last.waiting.saturating_add(1);
+            let stopped = Stopped { entity: unit.entity, program, last };
             world.resource_mut::<StopQueue>().stopped.push(stopped);
         } else if let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity)
             && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
+            && self.programs.is_run_by(unit, state)
         {
-            state.attached.waiting += 1;
-            state.attached.owed[self.stage as usize] = unit.delta;
+            let waiting = &mut state.attached.waiting[stage];
+            *waiting = waiting.saturating_add(1);
+            state.attached.owed[stage] = unit.delta;
+        } else {
+            // The game took it away.
+            return;
         }
+        self.report.frame.deferred += 1;
     }
 
     /// Gives the entities that a unit spawned their places in the world, and keeps its state.
@@ -190,7 +210,8 @@ impl ApplyingStage<'_> {
                 write_log(unit, script, line);
             }
         }
-        furnish(world, unit.entity, &mut more.effects, &more.new);
+        let origin = self.shares.origin_of(unit).unwrap_or(unit.entity);
+        furnish(world, origin, &mut more.effects, &more.new);
         self.write_components(world, &mut more.effects, &more.new);
         for command in more.effects.commands.drain(..) {
             match command {
@@ -231,18 +252,26 @@ impl ApplyingStage<'_> {
             .as_mut()
             .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot()))
             // The game may have put another state there in the same stage.
-            .filter(|state| {
-                let program = state.attached.program.as_ref();
-                let ran = &self.programs.list[unit.program as usize].program;
-                program.is_some_and(|program| program.id() == ran.id())
-            });
+            .filter(|state| self.programs.is_run_by(unit, state));
         let Some(state) = state else {
             let program = &self.programs.list[unit.program as usize].program;
-            world.resource_mut::<StopQueue>().catch_up(unit, program, outcome);
+            let mut queue = world.resource_mut::<StopQueue>();
+            let origin = self.shares.origin_of(unit);
+            let (known, executed) = (self.known_stops, self.executed);
+            let meanwhile = Meanwhile { known, executed, now };
+            let conflict = queue.catch_up(unit, program, outcome, origin, &meanwhile);
+            self.report.frame.conflicts += u64::from(conflict);
             return false;
         };
-        let mut changed = state.started != outcome.started;
-        state.started = outcome.started;
+        // What the game started or stopped meanwhile stays so.
+        let mut changed = state.started == unit.started && state.started != outcome.started;
+        if changed {
+            state.started = outcome.started;
+        }
+        if outcome.drew {
+            state.draws = state.draws.wrapping_add(1);
+            changed = true;
+        }
         match std::mem::take(&mut outcome.state) {
             StateChange::Unchanged => {}
             _ if touched => self.report.frame.conflicts += 1,
@@ -251,18 +280,18 @@ impl ApplyingStage<'_> {
             }
         }
         let attached = &mut state.attached;
-        attached.waiting = 0;
+        attached.waiting[self.stage as usize] = 0;
         attached.owed[self.stage as usize] = if outcome.unfinished { unit.delta } else { 0.0 };
         if unit.reload && !outcome.unfinished {
             attached.reload = false;
         }
         let before = attached.aside.is_put_aside();
-        if before && outcome.ran {
+        if before && outcome.runs > 0 {
             self.report.retried(self.figures[unit.program as usize]);
         }
         if outcome.failing {
             attached.aside.failed(self.stage as usize, &self.patience, self.number, unit.entity);
-        } else if outcome.ran {
+        } else if outcome.runs > 0 {
             attached.aside.succeeded(self.stage as usize, &self.patience);
         }
         let aside = attached.aside;
@@ -350,10 +379,39 @@ impl ApplyingStage<'_> {
     }
 }
 
-/// Gives the entities that a unit spawned their parents and scripts.
-fn furnish(world: &mut World, spawner: Entity, effects: &mut Effects, new: &[Entity]) {
-    let origin = world.get::<ScriptStates>(spawner).and_then(|states| states.origin);
-    let origin = origin.or(Some(spawner));
+/// Counts the messages that no script of their receivers has a callback for, as far as that was not known before
+/// they ran.
+fn count_unheard(
+    frame: &mut Frame,
+    programs: &Programs,
+    outcomes: &[UnitOutcome],
+    left: &[u64],
+) -> u64 {
+    if frame.unsure.is_empty() {
+        return 0;
+    }
+    let mut unsure = std::mem::take(&mut frame.unsure);
+    for number in numbers(left) {
+        let (unit, outcome) = (&frame.units[number], &outcomes[number]);
+        let known = programs.list[unit.program as usize].program.callbacks();
+        let hears = known.is_none_or(|known| known.contains(Callback::Message));
+        let takes = outcome.deferred || outcome.unfinished || !outcome.started || hears;
+        if takes && unit.more.as_ref().is_some_and(|more| more.unsure) {
+            for delivery in unit.mail() {
+                let delivery = delivery as usize;
+                unsure[delivery] &= !frame.deliveries[delivery].is_for(unit.slot());
+            }
+        }
+    }
+    let unheard = unsure.iter().filter(|unheard| **unheard).count() as u64;
+    unsure.clear();
+    frame.unsure = unsure;
+    unheard
+}
+
+/// Gives the entities that a unit spawned their parents and scripts. They descend from `origin`.
+fn furnish(world: &mut World, origin: Entity, effects: &mut Effects, new: &[Entity]) {
+    let origin = Some(origin);
     for (spawn, entity) in effects.spawned.drain(..).zip(new) {
         // The code of the game that runs meanwhile may despawn it.
         if let Some(parent) = spawn.parent.map(|parent| settle(parent, new))

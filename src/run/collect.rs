@@ -6,15 +6,19 @@ use std::time::Instant;
 use bevy::asset::Assets;
 use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::system::{SystemParam, SystemState};
-use bevy::prelude::{AssetServer, Entity, Handle, Res, ResMut, Time, World};
+use bevy::prelude::{
+    AssetEvent, AssetServer, Entity, Handle, MessageReader, Res, ResMut, Time, World,
+};
+use smallvec::SmallVec;
 
-use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Unit};
+use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Tally, Unit};
+use super::known::KnownScripts;
 use super::messages::{Delivery, Mailbox, shed};
 use super::programs::Programs;
 use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
-use super::stop::{StopQueue, Stopped};
-use crate::script::{Aside, LuaScript, LuaScripts, Place, ScriptState, States};
+use super::stop::{LastPlace, StopQueue, Stopped};
+use crate::script::{Aside, LuaScript, LuaScripts, Place, ScriptState, ScriptStates};
 use crate::vm::Callback;
 
 /// What collecting reads and writes.
@@ -25,9 +29,11 @@ pub(crate) struct Collector<'w, 's> {
     assets: Option<Res<'w, AssetServer>>,
     time: Option<Res<'w, Time>>,
     pool: Res<'w, LuaPool>,
-    scripting: ResMut<'w, LuaScripting>,
+    scripting: Res<'w, LuaScripting>,
     mailbox: ResMut<'w, Mailbox>,
     stopped: ResMut<'w, StopQueue>,
+    known: ResMut<'w, KnownScripts>,
+    loaded: MessageReader<'w, 's, AssetEvent<LuaScript>>,
     frame: ResMut<'w, Frame>,
     report: ResMut<'w, Report>,
 }
@@ -51,9 +57,11 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         assets,
         time,
         pool,
-        mut scripting,
+        scripting,
         mut mailbox,
         mut stopped,
+        mut known,
+        mut loaded,
         mut frame,
         mut report,
     } = collector.get_mut(world).expect("the plugin inserted them");
@@ -62,19 +70,22 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     if frame.executed.take().is_some() {
         // They were never applied.
         frame.outcomes.clear();
-        frame.tallies.iter_mut().for_each(|tally| tally.reaching.clear());
+        frame.tallies.iter_mut().for_each(Tally::clear);
     }
     frame.deliveries.clear();
+    frame.unsure.clear();
     frame.leased = 0;
     frame.stage = stage;
     frame.number = report.frames;
     frame.began = Some(Instant::now());
+    if let Some(assets) = assets.as_deref() {
+        known.keep_loaded(loaded.read(), assets);
+    }
     if !scripting.enabled || pool.awaits_config {
         return;
     }
-    scripting.stages += 1;
     frame.delta = time.map_or(0.0, |time| time.delta_secs_f64());
-    frame.seed = mix(scripting.seed ^ mix(scripting.stages));
+    frame.seed = mix(scripting.seed);
 
     // Messages go with the frame, not with the fixed steps in it.
     if stage == Stage::Update {
@@ -85,7 +96,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     let mut taken = Taken::new(frame.deliveries.len());
 
     frame.programs.begin(stage, &scripts);
-    frame.origins.clear();
+    frame.shares.clear();
     frame.shared.clear();
     let mut units = std::mem::take(&mut frame.spare);
     let mut found = std::mem::take(&mut frame.found);
@@ -100,9 +111,9 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         let Ok((entity, scripts_of, mut states)) = entities.get_mut(*entity) else { continue };
         let states = states.bypass_change_detection();
         let origin = states.origin;
+        let names = Known { scripts: &scripts, assets: assets.as_deref() };
+        align(entity, &scripts_of, states, names, &mut stopped);
         let states = &mut states.states;
-        let known = Known { scripts: &scripts, assets: assets.as_deref() };
-        align(entity, &scripts_of, states, known, &mut stopped);
         let at = At { entity, changed: scripts_of.last_changed() };
         if !scripts_of.enabled {
             taken.wait(&frame.deliveries, entity, None);
@@ -117,8 +128,11 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
                 taken.wait(&frame.deliveries, entity, Some(slot));
                 continue;
             };
+            if state.attached.program.is_none() {
+                known.keep(handle);
+            }
             if let Some(mut unit) = due(at, slot, script, state, stage, frame, &mut taken) {
-                if let Some(origin) = frame.origins.count(origin) {
+                if let Some(origin) = frame.shares.count(origin) {
                     unit.more.get_or_insert_default().origin = Some(origin);
                 }
                 frame.any_waits |= unit.waiting > 0;
@@ -136,25 +150,27 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     if !in_order && !frame.units.is_sorted_by_key(Unit::key) {
         frame.units.sort_by_key(Unit::key);
     }
-    frame.origins.share_out(&mut frame.units, pool.config().max_commands);
 
     if stage == Stage::Update {
-        let (programs, origins) = (&mut frame.programs, &mut frame.origins);
-        let shared = &mut frame.shared;
+        let (programs, shares) = (&mut frame.programs, &mut frame.shares);
+        let (shared, any_waits) = (&mut frame.shared, &mut frame.any_waits);
         let stops = stopped.stopped.drain(..).map(|stopped| {
             let program = programs.number(&stopped.program, None, 0);
             programs.list[program as usize].count(0);
             shared.push(stopped.entity);
             let mut unit = Unit::new(stopped.entity, 0, program);
+            unit.waiting = stopped.last.waiting;
+            *any_waits |= unit.waiting > 0;
             let more = unit.more.get_or_insert_default();
-            more.stop = Some(stopped.state);
-            // All that stop share their time.
-            more.origin = origins.count(Some(Entity::PLACEHOLDER));
+            more.stop = Some(stopped.last);
+            // All that stop do so together.
+            more.origin = shares.count(Some(Entity::PLACEHOLDER));
             unit
         });
         frame.units.splice(0..0, stops);
-        taken.settle(&mut mailbox, &mut report);
+        taken.settle(&mut mailbox, &mut report, &mut frame.unsure);
     }
+    frame.known_stops = stopped.stopped.len();
 }
 
 /// An entity, and when its list of scripts was last changed.
@@ -187,9 +203,9 @@ fn put_back(
     mailbox.waiting.splice(0..0, mail);
     let programs = &frame.programs.list;
     let stops = units.into_iter().filter_map(|mut unit| {
-        let state = unit.take_stop()?;
+        let last = unit.take_stop()?;
         let program = programs[unit.program as usize].program.clone();
-        Some(Stopped { entity: unit.entity, program, state })
+        Some(Stopped { entity: unit.entity, program, last })
     });
     stopped.stopped.splice(0..0, stops);
 }
@@ -203,11 +219,14 @@ pub(crate) fn order(entity: Entity) -> u64 {
 fn align(
     entity: Entity,
     scripts: &LuaScripts,
-    states: &mut States,
+    of_entity: &mut ScriptStates,
     known: Known<'_>,
     stopped: &mut StopQueue,
 ) {
     let handles = &scripts.scripts;
+    let series = of_entity.next_series();
+    let ScriptStates { states, origin, series: next_series } = of_entity;
+    *next_series = series;
     let aligned = states.len() >= handles.len()
         && handles
             .iter()
@@ -216,22 +235,27 @@ fn align(
     if aligned && states.len() == handles.len() {
         return;
     }
-    let mut old = std::mem::take(states);
+    let mut old: SmallVec<[(usize, ScriptState); 1]> =
+        std::mem::take(states).into_iter().enumerate().collect();
     states.reserve_exact(handles.len());
     for handle in handles {
         let attached = |state: &ScriptState| state.attached.asset == Some(handle.id());
-        let position = old.iter().position(attached);
+        let position = old.iter().position(|(_, state)| attached(state));
         // One that has no name yet has not run: its script was not loaded, so that its state was not found.
-        let is_found = position.is_some_and(|position| !old[position].script.is_empty());
+        let is_found = position.is_some_and(|position| !old[position].1.script.is_empty());
         let waiting = if is_found { None } else { known.waiting(handle, &old) };
         let position = waiting.or(position);
-        let mut state = position.map(|position| old.remove(position)).unwrap_or_default();
+        let mut state = position.map(|position| old.remove(position).1).unwrap_or_else(|| {
+            *next_series = next_series.wrapping_add(1);
+            ScriptState { series: next_series.wrapping_sub(1), ..ScriptState::default() }
+        });
         state.attached.asset = Some(handle.id());
         states.push(state);
     }
-    for mut state in old {
+    for (slot, mut state) in old {
         if state.attached.asset.is_some() {
-            stopped.push(entity, &mut state);
+            let at = LastPlace { slot: slot as u32, changed: Tick::default() };
+            stopped.push(entity, at, &mut state, *origin);
         } else if !state.script.is_empty() {
             // A loaded state whose script is not on the entity yet is kept for it.
             states.push(state);
@@ -249,13 +273,12 @@ struct Known<'k> {
 impl Known<'_> {
     /// The first state that waits for a script: one that was loaded or made by the game, and is known by the
     /// script's name, or by its path as long as the script is not loaded.
-    fn waiting(self, handle: &Handle<LuaScript>, states: &[ScriptState]) -> Option<usize> {
-        let find = |name: &str| {
-            let waits = |state: &ScriptState| state.attached.asset.is_none();
-            states.iter().position(|state| waits(state) && state.script == name)
-        };
+    fn waiting(self, handle: &Handle<LuaScript>, states: &[(usize, ScriptState)]) -> Option<usize> {
+        let waits = |state: &ScriptState| state.attached.asset.is_none();
+        let find =
+            |name: &str| states.iter().position(|(_, state)| waits(state) && state.script == name);
         // Most are new, and nothing waits for them.
-        states.iter().find(|state| state.attached.asset.is_none())?;
+        states.iter().find(|(_, state)| waits(state))?;
         let script = self.scripts.get(handle);
         let by_name = script.and_then(|script| find(script.program().name()));
         by_name.or_else(|| find(&self.path_of(handle)?))
@@ -296,20 +319,25 @@ fn due(
     if !attached.aside.may_run(frame.number) {
         return None;
     }
-    let mail = taken.take(&frame.deliveries, at.entity, slot);
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
+    let mail = match known {
+        // Where it has no callback for them, they find another script or none.
+        Some(known) if !known.contains(Callback::Message) => 0..0,
+        _ => taken.take(&frame.deliveries, at.entity, slot, known.is_some()),
+    };
     let ticks = defines(stage.callback());
     // The callback goes with the frame, not with the fixed steps in it.
     let reload = attached.reload && stage == Stage::Update;
-    let any = !state.started || ticks || reload || (!mail.is_empty() && defines(Callback::Message));
+    let any = !state.started || ticks || reload || !mail.is_empty();
     any.then(|| Unit {
         started: state.started,
         reload,
-        more: (!mail.is_empty()).then(|| Box::new(MoreUnit { mail, ..MoreUnit::default() })),
+        more: (!mail.is_empty())
+            .then(|| Box::new(MoreUnit { mail, unsure: known.is_none(), ..MoreUnit::default() })),
         ticks,
         delta: attached.owed[stage as usize] + if ticks { frame.delta } else { 0.0 },
-        waiting: attached.waiting,
+        waiting: attached.waiting[stage as usize].into(),
         ..Unit::new(at.entity, slot, number)
     })
 }
@@ -330,16 +358,25 @@ impl Programs {
     }
 }
 
+/// Whether a delivery found a script.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Receiver {
+    None,
+    /// One of which it isn't known yet whether it has a callback for messages.
+    Perhaps,
+    Found,
+}
+
 /// Which deliveries found a script.
 struct Taken {
-    found: Vec<bool>,
+    found: Vec<Receiver>,
     /// Those whose script can't take them yet.
     waiting: Vec<Delivery>,
 }
 
 impl Taken {
     fn new(deliveries: usize) -> Self {
-        Self { found: vec![false; deliveries], waiting: Vec::new() }
+        Self { found: vec![Receiver::None; deliveries], waiting: Vec::new() }
     }
 
     /// The deliveries to an entity.
@@ -353,13 +390,21 @@ impl Taken {
         start..start + rest.partition_point(|delivery| order(delivery.mail.to) == key)
     }
 
-    /// Hands the script at a place what is for it; gives the deliveries to its entity if any is.
-    fn take(&mut self, deliveries: &[Delivery], entity: Entity, slot: usize) -> Range<u32> {
+    /// Hands the script at a place what is for it, which is known to take messages, or may; gives the deliveries
+    /// to its entity if any is.
+    fn take(
+        &mut self,
+        deliveries: &[Delivery],
+        entity: Entity,
+        slot: usize,
+        is_known: bool,
+    ) -> Range<u32> {
+        let receiver = if is_known { Receiver::Found } else { Receiver::Perhaps };
         let to_entity = Self::of(deliveries, entity);
         let mut any = false;
         for index in to_entity.clone() {
             if deliveries[index].is_for(slot) {
-                self.found[index] = true;
+                self.found[index] = self.found[index].max(receiver);
                 any = true;
             }
         }
@@ -372,18 +417,23 @@ impl Taken {
         for index in Self::of(deliveries, entity) {
             let Delivery { mail, only } = &deliveries[index];
             if slot.is_none_or(|slot| deliveries[index].is_for(slot)) {
-                self.found[index] = true;
+                self.found[index] = Receiver::Found;
                 self.waiting.push(Delivery { mail: mail.clone(), only: slot.or(*only) });
             }
         }
     }
 
-    /// Puts back what waits for a script, and counts what found none.
-    fn settle(self, mailbox: &mut Mailbox, report: &mut Report) {
+    /// Puts back what waits for a script, and counts what found none. Of what perhaps found one, `unsure` tells,
+    /// if there is any.
+    fn settle(self, mailbox: &mut Mailbox, report: &mut Report, unsure: &mut Vec<bool>) {
         // What waited longer goes before what was sent meanwhile.
         mailbox.waiting.splice(0..0, self.waiting);
-        let lost = self.found.iter().filter(|found| !**found).count() as u64;
-        report.frame.undelivered += lost + std::mem::take(&mut mailbox.dropped);
+        let of = |receiver| self.found.iter().filter(|found| **found == receiver).count();
+        report.frame.undelivered +=
+            of(Receiver::None) as u64 + std::mem::take(&mut mailbox.dropped);
+        if of(Receiver::Perhaps) > 0 {
+            unsure.extend(self.found.iter().map(|found| *found == Receiver::Perhaps));
+        }
     }
 }
 

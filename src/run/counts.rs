@@ -31,9 +31,11 @@ impl Counts {
     /// Whether the frame's budget is spent, as far as is known: the clock is looked at when a run was timed.
     #[inline]
     pub(super) fn is_late(&mut self, stage: &ExecutingStage<'_>) -> bool {
-        let Some(deadline) = stage.deadline else { return false };
+        if !stage.budget.is_limited() {
+            return false;
+        }
         if self.stopwatch.has_looked() {
-            self.late = Instant::now() >= deadline;
+            self.late = stage.budget.is_spent();
         }
         self.late
     }
@@ -52,9 +54,14 @@ impl Counts {
         }
     }
 
-    /// A run of a unit is over: counts it, and gives the time that it took if it was timed.
+    /// Runs of a unit are to be as if they had not been.
+    pub(super) fn undo(&mut self, unit: &Unit, runs: u32) {
+        self.tally.undone.push((unit.program, runs));
+    }
+
+    /// A run of a unit is over: counts it.
     #[inline]
-    pub(super) fn ran(&mut self, stage: &ExecutingStage<'_>, unit: &Unit) -> Option<Duration> {
+    pub(super) fn ran(&mut self, unit: &Unit) {
         let time = self.stopwatch.stop();
         if self.recent.0 != unit.program {
             self.settle_up();
@@ -63,9 +70,7 @@ impl Counts {
         self.recent.1 += 1;
         if let Some(time) = time {
             self.tally.times.push((unit.program, time));
-            stage.frame.origins.spend(unit, time, stage.limits(unit).time);
         }
-        time
     }
 }
 
@@ -89,11 +94,11 @@ impl Stopwatch {
         Self { known, tick, untimed: RUNS_PER_SAMPLE, exact: false }
     }
 
-    /// A run begins, which may be one that must be timed.
+    /// A run begins.
     #[inline]
-    pub(super) fn start(&mut self, must: bool) {
+    pub(super) fn start(&mut self) {
         self.untimed += 1;
-        self.exact = must || self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
+        self.exact = self.untimed >= RUNS_PER_SAMPLE || self.tick != ticks();
         if self.exact {
             (self.known, self.tick, self.untimed) = (Instant::now(), ticks(), 0);
         }
@@ -129,7 +134,7 @@ mod tests {
             .map(|_| {
                 // As if the watchdog were not looking.
                 stopwatch.tick = ticks();
-                stopwatch.start(false);
+                stopwatch.start();
                 stopwatch.exact
             })
             .collect();
@@ -141,7 +146,7 @@ mod tests {
     fn a_run_that_lasts_for_ticks_is_timed_even_if_it_is_not_its_turn() {
         let mut stopwatch = Stopwatch::new();
         stopwatch.untimed = 0;
-        stopwatch.start(false);
+        stopwatch.start();
         stopwatch.exact = false;
         let tick = stopwatch.tick;
         assert!(!stopwatch.is_due(tick + 1), "it may have begun just before");

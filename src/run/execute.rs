@@ -1,26 +1,27 @@
 //! Runs what is due, in parallel, on pooled VMs. Nothing in the world changes meanwhile.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bevy::ecs::reflect::AppTypeRegistry;
-use bevy::prelude::{Transform, World};
+use bevy::prelude::{EntityRef, Transform, World};
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
 
+use super::budget::StageBudget;
 use super::collect::mix;
 use super::counts::Counts;
 use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
 use super::row::{Batch, UnitRow, sort};
+use super::shares::{Limits, Spent, Units, WHOLE};
+use super::turns;
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
-use crate::error::Failure;
+use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease};
-use crate::script::ScriptStates;
+use crate::script::{ScriptState, ScriptStates};
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{
-    Call, Callback, Engaged, Program, Ran, RowEnd, RunLimits, StateChange, Vm, engage,
-};
+use crate::vm::{Call, Callback, Engaged, Program, Ran, RowEnd, StateChange, Used, Vm, engage};
 
 /// Units that a worker takes at a time, at least.
 const BATCH: usize = 64;
@@ -36,48 +37,53 @@ const MIXED: (usize, usize) = (2, 8192);
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
 
-/// Bytes that all runs of one stage may hand over; what comes after them runs in the next frame.
-const MAX_STAGE_BYTES: usize = 256 * 1024 * 1024;
-
 /// A script on one entity takes messages until it has used so many times what one run may use.
 const REPLETE: u32 = 4;
 
 /// Runs all units of [`Frame`] and puts their outcomes there, in the order of the units.
 pub(crate) fn execute(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
+    let pool = world.resource::<LuaPool>().clone();
+    let budget = frame.budget.begin(frame.stage, frame.number, pool.config().frame_budget);
+    let mut anything_waits = false;
     if !frame.units.is_empty() {
         let registry = world.resource::<AppTypeRegistry>().clone();
-        let pool = world.resource::<LuaPool>().clone();
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         outcomes.resize_with(frame.units.len(), UnitOutcome::default);
         let tallies = std::mem::take(&mut frame.tallies);
         let columns = frame.columns.take();
         let (mut states, mut transforms) =
             columns.unwrap_or_else(|| (world.query(), world.query()));
+        let order = turns::order(&frame);
+        frame.shares.line_up(&mut frame.units, order.as_deref());
+        let limits = frame.limits(pool.config());
         let stage = ExecutingStage {
             world,
             frame: &frame,
+            units: Units::new(&frame.units, order.as_deref(), &limits),
             states: Column::new(world, &mut states),
             transforms: &Column::new(world, &mut transforms),
             bindings: world.resource(),
             registry: &registry.read(),
-            limits: frame.limits(pool.config()),
-            allow_non_finite: frame.allow_non_finite(pool.config()),
-            deadline: pool.config().frame_budget.map(|budget| Instant::now() + budget),
+            budget: &budget,
             pool: &pool,
             leased: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            anything_waits: AtomicBool::new(false),
             tallies: Mutex::new(tallies),
         };
         stage.run(&mut outcomes);
+        anything_waits = stage.anything_waits.into_inner();
         let tallies = stage.tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
         frame.leased = stage.leased.into_inner();
         frame.tallies = tallies;
         frame.columns = Some((states, transforms));
         frame.outcomes = outcomes;
+        frame.shares.tell(&frame.programs, &limits);
     } else {
         frame.outcomes.clear();
     }
+    frame.budget.end(frame.stage, &budget, anything_waits);
+    frame.crowded[frame.stage as usize] += u64::from(anything_waits);
     frame.executed = Some(world.increment_change_tick());
     *world.resource_mut::<Frame>() = frame;
 }
@@ -86,20 +92,17 @@ pub(crate) fn execute(world: &mut World) {
 pub(super) struct ExecutingStage<'w> {
     pub(super) world: &'w World,
     pub(super) frame: &'w Frame,
-    pub(super) states: Column<'w, ScriptStates>,
+    pub(super) units: Units<'w>,
+    states: Column<'w, ScriptStates>,
     transforms: &'w Column<'w, Transform>,
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
-    /// Of each program, by number.
-    limits: Vec<RunLimits>,
-    /// Whether each program may write numbers that are not finite.
-    allow_non_finite: Vec<bool>,
-    pub(super) deadline: Option<Instant>,
+    pub(super) budget: &'w StageBudget,
     /// How many workers had a VM.
     leased: AtomicUsize,
-    /// Bytes that the runs handed over in messages, components and log lines.
-    bytes: AtomicUsize,
+    /// Some unit has to wait for the next stage.
+    anything_waits: AtomicBool,
     /// What the workers count, while none of them counts in it.
     tallies: Mutex<Vec<Tally>>,
 }
@@ -107,15 +110,7 @@ pub(super) struct ExecutingStage<'w> {
 impl<'w> ExecutingStage<'w> {
     /// Runs all units; their outcomes are in their order afterwards.
     fn run(&self, outcomes: &mut [UnitOutcome]) {
-        let units = &self.frame.units;
-        // Who has waited longest goes first; where nobody has, this is the stable order.
-        let order = self.frame.any_waits.then(|| {
-            let mut order: Vec<usize> = (0..units.len()).collect();
-            order.sort_by_key(|unit| std::cmp::Reverse(units[*unit].waiting));
-            order
-        });
-        let order = order.as_deref();
-
+        let order = self.units.order;
         let tasks = ComputeTaskPool::get();
         let batches = outcomes.len().div_ceil(BATCH);
         let workers = batches.min(self.pool.config().max_size).min(tasks.thread_num() + 1).max(1);
@@ -138,16 +133,28 @@ impl<'w> ExecutingStage<'w> {
                                 batches.lock().unwrap_or_else(PoisonError::into_inner);
                             batches.next()
                         };
-                        self.worker(engaged).work(order, sorts, next);
+                        self.worker(engaged).work(sorts, next);
                     });
                 });
             }
         });
         // What no worker took: there was no VM.
         let untaken = batches.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for outcome in untaken.flat_map(|(outcomes, _)| outcomes) {
-            *outcome = deferred();
+        for (outcomes, first) in untaken {
+            for (outcome, turn) in outcomes.iter_mut().zip(first..) {
+                self.skip(turn, outcome);
+            }
         }
+        let mut undone = Vec::new();
+        self.frame.shares.settle(self.units, outcomes, |turn, outcome| {
+            undone.push((self.units.at(turn).program, outcome.runs));
+            self.defer(outcome);
+        });
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tally) = tallies.first_mut() {
+            tally.undone.append(&mut undone);
+        }
+        drop(tallies);
         if let Some(order) = order {
             let mut sorted = Vec::new();
             sorted.resize_with(outcomes.len(), UnitOutcome::default);
@@ -156,6 +163,18 @@ impl<'w> ExecutingStage<'w> {
             }
             outcomes.swap_with_slice(&mut sorted);
         }
+    }
+
+    /// The unit that has this turn doesn't run.
+    fn skip(&self, turn: usize, outcome: &mut UnitOutcome) {
+        self.frame.shares.skip(self.units.at(turn));
+        self.defer(outcome);
+    }
+
+    /// A unit has to wait for the next stage, whatever came of its runs.
+    fn defer(&self, outcome: &mut UnitOutcome) {
+        *outcome = UnitOutcome::deferred();
+        self.anything_waits.store(true, Ordering::Relaxed);
     }
 
     fn worker<'s>(&'s self, engaged: &'s Engaged) -> Worker<'s> {
@@ -174,7 +193,7 @@ impl<'w> ExecutingStage<'w> {
                 self.transforms,
             ),
             lease: None,
-            counts: Counts::new(tally, self.is_late()),
+            counts: Counts::new(tally, self.budget.is_spent()),
         }
     }
 
@@ -184,54 +203,58 @@ impl<'w> ExecutingStage<'w> {
 
     /// What the runs of a unit may use up.
     #[inline]
-    pub(super) fn limits(&self, unit: &Unit) -> &RunLimits {
-        &self.limits[unit.program as usize]
+    pub(super) fn limits(&self, unit: &Unit) -> &'w Limits {
+        self.units.limits(unit)
     }
 
-    /// Whether a unit may still run in this stage: what the runs handed over so far is not all that a stage may
-    /// hold, and all that descend from where the unit does have not run for long enough.
+    /// What a unit's script remembers, if the unit was collected for that: the game may have put something else in
+    /// its place.
     #[inline]
-    pub(super) fn may_run(&self, unit: &Unit) -> bool {
-        self.bytes.load(Ordering::Relaxed) <= MAX_STAGE_BYTES
-            && !self.frame.origins.are_spent(unit, self.limits(unit).time, self.pool.config())
+    pub(super) fn state_of(&self, unit: &Unit, entity: EntityRef<'w>) -> Option<&'w ScriptState> {
+        let state = self.states.get(entity.location())?.states.get(unit.slot())?;
+        let runs = self.frame.program(unit);
+        let is_its = |program: &Arc<Program>| Arc::ptr_eq(program, runs);
+        state.attached.program.as_ref().is_some_and(is_its).then_some(state)
     }
 
-    /// Where the random numbers of a run start. Depends on the world's seed, the stage, the entity, the script,
-    /// the callback, and on which run of the unit this is; not on the VM or on who ran before.
+    /// Where the random numbers of a run start. Depends on the world's seed, the entity, the script, the callback,
+    /// on how often the script has drawn numbers before, and on which run of the unit this is; not on the VM, on
+    /// who ran before, or on what happened before the script was loaded.
     #[inline]
-    pub(super) fn seed(&self, unit: &Unit, callback: Callback, run: u32) -> u64 {
+    pub(super) fn seed(&self, unit: &Unit, draws: u64, callback: Callback, run: u32) -> u64 {
         let which = u64::from(unit.slot) << 40 | u64::from(run) << 8 | callback as u64;
         let who = mix(unit.entity.to_bits() ^ self.frame.program(unit).name_hash());
-        mix(self.frame.seed ^ who ^ mix(which))
+        let when = draws.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mix(self.frame.seed ^ who ^ mix(which ^ when))
     }
 
-    /// Moves what the runs of a unit want to change to its outcome.
+    /// Moves what the runs of the unit that has this turn want to change to its outcome. Gives whether there is room
+    /// for it still; if not, it is dropped.
     #[inline]
     pub(super) fn hand_over(
         &self,
-        unit: &Unit,
+        turn: usize,
+        work: u64,
         context: &mut ScriptContext<'_>,
         outcome: &mut UnitOutcome,
-    ) {
-        let bytes = context.bytes_handed_over();
-        if bytes > 0 {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.frame.origins.hand_over(unit, bytes);
+    ) -> bool {
+        let (bytes, spawned) = (context.bytes_handed_over(), context.effects.spawned.len());
+        if (bytes > 0 || self.units.at(turn).more.is_some())
+            && !self.frame.shares.spend(self.units, turn, Spent { work, bytes, spawned })
+        {
+            context.effects = Effects::default();
+            self.defer(outcome);
+            return false;
         }
         let effects = &mut context.effects;
         if !effects.leaves.is_empty() {
             outcome.leaves = std::mem::take(&mut effects.leaves);
         }
-        if effects.is_plain() {
-            return;
+        if !effects.is_plain() {
+            let effects = std::mem::take(&mut context.effects);
+            outcome.more = Some(Box::new(MoreOutcome { effects, ..MoreOutcome::default() }));
         }
-        let effects = std::mem::take(&mut context.effects);
-        outcome.more = Some(Box::new(MoreOutcome { effects, ..MoreOutcome::default() }));
-    }
-
-    /// Whether the frame's budget is spent.
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        true
     }
 }
 
@@ -247,15 +270,10 @@ struct Worker<'s> {
 
 impl<'s> Worker<'s> {
     /// Takes batches until none is left. Without a VM it takes none: others may have one.
-    fn work<'f>(
-        mut self,
-        order: Option<&[usize]>,
-        sorts: bool,
-        next: impl Fn() -> Option<(&'f mut [UnitOutcome], usize)>,
-    ) {
+    fn work<'f>(mut self, sorts: bool, next: impl Fn() -> Option<(&'f mut [UnitOutcome], usize)>) {
         let stage = self.stage;
         // A VM that ran the script of the first units is as good a guess as any.
-        self.acquire(stage.program(order.map_or(0, |order| order[0])));
+        self.acquire(stage.frame.program(stage.units.at(0)));
         if self.lease.is_some() {
             stage.leased.fetch_add(1, Ordering::Relaxed);
         }
@@ -266,20 +284,25 @@ impl<'s> Worker<'s> {
             if sorts {
                 sort(&stage.frame.units[first..first + outcomes.len()], &mut turns);
             }
+            let order = stage.units.order;
             let mut batch = Batch { first, outcomes, order, turns: &turns, done: 0 };
             while let Some((unit, _)) = batch.at(batch.done) {
                 // Who has waited longest runs however late it is: everybody does in the end.
-                let in_time = batch.is_first() || !self.counts.is_late(stage);
-                let runs = in_time && stage.may_run(&stage.frame.units[unit]);
+                let must = batch.is_first() && stage.budget.one_may_run;
+                let in_time = must || !self.counts.is_late(stage);
+                let runs = in_time && stage.frame.shares.may_run(&stage.frame.units[unit]);
                 if !runs || self.lease.is_none() {
-                    *batch.take() = deferred();
+                    stage.skip(batch.turn(), batch.take());
                 } else if !self.run_row(unit, &mut batch) {
-                    self.run_unit(unit, batch.take(), None);
+                    self.run_unit(batch.turn(), batch.take(), None);
                 }
                 if self.lease.as_ref().is_some_and(|vm| vm.is_spent()) {
                     self.replace(stage.program(unit));
                 }
             }
+        }
+        if let Some(vm) = &self.lease {
+            vm.count_steps(false);
         }
         let tally = self.counts.into_tally();
         stage.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
@@ -310,20 +333,24 @@ impl<'s> Worker<'s> {
             return false;
         }
         let before = batch.done;
+        let counts_steps = kind.more.is_some();
+        vm.count_steps(counts_steps);
         let mut row = UnitRow {
             stage,
             counts: &mut self.counts,
             batch,
             program: kind.program,
             callback,
+            counts_steps,
             began: false,
             current: None,
             next: None,
         };
-        self.context.set_allow_non_finite(stage.allow_non_finite[kind.program as usize]);
-        let host_and_row = (&mut self.context, &mut row);
         let limits = stage.limits(kind);
-        let end = vm.run_row(program, callback, limits, host_and_row, self.engaged);
+        self.context.set_allow_non_finite(limits.allow_non_finite);
+        let host_and_row = (&mut self.context, &mut row);
+        let end = vm.run_row(program, callback, &limits.run, host_and_row, self.engaged);
+        let of_run = vm.used();
         let current = row.current;
         let (ran, used) = match end {
             RowEnd::Done => return batch.done > before,
@@ -332,14 +359,16 @@ impl<'s> Worker<'s> {
         };
         // Something else may have gone wrong before the first one began.
         let Some(index) = current else { return false };
+        let turn = batch.turn();
         let outcome = batch.take();
         let Some(ran) = ran else {
             self.context.effects = Effects::default();
-            self.run_unit(index, outcome, used);
+            self.run_unit(turn, outcome, used);
             return true;
         };
         let unit = &stage.frame.units[index];
-        self.counts.ran(stage, unit);
+        self.counts.ran(unit);
+        let work = limits.work(of_run, met_limit(&ran));
         let mut failures = Vec::new();
         match ran {
             Ran::Missing => {}
@@ -350,59 +379,68 @@ impl<'s> Worker<'s> {
             }
         }
         outcome.set_ran(!failures.is_empty());
-        stage.hand_over(unit, &mut self.context, outcome);
-        if outcome.failing {
+        outcome.drew = of_run.drew;
+        if !stage.hand_over(turn, work, &mut self.context, outcome) {
+            self.counts.undo(unit, 1);
+        } else if outcome.failing {
             outcome.more.get_or_insert_default().failures = failures;
         }
         self.counts.note_reach(index, unit, outcome);
         true
     }
 
-    fn run_unit(&mut self, index: usize, outcome: &mut UnitOutcome, used: Option<Duration>) {
-        let unit = &self.stage.frame.units[index];
-        let entity = self.stage.world.get_entity(unit.entity).ok();
-        self.context.turn_to(unit.entity, entity, unit.spawns());
-        let allow = self.stage.allow_non_finite[unit.program as usize];
-        self.context.set_allow_non_finite(allow);
+    /// Runs the unit that has this turn.
+    fn run_unit(&mut self, turn: usize, outcome: &mut UnitOutcome, used: Option<Duration>) {
+        let stage = self.stage;
+        let unit = stage.units.at(turn);
+        let entity = stage.world.get_entity(unit.entity).ok();
         let state = match unit.stop() {
-            Some(state) => Some(state),
+            Some(last) => Some((&last.fields, last.draws)),
             None => entity
-                .and_then(|entity| self.stage.states.get(entity.location()))
-                .and_then(|states| states.states.get(unit.slot()))
-                .map(|state| &state.fields),
+                .and_then(|entity| stage.state_of(unit, entity))
+                .map(|state| (&state.fields, state.draws())),
         };
-        let empty = ScriptTable::default();
+        let Some((before, draws)) = state else {
+            // The game took it away after it was collected.
+            stage.skip(turn, outcome);
+            return;
+        };
+        let limits = stage.limits(unit);
+        self.context.turn_to(unit.entity, entity, limits.commands);
+        self.context.set_allow_non_finite(limits.allow_non_finite);
         let mut runs = UnitRuns {
             worker: self,
             unit,
-            before: state.unwrap_or(&empty),
+            before,
+            draws,
             state: StateChange::Unchanged,
             current: None,
             failures: Vec::new(),
             failing: false,
             ran: 0,
             used,
-            spent: Duration::ZERO,
+            work: 0,
+            drew: false,
             mail_taken: 0,
             unfinished: false,
         };
         outcome.started = runs.all();
-        let UnitRuns { state, failures, failing, ran, mail_taken, unfinished, .. } = runs;
+        let UnitRuns { state, failures, failing, ran, work, drew, mail_taken, unfinished, .. } =
+            runs;
         outcome.state = state;
         outcome.failing = failing;
         outcome.unfinished = unfinished;
-        outcome.ran = ran > 0;
-        self.stage.hand_over(unit, &mut self.context, outcome);
-        if !failures.is_empty() || mail_taken > 0 {
+        outcome.drew = drew;
+        outcome.runs = ran;
+        if !stage.hand_over(turn, work, &mut self.context, outcome) {
+            self.counts.undo(unit, ran);
+        } else if !failures.is_empty() || mail_taken > 0 {
             let more = outcome.more.get_or_insert_default();
             (more.failures, more.mail_taken) = (failures, mail_taken);
         }
+        let index = stage.units.index_of(turn);
         self.counts.note_reach(index, unit, outcome);
     }
-}
-
-fn deferred() -> UnitOutcome {
-    UnitOutcome { deferred: true, unfinished: true, ..UnitOutcome::default() }
 }
 
 /// The runs of one unit, one after another: each sees what the earlier ones wrote.
@@ -410,6 +448,8 @@ struct UnitRuns<'u, 's> {
     worker: &'u mut Worker<'s>,
     unit: &'s Unit,
     before: &'u ScriptTable,
+    /// Where the random numbers go on.
+    draws: u64,
     /// What the runs so far did to it.
     state: StateChange,
     /// The state as the runs so far left it, once there was more than one.
@@ -420,8 +460,10 @@ struct UnitRuns<'u, 's> {
     ran: u32,
     /// Time that the first one has used already, in another way.
     used: Option<Duration>,
-    /// How long those took that were timed.
-    spent: Duration,
+    /// How much they worked.
+    work: u64,
+    /// They drew random numbers.
+    drew: bool,
     mail_taken: usize,
     /// There was no VM for the rest.
     unfinished: bool,
@@ -437,7 +479,7 @@ impl UnitRuns<'_, '_> {
         if !self.unit.started && !self.one(Callback::Start, &[]) {
             return false;
         }
-        if self.unit.reload {
+        if self.unit.reload && !self.is_gone() {
             self.one(Callback::Reload, &[]);
             if self.unfinished {
                 return true;
@@ -446,7 +488,8 @@ impl UnitRuns<'_, '_> {
         let stage = self.worker.stage;
         for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
-            if self.mail_taken > 0 && (stage.is_late() || self.is_replete()) {
+            let is_enough = self.mail_taken > 0 && (stage.budget.is_spent() || self.is_replete());
+            if is_enough || self.is_gone() {
                 break;
             }
             let sender = mail.sender.map_or(ScriptValue::Nil, Into::into);
@@ -457,7 +500,7 @@ impl UnitRuns<'_, '_> {
             }
             self.mail_taken += 1;
         }
-        if self.unit.ticks {
+        if self.unit.ticks && !self.is_gone() {
             let tick = stage.frame.stage.callback();
             self.one(tick, &[self.unit.delta.into()]);
         }
@@ -467,9 +510,12 @@ impl UnitRuns<'_, '_> {
     /// Whether the runs so far have used up what one script on one entity may use in one stage, so that
     /// further messages wait for the next frame.
     fn is_replete(&self) -> bool {
-        let worker = &*self.worker;
-        self.spent > REPLETE * worker.stage.limits(self.unit).time
-            || worker.context.is_replete(REPLETE as usize)
+        self.work > u64::from(REPLETE) * WHOLE || self.worker.context.is_replete(REPLETE as usize)
+    }
+
+    /// Whether the runs so far despawned their own entity, which is done then.
+    fn is_gone(&self) -> bool {
+        self.worker.context.has_despawned_own()
     }
 
     /// Runs one callback if the script defines it; gives whether it did not fail.
@@ -485,14 +531,14 @@ impl UnitRuns<'_, '_> {
             self.current = Some(self.state.clone().applied_to(self.before));
         }
         // A missing callback is not a run: whether it had to be looked for depends on others.
-        let seed = stage.seed(self.unit, callback, self.ran);
-        // Who may run often in a frame is told when it is enough.
-        let must = self.unit.more.is_some();
-        self.worker.counts.stopwatch.start(must);
+        let seed = stage.seed(self.unit, self.draws, callback, self.ran);
+        self.worker.counts.stopwatch.start();
         let Some(ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;
             return false;
         };
+        let used = self.worker.lease.as_ref().map_or_else(Used::default, |vm| vm.used());
+        let met_limit = met_limit(&ran);
         match ran {
             Ran::Missing => return true,
             Ran::Done(change) => {
@@ -505,10 +551,9 @@ impl UnitRuns<'_, '_> {
             }
         }
         self.ran += 1;
-        let worker = &mut *self.worker;
-        if let Some(time) = worker.counts.ran(worker.stage, self.unit) {
-            self.spent += time;
-        }
+        self.work = self.work.saturating_add(stage.limits(self.unit).work(used, met_limit));
+        self.drew |= used.drew;
+        self.worker.counts.ran(self.unit);
         !self.failing
     }
 
@@ -532,8 +577,10 @@ impl UnitRuns<'_, '_> {
             (None, _) => self.before,
         };
         let call = Call { callback, state, args, seed };
-        let limits = worker.stage.limits(self.unit);
+        let limits = &worker.stage.limits(self.unit).run;
         let used = self.used.take();
+        // Who may run often in a frame is told when it is enough.
+        vm.count_steps(self.unit.more.is_some());
         let ran = vm.run_change(program, call, &mut worker.context, limits, used, worker.engaged);
         if matches!(ran, Ran::Failed(_)) {
             worker.context.roll_back();
@@ -553,4 +600,15 @@ impl UnitRuns<'_, '_> {
             }
         };
     }
+}
+
+/// Whether a run met a limit that depends on the machine, or threw its VM away.
+fn met_limit(ran: &Ran) -> bool {
+    let Ran::Failed(failure) = ran else { return false };
+    matches!(
+        failure.error,
+        ScriptError::TimedOut { .. }
+            | ScriptError::OutOfMemory { .. }
+            | ScriptError::HostPanicked { .. }
+    )
 }

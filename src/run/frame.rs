@@ -1,25 +1,25 @@
 //! The resources that a frame's systems share, and their sets.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource, SystemSet, Transform};
 
+use super::budget::Budget;
 use super::collect::order;
 use super::messages::Delivery;
 use super::plain::PlainQuery;
 use super::programs::Programs;
 use super::quiet::Found;
-use crate::bindings::{ColumnQuery, Effects, Leaves, Mail, max_bytes_handed_over};
+use super::shares::{Limits, Shares};
+use super::stop::LastState;
+use crate::bindings::{ColumnQuery, Effects, Leaves, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::script::ScriptStates;
-use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
+use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -44,15 +44,13 @@ pub struct LuaScripting {
     /// Whether scripts run. While they don't, messages to them wait. One entity's scripts are paused by
     /// [`LuaScripts::enabled`](crate::LuaScripts::enabled).
     pub enabled: bool,
-    /// The seed of all random numbers of scripts. Default 0.
+    /// The seed of all random numbers of scripts. Default 0: every session draws the same numbers.
     pub seed: u64,
-    /// Stages that ran so far; part of every run's seed.
-    pub(crate) stages: u64,
 }
 
 impl LuaScripting {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { enabled: true, seed, stages: 0 }
+        Self { enabled: true, seed }
     }
 }
 
@@ -142,8 +140,16 @@ pub(crate) struct Frame {
     pub(crate) deliveries: Vec<Delivery>,
     /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
     pub(crate) outcomes: Vec<UnitOutcome>,
-    /// The entities from which units descend.
-    pub(crate) origins: Origins,
+    /// What units share with others, and what they used up of it.
+    pub(crate) shares: Shares,
+    /// The time that runs may take.
+    pub(crate) budget: Budget,
+    /// Stages of each kind so far in which something had to wait.
+    pub(crate) crowded: [u64; 2],
+    /// Stops that were queued when the units were collected: those after them were not known then.
+    pub(crate) known_stops: usize,
+    /// Whether the scripts of some units define `on_message` is not known before they run.
+    pub(crate) unsure: Vec<bool>,
     pub(crate) stage: Stage,
     /// Frames before this one.
     pub(crate) number: u64,
@@ -178,114 +184,13 @@ impl Frame {
     }
 
     /// What the runs of each program may use up, by number.
-    pub(crate) fn limits(&self, config: &PoolConfig) -> Vec<RunLimits> {
+    pub(crate) fn limits(&self, config: &PoolConfig) -> Vec<Limits> {
         let programs = self.programs.list.iter();
-        programs.map(|carried| RunLimits::of_script(config, carried.program.name())).collect()
-    }
-
-    /// Whether each program may write numbers that are not finite.
-    pub(crate) fn allow_non_finite(&self, config: &PoolConfig) -> Vec<bool> {
-        let allow = |path| config.sandbox.limits_of(path).allow_non_finite.unwrap_or(false);
-        self.programs.list.iter().map(|carried| allow(carried.program.name())).collect()
+        programs.map(|carried| Limits::of(&carried.program, config)).collect()
     }
 
     pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
         &self.programs.list[unit.program as usize].program
-    }
-}
-
-/// The entities from which others descend that scripts spawned. What one entity's descendants may spawn
-/// together in a stage is what one run may, however many they are: so no script can make more and more of
-/// itself. And when they have run for long, those that are left run in the next frame.
-#[derive(Default)]
-pub(crate) struct Origins {
-    list: Vec<Origin>,
-    numbers: HashMap<Entity, u32>,
-}
-
-/// What the descendants of one entity did in this stage.
-#[derive(Default)]
-struct Origin {
-    units: u32,
-    /// Nanoseconds that their long runs took, and all of them.
-    long: AtomicU64,
-    all: AtomicU64,
-    /// Bytes that they handed over.
-    bytes: AtomicUsize,
-}
-
-impl Origins {
-    /// The long runs of all descendants of one entity may take so many times the limit of one run.
-    const LONG_SHARE: u32 = 8;
-    /// All of their runs may take so many times as much. Many short runs are what games are made of.
-    const SHARE: u32 = 32;
-    /// A run is long if it takes this part of its limit.
-    const LONG: u32 = 64;
-    /// They may hand over so many times what one run may.
-    const BYTES: usize = 16;
-
-    pub(crate) fn clear(&mut self) {
-        self.list.clear();
-        self.numbers.clear();
-    }
-
-    /// Counts a unit; gives the origin's number.
-    pub(crate) fn count(&mut self, origin: Option<Entity>) -> Option<u32> {
-        let next = self.list.len() as u32;
-        let number = *self.numbers.entry(origin?).or_insert(next);
-        if number == next {
-            self.list.push(Origin::default());
-        }
-        self.list[number as usize].units += 1;
-        Some(number)
-    }
-
-    /// Gives each unit its share of what it may spawn, when all are counted.
-    pub(crate) fn share_out(&self, units: &mut [Unit], together: usize) {
-        if self.list.is_empty() {
-            return;
-        }
-        let mut met = vec![0_u32; self.list.len()];
-        for unit in units {
-            let Some(more) = &mut unit.more else { continue };
-            let Some(origin) = more.origin else { continue };
-            let of_origin = self.list[origin as usize].units.max(1);
-            let together = u32::try_from(together).unwrap_or(u32::MAX);
-            let earlier = &mut met[origin as usize];
-            more.spawns = together / of_origin + u32::from(*earlier < together % of_origin);
-            *earlier += 1;
-        }
-    }
-
-    /// Whether the descendants of a unit's origin have done enough in this stage.
-    #[inline]
-    pub(crate) fn are_spent(&self, unit: &Unit, limit: Duration, config: &PoolConfig) -> bool {
-        unit.origin().is_some_and(|origin| {
-            let Origin { long, all, bytes, .. } = &self.list[origin as usize];
-            let took = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Relaxed));
-            took(long) > Self::LONG_SHARE * limit
-                || took(all) > Self::SHARE * limit
-                || bytes.load(Ordering::Relaxed) / Self::BYTES > max_bytes_handed_over(config)
-        })
-    }
-
-    /// Adds a run of a unit.
-    pub(crate) fn spend(&self, unit: &Unit, time: Duration, limit: Duration) {
-        if let Some(origin) = unit.origin() {
-            let origin = &self.list[origin as usize];
-            let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            origin.all.fetch_add(nanos, Ordering::Relaxed);
-            if time > limit / Self::LONG {
-                origin.long.fetch_add(nanos, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Adds what the runs of a unit handed over.
-    pub(crate) fn hand_over(&self, unit: &Unit, bytes: usize) {
-        if let Some(origin) = unit.origin() {
-            self.list[origin as usize].bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
     }
 }
 
@@ -308,21 +213,18 @@ pub(crate) struct Unit {
 }
 
 /// What few units have.
+#[derive(Default)]
 pub(crate) struct MoreUnit {
     /// The deliveries to its entity; those for it are [`Frame::mail`].
     pub(crate) mail: Range<u32>,
     /// The number of the entity from which it descends, if a script spawned its entity.
     pub(crate) origin: Option<u32>,
-    /// Entities that it may spawn in this stage.
-    pub(crate) spawns: u32,
+    /// Its place among all units that descend from others.
+    pub(crate) place: usize,
+    /// Whether its script defines `on_message` is not known yet.
+    pub(crate) unsure: bool,
     /// The state to say goodbye to; such a unit does nothing but `on_stop`.
-    pub(crate) stop: Option<ScriptTable>,
-}
-
-impl Default for MoreUnit {
-    fn default() -> Self {
-        Self { mail: 0..0, origin: None, spawns: u32::MAX, stop: None }
-    }
+    pub(crate) stop: Option<LastState>,
 }
 
 impl Default for Unit {
@@ -370,24 +272,12 @@ impl Unit {
         self.more.as_ref().map_or(0..0, |more| more.mail.clone())
     }
 
-    /// The number of the entity from which it descends, if a script spawned its entity.
-    #[inline]
-    pub(crate) fn origin(&self) -> Option<u32> {
-        self.more.as_ref()?.origin
-    }
-
-    /// Entities that it may spawn in this stage.
-    #[inline]
-    pub(crate) fn spawns(&self) -> u32 {
-        self.more.as_ref().map_or(u32::MAX, |more| more.spawns)
-    }
-
     /// The state to say goodbye to.
-    pub(crate) fn stop(&self) -> Option<&ScriptTable> {
+    pub(crate) fn stop(&self) -> Option<&LastState> {
         self.more.as_ref()?.stop.as_ref()
     }
 
-    pub(super) fn take_stop(&mut self) -> Option<ScriptTable> {
+    pub(super) fn take_stop(&mut self) -> Option<LastState> {
         self.more.as_mut()?.stop.take()
     }
 }
@@ -400,27 +290,34 @@ pub(crate) struct UnitOutcome {
     /// Leaves of components that it wrote.
     pub(crate) leaves: Leaves,
     pub(crate) more: Option<Box<MoreOutcome>>,
-    /// It did not run: no VM was to be had, or the frame's budget was spent.
+    /// It did not run, or is to be as if it had not: no VM was to be had, the frame's budget was spent, or what it
+    /// shares with others.
     pub(crate) deferred: bool,
     pub(crate) started: bool,
-    /// There was a run.
-    pub(crate) ran: bool,
+    /// Runs that there were.
+    pub(crate) runs: u32,
     /// There was no VM for some of its runs, which stay due.
     pub(crate) unfinished: bool,
     /// The last run failed.
     pub(crate) failing: bool,
+    /// Random numbers were drawn.
+    pub(crate) drew: bool,
     /// The script is put aside now.
     pub(crate) put_aside: bool,
 }
 
 impl UnitOutcome {
+    pub(super) fn deferred() -> Self {
+        Self { deferred: true, unfinished: true, ..Self::default() }
+    }
+
     /// All that was due has run: one callback of a script that had started.
     #[inline]
     pub(crate) fn set_ran(&mut self, failing: bool) {
         self.deferred = false;
         self.unfinished = false;
         self.started = true;
-        self.ran = true;
+        self.runs = 1;
         self.failing = failing;
     }
 
@@ -444,6 +341,18 @@ pub(crate) struct Tally {
     pub(crate) runs: Vec<u64>,
     /// The times of some of them.
     pub(crate) times: Vec<(u32, Duration)>,
+    /// Runs of programs that are to be as if they had not been.
+    pub(crate) undone: Vec<(u32, u32)>,
+}
+
+impl Tally {
+    /// Forgets all of it.
+    pub(super) fn clear(&mut self) {
+        self.reaching.clear();
+        self.runs.clear();
+        self.times.clear();
+        self.undone.clear();
+    }
 }
 
 /// What came of a unit besides changed numbers.

@@ -13,8 +13,9 @@ use crate::vm::Callback;
 ///
 /// Delivered in the next frame that collects, in the order in which it was written, after the messages
 /// that scripts sent. One script on one entity takes at most 1,024 messages in a frame, and no more once
-/// they made it run for four times `run_time_limit`, or send, log or queue four times what one run may; the
-/// rest wait.
+/// they made it work, send, log or queue four times what one run may; the rest wait. One that no script of
+/// its receiver has an `on_message` for is counted as
+/// [undelivered](crate::FrameStats::undelivered).
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ToScript {
     /// The receiver.

@@ -265,14 +265,20 @@ impl PlainStage<'_> {
             outcome.leaves.clear();
         }
         // Nearly always there is nothing to write: what is not written need not go back to memory.
-        let owed = &mut attached.owed[self.stage as usize];
-        if attached.waiting != 0 || *owed != 0.0 {
-            (attached.waiting, *owed) = (0, 0.0);
+        let (waiting, owed) =
+            (&mut attached.waiting[self.stage as usize], &mut attached.owed[self.stage as usize]);
+        if *waiting != 0 || *owed != 0.0 {
+            (*waiting, *owed) = (0, 0.0);
         }
-        if outcome.ran && attached.aside.has_failures() {
+        if outcome.runs > 0 && attached.aside.has_failures() {
             attached.aside.succeeded(self.stage as usize, self.patience);
         }
         changed.state = std::mem::take(&mut outcome.state).apply(&mut state.fields);
+        if outcome.drew {
+            outcome.drew = false;
+            state.draws = state.draws.wrapping_add(1);
+            changed.state = true;
+        }
         Some(changed)
     }
 }

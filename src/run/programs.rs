@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bevy::asset::{AssetId, Assets};
 
-use super::frame::Stage;
-use crate::script::{Aside, LuaScript};
+use super::frame::{Stage, Unit};
+use crate::script::{Aside, LuaScript, ScriptState};
 use crate::vm::Program;
 
 /// The programs that entities carry, by number. A program keeps its number from frame to frame.
@@ -82,6 +82,12 @@ impl Programs {
             (carried.in_use, carried.entities) = (false, 0);
             (carried.put_aside, carried.next_retry) = (0, None);
         }
+    }
+
+    /// Whether a state is that of the program which a unit runs.
+    pub(super) fn is_run_by(&self, unit: &Unit, state: &ScriptState) -> bool {
+        let runs = &self.list[unit.program as usize].program;
+        state.attached.program.as_ref().is_some_and(|program| Arc::ptr_eq(program, runs))
     }
 
     pub(super) fn numbering(&self) -> u64 {

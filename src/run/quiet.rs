@@ -172,14 +172,15 @@ impl QuietStage<'_> {
         if !at.enabled || !programs.list[number as usize].ticks {
             return false;
         }
-        found.any_waits |= attached.waiting > 0;
+        let waiting = attached.waiting[self.stage as usize];
+        found.any_waits |= waiting > 0;
         let unit = found.place(room);
         debug_assert!(unit.more.is_none(), "what is left of a stage is empty");
         unit.entity = at.entity;
         unit.slot = slot as u32;
         unit.program = number;
         unit.delta = attached.owed[self.stage as usize] + self.delta;
-        unit.waiting = attached.waiting;
+        unit.waiting = waiting.into();
         (unit.started, unit.reload, unit.ticks) = (true, false, true);
         true
     }

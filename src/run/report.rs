@@ -71,6 +71,14 @@ impl Report {
         }
     }
 
+    /// Takes back what a worker counted of runs that are to be as if they had not been. All were counted before.
+    pub(crate) fn undone(&mut self, figures: &[usize], tally: &mut Tally) {
+        for (program, runs) in tally.undone.drain(..) {
+            self.frame.runs -= u64::from(runs);
+            self.figures[figures[program as usize]].runs -= u64::from(runs);
+        }
+    }
+
     /// Counts failed runs of a unit.
     pub(crate) fn failed(&mut self, figures: usize, count: u64) {
         self.frame.failed += count;

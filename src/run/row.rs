@@ -6,8 +6,8 @@ use super::counts::Counts;
 use super::execute::ExecutingStage;
 use super::frame::{Unit, UnitOutcome};
 use crate::bindings::ScriptContext;
-use crate::value::ScriptTable;
-use crate::vm::{Callback, Row, StateChange, Turn, prefetch};
+use crate::script::ScriptState;
+use crate::vm::{Callback, Row, StateChange, Turn, Used, prefetch};
 
 /// Units that one worker takes, with room for what comes of them.
 pub(super) struct Batch<'b> {
@@ -32,6 +32,16 @@ impl Batch<'_> {
         }
         let place = self.first + within;
         Some((self.order.map_or(place, |order| order[place]), within))
+    }
+
+    /// Which turn in the stage the unit has whose turn it is.
+    ///
+    /// # Panics
+    /// If all are done.
+    #[inline]
+    pub(super) fn turn(&self) -> usize {
+        let (_, within) = self.at(self.done).expect("its turn is there");
+        self.first + within
     }
 
     /// Whether nothing in the stage has its turn before.
@@ -72,6 +82,8 @@ pub(super) struct UnitRow<'r, 'b, 's> {
     /// The number of the program.
     pub(super) program: u32,
     pub(super) callback: Callback,
+    /// They share something with others.
+    pub(super) counts_steps: bool,
     /// One has had its turn already.
     pub(super) began: bool,
     /// The unit whose turn it is.
@@ -85,7 +97,7 @@ pub(super) struct Found<'s> {
     index: usize,
     unit: &'s Unit,
     entity: EntityRef<'s>,
-    state: &'s ScriptTable,
+    state: &'s ScriptState,
 }
 
 impl<'s> UnitRow<'_, '_, 's> {
@@ -95,12 +107,14 @@ impl<'s> UnitRow<'_, '_, 's> {
         let stage = self.stage;
         let (index, _) = self.batch.at(turn)?;
         let unit = &stage.frame.units[index];
-        if unit.program != self.program || !unit.only_ticks() {
+        if unit.program != self.program
+            || unit.more.is_some() != self.counts_steps
+            || !unit.only_ticks()
+        {
             return None;
         }
         let entity = stage.world.get_entity(unit.entity).ok()?;
-        let states = stage.states.get(entity.location())?;
-        let state = &states.states.get(unit.slot())?.fields;
+        let state = stage.state_of(unit, entity)?;
         Some(Found { index, unit, entity, state })
     }
 }
@@ -111,35 +125,42 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
         let found = self.next.take().or_else(|| self.find(self.batch.done))?;
         let Found { index, unit, entity, state } = found;
         // The first one may run.
-        let may_run = !self.began || !self.counts.is_late(self.stage) && self.stage.may_run(unit);
+        let may_run = !self.began
+            || !self.counts.is_late(self.stage) && self.stage.frame.shares.may_run(unit);
         if !may_run {
             return None;
         }
         // By the time that this one is done, what the next one needs is here.
         self.next = self.find(self.batch.done + 1);
-        if let Some((_, value)) = self.next.as_ref().and_then(|next| next.state.fields.at(0)) {
+        if let Some((_, value)) = self.next.as_ref().and_then(|next| next.state.fields.fields.at(0))
+        {
             prefetch(value);
         }
-        context.turn_to(unit.entity, Some(entity), unit.spawns());
+        context.turn_to(unit.entity, Some(entity), self.stage.limits(unit).commands);
         (self.began, self.current) = (true, Some(index));
-        self.counts.stopwatch.start(unit.more.is_some());
+        self.counts.stopwatch.start();
         Some(Turn {
             entity: unit.entity,
-            state,
+            state: &state.fields,
             argument: unit.delta,
-            seed: self.stage.seed(unit, self.callback, 0),
+            seed: self.stage.seed(unit, state.draws(), self.callback, 0),
         })
     }
 
     #[inline]
-    fn done(&mut self, context: &mut ScriptContext<'s>, change: StateChange) {
+    fn done(&mut self, context: &mut ScriptContext<'s>, change: StateChange, used: Used) {
         let Some(index) = self.current.take() else { return };
         let unit = &self.stage.frame.units[index];
-        self.counts.ran(self.stage, unit);
+        self.counts.ran(unit);
+        let turn = self.batch.turn();
         let outcome = self.batch.take();
         outcome.state = change;
         outcome.set_ran(false);
-        self.stage.hand_over(unit, context, outcome);
+        outcome.drew = used.drew;
+        let work = if self.counts_steps { self.stage.limits(unit).work(used, false) } else { 0 };
+        if !self.stage.hand_over(turn, work, context, outcome) {
+            self.counts.undo(unit, 1);
+        }
         self.counts.note_reach(index, unit, outcome);
     }
 }
@@ -175,8 +196,8 @@ mod tests {
             let mut batch = Batch { first, outcomes: &mut outcomes, order, turns: &turns, done: 0 };
             for (within, number) in [2, 0, 1].into_iter().zip(numbers) {
                 assert_eq!(batch.at(batch.done), Some((number, within)));
-                batch.take().ran = true;
-                assert!(batch.outcomes[within].ran);
+                batch.take().runs = 1;
+                assert_eq!(batch.outcomes[within].runs, 1);
             }
             assert_eq!(batch.at(batch.done), None);
         }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bevy::ecs::change_detection::{DetectChanges, Tick};
 use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
 use super::frame::{Unit, UnitOutcome};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
-use crate::vm::Program;
+use crate::vm::{Program, StateChange};
 
 /// The scripts whose `on_stop` is due, in the order in which they were removed.
 #[derive(Resource, Default)]
@@ -19,52 +20,114 @@ pub(crate) struct StopQueue {
 pub(crate) struct Stopped {
     pub(crate) entity: Entity,
     pub(crate) program: Arc<Program>,
-    pub(crate) state: ScriptTable,
+    pub(crate) last: LastState,
+}
+
+/// What a script remembered last.
+#[derive(Debug)]
+pub(crate) struct LastState {
+    pub(crate) fields: ScriptTable,
+    /// Where its random numbers go on.
+    pub(crate) draws: u64,
+    /// Frames for which its `on_stop` has been waiting.
+    pub(crate) waiting: u32,
+    /// The entity from which its own one descends, if a script spawned that.
+    pub(crate) origin: Option<Entity>,
+    /// Where it was.
+    at: LastPlace,
+}
+
+/// Where a state was when it was removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastPlace {
+    /// Its place among the entity's states.
+    pub(crate) slot: u32,
+    /// When these were last changed.
+    pub(crate) changed: Tick,
+}
+
+impl LastState {
+    fn new(fields: ScriptTable, draws: u64, origin: Option<Entity>, at: LastPlace) -> Self {
+        Self { fields, draws, waiting: 0, origin, at }
+    }
+}
+
+/// What a stage knows of states that were removed while it lasted.
+pub(super) struct Meanwhile {
+    /// So many were queued when the units were collected: they belong to earlier ones.
+    pub(super) known: usize,
+    /// When the runs had ended.
+    pub(super) executed: Tick,
+    pub(super) now: Tick,
 }
 
 impl StopQueue {
     /// Takes a state that has lost its script. One that never started has nothing to stop.
-    pub(crate) fn push(&mut self, entity: Entity, state: &mut ScriptState) {
+    pub(crate) fn push(
+        &mut self,
+        entity: Entity,
+        at: LastPlace,
+        state: &mut ScriptState,
+        origin: Option<Entity>,
+    ) {
         let state = std::mem::take(state);
+        let draws = state.draws();
         if let (true, Some(program)) = (state.started, state.attached.program) {
-            self.stopped.push(Stopped { entity, program, state: state.fields });
+            let last = LastState::new(state.fields, draws, origin, at);
+            self.stopped.push(Stopped { entity, program, last });
         }
     }
 
-    /// Takes what a unit left whose script an earlier unit of the same stage has stopped.
-    pub(crate) fn catch_up(
+    /// Takes what a unit left whose state was removed after it had been collected. Gives whether the game had changed
+    /// that before: then it knew better.
+    pub(super) fn catch_up(
         &mut self,
         unit: &Unit,
         program: &Arc<Program>,
         outcome: &mut UnitOutcome,
-    ) {
+        origin: Option<Entity>,
+        meanwhile: &Meanwhile,
+    ) -> bool {
         let change = std::mem::take(&mut outcome.state);
-        let entity = unit.entity;
-        let queued = self
-            .stopped
-            .iter_mut()
-            .find(|stopped| stopped.entity == entity && Arc::ptr_eq(&stopped.program, program));
-        match queued {
-            Some(stopped) => _ = change.apply(&mut stopped.state),
+        let Meanwhile { known, executed, now } = *meanwhile;
+        let known = known.min(self.stopped.len());
+        let is_its = |stopped: &&mut Stopped| {
+            stopped.entity == unit.entity
+                && stopped.last.at.slot == unit.slot
+                && Arc::ptr_eq(&stopped.program, program)
+        };
+        match self.stopped[known..].iter_mut().find(is_its) {
+            Some(Stopped { last, .. }) => {
+                last.draws += u64::from(outcome.drew);
+                if last.at.changed.is_newer_than(executed, now) {
+                    return change != StateChange::Unchanged;
+                }
+                change.apply(&mut last.fields);
+            }
             // It has only just started, and was not queued for that.
             None if outcome.started && !unit.started => {
-                let state = change.applied_to(&ScriptTable::default());
-                self.stopped.push(Stopped { entity, program: program.clone(), state });
+                let fields = change.applied_to(&ScriptTable::default());
+                let at = LastPlace { slot: unit.slot, changed: now };
+                let last = LastState::new(fields, u64::from(outcome.drew), origin, at);
+                self.stopped.push(Stopped { entity: unit.entity, program: program.clone(), last });
             }
             None => {}
         }
+        false
     }
 }
 
-/// `LuaScripts` goes, or the entity with it.
+/// `LuaScripts` or `ScriptStates` goes, or the entity with them: whichever comes first.
 pub(crate) fn on_scripts_removed(
-    removed: On<Remove, LuaScripts>,
+    removed: On<Remove, (LuaScripts, ScriptStates)>,
     mut states: Query<&mut ScriptStates>,
     mut queue: ResMut<StopQueue>,
 ) {
     if let Ok(mut states) = states.get_mut(removed.entity) {
-        for mut state in std::mem::take(&mut states.states) {
-            queue.push(removed.entity, &mut state);
+        let (origin, changed) = (states.origin, states.last_changed());
+        let states = std::mem::take(&mut states.states);
+        for (slot, mut state) in (0..).zip(states) {
+            queue.push(removed.entity, LastPlace { slot, changed }, &mut state, origin);
         }
     }
 }

@@ -17,8 +17,8 @@ pub enum Preset {
     Trusted,
 }
 
-/// What one run of a script may use up, and may do. A limit that is `None` is as in
-/// [`PoolConfig`](crate::PoolConfig).
+/// What one run of a script may use up, and may do, and what all may that descend from one entity. A limit that is
+/// `None` is as in [`PoolConfig`](crate::PoolConfig).
 ///
 /// In RON over a preset: `(preset: trusted)`, `(preset: trusted, run_memory_limit: 1048576)`,
 /// `(run_time_limit: "8ms")`.
@@ -36,6 +36,12 @@ pub struct ScriptLimits {
     /// vanishes with all its children, or makes physics panic. With `false` that is an error of the script that
     /// writes it, which names the field. `self`, messages and arguments of functions may hold them in any case.
     pub allow_non_finite: Option<bool>,
+    /// As [`PoolConfig::max_commands`](crate::PoolConfig::max_commands): at most 1,000,000.
+    pub max_commands: Option<usize>,
+    /// Entities that scripts may spawn in one stage on all entities that descend from one because scripts
+    /// spawned them: at most 1,000,000. `None`: as many as one run of the script may, `max_commands`.
+    /// Who would spawn more than are left waits for the next frame.
+    pub max_spawned_together: Option<usize>,
 }
 
 impl ScriptLimits {
@@ -45,18 +51,25 @@ impl ScriptLimits {
         Self::of(Preset::Untrusted)
     }
 
-    /// Ten times the default time: 20 ms. They may write numbers that are not finite.
+    /// Ten times the default time and the default number of commands: 20 ms, and 2,560. They may write numbers that
+    /// are not finite.
     #[must_use]
     pub const fn trusted() -> Self {
         Self::of(Preset::Trusted)
     }
 
     pub(super) const fn of(preset: Preset) -> Self {
-        let (run_time_limit, allow_non_finite) = match preset {
-            Preset::Untrusted => (None, None),
-            Preset::Trusted => (Some(Duration::from_millis(20)), Some(true)),
+        let (run_time_limit, max_commands, allow_non_finite) = match preset {
+            Preset::Untrusted => (None, None, None),
+            Preset::Trusted => (Some(Duration::from_millis(20)), Some(2560), Some(true)),
         };
-        Self { run_time_limit, run_memory_limit: None, allow_non_finite }
+        Self {
+            run_time_limit,
+            run_memory_limit: None,
+            allow_non_finite,
+            max_commands,
+            max_spawned_together: None,
+        }
     }
 }
 
@@ -69,6 +82,8 @@ struct Written {
     run_time_limit: Option<Duration>,
     run_memory_limit: Option<usize>,
     allow_non_finite: Option<bool>,
+    max_commands: Option<usize>,
+    max_spawned_together: Option<usize>,
 }
 
 impl From<Written> for ScriptLimits {
@@ -78,6 +93,8 @@ impl From<Written> for ScriptLimits {
             run_time_limit: written.run_time_limit.or(preset.run_time_limit),
             run_memory_limit: written.run_memory_limit.or(preset.run_memory_limit),
             allow_non_finite: written.allow_non_finite.or(preset.allow_non_finite),
+            max_commands: written.max_commands.or(preset.max_commands),
+            max_spawned_together: written.max_spawned_together.or(preset.max_spawned_together),
         }
     }
 }

@@ -86,13 +86,16 @@ pub struct ScriptStates {
     /// what they may spawn, and for how long they may run, in one stage.
     #[serde(skip)]
     pub(crate) origin: Option<Entity>,
+    /// The [`series`](ScriptState::series) of the next state.
+    #[serde(skip)]
+    pub(crate) series: u16,
 }
 
 reflect_struct!(LuaScripts { scripts: Vec<Handle<LuaScript>>, enabled: bool }
     ReflectComponent, ReflectDefault);
 reflect_struct!(ScriptStates { states: States }
     ReflectComponent, ReflectDefault, ReflectSerialize, ReflectDeserialize);
-reflect_struct!(ScriptState { script: String, started: bool, fields: ScriptTable }
+reflect_struct!(ScriptState { script: String, started: bool, series: u16, draws: u32, fields: ScriptTable }
     ReflectDefault, ReflectSerialize, ReflectDeserialize);
 
 impl MapEntities for ScriptStates {
@@ -124,6 +127,13 @@ pub struct ScriptState {
     pub script: String,
     /// Whether `on_start` is done.
     pub started: bool,
+    /// How many states there were on the entity before this one: each draws other random numbers.
+    #[serde(default)]
+    pub series: u16,
+    /// Frames and fixed steps in which it drew random numbers, those of runs that failed too: so it goes on
+    /// with other ones.
+    #[serde(default)]
+    pub draws: u32,
     /// Its `self`.
     #[serde(rename = "self", default, deserialize_with = "self_of_state")]
     pub fields: ScriptTable,
@@ -145,8 +155,9 @@ pub(crate) struct Attachment {
     pub(crate) reload: bool,
     /// Its failures in a row, and whether it is put aside for them.
     pub(crate) aside: Aside,
-    /// Frames that its runs have been waiting for a VM or for the frame's budget.
-    pub(crate) waiting: u32,
+    /// Frames, and fixed steps, that `on_update` and `on_fixed_update` have been waiting for a VM or for the
+    /// frame's budget.
+    pub(crate) waiting: [u16; 2],
     /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
     pub(crate) owed: [f64; 2],
 }
@@ -155,6 +166,15 @@ pub(crate) struct Attachment {
 impl PartialEq for ScriptState {
     fn eq(&self, other: &Self) -> bool {
         (&self.script, self.started, &self.fields) == (&other.script, other.started, &other.fields)
+            && (self.series, self.draws) == (other.series, other.draws)
+    }
+}
+
+impl ScriptState {
+    /// Where its random numbers go on.
+    #[inline]
+    pub(crate) fn draws(&self) -> u64 {
+        u64::from(self.series) << 32 | u64::from(self.draws)
     }
 }
 
@@ -168,6 +188,12 @@ impl ScriptStates {
     /// The `self` of a script, by its name, to be changed by the game between two frames.
     pub fn get_mut(&mut self, script: &str) -> Option<&mut ScriptTable> {
         self.states.iter_mut().find(|state| state.script == script).map(|state| &mut state.fields)
+    }
+
+    /// The series of the next state: none that a loaded state has.
+    pub(crate) fn next_series(&self) -> u16 {
+        let loaded = self.states.iter().map(|state| state.series.wrapping_add(1));
+        loaded.chain([self.series]).max().unwrap_or(0)
     }
 
     /// All states, in the order of the scripts.
@@ -219,6 +245,8 @@ mod tests {
             states: smallvec![ScriptState {
                 script: "scripts/a.luau".to_owned(),
                 started: true,
+                series: 1,
+                draws: 2,
                 fields: ScriptTable::from([("n", 3.0)]),
                 attached: Attachment { number: 4, ..Attachment::default() },
             }],
@@ -227,7 +255,7 @@ mod tests {
         let text = ron::to_string(&states).expect("plain data serializes");
         assert_eq!(
             text,
-            r#"[(script:"scripts/a.luau",started:true,self:(fields:[(String("n"),Number(3.0))]))]"#
+            r#"[(script:"scripts/a.luau",started:true,series:1,draws:2,self:(fields:[(String("n"),Number(3.0))]))]"#
         );
         let loaded: ScriptStates = ron::from_str(&text).expect("and comes back");
         assert_eq!(loaded, states);
@@ -236,8 +264,7 @@ mod tests {
 
     #[test]
     fn a_save_of_several_scripts_comes_back_and_the_state_of_one_lies_in_the_component() {
-        let text =
-            r#"[(script:"a",started:false,self:()),(script:"b",started:true,self:(array:[Nil]))]"#;
+        let text = r#"[(script:"a",started:false,series:0,draws:0,self:()),(script:"b",started:true,series:1,draws:7,self:(array:[Nil]))]"#;
         let loaded: ScriptStates = ron::from_str(text).expect("it is a save");
         assert_eq!(ron::to_string(&loaded).expect("plain data serializes"), text);
         let one = ScriptStates { states: loaded.states[1..].into(), ..ScriptStates::default() };

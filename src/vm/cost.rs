@@ -13,6 +13,8 @@ pub(super) const READ: usize = 2;
 
 /// No number is written with more bytes by anybody.
 pub(super) const LONGEST_NUMBER: usize = 1000;
+/// A call that costs less is one step of its run, in nanoseconds.
+pub(super) const UNCOUNTED: usize = 1_000;
 
 /// Subject times pattern below which a search needs no closer look, in bytes squared.
 const SHORT_SEARCH: usize = 100_000;

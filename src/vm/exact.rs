@@ -52,11 +52,12 @@ impl Vm {
             let ran = twin
                 .attempt(place, program, call, host, &longer(limits), (false, None))
                 .unwrap_or_else(|_| unreachable!("there is no image that it could meet"));
-            Ok((ran, twin.held(&measuring)))
+            Ok((ran, twin.held(&measuring), twin.used))
         });
         match measured {
             Err(error) => Ran::Failed(Failure::new(program.name(), error).into()),
-            Ok((ran, held)) => {
+            Ok((ran, held, used)) => {
+                self.used = used;
                 self.note_held(program, limits, &held);
                 let failure = match ran {
                     Ran::Failed(failure) if !held.too_much => {

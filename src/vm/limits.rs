@@ -201,7 +201,7 @@ impl<'w> Deadline<'w> {
     /// As [`Deadline::has_passed`], at a safepoint: Luau asks no more if it has not.
     pub(super) fn has_passed_at_safepoint(&mut self) -> bool {
         let passed = self.has_passed();
-        if !passed {
+        if !passed && !self.watch.counts_steps() {
             self.watch.calm(self.turn);
         }
         passed

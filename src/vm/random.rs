@@ -26,6 +26,12 @@ impl RunRandom {
         Self { seed, generator: None }
     }
 
+    /// Whether any number was drawn.
+    #[inline]
+    pub(crate) const fn has_drawn(&self) -> bool {
+        self.generator.is_some()
+    }
+
     fn generator(&mut self) -> &mut Pcg32 {
         let seed = self.seed;
         self.generator.get_or_insert_with(|| Pcg32::new(seed, STREAM))

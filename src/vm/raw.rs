@@ -43,7 +43,7 @@ use super::limits::Deadline;
 use super::loaded::Text;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
-use super::{Call, Row, StateChange};
+use super::{Call, Row, StateChange, Used};
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -124,6 +124,10 @@ struct Own {
     touched: Option<Touched>,
     /// It was refused memory, and may have caught the error.
     out_of_memory: bool,
+    /// Steps since it began, while they are counted.
+    steps: u64,
+    /// Those of the file level that ran for it.
+    file_steps: u64,
 }
 
 impl Own {
@@ -138,6 +142,8 @@ impl Own {
             panicked: None,
             touched: None,
             out_of_memory: false,
+            steps: 0,
+            file_steps: 0,
         }
     }
 }
@@ -226,6 +232,13 @@ impl<'h> Run<'h> {
         self.deadline.begin_again();
         self.own = Own::new(entity, RunRandom::new(seed));
         refusal::replace(false);
+    }
+
+    /// What it used up, for those who count that.
+    #[inline]
+    pub(super) fn used(&self) -> Used {
+        let Own { steps, file_steps, ref random, .. } = self.own;
+        Used { steps, file_steps, drew: random.has_drawn() }
     }
 
     /// It could tell that it runs on an image, if it does.
@@ -1501,7 +1514,9 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
                 && !(*run).is_to_be_judged()
                 && !(is_counted && weigh::is_ceiling_passed());
             match result {
-                Ok(change) if kept_to_limits => (*job.row).done(&mut *job.host, change),
+                Ok(change) if kept_to_limits => {
+                    (*job.row).done(&mut *job.host, change, (*run).used());
+                }
                 result => {
                     job.out = Some(result);
                     return;
@@ -2161,6 +2176,7 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
     let current = CURRENT.get().cast::<Run<'_>>();
     // SAFETY: as in `with_run`.
     let Some(run) = (unsafe { current.as_mut() }) else { return };
+    run.own.steps = run.own.steps.saturating_add(1);
     let passed = match look {
         exact::Look::Unmeasured => run.deadline.has_passed_at_safepoint(),
         // Then Luau is to ask again.
@@ -3497,6 +3513,7 @@ impl<'h> Run<'h> {
     pub(super) fn start_with(&mut self, seed: u64) {
         self.in_callback = true;
         self.own.random = RunRandom::new(seed);
+        self.own.file_steps = std::mem::take(&mut self.own.steps);
         self.own.entity = self.host.entity();
     }
 

@@ -82,6 +82,8 @@ pub(super) struct Watch {
     stop: AtomicBool,
     /// Set from outside: the current call ends.
     cancelled: AtomicBool,
+    /// Luau is to ask at every safepoint, whatever the clock says.
+    counts: AtomicBool,
     hook: Mutex<Option<Hook>>,
     /// The turn that the watchdog saw when it looked last, and when it first saw that one, in
     /// nanoseconds by its clock.
@@ -108,6 +110,7 @@ impl Watch {
             alarm: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            counts: AtomicBool::new(false),
             hook: Mutex::new(hook),
             seen: AtomicU64::new(0),
             seen_since: AtomicU64::new(0),
@@ -193,16 +196,34 @@ impl Watch {
         if let Some(hook) = &*lock(&self.hook)
             && !self.is_stopped()
             && !self.is_cancelled()
+            && !self.counts_steps()
             && !self.is_alarmed(turn)
         {
             hook.remove();
         }
     }
 
+    /// Whether Luau asks at every safepoint, so that the steps of a run are counted.
+    #[inline]
+    pub(super) fn counts_steps(&self) -> bool {
+        self.counts.load(Ordering::Relaxed)
+    }
+
+    /// Has the steps of runs counted from the next run on, or no more.
+    pub(super) fn count_steps(&self, counts: bool) {
+        let hook = lock(&self.hook);
+        self.counts.store(counts, Ordering::Relaxed);
+        match &*hook {
+            Some(hook) if counts || self.is_stopped() => hook.install(),
+            Some(hook) => hook.remove(),
+            None => {}
+        }
+    }
+
     /// Watches another VM instead.
     pub(super) fn turn_to(&self, hook: Hook) {
         let mut current = lock(&self.hook);
-        if self.is_stopped() || self.is_cancelled() {
+        if self.is_stopped() || self.is_cancelled() || self.counts_steps() {
             hook.install();
         }
         *current = Some(hook);

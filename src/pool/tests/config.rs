@@ -22,7 +22,7 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
 
 fn limits(millis: u64) -> ScriptLimits {
     let run_time_limit = Some(Duration::from_millis(millis));
-    ScriptLimits { run_time_limit, ..ScriptLimits::untrusted() }
+    ScriptLimits { run_time_limit, ..ScriptLimits::default() }
 }
 
 fn syntax(text: &str) -> (usize, usize, String) {
@@ -98,6 +98,10 @@ fn each_wrong_value_names_its_field() {
         ("max_retry_interval", |c| c.max_retry_interval = u32::MAX),
         ("run_time_limit", |c| c.sandbox.limits.run_time_limit = Some(HOUR)),
         ("run_memory_limit", |c| c.sandbox.limits.run_memory_limit = Some(1)),
+        ("max_commands", |c| c.sandbox.limits.max_commands = Some(1_000_001)),
+        ("max_spawned_together", |c| {
+            c.sandbox.limits.max_spawned_together = Some(1_000_001);
+        }),
         ("run_memory_limit", |c| {
             let limits = ScriptLimits { run_memory_limit: Some(17 * MIB), ..Default::default() };
             c.sandbox.scripts.insert("mods/".to_owned(), limits);
@@ -146,6 +150,8 @@ fn the_borders_of_each_range_are_allowed() {
                 run_time_limit: Some(Duration::from_secs(60)),
                 run_memory_limit: Some(MIB),
                 allow_non_finite: Some(true),
+                max_commands: Some(0),
+                max_spawned_together: Some(1_000_000),
             },
             scripts: BTreeMap::from([("mods/".to_owned(), ScriptLimits::untrusted())]),
         },
@@ -282,7 +288,10 @@ fn a_sandbox_is_written_as_what_differs_from_a_preset() {
         ("scripts/boss.luau", memory(MIB, limits(8))),
         ("scripts/", memory(2 * MIB, ScriptLimits::trusted())),
         ("mods/", ScriptLimits::default()),
-        ("tools/", ScriptLimits { allow_non_finite: Some(true), ..limits(1000) }),
+        (
+            "tools/",
+            ScriptLimits { max_commands: Some(2560), allow_non_finite: Some(true), ..limits(1000) },
+        ),
     ];
     let expected = SandboxConfig {
         libraries: BTreeSet::from([Library::Math, Library::String]),

@@ -186,7 +186,7 @@ fn note(world: &mut World) {
     for unit in &frame.units {
         let mail: Vec<&str> = frame.mail(unit).map(|mail| &*mail.name).collect();
         seen.push(format!(
-            "{} {} {} {mail:?} {} {} {} {} {} {:?} {} {:?}",
+            "{} {} {} {mail:?} {} {} {} {} {} {:?} {:?}",
             unit.entity,
             unit.slot,
             frame.program(unit).name(),
@@ -195,9 +195,8 @@ fn note(world: &mut World) {
             unit.reload,
             unit.ticks,
             unit.delta,
-            unit.origin(),
-            unit.spawns(),
-            unit.stop(),
+            unit.more.as_ref().and_then(|more| more.origin),
+            unit.stop().map(|last| (&last.fields, last.draws)),
         ));
     }
     let mut carried: Vec<String> = frame
@@ -220,7 +219,7 @@ fn note(world: &mut World) {
         seen.push(format!("{mail:?}"));
     }
     for stopped in &world.resource::<StopQueue>().stopped {
-        seen.push(format!("{} {} {}", stopped.entity, stopped.program.name(), stopped.state));
+        seen.push(format!("{} {} {}", stopped.entity, stopped.program.name(), stopped.last.fields));
     }
     let mut states = world.query::<(Entity, &ScriptStates)>();
     let mut all = Vec::new();
@@ -229,7 +228,7 @@ fn note(world: &mut World) {
             let at = &state.attached;
             let program = at.program.as_ref().map(|program| program.name());
             all.push(format!(
-                "{entity} {} {} {} {:?} {program:?} {} {:?} {} {:?}",
+                "{entity} {} {} {} {:?} {program:?} {} {:?} {:?} {:?}",
                 state.script,
                 state.started,
                 state.fields,
@@ -549,7 +548,8 @@ fn what_is_owed_and_who_waits_comes_out_the_same() {
         for entity in &entities[..20] {
             let mut states = world.get_mut::<ScriptStates>(*entity).unwrap();
             let attached = &mut states.bypass_change_detection().states[0].attached;
-            (attached.waiting, attached.owed) = (entity.index_u32() % 3, [0.5, 0.25]);
+            let waiting = (entity.index_u32() % 3) as u16;
+            (attached.waiting, attached.owed) = ([waiting, 1], [0.5, 0.25]);
         }
     });
 }

@@ -26,7 +26,7 @@ use mlua::{Function, Lua, Table};
 use self::own::{codes, concat, format, set_metatable, sort, split};
 use super::{TOO_DEEP, raise, safepoint, text_bytes, with_run};
 use crate::error::ScriptError;
-use crate::vm::cost;
+use crate::vm::{STEP_NANOS, cost};
 
 /// A function that scripts find, by the library where it is (or none), and what bounds a call of it.
 struct BuiltIn {
@@ -323,18 +323,11 @@ unsafe fn unpacking(state: *mut lua_State) -> usize {
     }
 }
 
-/// Of going through a table once, which is not larger than all that is in memory. How large it is can't be asked,
-/// and most are small: a run that has little time left is late by no more than the rest.
+/// Of going through a table once. How large the part of it is that is no list can't be asked; it is in memory, so
+/// that a run is late by some milliseconds at most.
 unsafe fn held(state: *mut lua_State) -> usize {
-    /// Nanoseconds.
-    const MOST: usize = 200_000;
     // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        match ffi::lua_type(state, 1) {
-            ffi::LUA_TTABLE => (ffi::lua_totalbytes(state, -1) / 16).min(MOST),
-            _ => 0,
-        }
-    }
+    unsafe { 2 * length(state, 1) }
 }
 
 /// Of `table.move(from, first, last, to, into)`.
@@ -342,9 +335,8 @@ unsafe fn moving(state: *mut lua_State) -> usize {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let count = (number(state, 3) - number(state, 2)).max(0.0) as usize;
-        // Far more than there are elements: then only the elements are looked at, and they are in memory.
-        let lists = 2 * (length(state, 1) + length(state, 5));
-        let elements = (lists + 100_000).max(ffi::lua_totalbytes(state, -1) / 16);
+        // Far more than there are elements: then only the elements are looked at.
+        let elements = 2 * (length(state, 1) + length(state, 5)) + 100_000;
         sum([reading(state, 2, 4), count.min(elements).saturating_mul(10)])
     }
 }
@@ -473,6 +465,12 @@ pub(super) unsafe fn begin(state: *mut lua_State, name: &CStr, nanos: usize) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         safepoint(state);
+        if nanos > cost::UNCOUNTED {
+            let _ = with_run("a built-in", |run| {
+                run.own.steps = run.own.steps.saturating_add(nanos as u64 / STEP_NANOS);
+                Ok(())
+            });
+        }
         if nanos > cost::FREE {
             begin_long(state, name, Duration::from_nanos(nanos as u64));
         }

@@ -22,7 +22,7 @@ impl<'s> Row<'s, NoWorld> for Entities<'s> {
         Some(Turn { entity, state, argument: 0.5, seed: self.seeds[number] })
     }
 
-    fn done(&mut self, _: &mut NoWorld, change: StateChange) {
+    fn done(&mut self, _: &mut NoWorld, change: StateChange, _: Used) {
         self.outcomes.push(Ok(change.applied_to(&self.states[self.outcomes.len()])));
     }
 }

@@ -1,0 +1,88 @@
+//! In which order units have their turns, where some have to wait.
+
+use std::cmp::Reverse;
+
+use super::frame::Frame;
+
+/// The order in which units have their turns; `None`: as they lie.
+///
+/// Where nobody has waited that is the stable order. Else those go first who have waited longest. Of those who have
+/// waited equally long others go first each time, or it would always be the same who are left over. And all that
+/// descend from one entity take turns, so that those who are many don't keep the others waiting.
+pub(super) fn order(frame: &Frame) -> Option<Vec<usize>> {
+    if !frame.any_waits {
+        return None;
+    }
+    let units = &frame.units;
+    let first = first_of(units.len(), frame.crowded[frame.stage as usize]);
+    let mut order: Vec<usize> = (first..units.len()).chain(0..first).collect();
+    order.sort_by_key(|unit| Reverse(units[*unit].waiting));
+    if !frame.shares.is_empty() {
+        let mut rounds = vec![0_u32; frame.shares.len()];
+        let mut round = vec![0_u32; units.len()];
+        for unit in &order {
+            if let Some(origin) = units[*unit].more.as_ref().and_then(|more| more.origin) {
+                let next = &mut rounds[origin as usize];
+                round[*unit] = *next;
+                *next += 1;
+            }
+        }
+        order.sort_by_key(|unit| round[*unit]);
+    }
+    Some(order)
+}
+
+/// Which of so many goes first for the `nth` time: multiples of the golden ratio spread evenly (Knuth, TAOCP
+/// vol. 3, 6.4).
+fn first_of(units: usize, nth: u64) -> usize {
+    let spread = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(spread) * units as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use bevy::prelude::Entity;
+
+    use super::*;
+    use crate::run::frame::{MoreUnit, Unit};
+
+    fn frame(waiting: &[u32]) -> Frame {
+        let entity = |index: usize| Entity::from_raw_u32(index as u32).expect("a small index");
+        let unit = |(index, waiting): (usize, &u32)| Unit {
+            waiting: *waiting,
+            ..Unit::new(entity(index), 0, 0)
+        };
+        let units = waiting.iter().enumerate().map(unit).collect();
+        let any_waits = waiting.iter().any(|waiting| *waiting > 0);
+        Frame { units, any_waits, ..Frame::default() }
+    }
+
+    #[test]
+    fn who_waited_longest_goes_first() {
+        assert_eq!(order(&frame(&[0, 0, 0])), None);
+        assert_eq!(order(&frame(&[0, 2, 1, 2])), Some(vec![1, 3, 2, 0]));
+    }
+
+    #[test]
+    fn of_all_that_waited_equally_long_each_is_first_equally_often() {
+        for units in [2, 7, 12, 100] {
+            let mut first = vec![0; units];
+            for crowded in 0..units * 10 {
+                let mut frame = frame(&vec![1; units]);
+                frame.crowded[0] = crowded as u64;
+                first[order(&frame).expect("all wait")[0]] += 1;
+            }
+            assert!(first.iter().all(|times| (8..=12).contains(times)), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn those_of_one_descent_take_turns_with_the_others() {
+        let mut frame = frame(&[0, 3, 2, 1, 0, 1]);
+        for child in [1, 2, 3] {
+            let origin = frame.shares.count(Some(Entity::PLACEHOLDER));
+            frame.units[child].more = Some(Box::new(MoreUnit { origin, ..MoreUnit::default() }));
+        }
+        assert_eq!(order(&frame), Some(vec![1, 5, 0, 4, 2, 3]));
+    }
+}
