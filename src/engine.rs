@@ -169,7 +169,7 @@ impl LuaEngine {
             Some(chunk) if chunk.name() == name => chunk,
             _ => {
                 loaded = self.core.counted(|core| core.load(name, source))?;
-                self.chunks.put(source, loaded.clone());
+                self.chunks.put(source, loaded.clone(), 0);
                 &loaded
             }
         };
@@ -188,7 +188,7 @@ impl LuaEngine {
             None => {
                 let name = &self.chunk_name;
                 loaded = self.core.counted(|core| core.load_expression(name, source))?;
-                self.expressions.put(source, loaded.clone());
+                self.expressions.put(source, loaded.clone(), 0);
                 &loaded
             }
         };

@@ -246,6 +246,7 @@ impl Vm {
             let builtins = sandbox::build(&lua, api)?;
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
+            sandbox::freeze_types(&lua)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
             raw::collect(&lua, lua.used_memory(), (memory_limit / 4).min(RUN_GARBAGE))?;

@@ -10,6 +10,7 @@ use super::cache::{CacheBounds, SourceCache};
 use super::host::Outside;
 use super::offer::Offer;
 use crate::error::{Failure, ScriptError};
+use crate::escape::log_text;
 use crate::modules::Module;
 use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmFactory, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
@@ -21,8 +22,9 @@ use crate::vm::{
 /// What [`LuauPool::execute`] calls a source in errors.
 const NAME: &str = "execute";
 
-/// What a pool keeps compiled: 1024 sources with 4 MiB of text at most.
-const CACHED: CacheBounds = CacheBounds { entries: 1024, bytes: 4 * 1024 * 1024 };
+/// What a pool keeps compiled: 1024 sources at most, with 8 MiB of text and bytecode. A small text can stand for
+/// much bytecode.
+const CACHED: CacheBounds = CacheBounds { entries: 1024, bytes: 8 * 1024 * 1024 };
 
 /// A pool of Luau VMs without a Bevy app: [`LuauPool::execute`] leases one, runs a source on it, wiped
 /// clean, and gives the value back. To be shared by many threads.
@@ -116,9 +118,9 @@ impl LuauPool {
             lines += 1;
             let line = line.unwrap_or_default();
             match level {
-                LogLevel::Info => info!("{NAME}:{line}: {text}"),
-                LogLevel::Warn => warn!("{NAME}:{line}: {text}"),
-                LogLevel::Error => error!("{NAME}:{line}: {text}"),
+                LogLevel::Info => info!("{NAME}:{line}: {}", log_text(&text)),
+                LogLevel::Warn => warn!("{NAME}:{line}: {}", log_text(&text)),
+                LogLevel::Error => error!("{NAME}:{line}: {}", log_text(&text)),
             }
             Ok(())
         };
@@ -133,7 +135,7 @@ impl LuauPool {
         let program = Program::compile_expression(NAME, source)
             .map_err(|error| Failure::new(&NAME.into(), error))?;
         let program = Arc::new(program);
-        programs().put(source, Arc::clone(&program));
+        programs().put(source, Arc::clone(&program), program.size());
         Ok(program)
     }
 

@@ -9,11 +9,12 @@ use bevy::ecs::system::{SystemParam, SystemState};
 use bevy::prelude::{AssetServer, Entity, Handle, Res, ResMut, Time, World};
 
 use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Unit};
-use super::messages::{Delivery, Mailbox, shed};
+use super::mailbox::{Delivery, Mailbox};
 use super::programs::Programs;
 use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
+use crate::bindings::Backlog;
 use crate::script::{Aside, LuaScript, LuaScripts, Place, ScriptState, States};
 use crate::vm::Callback;
 
@@ -27,6 +28,7 @@ pub(crate) struct Collector<'w, 's> {
     pool: Res<'w, LuaPool>,
     scripting: ResMut<'w, LuaScripting>,
     mailbox: ResMut<'w, Mailbox>,
+    backlog: ResMut<'w, Backlog>,
     stopped: ResMut<'w, StopQueue>,
     frame: ResMut<'w, Frame>,
     report: ResMut<'w, Report>,
@@ -53,6 +55,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         pool,
         mut scripting,
         mut mailbox,
+        mut backlog,
         mut stopped,
         mut frame,
         mut report,
@@ -78,9 +81,8 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
 
     // Messages go with the frame, not with the fixed steps in it.
     if stage == Stage::Update {
-        frame.deliveries = std::mem::take(&mut mailbox.waiting);
+        frame.deliveries = mailbox.take();
         frame.deliveries.sort_by_key(|delivery| order(delivery.mail.to));
-        mailbox.dropped += shed(&mut frame.deliveries);
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
@@ -153,6 +155,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         });
         frame.units.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report);
+        mailbox.tell(&mut backlog);
     }
 }
 
@@ -183,7 +186,7 @@ fn put_back(
         }
     }
     let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
-    mailbox.waiting.splice(0..0, mail);
+    mailbox.put_back(mail);
     let programs = &frame.programs.list;
     let stops = units.into_iter().filter_map(|mut unit| {
         let state = unit.take_stop()?;
@@ -271,7 +274,8 @@ fn due(
     if !attached.aside.may_run(frame.number) {
         return None;
     }
-    let mail = taken.take(&frame.deliveries, at.entity, slot);
+    let takes_messages = attached.aside.takes_messages(frame.number);
+    let mail = if takes_messages { taken.take(&frame.deliveries, at.entity, slot) } else { 0..0 };
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
     let ticks = defines(stage.callback());
@@ -299,7 +303,7 @@ impl Programs {
         let carried = &mut self.list[number as usize];
         carried.count(1);
         if attached.aside.is_put_aside() {
-            carried.count_aside(&attached.aside);
+            carried.count_aside(attached.aside.next_try());
         }
         Some(number)
     }
@@ -345,10 +349,9 @@ impl Taken {
     /// Keeps what is for the script at a place, or for all scripts of an entity.
     fn wait(&mut self, deliveries: &[Delivery], entity: Entity, slot: Option<usize>) {
         for index in Self::of(deliveries, entity) {
-            let Delivery { mail, only } = &deliveries[index];
             if slot.is_none_or(|slot| deliveries[index].is_for(slot)) {
                 self.found[index] = true;
-                self.waiting.push(Delivery { mail: mail.clone(), only: slot.or(*only) });
+                self.waiting.push(deliveries[index].only_for(slot));
             }
         }
     }
@@ -356,9 +359,9 @@ impl Taken {
     /// Puts back what waits for a script, and counts what found none.
     fn settle(self, mailbox: &mut Mailbox, report: &mut Report) {
         // What waited longer goes before what was sent meanwhile.
-        mailbox.waiting.splice(0..0, self.waiting);
+        mailbox.put_back(self.waiting);
         let lost = self.found.iter().filter(|found| !**found).count() as u64;
-        report.frame.undelivered += lost + std::mem::take(&mut mailbox.dropped);
+        report.frame.undelivered += lost + mailbox.take_dropped();
     }
 }
 

@@ -16,7 +16,7 @@ use super::row::{Batch, UnitRow, sort};
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease, VmFactory};
-use crate::script::ScriptStates;
+use crate::script::{Aside, Patience, ScriptStates, Verdicts};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
     Call, Callback, Engaged, Program, Ran, RowEnd, RunLimits, StateChange, Vm, engage,
@@ -314,6 +314,7 @@ impl<'s> Worker<'s> {
             return false;
         }
         let before = batch.done;
+        self.context.set_script(program.name());
         let mut row = UnitRow {
             stage,
             counts: &mut self.counts,
@@ -358,7 +359,10 @@ impl<'s> Worker<'s> {
         outcome.set_ran(!failures.is_empty());
         stage.hand_over(unit, &mut self.context, outcome);
         if outcome.failing {
-            outcome.more.get_or_insert_default().failures = failures;
+            let mut verdicts = Verdicts::default();
+            verdicts.note(callback, false);
+            let more = outcome.more.get_or_insert_default();
+            (more.failures, more.verdicts) = (failures, Some(verdicts));
         }
         self.counts.note_reach(index, unit, outcome);
         true
@@ -368,13 +372,15 @@ impl<'s> Worker<'s> {
         let unit = &self.stage.frame.units[index];
         let entity = self.stage.world.get_entity(unit.entity).ok();
         self.context.turn_to(unit.entity, entity, unit.spawns());
-        let state = match unit.stop() {
-            Some(state) => Some(state),
+        self.context.set_script(self.stage.program(index).name());
+        let known = match unit.stop() {
+            Some(_) => None,
             None => entity
                 .and_then(|entity| self.stage.states.get(entity.location()))
-                .and_then(|states| states.states.get(unit.slot()))
-                .map(|state| &state.fields),
+                .and_then(|states| states.states.get(unit.slot())),
         };
+        let state = unit.stop().or(known.map(|state| &state.fields));
+        let aside = known.map(|state| &state.attached.aside);
         let empty = ScriptTable::default();
         let mut runs = UnitRuns {
             worker: self,
@@ -383,6 +389,8 @@ impl<'s> Worker<'s> {
             state: StateChange::Unchanged,
             current: None,
             failures: Vec::new(),
+            aside,
+            verdicts: Verdicts::default(),
             failing: false,
             ran: 0,
             used,
@@ -391,7 +399,7 @@ impl<'s> Worker<'s> {
             unfinished: false,
         };
         outcome.started = runs.all();
-        let UnitRuns { state, failures, failing, ran, mail_taken, unfinished, .. } = runs;
+        let UnitRuns { state, failures, verdicts, failing, ran, mail_taken, unfinished, .. } = runs;
         outcome.state = state;
         outcome.failing = failing;
         outcome.unfinished = unfinished;
@@ -400,6 +408,9 @@ impl<'s> Worker<'s> {
         if !failures.is_empty() || mail_taken > 0 {
             let more = outcome.more.get_or_insert_default();
             (more.failures, more.mail_taken) = (failures, mail_taken);
+        }
+        if verdicts.any_failures() || aside.is_some_and(Aside::has_failures) {
+            outcome.more.get_or_insert_default().verdicts = Some(verdicts);
         }
         self.counts.note_reach(index, unit, outcome);
     }
@@ -419,6 +430,9 @@ struct UnitRuns<'u, 's> {
     /// The state as the runs so far left it, once there was more than one.
     current: Option<ScriptTable>,
     failures: Vec<(Callback, Failure)>,
+    /// The failures before this stage.
+    aside: Option<&'u Aside>,
+    verdicts: Verdicts,
     failing: bool,
     /// How many there were.
     ran: u32,
@@ -450,7 +464,9 @@ impl UnitRuns<'_, '_> {
         let stage = self.worker.stage;
         for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
-            if self.mail_taken > 0 && (stage.is_late() || self.is_replete()) {
+            if self.mail_taken > 0
+                && (stage.is_late() || self.is_replete() || self.has_enough_of_messages())
+            {
                 break;
             }
             let sender = mail.sender.map_or(ScriptValue::Nil, Into::into);
@@ -474,6 +490,15 @@ impl UnitRuns<'_, '_> {
         let worker = &*self.worker;
         self.spent > REPLETE * worker.stage.limits(self.unit).time
             || worker.context.is_replete(REPLETE as usize)
+    }
+
+    /// Whether so many of its messages failed in a row that it takes no more of them for now.
+    fn has_enough_of_messages(&self) -> bool {
+        let patience = || Patience::from(self.worker.stage.pool.config());
+        self.failing
+            && self
+                .aside
+                .is_some_and(|aside| aside.is_enough_of_messages(&self.verdicts, &patience()))
     }
 
     /// Runs one callback if the script defines it; gives whether it did not fail.
@@ -522,6 +547,7 @@ impl UnitRuns<'_, '_> {
                 self.failing = true;
             }
         }
+        self.verdicts.note(callback, !self.failing);
         self.ran += 1;
         let worker = &mut *self.worker;
         if let Some(time) = worker.counts.ran(worker.stage, self.unit) {

@@ -270,7 +270,7 @@ impl PlainStage<'_> {
             (attached.waiting, *owed) = (0, 0.0);
         }
         if outcome.ran && attached.aside.has_failures() {
-            attached.aside.succeeded(self.stage as usize, self.patience);
+            attached.aside.succeeded(self.stage.callback(), self.patience);
         }
         changed.state = std::mem::take(&mut outcome.state).apply(&mut state.fields);
         Some(changed)

@@ -237,6 +237,11 @@ impl Program {
         }
     }
 
+    /// Roughly the bytes that it takes.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.bytecode.len()
+    }
+
     pub(super) fn bytecode(&self) -> &[u8] {
         &self.bytecode
     }
