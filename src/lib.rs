@@ -110,7 +110,8 @@
 //! is refused, and told as an error of the sender. An entity that a script spawns has at most
 //! 16 scripts, from the default asset source, by paths that don't leave it; detours are left out, so that a script
 //! has one name. One script may have asked for 256 others that are not loaded. Scripts nest entities at most 256
-//! levels deep, by `world.spawn` or by `ChildOf`, if the app exposes that. All entities that descend from one because scripts spawned them
+//! levels deep, by `world.spawn` or by `ChildOf`, if the app exposes that. Of the entities that scripts spawned
+//! 16,384 live at most that descend from one, and 131,072 in all. All entities that descend from one because scripts spawned them
 //! may spawn together, in one frame, what one run may (`max_commands`); and once their runs have lasted for
 //! eight times `run_time_limit`, those that are left run in the next frame. So a script that makes more and
 //! more of itself grows slowly, and costs its share.

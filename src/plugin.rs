@@ -12,7 +12,7 @@ use bevy::prelude::{
     MessageReader, Name, Res, ResMut, Resource, Transform, World,
 };
 
-use crate::bindings::{Backlog, Bindings, NamedScripts};
+use crate::bindings::{Backlog, Bindings, NamedScripts, Population};
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
@@ -85,6 +85,7 @@ impl Plugin for LuaPoolPlugin {
             .init_resource::<Mailbox>()
             .init_resource::<NamedScripts>()
             .init_resource::<Backlog>()
+            .init_resource::<Population>()
             .init_resource::<Report>()
             .init_resource::<StopQueue>()
             .init_resource::<LuaSnapshot>()

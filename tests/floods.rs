@@ -228,6 +228,34 @@ fn no_cycle_comes_of_what_scripts_do_with_parents() {
     assert!(error.contains("itself"), "{error}");
 }
 
+#[test]
+fn only_so_many_entities_live_that_scripts_spawned() {
+    let mut lab = Lab::with_config(PoolConfig { max_commands: 5000, max_failures: 0, ..patient() });
+    let spawner = lab.entity(
+        "spawns_and_spawns.luau",
+        "function on_update(self)
+            for n = 1, 2500 do
+                local ok, id = pcall(world.spawn)
+                if not ok then self.why = id return end
+                self.last = id
+            end
+        end",
+    );
+    lab.frames(10);
+    let count = |lab: &Lab| lab.app.world().entities().count_spawned() as usize;
+    let full = count(&lab);
+    let why = lab.field(spawner, "why").to_string();
+    assert!(why.contains("16384"), "{why}");
+    lab.frames(3);
+    assert_eq!(count(&lab), full, "no more than that");
+    let ScriptValue::Entity(last) = lab.field(spawner, "last") else { panic!("no entity") };
+    assert!(lab.app.world_mut().despawn(last));
+    lab.frames(2);
+    assert_eq!(count(&lab), full, "there was room for one more");
+    let other = lab.does((), "self.id = world.spawn()");
+    assert!(matches!(lab.field(other, "id"), ScriptValue::Entity(_)), "others can spawn still");
+}
+
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
 #[reflect(Component, Default, Clone)]
 struct Tree {

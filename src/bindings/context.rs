@@ -23,6 +23,7 @@ use super::effects::{
 use super::exposure::{Exposable, PROPERTIES};
 use super::hierarchy::{MAX_LEVELS, Misfit, level_below};
 use super::named::NamedScripts;
+use super::population::{Population, SpawnedByScript};
 use super::reflect::{self, Shape, SmallLeaf};
 use super::spots::KnownSpot;
 use crate::error::ScriptError;
@@ -290,6 +291,12 @@ impl<'w> ScriptContext<'w> {
             let (what, limit) =
                 ("entities (the share of one that a script spawned)", self.max_spawned);
             return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
+        }
+        if let Some(population) = self.world.get_resource::<Population>() {
+            let origin = origin_of(self.world, self.entity);
+            if !population.has_room(origin, self.effects.spawned.len() + 1) {
+                return Err(ScriptError::Host { message: Population::refusal() });
+            }
         }
         let level = match parent {
             Some(parent) => self.level_below(parent, None)?,
@@ -796,6 +803,11 @@ impl<'w> ScriptContext<'w> {
         })?;
         Ok(Place { path, ..place })
     }
+}
+
+/// The entity from which an entity descends that no script spawned; itself, if none did.
+pub(crate) fn origin_of(world: &World, entity: Entity) -> Entity {
+    world.get::<SpawnedByScript>(entity).map_or(entity, |spawned| spawned.origin)
 }
 
 /// The parent that a [`ChildOf`] names.

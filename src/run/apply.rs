@@ -19,8 +19,8 @@ use super::programs::{CarriedProgram, Programs};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
-    Backlog, Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, fits, map_entities,
-    new_entity_index,
+    Backlog, Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, SpawnedByScript,
+    fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
 use crate::script::{Judgement, Patience, ScriptStates};
@@ -209,7 +209,9 @@ impl ApplyingStage<'_> {
         if let Some(more) = &mut outcome.more
             && !more.effects.spawned.is_empty()
         {
-            more.new.extend(more.effects.spawned.iter().map(|_| world.spawn_empty().id()));
+            let origin = origin_of(world, unit.entity);
+            let spawned = more.effects.spawned.iter();
+            more.new.extend(spawned.map(|_| world.spawn(SpawnedByScript { origin }).id()));
             self.report.frame.spawned += more.new.len() as u64;
             settle_new_entities(&mut outcome.state, more);
         }

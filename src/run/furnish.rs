@@ -6,11 +6,13 @@ use bevy::prelude::{AssetServer, ChildOf, Entity, World};
 
 use super::apply::settle;
 use super::report::Report;
-use crate::bindings::{Effects, Misfit, NamedScripts, level_below, parent_in};
+use crate::bindings::{
+    Effects, Misfit, NamedScripts, Population, level_below, origin_of, parent_in,
+};
 use crate::script::{LuaScripts, ScriptStates};
 
-/// Gives the entities that a unit of this script spawned their parents and scripts. One whose parent has come to
-/// lie too deep meanwhile, or whose scripts are too many names that nobody knows, comes to nothing.
+/// Gives the entities that a unit of this script spawned their parents and scripts. One that is too many, whose
+/// parent has come to lie too deep meanwhile, or whose scripts are too many names that nobody knows, comes to nothing.
 pub(super) fn furnish(
     world: &mut World,
     spawner: Entity,
@@ -22,7 +24,13 @@ pub(super) fn furnish(
     let origin = world.get::<ScriptStates>(spawner).and_then(|states| states.origin);
     let origin = origin.or(Some(spawner));
     let mut named = std::mem::take(&mut *world.resource_mut::<NamedScripts>());
+    let root = origin_of(world, spawner);
     for (spawn, entity) in effects.spawned.drain(..).zip(new) {
+        if !world.resource::<Population>().has_room(root, 0) {
+            report.refused((script, None), spawner, &Population::refusal());
+            world.despawn(*entity);
+            continue;
+        }
         let scripts: Option<Vec<_>> = match world.get_resource::<AssetServer>() {
             Some(assets) => {
                 let names = spawn.scripts.iter();

@@ -12,7 +12,7 @@ use super::mailbox::Mailbox;
 use super::report::Report;
 use super::stop::StopQueue;
 use super::{ScriptEvent, ScriptFailed};
-use crate::bindings::{Backlog, NamedScripts};
+use crate::bindings::{Backlog, NamedScripts, Population};
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
 use crate::script::{LuaScript, LuaScripts};
@@ -105,6 +105,7 @@ fn nothing_that_lasts_grows_for_ever() {
         assert!(mailbox.len() <= 3 * (2048 + 200), "{} messages wait", mailbox.len());
         assert!(backlog.len() <= 3, "{} pairs", backlog.len());
         assert!(get::<NamedScripts>(&app).len() <= NamedScripts::OF_ONE + 1, "names");
+        assert!(get::<Population>(&app).origins() <= 3, "origins");
         assert!(get::<StopQueue>(&app).stopped.len() <= 1000, "stops");
         assert!(get::<Frame>(&app).programs.list.len() <= 64, "programs");
         assert!(get::<Messages<ScriptEvent>>(&app).len() <= 1000, "events");
