@@ -32,7 +32,8 @@ pub(crate) fn log_text(text: &str) -> Cow<'_, str> {
     if text.contains('\n') { text.replace('\n', CONTINUATION).into() } else { text }
 }
 
-fn is_unsafe(c: char) -> bool {
+/// Whether a terminal or a log viewer acts on this character; on ends of lines and tabs they may.
+pub(crate) fn is_unsafe(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
         // Marks, embeddings, overrides and isolates of direction; ends of lines and paragraphs.

@@ -103,11 +103,12 @@ impl NamedScripts {
         if !frame.is_multiple_of(64) || self.names.is_empty() {
             return;
         }
-        let is_old = |_: &Box<str>, named: &mut Named| {
+        let is_old = |named: &Named| {
             named.failed.is_some_and(|failed| failed + Self::FORGOTTEN_AFTER <= frame)
                 || scripts.contains(&named.handle)
         };
-        let old: Vec<Named> = self.names.extract_if(is_old).map(|(_, named)| named).collect();
+        let old: Vec<Named> =
+            self.names.extract_if(|_, named| is_old(named)).map(|(_, named)| named).collect();
         old.iter().for_each(|named| self.discount(named));
     }
 

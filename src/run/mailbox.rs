@@ -275,8 +275,9 @@ mod tests {
     #[test]
     fn each_bound_holds_in_count_and_in_bytes_and_for_ever() {
         let long = "x".repeat(60_000);
-        // What one sends, to whom, and which bound that meets in the end.
-        let cases: [(fn(u32) -> (u64, u32, u32), Bound, Amount); 4] = [
+        // Which script's which entity sends to which.
+        type Who = fn(u32) -> (u64, u32, u32);
+        let cases: [(Who, Bound, Amount); 4] = [
             (|_| (1, 1, 1), Bound::OfAPair, OF_A_PAIR),
             (|n| (1, n, 1), Bound::ToAnEntity, TO_AN_ENTITY),
             (|n| (1, n, n), Bound::OfAScript, OF_A_SCRIPT),

@@ -1,5 +1,7 @@
 //! The names by which scripts ask for other scripts.
 
+use crate::escape::is_unsafe;
+
 /// The longest path of a script that a script may ask for, in bytes.
 const MAX_PATH: usize = 256;
 
@@ -16,7 +18,7 @@ pub(crate) fn script_name(path: &str) -> Result<String, String> {
         // What the app has for other things, such as the network, is no source of scripts.
         return Err("of the default source, without `://`".to_owned());
     }
-    if path.contains(char::is_control) {
+    if path.contains(|c: char| c.is_control() || is_unsafe(c)) {
         return Err("without any control character".to_owned());
     }
     // A label is a part of an asset, and a script has none; a colon stands for a drive or a stream.
@@ -68,6 +70,7 @@ mod tests {
             ("c:\\a", None),
             ("x://a", None),
             ("a\0b", None),
+            ("a\u{202e}b", None),
         ] {
             assert_eq!(script_name(path).ok().as_deref(), name, "{path:?}");
         }
