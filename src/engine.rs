@@ -184,7 +184,7 @@ impl LuaEngine {
             Some(chunk) if chunk.name() == name => chunk,
             _ => {
                 loaded = self.core.counted(|core| core.load(name, source))?;
-                self.chunks.put(source, loaded.clone());
+                self.chunks.put(source, loaded.clone(), 0);
                 &loaded
             }
         };
@@ -204,7 +204,7 @@ impl LuaEngine {
             None => {
                 let name = &self.chunk_name;
                 loaded = self.core.counted(|core| core.load_expression(name, source))?;
-                self.expressions.put(source, loaded.clone());
+                self.expressions.put(source, loaded.clone(), 0);
                 &loaded
             }
         };

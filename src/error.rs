@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bevy::prelude::Entity;
 
+use crate::escape::{escaped, log_text};
+
 /// Why a script, or something that a script asked for, failed.
 ///
 /// The text of each variant says what to do next. Where it happened (script, line, entity, call
@@ -343,17 +345,18 @@ impl Failure {
     }
 }
 
-/// `scripts/orbit.luau:12: message`, then the call stack.
+/// `scripts/orbit.luau:12: message`, then the call stack. Control characters of the script are shown escaped, and
+/// further lines of the message are set off.
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.script)?;
+        f.write_str(&escaped(&self.script))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        write!(f, ": {}", self.error)?;
+        write!(f, ": {}", log_text(&self.error.to_string()))?;
         for line in self.traceback.lines() {
             f.write_char('\n')?;
-            write!(f, "    at {line}")?;
+            write!(f, "    at {}", escaped(line))?;
         }
         Ok(())
     }

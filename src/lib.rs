@@ -130,9 +130,13 @@
 //!
 //! One script on one entity takes at most 1,024 messages in a frame, and no more once its runs have used four
 //! times what one run may: work, messages, log lines, commands; the rest wait. What one run sends, and what it
-//! assigns to components, may have 16 times `max_value_size` bytes. A spawn is one command (`max_commands`),
-//! whatever the new entity comes with. An entity that a script spawns has at most 16 scripts, from the default
-//! asset source.
+//! assigns to components, may have 16 times `max_value_size` bytes. Of messages between scripts 2,048 of one
+//! entity to another may wait, 16,384 to one entity, and 32 MiB in all, of which 16 MiB by one script: what is over
+//! is refused, and told as an error of the sender. A spawn is one command (`max_commands`), whatever the new entity
+//! comes with. An entity that a script spawns has at most 16 scripts, from the default asset source, by paths that
+//! don't leave it; detours are left out, so that a script has one name. One script may have asked for 256 others that
+//! are not loaded. Scripts nest entities at most 256 levels deep, by `world.spawn` or by `ChildOf`, if the app
+//! exposes that. Of the entities that scripts spawned 16,384 live at most that descend from one, and 131,072 in all.
 //!
 //! All entities that descend from one because scripts spawned them may spawn together, in one frame, what one run
 //! may: `max_commands`, or `max_spawned_together` of the [`ScriptLimits`](sandbox::ScriptLimits) of the script that
@@ -220,8 +224,10 @@
 //! # When something goes wrong
 //!
 //! - *A script does nothing.* Look into the log or the overlay: a script that doesn't compile is shown
-//!   there with file and line, and one that failed too often in a row is put aside, and tried again
-//!   ever more rarely.
+//!   there with file and line, and one of which a callback failed too often in a row is put aside, and tried
+//!   again ever more rarely. If it is `on_message` that fails, only messages are kept from it.
+//! - *An error is not in the log.* Of errors about scripts there are 64 at once, and then one in 8 frames; a line
+//!   tells how many are left out. [`LuaSnapshot::errors`] has the latest, with counts.
 //! - *A global is nil in the next run.* Runs share nothing; keep it in `self`.
 //! - *`t.translation.x = 1` is an error.* A vector is a value; assign a whole one:
 //!   `t.translation = vector.create(1, t.translation.y, 0)`.
@@ -249,6 +255,7 @@ mod control;
 mod diagnostics;
 pub mod engine;
 mod error;
+mod escape;
 pub mod modules;
 #[cfg(feature = "overlay")]
 pub mod overlay;

@@ -12,7 +12,7 @@ use bevy::prelude::{
     MessageReader, Name, Res, ResMut, Resource, Transform, World,
 };
 
-use crate::bindings::Bindings;
+use crate::bindings::{Backlog, Bindings, NamedScripts, Population};
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
@@ -84,6 +84,9 @@ impl Plugin for LuaPoolPlugin {
             .init_resource::<Bindings>()
             .init_resource::<Frame>()
             .init_resource::<Mailbox>()
+            .init_resource::<NamedScripts>()
+            .init_resource::<Backlog>()
+            .init_resource::<Population>()
             .init_resource::<Report>()
             .init_resource::<StopQueue>()
             .init_resource::<KnownScripts>()

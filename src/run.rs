@@ -13,8 +13,12 @@ mod budget;
 mod collect;
 mod counts;
 mod execute;
+mod figures;
 mod frame;
+mod furnish;
 mod known;
+mod log;
+mod mailbox;
 mod maintain;
 mod messages;
 mod parallel;
@@ -35,7 +39,11 @@ pub(crate) use self::collect::{collect_fixed_update, collect_update};
 pub(crate) use self::execute::execute;
 pub(crate) use self::frame::Frame;
 pub(crate) use self::known::KnownScripts;
+pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::maintain::{control, maintain};
-pub(crate) use self::messages::{Mailbox, gather};
+pub(crate) use self::messages::gather;
 pub(crate) use self::report::{Report, report_load_failures};
 pub(crate) use self::stop::{StopQueue, on_scripts_removed};
+
+#[cfg(test)]
+mod tests;

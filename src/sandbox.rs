@@ -3,10 +3,13 @@
 //! Plain data. The pool carries it without looking into it; the VMs and the frame act on it.
 
 mod library;
+mod path;
 mod scripts;
 
 pub use self::library::Library;
 pub use self::scripts::{Preset, ScriptLimits};
+
+pub(crate) use self::path::script_name;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -66,7 +66,7 @@ pub struct ScriptRow {
     pub errors: u64,
     /// How long its runs took: of one in eight, and of each that took long.
     pub time: Timing,
-    /// Entities for which the script was put aside after too many failures in a row.
+    /// Entities for which the script, or its `on_message` alone, was put aside after too many failures in a row.
     pub put_aside: usize,
     /// VMs that were found changed and put into quarantine after this script had run on them last.
     /// Which other scripts may have done it is told by [`LuaSnapshot::incidents`].
@@ -102,7 +102,8 @@ pub struct ErrorRow {
     pub script: Arc<str>,
     /// The line, where the error has one.
     pub line: Option<u32>,
-    /// The callback that failed, or `None` if the asset could not be loaded.
+    /// The callback that failed, or `None` if the asset could not be loaded, or if what a run asked for was
+    /// refused when that was applied.
     pub callback: Option<&'static str>,
     /// The entity of the most recent failure.
     pub entity: Option<Entity>,
@@ -149,8 +150,8 @@ pub struct FrameStats {
     pub conflicts: u64,
     /// Messages that scripts sent to entities.
     pub messages: u64,
-    /// Messages whose receiver was gone or has no script with an `on_message`, whose script is put aside, or of
-    /// which there were too many.
+    /// Messages whose receiver was gone or has no script with an `on_message`, whose script is put aside, and those for
+    /// which there was no room.
     pub undelivered: u64,
     /// Entities that scripts spawned.
     pub spawned: u64,

@@ -265,6 +265,7 @@ impl Vm {
             let builtins = sandbox::build(&lua, &api)?;
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
+            sandbox::freeze_types(&lua)?;
             let fingerprint = check::Fingerprint::take(&lua, &builtins)?;
             lua.gc_collect()?;
             let objects = raw::object_bytes(&lua);

@@ -1,16 +1,15 @@
 //! The functions that every script has: `world`, `send`, `emit`, `quat`, `time`. They are host functions
 //! like an app's own.
 
-use bevy::asset::AssetPath;
-use bevy::asset::io::AssetSourceId;
 use bevy::math::{EulerRot, Quat, Vec3};
 use bevy::prelude::{Entity, Time};
 
 use super::Bindings;
 use super::context::ScriptContext;
-use super::effects::{MAX_NEW_ENTITIES, Spawn};
+use super::effects::MAX_NEW_ENTITIES;
 use super::functions::{HostFunction, IntoLuaFunction};
 use crate::error::{ScriptError, suggest};
+use crate::sandbox::script_name;
 use crate::value::{FromScript, IntoScript, ScriptKey, ScriptTable, ScriptValue, describe};
 use crate::vm::Host;
 
@@ -45,9 +44,6 @@ pub(super) fn register(bindings: &mut Bindings) {
     add(bindings, "quat.rotate", |(q, v): (Quat, Vec3)| q * v);
     bindings.add_namespace("time", Box::new(time)).expect("no built-in name is taken twice");
 }
-
-/// The longest path of a script that a script may ask for, in bytes.
-const MAX_PATH: usize = 256;
 
 /// The most scripts that an entity has which a script spawns.
 const MAX_SCRIPTS: usize = 16;
@@ -84,21 +80,12 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
         let got = ScriptValue::from(scripts.len() as f64);
         return Err(wrong("scripts", &format!("at most {MAX_SCRIPTS} scripts"), &got));
     }
-    if let Some(long) = scripts.iter().find(|path| path.len() > MAX_PATH) {
-        let got = ScriptValue::from(long.len() as f64);
-        return Err(wrong("scripts", &format!("paths of at most {MAX_PATH} bytes"), &got));
-    }
+    let mut names = Vec::with_capacity(scripts.len());
     for path in &scripts {
-        let problem = match AssetPath::try_parse(path) {
-            Err(error) => error.to_string(),
-            // What the app has for other things, such as the network, is no source of scripts.
-            Ok(parsed) if *parsed.source() != AssetSourceId::Default => {
-                "of the default source, without `://`".to_owned()
-            }
-            Ok(_) => continue,
-        };
-        let got = ScriptValue::from(path.as_str());
-        return Err(wrong("scripts", &format!("an asset path ({problem})"), &got));
+        names.push(script_name(path).map_err(|problem| {
+            let got = ScriptValue::from(path.as_str());
+            wrong("scripts", &format!("an asset path ({problem})"), &got)
+        })?);
     }
     let parent: Option<Entity> =
         Option::from_script(take("parent")).map_err(|got| wrong("parent", "an entity", &got))?;
@@ -106,7 +93,7 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
         ctx.must_exist(parent)?;
     }
     let before = ctx.checkpoint();
-    let spawned = ctx.spawn(Spawn { parent, scripts }).and_then(|entity| {
+    let spawned = ctx.spawn(parent, names).and_then(|entity| {
         for (key, value) in with.fields {
             let ScriptKey::String(name) = key else {
                 return Err(wrong(&key.to_string(), "components by name", &value));

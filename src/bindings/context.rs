@@ -4,21 +4,26 @@ mod host;
 
 use std::any::TypeId;
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bevy::ecs::archetype::ArchetypeId;
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
-use bevy::prelude::{ChildOf, Children, Entity, EntityRef, Reflect, Transform, World};
+use bevy::prelude::{AssetServer, ChildOf, Children, Entity, EntityRef, Reflect, Transform, World};
 use bevy::reflect::{PartialReflect, ReflectRef, TypeRegistry};
 use smallvec::smallvec;
 
 use super::Bindings;
+use super::backlog::Backlog;
 use super::column::Column;
 use super::effects::{
     Change, Checkpoint, Command, Draft, Effects, FieldValue, LeafValue, LeafWrite, Mail, Spawn,
     new_entity, new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
+use super::hierarchy::{MAX_LEVELS, Misfit, level_below};
+use super::named::NamedScripts;
+use super::population::{Population, SpawnedByScript};
 use super::reflect::{self, Shape, SmallLeaf};
 use super::spots::KnownSpot;
 use crate::error::ScriptError;
@@ -37,6 +42,12 @@ pub struct ScriptContext<'w> {
     limits: &'w PoolConfig,
     transforms: &'w Column<'w, Transform>,
     entity: Entity,
+    /// The asset path of the script that runs.
+    script: Option<&'w Arc<str>>,
+    /// Whether the lines of calls are noted: messages are being refused.
+    notes_lines: bool,
+    /// The line of the call that goes on, if it is known.
+    line: Option<u32>,
     /// The own entity in the world, if it is there and visible.
     own: Option<EntityRef<'w>>,
     /// The component of the own entity that was found last, as it is in the world.
@@ -97,6 +108,9 @@ impl<'w> ScriptContext<'w> {
             limits,
             transforms,
             entity: Entity::PLACEHOLDER,
+            script: None,
+            notes_lines: world.get_resource::<Backlog>().is_some_and(|backlog| backlog.refuses),
+            line: None,
             own: None,
             found: None,
             seen: Cell::new(None),
@@ -149,7 +163,8 @@ impl<'w> ScriptContext<'w> {
     /// Sends a message to the scripts of an entity; they get it in the next frame.
     ///
     /// # Errors
-    /// [`ScriptError::TooMuch`] if the run sent more than `max_messages`.
+    /// [`ScriptError::TooMuch`] if the run sent more than `max_messages`. [`ScriptError::Host`] if too many
+    /// messages of this entity wait for that one, because its scripts are paused or not loaded.
     pub fn send(
         &mut self,
         to: Entity,
@@ -157,8 +172,12 @@ impl<'w> ScriptContext<'w> {
         payload: impl Into<ScriptValue>,
     ) -> Result<(), ScriptError> {
         let (name, payload, sender) = (name.into(), payload.into(), Some(self.entity));
+        if let Some(backlog) = self.world.get_resource::<Backlog>() {
+            backlog.check(self.entity, to)?;
+        }
         self.count_message(&name, &payload)?;
-        self.effects.messages.push(Mail { to, name, payload, sender });
+        let line = self.line.take();
+        self.effects.messages.push(Mail { to, name, payload, sender, line });
         Ok(())
     }
 
@@ -227,6 +246,12 @@ impl<'w> ScriptContext<'w> {
         self.start = None;
     }
 
+    /// The runs that follow are of this script.
+    #[inline]
+    pub(crate) fn set_script(&mut self, script: &'w Arc<str>) {
+        self.script = Some(script);
+    }
+
     /// Before each run.
     fn begin_run(&mut self) {
         self.base = Output {
@@ -258,11 +283,72 @@ impl<'w> ScriptContext<'w> {
         })
     }
 
-    /// Spawns an entity: one command, whatever it comes with.
-    pub(super) fn spawn(&mut self, spawn: Spawn) -> Result<Entity, ScriptError> {
+    /// Spawns an entity with scripts of these names: one command, whatever it comes with.
+    pub(super) fn spawn(
+        &mut self,
+        parent: Option<Entity>,
+        scripts: Vec<String>,
+    ) -> Result<Entity, ScriptError> {
         self.count_command()?;
-        self.effects.spawned.push(spawn);
+        if let Some(population) = self.world.get_resource::<Population>() {
+            let origin = origin_of(self.world, self.entity);
+            if !population.has_room(origin, self.effects.spawned.len() + 1) {
+                return Err(ScriptError::Host { message: Population::refusal() });
+            }
+        }
+        let level = match parent {
+            Some(parent) => self.level_below(parent, None)?,
+            None => 0,
+        };
+        let unknown = self.count_unknown(&scripts)?;
+        self.effects.spawned.push(Spawn { parent, level, scripts, unknown });
         Ok(new_entity(self.effects.spawned.len() - 1))
+    }
+
+    /// The level of a child of an entity, as this script sees the hierarchy.
+    fn level_below(&self, parent: Entity, child: Option<Entity>) -> Result<usize, ScriptError> {
+        let misfit = |misfit: Misfit| ScriptError::Host { message: misfit.to_string() };
+        let moved =
+            self.bindings.exposure.child_of().filter(|number| {
+                self.effects.drafts.iter().any(|draft| draft.component == *number)
+            });
+        // What this unit spawned is known by its level, unless it moved anything.
+        if moved.is_none()
+            && let Some(index) = new_entity_index(parent)
+            && let Some(spawn) = self.effects.spawned.get(index)
+        {
+            let level = spawn.level + 1;
+            return if level > MAX_LEVELS { Err(misfit(Misfit::TooDeep)) } else { Ok(level) };
+        }
+        let parent_of = |entity| match moved.and_then(|number| self.draft(entity, number)) {
+            Some(Change::Edited { copy, .. }) => parent_named_by(copy.as_ref()),
+            Some(Change::Inserted(value)) => parent_named_by(value.as_ref()),
+            Some(Change::Removed) => None,
+            None => match new_entity_index(entity) {
+                Some(index) => self.effects.spawned.get(index)?.parent,
+                None => self.world.get::<ChildOf>(entity).map(ChildOf::parent),
+            },
+        };
+        level_below(parent, child, parent_of).map_err(misfit)
+    }
+
+    /// How many of these scripts are not known yet.
+    fn count_unknown(&self, scripts: &[String]) -> Result<usize, ScriptError> {
+        let (Some(named), Some(assets), Some(script)) = (
+            self.world.get_resource::<NamedScripts>(),
+            self.world.get_resource::<AssetServer>(),
+            self.script,
+        ) else {
+            return Ok(0);
+        };
+        let unknown = scripts.iter().filter(|name| !named.is_known(name, assets)).count();
+        if unknown > 0 {
+            let before: usize = self.effects.spawned.iter().map(|spawn| spawn.unknown).sum();
+            if !named.has_room(script, before + unknown) {
+                return Err(ScriptError::Host { message: NamedScripts::refusal() });
+            }
+        }
+        Ok(unknown)
     }
 
     pub(super) fn despawn(&mut self, entity: Entity) -> Result<(), ScriptError> {
@@ -657,6 +743,13 @@ impl<'w> ScriptContext<'w> {
     }
 
     fn put(&mut self, entity: Entity, component: u32, change: Change) -> Result<(), ScriptError> {
+        if let Change::Inserted(value) = &change
+            && self.bindings.exposure.child_of() == Some(component)
+            && let Some(parent) = parent_named_by(value.as_ref())
+        {
+            self.must_exist(parent)?;
+            self.level_below(parent, Some(entity))?;
+        }
         // What a new entity gets belongs to its spawn.
         if new_entity_index(entity).is_none() {
             self.count_command()?;
@@ -718,4 +811,14 @@ impl<'w> ScriptContext<'w> {
         })?;
         Ok(Place { path, ..place })
     }
+}
+
+/// The entity from which an entity descends that no script spawned; itself, if none did.
+pub(crate) fn origin_of(world: &World, entity: Entity) -> Entity {
+    world.get::<SpawnedByScript>(entity).map_or(entity, |spawned| spawned.origin)
+}
+
+/// The parent that a [`ChildOf`] names.
+fn parent_named_by(value: &dyn Reflect) -> Option<Entity> {
+    value.downcast_ref().map(ChildOf::parent)
 }

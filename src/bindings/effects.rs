@@ -55,7 +55,11 @@ pub(crate) enum Change {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spawn {
     pub(crate) parent: Option<Entity>,
+    /// Its level below the root of its hierarchy, as the script saw that.
+    pub(crate) level: usize,
     pub(crate) scripts: Vec<String>,
+    /// How many of these are not known yet.
+    pub(crate) unknown: usize,
 }
 
 pub(crate) enum Command {
@@ -70,6 +74,8 @@ pub(crate) struct Mail {
     pub(crate) name: String,
     pub(crate) payload: ScriptValue,
     pub(crate) sender: Option<Entity>,
+    /// The line that sent it, if that was noted.
+    pub(crate) line: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -3,11 +3,13 @@
 use std::any::TypeId;
 
 use bevy::ecs::change_detection::DetectChangesMut;
+use bevy::ecs::component::ComponentInfo;
 use bevy::ecs::reflect::ReflectComponent;
+use bevy::ecs::relationship::RelationshipAccessor;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{
-    Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault, ReflectFromReflect,
-    Transform, World,
+    ChildOf, Children, Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault,
+    ReflectFromReflect, Transform, World,
 };
 use bevy::reflect::{
     FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
@@ -235,6 +237,8 @@ pub(crate) fn write_transform(
 pub(crate) struct Exposure {
     components: Vec<ExposedComponent>,
     names: HashMap<&'static str, u32>,
+    /// The number of [`ChildOf`], if that is exposed.
+    child_of: Option<u32>,
     /// Their fields, once all are known.
     pub(crate) spots: Spots,
 }
@@ -289,16 +293,38 @@ impl Exposure {
 
     /// Learns which components can't be changed in place.
     pub(crate) fn freeze(&mut self, world: &mut World) {
-        for component in &mut self.components {
-            let id = component.access.register_component(world);
-            let mutable = world.components().get_info(id).is_some_and(|info| info.mutable());
-            component.read_only |= !mutable;
+        // What is known of a relation needs both of its components.
+        let ids: Vec<_> = self
+            .components
+            .iter()
+            .map(|component| component.access.register_component(world))
+            .collect();
+        for (component, id) in self.components.iter_mut().zip(ids) {
+            let info = world.components().get_info(id);
+            component.read_only |= !info.is_some_and(ComponentInfo::mutable);
+            let relation = info.and_then(ComponentInfo::relationship_accessor);
+            // Bevy alone keeps the lists of those that relate to an entity. And how deep a relation nests by
+            // which it despawns is known here of parents and children only.
+            component.fixed |= match relation {
+                Some(RelationshipAccessor::RelationshipTarget { .. }) => true,
+                Some(RelationshipAccessor::Relationship { linked_spawn, .. }) => {
+                    *linked_spawn && component.type_id != TypeId::of::<ChildOf>()
+                }
+                None => component.type_id == TypeId::of::<Children>(),
+            };
+            component.read_only |= component.fixed;
         }
+        self.child_of = self.number_of(TypeId::of::<ChildOf>());
         self.spots = Spots::of(&self.components);
     }
 
     pub(crate) fn get(&self, number: u32) -> &ExposedComponent {
         &self.components[number as usize]
+    }
+
+    /// The number of [`ChildOf`], if that is exposed.
+    pub(crate) fn child_of(&self) -> Option<u32> {
+        self.child_of
     }
 
     /// The number of a component by its type.

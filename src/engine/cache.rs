@@ -5,7 +5,8 @@ use lru::LruCache;
 /// Keeps what belongs to a source text, so long as there is room: the least recently used goes first.
 #[derive(Debug)]
 pub(crate) struct SourceCache<T> {
-    entries: LruCache<Box<str>, T>,
+    /// What is kept, with the bytes that it counts.
+    entries: LruCache<Box<str>, (T, usize)>,
     bytes: usize,
     bounds: CacheBounds,
 }
@@ -15,7 +16,7 @@ pub(crate) struct SourceCache<T> {
 pub(crate) struct CacheBounds {
     /// Sources.
     pub(crate) entries: usize,
-    /// Bytes of all sources together; a larger source is not kept at all.
+    /// Bytes of all sources together, with what belongs to them; what is larger is not kept at all.
     pub(crate) bytes: usize,
 }
 
@@ -29,22 +30,24 @@ impl<T> SourceCache<T> {
     }
 
     pub(crate) fn get(&mut self, source: &str) -> Option<&T> {
-        self.entries.get(source)
+        self.entries.get(source).map(|(value, _)| value)
     }
 
-    /// Keeps `value`, in place of what was kept for the same source. Gives whether it had room.
-    pub(crate) fn put(&mut self, source: &str, value: T) -> bool {
-        if let Some((old, _)) = self.entries.pop_entry(source) {
-            self.bytes -= old.len();
+    /// Keeps `value`, which takes so many bytes besides, in place of what was kept for the same source. Gives
+    /// whether it had room.
+    pub(crate) fn put(&mut self, source: &str, value: T, bytes: usize) -> bool {
+        if let Some((_, old)) = self.entries.pop(source) {
+            self.bytes -= old;
         }
-        if source.len() > self.bounds.bytes || self.bounds.entries == 0 {
+        let bytes = source.len() + bytes;
+        if bytes > self.bounds.bytes || self.bounds.entries == 0 {
             return false;
         }
-        self.bytes += source.len();
-        self.entries.put(source.into(), value);
+        self.bytes += bytes;
+        self.entries.put(source.into(), (value, bytes));
         while self.bytes > self.bounds.bytes || self.entries.len() > self.bounds.entries {
             match self.entries.pop_lru() {
-                Some((gone, _)) => self.bytes -= gone.len(),
+                Some((_, (_, gone))) => self.bytes -= gone,
                 None => break,
             }
         }
@@ -68,10 +71,10 @@ mod tests {
     #[test]
     fn the_least_recently_used_goes_first() {
         let mut cache = cache(2, 100);
-        cache.put("a", 1);
-        cache.put("b", 2);
+        cache.put("a", 1, 0);
+        cache.put("b", 2, 0);
         assert_eq!(cache.get("a"), Some(&1));
-        cache.put("c", 3);
+        cache.put("c", 3, 0);
         assert_eq!((cache.len(), cache.get("b")), (2, None));
         assert_eq!(cache.get("a"), Some(&1));
     }
@@ -79,13 +82,19 @@ mod tests {
     #[test]
     fn bytes_are_bounded_too() {
         let mut cache = cache(100, 10);
-        assert!(!cache.put("01234567890", 1), "more than all there may be");
-        assert!(cache.put("0123456789", 1));
-        assert!(cache.put("x", 2));
+        assert!(!cache.put("01234567890", 1, 0), "more than all there may be");
+        assert!(cache.put("0123456789", 1, 0));
+        assert!(cache.put("x", 2, 0));
         assert_eq!((cache.len(), cache.bytes), (1, 1));
-        cache.put("x", 3);
+        cache.put("x", 3, 0);
         assert_eq!((cache.len(), cache.bytes), (1, 1));
         assert_eq!(cache.get("x"), Some(&3));
+        assert!(cache.put("y", 4, 8), "what belongs to a source counts");
+        assert_eq!((cache.len(), cache.bytes), (2, 10));
+        assert!(cache.put("z", 5, 8));
+        assert_eq!((cache.len(), cache.bytes, cache.get("z")), (1, 9, Some(&5)));
+        assert!(!cache.put("z", 6, 10));
+        assert_eq!((cache.len(), cache.bytes), (0, 0));
         cache.clear();
         assert_eq!((cache.len(), cache.bytes), (0, 0));
     }

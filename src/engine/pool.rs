@@ -14,6 +14,7 @@ use super::host::Outside;
 use super::offer::Offer;
 use super::{EngineError, Interrupter};
 use crate::error::{Failure, ScriptError};
+use crate::escape::log_text;
 use crate::modules::Module;
 use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
@@ -25,8 +26,9 @@ use crate::vm::{
 /// What [`LuauPool::execute`] calls a source in errors.
 const NAME: &str = "execute";
 
-/// What a pool keeps compiled: 1024 sources with 4 MiB of text at most.
-const CACHED: CacheBounds = CacheBounds { entries: 1024, bytes: 4 * 1024 * 1024 };
+/// What a pool keeps compiled: 1024 sources at most, with 8 MiB of text and bytecode. A small text can stand for
+/// much bytecode.
+const CACHED: CacheBounds = CacheBounds { entries: 1024, bytes: 8 * 1024 * 1024 };
 
 /// A pool of Luau VMs without a Bevy app: [`LuauPool::execute`] leases one, runs a source on it, wiped
 /// clean, and gives the value back. To be shared by many threads.
@@ -225,9 +227,9 @@ impl LuauPool {
         for (level, text, line) in lines.into_inner() {
             let line = line.unwrap_or_default();
             match level {
-                LogLevel::Info => info!("{NAME}:{line}: {text}"),
-                LogLevel::Warn => warn!("{NAME}:{line}: {text}"),
-                LogLevel::Error => error!("{NAME}:{line}: {text}"),
+                LogLevel::Info => info!("{NAME}:{line}: {}", log_text(&text)),
+                LogLevel::Warn => warn!("{NAME}:{line}: {}", log_text(&text)),
+                LogLevel::Error => error!("{NAME}:{line}: {}", log_text(&text)),
             }
         }
         result
@@ -243,7 +245,7 @@ impl LuauPool {
         let program = Program::compile_expression_of(NAME, source, self.max_source_size)
             .map_err(|error| Failure::new(&NAME.into(), error))?;
         let program = Arc::new(program);
-        programs().put(source, Arc::clone(&program));
+        programs().put(source, Arc::clone(&program), program.size());
         Ok((program, began.elapsed()))
     }
 

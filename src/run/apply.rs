@@ -7,21 +7,24 @@ use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::{error, info, warn};
-use bevy::prelude::{AssetServer, ChildOf, Entity, Messages, World};
+use bevy::prelude::{ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
 use super::frame::{Frame, LuaPool, MoreOutcome, Stage, Unit, UnitOutcome};
-use super::messages::{Mailbox, ScriptEvent, ScriptFailed};
+use super::furnish::{Spawner, furnish, refuse_child};
+use super::mailbox::{Delivery, Mailbox, Refused};
+use super::messages::{Outbox, ScriptEvent, ScriptFailed};
 use super::plain::{PlainStage, numbers};
 use super::programs::{CarriedProgram, Programs};
 use super::report::Report;
 use super::shares::Shares;
 use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
-    Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, Mail, map_entities,
-    new_entity_index,
+    Backlog, Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, SpawnedByScript,
+    fits, map_entities, new_entity_index, origin_of,
 };
-use crate::script::{LuaScripts, Patience, ScriptStates};
+use crate::escape::{escaped, log_text};
+use crate::script::{Judgement, Patience, ScriptStates};
 use crate::vm::{Callback, FieldPath, LogLevel, StateChange};
 
 /// Applies the outcomes of [`Frame`].
@@ -51,7 +54,11 @@ pub(crate) fn apply(world: &mut World) {
             kept: None,
             known_stops: frame.known_stops,
             mail: Vec::new(),
+            unheard: Vec::new(),
             lines_left: MAX_LINES,
+            log_bytes_left: MAX_LOG_BYTES,
+            lines_cut: false,
+            looks_left: MAX_LOOKS,
         };
         for tally in &mut frame.tallies {
             stage.report.runs(&stage.figures, tally);
@@ -102,16 +109,15 @@ pub(crate) fn apply(world: &mut World) {
         frame.outcomes = outcomes;
         frame.left = left;
         stage.tell_of_strays();
-        if stage.lines_left == 0 {
-            warn!("scripts logged more than {MAX_LINES} lines at once: the others are left out");
+        if stage.lines_cut && stage.report.log.take() {
+            warn!(
+                "scripts logged more than {MAX_LINES} lines or {MAX_LOG_BYTES} bytes at once: the others \
+                 are left out"
+            );
         }
-        let mail = stage.mail;
+        stage.send(world, put_back);
         frame.programs = programs;
         frame.shares = shares;
-        report.frame.messages += mail.len() as u64;
-        let mut mailbox = world.resource_mut::<Mailbox>();
-        mailbox.waiting.splice(0..0, put_back);
-        mailbox.put(mail);
         report.end_of_stage(began.elapsed(), frame.leased);
         *world.resource_mut::<Report>() = report;
         world.insert_resource(bindings);
@@ -139,16 +145,64 @@ struct ApplyingStage<'s> {
     kept: Option<Entity>,
     /// Stops that were queued when the units were collected.
     known_stops: usize,
-    mail: Vec<Mail>,
+    mail: Vec<Delivery>,
+    /// Scripts some of whose events were not emitted, and an entity that wanted it.
+    unheard: Vec<(Arc<str>, Entity)>,
     /// Log lines that may still be written.
     lines_left: usize,
+    /// The bytes that they may have.
+    log_bytes_left: usize,
+    /// There were more.
+    lines_cut: bool,
+    /// Descendants that may still be looked at when scripts move entities.
+    looks_left: usize,
 }
+
+/// Descendants that are looked at in one stage when scripts move entities.
+const MAX_LOOKS: usize = 1 << 18;
 
 /// Log lines of scripts that are written in one stage; of those that come after them, only that they were
 /// left out.
 const MAX_LINES: usize = 4096;
+const MAX_LOG_BYTES: usize = 256 * 1024;
+
+/// Globals that are told of each time that some were found in a script.
+const MAX_STRAYS: usize = 8;
 
 impl ApplyingStage<'_> {
+    /// Sends what the scripts sent, and before it what was not delivered; tells of what is refused.
+    fn send(&mut self, world: &mut World, put_back: Vec<Delivery>) {
+        let mail = std::mem::take(&mut self.mail);
+        self.report.frame.messages += mail.len() as u64;
+        let mut mailbox = world.resource_mut::<Mailbox>();
+        mailbox.put_back(put_back);
+        let refused = mailbox.put(mail);
+        let mut backlog = world.resource_mut::<Backlog>();
+        // In fixed steps nearly nothing is sent.
+        if !refused.is_empty() || self.stage == Stage::Update {
+            backlog.refuses = !refused.is_empty();
+        }
+        for Refused { from, sender, to, line, bound, count } in refused {
+            self.report.frame.undelivered += count;
+            let mut programs = self.programs.list.iter().map(|carried| &carried.program);
+            if let Some(program) = programs.find(|program| program.name_hash() == from) {
+                let message = format!(
+                    "messages were refused, the first one to {to}: {bound}; send less, or to those that take \
+                     messages"
+                );
+                self.report.refused((program.name(), line), sender, &message);
+            }
+        }
+        for (script, sender) in self.unheard.drain(..) {
+            let message = format!(
+                "events were not emitted: the game has not taken {} of them with {} bytes yet",
+                Outbox::MOST.count,
+                Outbox::MOST.bytes
+            );
+            self.report.refused((&script, None), sender, &message);
+        }
+    }
+
     fn defer(&mut self, world: &mut World, unit: &mut Unit) {
         let stage = self.stage as usize;
         if let Some(mut last) = unit.take_stop() {
@@ -175,7 +229,9 @@ impl ApplyingStage<'_> {
         if let Some(more) = &mut outcome.more
             && !more.effects.spawned.is_empty()
         {
-            more.new.extend(more.effects.spawned.iter().map(|_| world.spawn_empty().id()));
+            let origin = origin_of(world, unit.entity);
+            let spawned = more.effects.spawned.iter();
+            more.new.extend(spawned.map(|_| world.spawn(SpawnedByScript { origin }).id()));
             self.report.frame.spawned += more.new.len() as u64;
             settle_new_entities(&mut outcome.state, more);
         }
@@ -203,16 +259,16 @@ impl ApplyingStage<'_> {
         self.report.failed(figures, more.failures.len() as u64);
         let program = Arc::clone(&self.programs.list[unit.program as usize].program);
         let script = program.name();
-        for line in &more.effects.logs {
-            self.report.frame.log_lines += 1;
-            if self.lines_left > 0 {
-                self.lines_left -= 1;
-                write_log(unit, script, line);
-            }
+        if !more.effects.logs.is_empty() {
+            self.log(unit, script, &more.effects.logs);
         }
-        let origin = self.shares.origin_of(unit).unwrap_or(unit.entity);
-        furnish(world, origin, &mut more.effects, &more.new);
-        self.write_components(world, &mut more.effects, &more.new);
+        // Nearly all spawn nothing.
+        if !more.effects.spawned.is_empty() {
+            let origin = self.shares.origin_of(unit).unwrap_or(unit.entity);
+            let spawner = Spawner { entity: unit.entity, script, origin };
+            furnish(world, &spawner, &mut more.effects, &more.new, self.report);
+        }
+        self.write_components(world, (unit.entity, script), &mut more.effects, &more.new);
         for command in more.effects.commands.drain(..) {
             match command {
                 Command::Despawn(entity) => {
@@ -221,15 +277,48 @@ impl ApplyingStage<'_> {
                 Command::Host(command) => command(world),
             }
         }
-        self.mail.append(&mut more.effects.messages);
+        let from = program.name_hash();
+        let messages = more.effects.messages.drain(..);
+        self.mail.extend(messages.map(|mail| Delivery::new(mail, from)));
         for (name, payload) in more.effects.emitted.drain(..) {
+            let mut events = world.resource_mut::<Messages<ScriptEvent>>();
             let event = ScriptEvent { entity: unit.entity, script: script.clone(), name, payload };
-            world.resource_mut::<Messages<ScriptEvent>>().write(event);
+            if self.report.outbox.has_room_for(&event, events.len()) {
+                events.write(event);
+            } else if self.unheard.iter().all(|(known, _)| known != script) {
+                self.unheard.push((script.clone(), unit.entity));
+            }
         }
         for (callback, failure) in more.failures.drain(..) {
             self.report.failure(unit.entity, callback, &failure);
-            let failed = ScriptFailed { entity: unit.entity, callback, failure, put_aside };
-            world.resource_mut::<Messages<ScriptFailed>>().write(failed);
+            let mut failures = world.resource_mut::<Messages<ScriptFailed>>();
+            if failures.len() < Outbox::MOST_FAILURES {
+                let entity = unit.entity;
+                failures.write(ScriptFailed { entity, callback, failure, put_aside });
+            }
+        }
+    }
+
+    /// Writes the lines that a script logged, as far as it may.
+    fn log(&mut self, unit: &Unit, script: &Arc<str>, lines: &[LogLine]) {
+        let frame = self.number;
+        self.report.frame.log_lines += lines.len() as u64;
+        let budget = &mut self.report.figures.at(self.figures[unit.program as usize]).lines;
+        for line in lines {
+            let bytes = line.text.len();
+            if !budget.take(frame, bytes) {
+                continue;
+            }
+            if self.lines_left == 0 || self.log_bytes_left < bytes {
+                self.lines_cut = true;
+                continue;
+            }
+            self.lines_left -= 1;
+            self.log_bytes_left -= bytes;
+            write_log(unit, script, line);
+        }
+        if let Some(count) = budget.take_left_out(frame) {
+            warn!(%script, "{script}: it logs too much: {count} lines are left out");
         }
     }
 
@@ -286,40 +375,54 @@ impl ApplyingStage<'_> {
             attached.reload = false;
         }
         let before = attached.aside.is_put_aside();
-        if before && outcome.runs > 0 {
+        let verdicts = outcome.more.as_mut().and_then(|more| more.verdicts.take());
+        let judgement = match verdicts {
+            Some(verdicts) => {
+                attached.aside.judge(&verdicts, &self.patience, self.number, unit.entity)
+            }
+            None if outcome.runs > 0 && attached.aside.has_failures() => {
+                attached.aside.succeeded(self.stage.callback(), &self.patience)
+            }
+            None => Judgement::default(),
+        };
+        if judgement.tried {
             self.report.retried(self.figures[unit.program as usize]);
         }
-        if outcome.failing {
-            attached.aside.failed(self.stage as usize, &self.patience, self.number, unit.entity);
-        } else if outcome.runs > 0 {
-            attached.aside.succeeded(self.stage as usize, &self.patience);
-        }
-        let aside = attached.aside;
-        let put_aside = aside.is_put_aside();
+        let put_aside = attached.aside.is_put_aside();
+        let next_try = attached.aside.next_try();
         if changed && let Some(mut states) = states {
             states.set_changed();
         }
-        if put_aside && !before {
+        if let Some(newly) = judgement.newly {
             let carried = &mut self.programs.list[unit.program as usize];
-            carried.count_aside(&aside);
-            let interval = aside.next_try().map(|frame| frame - self.number);
-            let failures = aside.failures(self.stage as usize);
-            self.report.put_aside(carried.program.name(), unit.entity, failures, interval);
+            if !before {
+                carried.count_aside(next_try);
+            }
+            let interval = next_try.map(|frame| frame.saturating_sub(self.number));
+            self.report.put_aside(carried.program.name(), unit.entity, newly, interval);
         }
         put_aside
     }
 
     /// Warns of globals that callbacks assign.
-    fn tell_of_strays(&self) {
+    fn tell_of_strays(&mut self) {
         for CarriedProgram { program, .. } in &self.programs.list {
-            for (callback, global) in program.take_strays() {
+            let strays = program.take_strays();
+            for (callback, global) in strays.iter().take(MAX_STRAYS) {
+                if self.report.log.take() {
+                    let (script, callback) = (program.name(), callback.name());
+                    let global = escaped(global);
+                    warn!(
+                        %script,
+                        "{script}: {callback} assigns the global `{global}`, which is gone after the run; \
+                         make it `local`, or keep it as `self.{global}`",
+                    );
+                }
+            }
+            let more = strays.len().saturating_sub(MAX_STRAYS);
+            if more > 0 && self.report.log.take() {
                 let script = program.name();
-                warn!(
-                    %script,
-                    "{script}: {} assigns the global `{global}`, which is gone after the run; make \
-                     it `local`, or keep it as `self.{global}`",
-                    callback.name(),
-                );
+                warn!(%script, "{script}: its callbacks assign {more} more globals, or many more");
             }
         }
     }
@@ -336,7 +439,14 @@ impl ApplyingStage<'_> {
         }
     }
 
-    fn write_components(&mut self, world: &mut World, effects: &mut Effects, new: &[Entity]) {
+    /// Writes what a script wanted to write on behalf of its entity.
+    fn write_components(
+        &mut self,
+        world: &mut World,
+        (spawner, script): (Entity, &Arc<str>),
+        effects: &mut Effects,
+        new: &[Entity],
+    ) {
         for draft in effects.drafts.drain(..) {
             let entity = settle(draft.entity, new);
             let exposed = self.bindings.exposure.get(draft.component);
@@ -365,6 +475,12 @@ impl ApplyingStage<'_> {
                     }
                     if world.get_entity(entity).is_err() {
                         self.report.frame.conflicts += 1;
+                        continue;
+                    }
+                    if let Some(ChildOf(parent)) = value.downcast_ref()
+                        && let Err(misfit) = fits(world, entity, *parent, &mut self.looks_left)
+                    {
+                        refuse_child(self.report, script, spawner, misfit);
                         continue;
                     }
                     exposed.insert(world, entity, value.as_partial_reflect(), self.registry);
@@ -409,31 +525,8 @@ fn count_unheard(
     unheard
 }
 
-/// Gives the entities that a unit spawned their parents and scripts. They descend from `origin`.
-fn furnish(world: &mut World, origin: Entity, effects: &mut Effects, new: &[Entity]) {
-    let origin = Some(origin);
-    for (spawn, entity) in effects.spawned.drain(..).zip(new) {
-        // The code of the game that runs meanwhile may despawn it.
-        if let Some(parent) = spawn.parent.map(|parent| settle(parent, new))
-            && world.get_entity(parent).is_ok()
-            && let Ok(mut child) = world.get_entity_mut(*entity)
-        {
-            child.insert(ChildOf(parent));
-        }
-        if !spawn.scripts.is_empty()
-            && let Some(assets) = world.get_resource::<AssetServer>()
-        {
-            let scripts: LuaScripts =
-                spawn.scripts.into_iter().map(|path| assets.load(path)).collect();
-            if let Ok(mut entity) = world.get_entity_mut(*entity) {
-                entity.insert((scripts, ScriptStates { origin, ..ScriptStates::default() }));
-            }
-        }
-    }
-}
-
 /// The entity in the world that a stand-in stands for.
-fn settle(entity: Entity, new: &[Entity]) -> Entity {
+pub(super) fn settle(entity: Entity, new: &[Entity]) -> Entity {
     new_entity_index(entity).and_then(|index| new.get(index)).copied().unwrap_or(entity)
 }
 
@@ -458,10 +551,11 @@ fn settle_new_entities(state: &mut StateChange, more: &mut MoreOutcome) {
 
 fn write_log(unit: &Unit, script: &str, line: &LogLine) {
     let (entity, at) = (unit.entity, line.line.unwrap_or(0));
+    let text = log_text(&line.text);
     match line.level {
-        LogLevel::Info => info!(%script, line = at, %entity, "{}", line.text),
-        LogLevel::Warn => warn!(%script, line = at, %entity, "{}", line.text),
-        LogLevel::Error => error!(%script, line = at, %entity, "{}", line.text),
+        LogLevel::Info => info!(%script, line = at, %entity, "{text}"),
+        LogLevel::Warn => warn!(%script, line = at, %entity, "{text}"),
+        LogLevel::Error => error!(%script, line = at, %entity, "{text}"),
     }
 }
 

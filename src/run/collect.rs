@@ -13,11 +13,12 @@ use smallvec::SmallVec;
 
 use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Tally, Unit};
 use super::known::KnownScripts;
-use super::messages::{Delivery, Mailbox, shed};
+use super::mailbox::{Delivery, Mailbox};
 use super::programs::Programs;
 use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
 use super::stop::{LastPlace, StopQueue, Stopped};
+use crate::bindings::Backlog;
 use crate::script::{Aside, LuaScript, LuaScripts, Place, ScriptState, ScriptStates};
 use crate::vm::Callback;
 
@@ -31,6 +32,7 @@ pub(crate) struct Collector<'w, 's> {
     pool: Res<'w, LuaPool>,
     scripting: Res<'w, LuaScripting>,
     mailbox: ResMut<'w, Mailbox>,
+    backlog: ResMut<'w, Backlog>,
     stopped: ResMut<'w, StopQueue>,
     known: ResMut<'w, KnownScripts>,
     loaded: MessageReader<'w, 's, AssetEvent<LuaScript>>,
@@ -59,6 +61,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         pool,
         scripting,
         mut mailbox,
+        mut backlog,
         mut stopped,
         mut known,
         mut loaded,
@@ -89,9 +92,8 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
 
     // Messages go with the frame, not with the fixed steps in it.
     if stage == Stage::Update {
-        frame.deliveries = std::mem::take(&mut mailbox.waiting);
+        frame.deliveries = mailbox.take();
         frame.deliveries.sort_by_key(|delivery| order(delivery.mail.to));
-        mailbox.dropped += shed(&mut frame.deliveries);
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
@@ -169,6 +171,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         });
         frame.units.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report, &mut frame.unsure);
+        mailbox.tell(&mut backlog);
     }
     frame.known_stops = stopped.stopped.len();
 }
@@ -200,7 +203,7 @@ fn put_back(
         }
     }
     let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
-    mailbox.waiting.splice(0..0, mail);
+    mailbox.put_back(mail);
     let programs = &frame.programs.list;
     let stops = units.into_iter().filter_map(|mut unit| {
         let last = unit.take_stop()?;
@@ -319,9 +322,11 @@ fn due(
     if !attached.aside.may_run(frame.number) {
         return None;
     }
+    let takes_messages = attached.aside.takes_messages(frame.number);
     let known = program.callbacks();
     let defines = |callback| known.is_none_or(|known| known.contains(callback));
     let mail = match known {
+        _ if !takes_messages => 0..0,
         // Where it has no callback for them, they find another script or none.
         Some(known) if !known.contains(Callback::Message) => 0..0,
         _ => taken.take(&frame.deliveries, at.entity, slot, known.is_some()),
@@ -352,7 +357,7 @@ impl Programs {
         let carried = &mut self.list[number as usize];
         carried.count(1);
         if attached.aside.is_put_aside() {
-            carried.count_aside(&attached.aside);
+            carried.count_aside(attached.aside.next_try());
         }
         Some(number)
     }
@@ -415,10 +420,9 @@ impl Taken {
     /// Keeps what is for the script at a place, or for all scripts of an entity.
     fn wait(&mut self, deliveries: &[Delivery], entity: Entity, slot: Option<usize>) {
         for index in Self::of(deliveries, entity) {
-            let Delivery { mail, only } = &deliveries[index];
             if slot.is_none_or(|slot| deliveries[index].is_for(slot)) {
                 self.found[index] = Receiver::Found;
-                self.waiting.push(Delivery { mail: mail.clone(), only: slot.or(*only) });
+                self.waiting.push(deliveries[index].only_for(slot));
             }
         }
     }
@@ -427,10 +431,9 @@ impl Taken {
     /// if there is any.
     fn settle(self, mailbox: &mut Mailbox, report: &mut Report, unsure: &mut Vec<bool>) {
         // What waited longer goes before what was sent meanwhile.
-        mailbox.waiting.splice(0..0, self.waiting);
+        mailbox.put_back(self.waiting);
         let of = |receiver| self.found.iter().filter(|found| **found == receiver).count();
-        report.frame.undelivered +=
-            of(Receiver::None) as u64 + std::mem::take(&mut mailbox.dropped);
+        report.frame.undelivered += of(Receiver::None) as u64 + mailbox.take_dropped();
         if of(Receiver::Perhaps) > 0 {
             unsure.extend(self.found.iter().map(|found| *found == Receiver::Perhaps));
         }

@@ -19,7 +19,7 @@ use super::turns;
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease};
-use crate::script::{ScriptState, ScriptStates};
+use crate::script::{Aside, Patience, ScriptState, ScriptStates, Verdicts};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{Call, Callback, Engaged, Program, Ran, RowEnd, StateChange, Used, Vm, engage};
 
@@ -335,6 +335,7 @@ impl<'s> Worker<'s> {
         let before = batch.done;
         let counts_steps = kind.more.is_some();
         vm.count_steps(counts_steps);
+        self.context.set_script(program.name());
         let mut row = UnitRow {
             stage,
             counts: &mut self.counts,
@@ -383,7 +384,10 @@ impl<'s> Worker<'s> {
         if !stage.hand_over(turn, work, &mut self.context, outcome) {
             self.counts.undo(unit, 1);
         } else if outcome.failing {
-            outcome.more.get_or_insert_default().failures = failures;
+            let mut verdicts = Verdicts::default();
+            verdicts.note(callback, false);
+            let more = outcome.more.get_or_insert_default();
+            (more.failures, more.verdicts) = (failures, Some(verdicts));
         }
         self.counts.note_reach(index, unit, outcome);
         true
@@ -394,12 +398,13 @@ impl<'s> Worker<'s> {
         let stage = self.stage;
         let unit = stage.units.at(turn);
         let entity = stage.world.get_entity(unit.entity).ok();
-        let state = match unit.stop() {
-            Some(last) => Some((&last.fields, last.draws)),
-            None => entity
-                .and_then(|entity| stage.state_of(unit, entity))
-                .map(|state| (&state.fields, state.draws())),
+        let known = match unit.stop() {
+            Some(_) => None,
+            None => entity.and_then(|entity| stage.state_of(unit, entity)),
         };
+        let state = unit.stop().map(|last| (&last.fields, last.draws));
+        let state = state.or(known.map(|state| (&state.fields, state.draws())));
+        let aside = known.map(|state| &state.attached.aside);
         let Some((before, draws)) = state else {
             // The game took it away after it was collected.
             stage.skip(turn, outcome);
@@ -407,6 +412,7 @@ impl<'s> Worker<'s> {
         };
         let limits = stage.limits(unit);
         self.context.turn_to(unit.entity, entity, limits.commands);
+        self.context.set_script(stage.frame.program(unit).name());
         self.context.set_allow_non_finite(limits.allow_non_finite);
         let mut runs = UnitRuns {
             worker: self,
@@ -416,6 +422,8 @@ impl<'s> Worker<'s> {
             state: StateChange::Unchanged,
             current: None,
             failures: Vec::new(),
+            aside,
+            verdicts: Verdicts::default(),
             failing: false,
             ran: 0,
             used,
@@ -425,8 +433,18 @@ impl<'s> Worker<'s> {
             unfinished: false,
         };
         outcome.started = runs.all();
-        let UnitRuns { state, failures, failing, ran, work, drew, mail_taken, unfinished, .. } =
-            runs;
+        let UnitRuns {
+            state,
+            failures,
+            verdicts,
+            failing,
+            ran,
+            work,
+            drew,
+            mail_taken,
+            unfinished,
+            ..
+        } = runs;
         outcome.state = state;
         outcome.failing = failing;
         outcome.unfinished = unfinished;
@@ -434,9 +452,14 @@ impl<'s> Worker<'s> {
         outcome.runs = ran;
         if !stage.hand_over(turn, work, &mut self.context, outcome) {
             self.counts.undo(unit, ran);
-        } else if !failures.is_empty() || mail_taken > 0 {
-            let more = outcome.more.get_or_insert_default();
-            (more.failures, more.mail_taken) = (failures, mail_taken);
+        } else {
+            if !failures.is_empty() || mail_taken > 0 {
+                let more = outcome.more.get_or_insert_default();
+                (more.failures, more.mail_taken) = (failures, mail_taken);
+            }
+            if verdicts.any_failures() || aside.is_some_and(Aside::has_failures) {
+                outcome.more.get_or_insert_default().verdicts = Some(verdicts);
+            }
         }
         let index = stage.units.index_of(turn);
         self.counts.note_reach(index, unit, outcome);
@@ -455,6 +478,9 @@ struct UnitRuns<'u, 's> {
     /// The state as the runs so far left it, once there was more than one.
     current: Option<ScriptTable>,
     failures: Vec<(Callback, Failure)>,
+    /// The failures before this stage.
+    aside: Option<&'u Aside>,
+    verdicts: Verdicts,
     failing: bool,
     /// How many there were.
     ran: u32,
@@ -488,7 +514,8 @@ impl UnitRuns<'_, '_> {
         let stage = self.worker.stage;
         for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
-            let is_enough = self.mail_taken > 0 && (stage.budget.is_spent() || self.is_replete());
+            let is_enough = self.mail_taken > 0
+                && (stage.budget.is_spent() || self.is_replete() || self.has_enough_of_messages());
             if is_enough || self.is_gone() {
                 break;
             }
@@ -516,6 +543,15 @@ impl UnitRuns<'_, '_> {
     /// Whether the runs so far despawned their own entity, which is done then.
     fn is_gone(&self) -> bool {
         self.worker.context.has_despawned_own()
+    }
+
+    /// Whether so many of its messages failed in a row that it takes no more of them for now.
+    fn has_enough_of_messages(&self) -> bool {
+        let patience = || Patience::from(self.worker.stage.pool.config());
+        self.failing
+            && self
+                .aside
+                .is_some_and(|aside| aside.is_enough_of_messages(&self.verdicts, &patience()))
     }
 
     /// Runs one callback if the script defines it; gives whether it did not fail.
@@ -550,6 +586,7 @@ impl UnitRuns<'_, '_> {
                 self.failing = true;
             }
         }
+        self.verdicts.note(callback, !self.failing);
         self.ran += 1;
         self.work = self.work.saturating_add(stage.limits(self.unit).work(used, met_limit));
         self.drew |= used.drew;

@@ -9,7 +9,7 @@ use bevy::prelude::{Entity, Resource, SystemSet, Transform};
 
 use super::budget::Budget;
 use super::collect::order;
-use super::messages::Delivery;
+use super::mailbox::Delivery;
 use super::plain::PlainQuery;
 use super::programs::Programs;
 use super::quiet::Found;
@@ -18,7 +18,7 @@ use super::stop::LastState;
 use crate::bindings::{ColumnQuery, Effects, Leaves, Mail};
 use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
-use crate::script::ScriptStates;
+use crate::script::{ScriptStates, Verdicts};
 use crate::vm::{Callback, LuauFactory, Program, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
@@ -175,12 +175,15 @@ impl Frame {
     pub(crate) fn mail(&self, unit: &Unit) -> impl Iterator<Item = &Mail> {
         let mail = unit.mail();
         let to_entity = self.deliveries[mail.start as usize..mail.end as usize].iter();
-        to_entity.filter(|delivery| delivery.is_for(unit.slot())).map(|delivery| &delivery.mail)
+        to_entity.filter(|delivery| delivery.is_for(unit.slot())).map(|delivery| &*delivery.mail)
     }
 
     /// The messages of a unit that did not get to take them.
     pub(crate) fn undelivered(&self, unit: &Unit) -> impl Iterator<Item = Delivery> {
-        self.mail(unit).map(|mail| Delivery { mail: mail.clone(), only: Some(unit.slot()) })
+        let (mail, slot) = (unit.mail(), unit.slot());
+        let to_entity = self.deliveries[mail.start as usize..mail.end as usize].iter();
+        let for_it = to_entity.filter(move |delivery| delivery.is_for(slot));
+        for_it.map(move |delivery| delivery.only_for(Some(slot)))
     }
 
     /// What the runs of each program may use up, by number.
@@ -364,4 +367,6 @@ pub(crate) struct MoreOutcome {
     /// The entities that it spawned, once they have their places in the world.
     pub(crate) new: Vec<Entity>,
     pub(crate) failures: Vec<(Callback, Failure)>,
+    /// What its runs came to, if any of them failed, or failed in a row before.
+    pub(crate) verdicts: Option<Verdicts>,
 }

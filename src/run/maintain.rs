@@ -10,6 +10,7 @@ use bevy::prelude::{AssetServer, Assets, MessageReader, Query, Res, ResMut, Time
 
 use super::frame::{Frame, LuaPool, LuaScripting};
 use super::report::{Carried, Report};
+use super::stop::StopQueue;
 use crate::control::LuaControl;
 use crate::script::{LuaScript, ScriptStates};
 use crate::snapshot::{HISTORY_FRAMES, LuaSnapshot, Sample};
@@ -21,17 +22,26 @@ pub(crate) fn maintain(
     stage: Res<Frame>,
     time: Option<Res<Time>>,
     mut report: ResMut<Report>,
+    mut stops: ResMut<StopQueue>,
     mut snapshot: ResMut<LuaSnapshot>,
 ) {
+    let shed = stops.shed();
+    if shed > 0 && report.log.take() {
+        warn!("{shed} scripts went without their `on_stop`: more went than could be stopped");
+    }
     let maintained = pool.vms().maintain(Instant::now());
     let news = !maintained.incidents.is_empty();
     maintained.incidents.into_iter().for_each(|incident| report.incident(incident));
     if maintained.incidents_lost > 0 {
-        warn!("the script pool: {} more like these", maintained.incidents_lost);
+        let lost = maintained.incidents_lost;
+        if report.log.take() {
+            warn!("the script pool: {lost} more like these");
+        }
     }
 
     let mut carried: HashMap<Arc<str>, Carried> = HashMap::new();
     for of in stage.programs.list.iter().filter(|carried| carried.in_use) {
+        report.figures.number(of.program.name());
         let counts = carried.entry(of.program.name().clone()).or_default();
         counts.entities += of.entities;
         counts.put_aside += of.put_aside;
@@ -95,9 +105,9 @@ pub(crate) fn control(
                     .map(|path| path.to_string())
                     .chain(
                         report
-                            .scripts
+                            .figures
                             .iter()
-                            .filter(|(_, number)| report.figures[**number].broken.is_some())
+                            .filter(|(_, script)| script.broken.is_some())
                             .map(|(path, _)| path.to_string()),
                     )
                     .collect();

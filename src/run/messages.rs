@@ -1,10 +1,11 @@
 //! Messages between scripts, and between scripts and the game.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
-use bevy::prelude::{Entity, Message, MessageReader, ResMut, Resource};
+use bevy::prelude::{Entity, Message, MessageReader, ResMut};
 
-use crate::bindings::Mail;
+use super::mailbox::Mailbox;
+use crate::bindings::{Amount, Mail};
 use crate::error::Failure;
 use crate::value::ScriptValue;
 use crate::vm::Callback;
@@ -15,7 +16,8 @@ use crate::vm::Callback;
 /// that scripts sent. One script on one entity takes at most 1,024 messages in a frame, and no more once
 /// they made it work, send, log or queue four times what one run may; the rest wait. One that no script of
 /// its receiver has an `on_message` for is counted as
-/// [undelivered](crate::FrameStats::undelivered).
+/// [undelivered](crate::FrameStats::undelivered). Of messages of the game, 262,144 with 32 MiB wait at most; further
+/// ones are dropped, and counted as undelivered.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ToScript {
     /// The receiver.
@@ -34,7 +36,8 @@ impl ToScript {
     }
 }
 
-/// A message from a script to the game: what `emit(name, payload)` sends.
+/// A message from a script to the game: what `emit(name, payload)` sends. Of those that nobody has read yet there
+/// are 65,536 with 32 MiB at most; further ones are not emitted, which is told as an error.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ScriptEvent {
     /// The entity whose script sent it.
@@ -47,7 +50,7 @@ pub struct ScriptEvent {
     pub payload: ScriptValue,
 }
 
-/// A run failed and changed nothing.
+/// A run failed and changed nothing. Of those that nobody has read yet there are 4,096 at most.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ScriptFailed {
     /// The entity.
@@ -56,88 +59,39 @@ pub struct ScriptFailed {
     pub callback: Callback,
     /// The script, the line, the error and the call stack.
     pub failure: Failure,
-    /// The script has failed too often in a row: on this entity it doesn't run until it is tried again,
-    /// reloaded or woken.
+    /// The callback has failed too often in a row: on this entity the script doesn't run until it is tried again,
+    /// reloaded or woken; if it is `on_message`, it takes no messages until then.
     pub put_aside: bool,
 }
 
-/// A message on its way to the scripts of an entity.
-#[derive(Clone, Debug)]
-pub(crate) struct Delivery {
-    pub(crate) mail: Mail,
-    /// The place of the one script that still has to take it; without one all of them have to.
-    pub(crate) only: Option<usize>,
+/// How much of what scripts tell the game waits to be read. Bevy keeps a message for two frames, and as long as no
+/// fixed step is made while the clock stands still.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    /// The bytes of each event that waits.
+    sizes: VecDeque<usize>,
+    bytes: usize,
 }
 
-impl Delivery {
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.mail.name.len() + self.mail.payload.size()
-    }
+impl Outbox {
+    /// Events that may wait.
+    pub(crate) const MOST: Amount = Amount { count: 1 << 16, bytes: 32 * 1024 * 1024 };
+    /// Failures that may wait; of others none is told by a message.
+    pub(crate) const MOST_FAILURES: usize = 1 << 12;
 
-    /// Whether the script at this place is to take it.
-    pub(crate) fn is_for(&self, slot: usize) -> bool {
-        self.only.is_none_or(|only| only == slot)
-    }
-}
-
-/// Messages that wait for the next stage, in the order in which they were sent.
-#[derive(Resource, Default)]
-pub(crate) struct Mailbox {
-    pub(crate) waiting: Vec<Delivery>,
-    /// Messages that were dropped because too many were waiting.
-    pub(crate) dropped: u64,
-}
-
-/// The most messages that wait for the next stage or for paused and deferred scripts. When there are
-/// more, the oldest are dropped and counted as undelivered.
-const MAX_WAITING: usize = 1 << 20;
-/// The most bytes that they may have together.
-const MAX_WAITING_BYTES: usize = 256 * 1024 * 1024;
-
-/// The most messages from one entity to another that wait. When there are more, the newest are dropped
-/// and counted as undelivered: who floods another doesn't flood out what others, or the game, send.
-const MAX_WAITING_FROM_ONE: usize = 2048;
-/// The most bytes that they may have together.
-const MAX_WAITING_BYTES_FROM_ONE: usize = 4 * 1024 * 1024;
-
-/// Drops what one entity sent to another beyond what may wait; `deliveries` are sorted by receiver.
-/// Gives how many.
-pub(crate) fn shed(deliveries: &mut Vec<Delivery>) -> u64 {
-    let all = deliveries.len();
-    if all <= MAX_WAITING_FROM_ONE
-        && deliveries.iter().map(Delivery::size).sum::<usize>() <= MAX_WAITING_BYTES_FROM_ONE
-    {
-        return 0;
-    }
-    let mut receiver = None;
-    let mut waiting: HashMap<Entity, (usize, usize)> = HashMap::new();
-    deliveries.retain(|delivery| {
-        if receiver.replace(delivery.mail.to) != Some(delivery.mail.to) {
-            waiting.clear();
+    /// Whether an event may be written where so many wait; counts it if it may.
+    pub(crate) fn has_room_for(&mut self, event: &ScriptEvent, waiting: usize) -> bool {
+        while self.sizes.len() > waiting {
+            self.bytes -= self.sizes.pop_front().unwrap_or(0);
         }
-        let Some(sender) = delivery.mail.sender else { return true };
-        let (count, bytes) = waiting.entry(sender).or_default();
-        *count += 1;
-        *bytes += delivery.size();
-        *count <= MAX_WAITING_FROM_ONE && *bytes <= MAX_WAITING_BYTES_FROM_ONE
-    });
-    (all - deliveries.len()) as u64
-}
-
-impl Mailbox {
-    pub(crate) fn put(&mut self, mail: impl IntoIterator<Item = Mail>) {
-        self.waiting.extend(mail.into_iter().map(|mail| Delivery { mail, only: None }));
-        let mut bytes: usize = self.waiting.iter().map(Delivery::size).sum();
-        let mut surplus = self.waiting.len().saturating_sub(MAX_WAITING);
-        for (index, oldest) in self.waiting.iter().enumerate() {
-            if index >= surplus && bytes <= MAX_WAITING_BYTES {
-                break;
-            }
-            bytes -= oldest.size();
-            surplus = surplus.max(index + 1);
+        let size = size_of::<ScriptEvent>() + event.name.len() + event.payload.size();
+        let all = Amount { count: waiting + 1, bytes: self.bytes + size };
+        let fits = all.is_within(Self::MOST);
+        if fits {
+            self.sizes.push_back(size);
+            self.bytes += size;
         }
-        self.waiting.drain(..surplus);
-        self.dropped += surplus as u64;
+        fits
     }
 }
 
@@ -146,47 +100,11 @@ pub(crate) fn gather(mut from_game: MessageReader<ToScript>, mut mailbox: ResMut
     if from_game.is_empty() {
         return;
     }
-    mailbox.put(from_game.read().map(|message| Mail {
+    mailbox.put_of_game(from_game.read().map(|message| Mail {
         to: message.to,
         name: message.name.clone(),
         payload: message.payload.clone(),
         sender: None,
+        line: None,
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entity(index: u32) -> Entity {
-        Entity::from_raw_u32(index).expect("a small index")
-    }
-
-    fn delivery(to: u32, sender: Option<u32>, payload: &str) -> Delivery {
-        let (name, payload) = (String::new(), payload.into());
-        let mail = Mail { to: entity(to), name, payload, sender: sender.map(entity) };
-        Delivery { mail, only: None }
-    }
-
-    #[test]
-    fn who_floods_one_floods_out_neither_others_nor_the_game() {
-        let mut deliveries: Vec<_> =
-            (0..MAX_WAITING_FROM_ONE + 100).map(|_| delivery(1, Some(7), "flood")).collect();
-        deliveries.push(delivery(1, Some(8), "from another"));
-        deliveries.push(delivery(1, None, "from the game"));
-        deliveries.push(delivery(2, Some(7), "to another"));
-        assert_eq!(shed(&mut deliveries), 100);
-        let left: Vec<_> = deliveries[MAX_WAITING_FROM_ONE..].iter().collect();
-        let payloads: Vec<String> =
-            left.iter().map(|delivery| delivery.mail.payload.to_string()).collect();
-        assert_eq!(left.len(), 3, "{payloads:?}");
-    }
-
-    #[test]
-    fn many_bytes_are_a_flood_too() {
-        let long = "x".repeat(MAX_WAITING_BYTES_FROM_ONE / 4);
-        let mut deliveries: Vec<_> = (0..10).map(|_| delivery(1, Some(7), &long)).collect();
-        deliveries.extend((0..10).map(|_| delivery(1, None, &long)));
-        assert_eq!(shed(&mut deliveries), 7);
-    }
 }

@@ -271,7 +271,7 @@ impl PlainStage<'_> {
             (*waiting, *owed) = (0, 0.0);
         }
         if outcome.runs > 0 && attached.aside.has_failures() {
-            attached.aside.succeeded(self.stage as usize, self.patience);
+            attached.aside.succeeded(self.stage.callback(), self.patience);
         }
         changed.state = std::mem::take(&mut outcome.state).apply(&mut state.fields);
         if outcome.drew {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bevy::asset::{AssetId, Assets};
 
 use super::frame::{Stage, Unit};
-use crate::script::{Aside, LuaScript, ScriptState};
+use crate::script::{LuaScript, ScriptState};
 use crate::vm::Program;
 
 /// The programs that entities carry, by number. A program keeps its number from frame to frame.
@@ -44,10 +44,10 @@ impl CarriedProgram {
         self.in_use = true;
     }
 
-    /// Counts an entity for which it is put aside.
-    pub(crate) fn count_aside(&mut self, aside: &Aside) {
+    /// Counts an entity for which it is put aside, and the frame in which it is tried again there, if it is.
+    pub(crate) fn count_aside(&mut self, next_try: Option<u64>) {
         self.put_aside += 1;
-        self.next_retry = self.next_retry.into_iter().chain(aside.next_try()).min();
+        self.next_retry = self.next_retry.into_iter().chain(next_try).min();
     }
 }
 

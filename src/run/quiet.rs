@@ -10,7 +10,7 @@ use bevy::prelude::{Entity, Query, Ref};
 
 use super::collect::order;
 use super::frame::{Stage, Unit};
-use super::messages::Delivery;
+use super::mailbox::Delivery;
 use super::parallel::{CHUNK, on_threads};
 use super::programs::Programs;
 use crate::script::{LuaScripts, Place, ScriptState, ScriptStates};

@@ -1,6 +1,6 @@
 //! What the frame did, gathered for the snapshot.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +8,14 @@ use bevy::asset::AssetLoadFailedEvent;
 use bevy::log::{error, warn};
 use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
 
+use super::figures::Figures;
 use super::frame::Tally;
+use super::log::LogBudget;
+use super::messages::Outbox;
 use super::programs::Programs;
+use crate::bindings::NamedScripts;
 use crate::error::Failure;
+use crate::escape::{escaped, log_text};
 use crate::pool::{Incident, IncidentKind, TimingHistogram};
 use crate::script::LuaScript;
 use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow, ScriptRow};
@@ -25,12 +30,12 @@ pub(crate) struct Report {
     pub(crate) longest_run: Duration,
     pub(crate) leased: usize,
     pub(crate) run_time: TimingHistogram,
-    /// By path.
-    pub(crate) scripts: BTreeMap<Arc<str>, usize>,
-    pub(crate) figures: Vec<ScriptFigures>,
+    pub(crate) figures: Figures,
     pub(crate) errors: VecDeque<ErrorRow>,
     pub(crate) incidents: VecDeque<IncidentRow>,
     pub(crate) frames: u64,
+    pub(crate) log: LogBudget,
+    pub(crate) outbox: Outbox,
 }
 
 /// The entities that carry a script.
@@ -45,27 +50,15 @@ pub(crate) struct Carried {
     pub(crate) afresh: Option<Mutable>,
 }
 
-#[derive(Default)]
-pub(crate) struct ScriptFigures {
-    pub(crate) runs: u64,
-    pub(crate) errors: u64,
-    pub(crate) retries: u64,
-    pub(crate) time: TimingHistogram,
-    pub(crate) quarantines: u64,
-    pub(crate) broken: Option<Arc<str>>,
-    /// That it was put aside somewhere was logged already.
-    pub(crate) told_put_aside: bool,
-}
-
 impl Report {
     /// Counts what a worker counted, by the numbers of the programs' figures, and empties it.
     pub(crate) fn runs(&mut self, figures: &[usize], tally: &mut Tally) {
         for (runs, number) in tally.runs.drain(..).zip(figures) {
             self.frame.runs += runs;
-            self.figures[*number].runs += runs;
+            self.figures.at(*number).runs += runs;
         }
         for (program, time) in tally.times.drain(..) {
-            self.figures[figures[program as usize]].time.record(time);
+            self.figures.at(figures[program as usize]).record(time);
             self.run_time.record(time);
             self.longest_run = self.longest_run.max(time);
         }
@@ -75,60 +68,73 @@ impl Report {
     pub(crate) fn undone(&mut self, figures: &[usize], tally: &mut Tally) {
         for (program, runs) in tally.undone.drain(..) {
             self.frame.runs -= u64::from(runs);
-            self.figures[figures[program as usize]].runs -= u64::from(runs);
+            self.figures.at(figures[program as usize]).runs -= u64::from(runs);
         }
     }
 
     /// Counts failed runs of a unit.
     pub(crate) fn failed(&mut self, figures: usize, count: u64) {
         self.frame.failed += count;
-        self.figures[figures].errors += count;
+        self.figures.at(figures).errors += count;
     }
 
     /// Counts that a script was tried again after it had been put aside.
     pub(crate) fn retried(&mut self, figures: usize) {
         self.frame.retries += 1;
-        self.figures[figures].retries += 1;
+        self.figures.at(figures).retries += 1;
     }
 
     /// The numbers of the programs' figures.
     pub(crate) fn numbers_of(&mut self, programs: &Programs) -> Vec<usize> {
-        programs.list.iter().map(|carried| self.number_of(carried.program.name())).collect()
-    }
-
-    fn number_of(&mut self, script: &Arc<str>) -> usize {
-        if let Some(number) = self.scripts.get(script) {
-            return *number;
-        }
-        self.scripts.insert(script.clone(), self.figures.len());
-        self.figures.push(ScriptFigures::default());
-        self.figures.len() - 1
-    }
-
-    fn figures_of(&mut self, script: &Arc<str>) -> &mut ScriptFigures {
-        let number = self.number_of(script);
-        &mut self.figures[number]
+        programs.list.iter().map(|carried| self.figures.number(carried.program.name())).collect()
     }
 
     /// Logs a failure when it is seen first, and counts it after that.
     pub(crate) fn failure(&mut self, entity: Entity, callback: Callback, failure: &Failure) {
         let row = ErrorRow {
-            script: failure.script.clone(),
             line: failure.line,
             callback: Some(callback.name()),
             entity: Some(entity),
-            message: failure.error.to_string().into(),
             limit: failure.error.reached_limit(),
-            traceback: failure.traceback.as_str().into(),
-            count: 1,
-            last_frame: self.frames,
+            traceback: escaped(&failure.traceback).into(),
+            ..self.row(&failure.script, &failure.error.to_string())
         };
         if self.note(row) {
             error!("{failure}\n    in {} of {entity}", callback.name());
         }
     }
 
-    /// Adds an error to the list; gives whether it is a new one.
+    /// As [`Report::failure`], for what the run of a script asked for and was refused when it was applied.
+    pub(crate) fn refused(
+        &mut self,
+        (script, line): (&Arc<str>, Option<u32>),
+        entity: Entity,
+        message: &str,
+    ) {
+        let row = ErrorRow { line, entity: Some(entity), ..self.row(script, message) };
+        if self.note(row) {
+            let place = line.map_or_else(String::new, |line| format!(":{line}"));
+            let (script, message) = (escaped(script), log_text(message));
+            error!("{script}{place}: {message}\n    asked for by {entity}");
+        }
+    }
+
+    /// An error that was seen once, with what the place of every error is.
+    fn row(&self, script: &Arc<str>, message: &str) -> ErrorRow {
+        ErrorRow {
+            script: Arc::clone(script),
+            line: None,
+            callback: None,
+            entity: None,
+            message: escaped(message).into(),
+            limit: None,
+            traceback: "".into(),
+            count: 1,
+            last_frame: self.frames,
+        }
+    }
+
+    /// Adds an error to the list; gives whether it is a new one that is to be logged.
     fn note(&mut self, mut row: ErrorRow) -> bool {
         let same = |known: &ErrorRow| known.is_same(&row);
         let known = self.errors.iter().position(same).and_then(|index| self.errors.remove(index));
@@ -136,14 +142,14 @@ impl Report {
         row.count += known.map_or(0, |known| known.count);
         self.errors.push_front(row);
         self.errors.truncate(ERROR_ROWS);
-        new
+        new && self.log.take()
     }
 
     /// Logs an incident of the pool when it is seen first, and counts it after that.
     pub(crate) fn incident(&mut self, incident: Incident) {
         if let (IncidentKind::ValidationFailed, Some(program)) = (incident.kind, &incident.program)
         {
-            self.figures_of(program).quarantines += 1;
+            self.figures.of(program).quarantines += 1;
         }
         let same = |known: &IncidentRow| {
             let Incident { kind, vm: _, program, message } = &known.incident;
@@ -151,8 +157,8 @@ impl Report {
         };
         let known = self.incidents.iter().position(same);
         let known = known.and_then(|index| self.incidents.remove(index));
-        if known.is_none() {
-            warn!("the script pool: {incident}");
+        if known.is_none() && self.log.take() {
+            warn!("the script pool: {}", log_text(&incident.to_string()));
         }
         let count = known.map_or(0, |known| known.count) + 1;
         self.incidents.push_front(IncidentRow { incident, count, last_frame: self.frames });
@@ -164,19 +170,20 @@ impl Report {
         &mut self,
         script: &Arc<str>,
         entity: Entity,
-        failures: u32,
+        (failures, only_messages): (u32, bool),
         interval: Option<u64>,
     ) {
-        let figures = self.figures_of(script);
-        if !std::mem::replace(&mut figures.told_put_aside, true) {
+        let figures = self.figures.of(script);
+        if !std::mem::replace(&mut figures.told_put_aside, true) && self.log.take() {
             let next = match interval {
                 Some(frames) => {
                     format!("is tried again after {frames} frames, then ever more rarely")
                 }
                 None => "is not tried again".to_owned(),
             };
+            let of_messages = if only_messages { "the `on_message` of " } else { "" };
             warn!(
-                "{script} failed {failures} times in a row on {entity}, is put aside there and {next}; \
+                "{of_messages}{script} failed {failures} times in a row on {entity}, is put aside there and {next}; \
                  reload the script or call `ScriptStates::wake` (this is told once for each script)"
             );
         }
@@ -191,6 +198,8 @@ impl Report {
     pub(crate) fn end_of_frame(&mut self) -> FrameStats {
         let frame = std::mem::take(&mut self.frame);
         self.frames += 1;
+        self.figures.end_of_frame();
+        self.log.end_of_frame();
         let total = &mut self.total;
         for (total, count) in [
             (&mut total.runs, frame.runs),
@@ -212,9 +221,8 @@ impl Report {
     }
 
     pub(crate) fn script_rows(&self, carried: &HashMap<Arc<str>, Carried>) -> Vec<ScriptRow> {
-        self.scripts
+        self.figures
             .iter()
-            .map(|(path, number)| (path, &self.figures[*number]))
             .filter(|(path, script)| carried.contains_key(*path) || script.broken.is_some())
             .map(|(path, script)| {
                 let Carried { entities, put_aside, next_retry, afresh } =
@@ -224,7 +232,7 @@ impl Report {
                     entities,
                     runs: script.runs,
                     errors: script.errors,
-                    time: script.time.timing(),
+                    time: script.timing(),
                     put_aside,
                     quarantines: script.quarantines,
                     retries: script.retries,
@@ -237,28 +245,29 @@ impl Report {
     }
 }
 
-/// Scripts that didn't load are remembered as long as there are fewer scripts than that.
-const MAX_BROKEN: usize = 4096;
-
 /// Shows scripts that don't load, and takes that back when they do.
 pub(crate) fn report_load_failures(
     mut failed: MessageReader<AssetLoadFailedEvent<LuaScript>>,
     mut loaded: MessageReader<AssetEvent<LuaScript>>,
     scripts: Res<Assets<LuaScript>>,
     mut report: ResMut<Report>,
+    mut named: ResMut<NamedScripts>,
 ) {
+    named.tidy(report.frames, &scripts);
     for event in loaded.read() {
         if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event
             && let Some(script) = scripts.get(*id)
         {
             let name = script.program().name().clone();
-            let figures = report.figures_of(&name);
+            named.loaded(&name);
+            let figures = report.figures.of(&name);
             figures.broken = None;
             figures.told_put_aside = false;
         }
     }
     for event in failed.read() {
         let script: Arc<str> = event.path.to_string().into();
+        named.failed(&script, report.frames);
         let (line, message) = match &event.error {
             bevy::asset::AssetLoadError::AssetLoaderError(error) => {
                 match error.error().downcast_ref::<Failure>() {
@@ -269,25 +278,11 @@ pub(crate) fn report_load_failures(
             other => (None, other.to_string()),
         };
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        let message: Arc<str> = message.into();
-        // Scripts can ask for scripts that there are not, under ever new names.
-        if report.scripts.contains_key(&script) || report.scripts.len() < MAX_BROKEN {
-            report.figures_of(&script).broken = Some(format!("{script}{place}: {message}").into());
-        }
-        let last_frame = report.frames;
-        let row = ErrorRow {
-            script: script.clone(),
-            line,
-            callback: None,
-            entity: None,
-            message: message.clone(),
-            limit: None,
-            traceback: "".into(),
-            count: 1,
-            last_frame,
-        };
+        let told = format!("{}{place}: {}", escaped(&script), escaped(&message));
+        report.figures.of(&script).broken = Some(told.into());
+        let row = ErrorRow { line, ..report.row(&script, &message) };
         if report.note(row) {
-            error!(%script, "{script}{place}: {message}");
+            error!("{}{place}: {}", escaped(&script), log_text(&message));
         }
     }
 }

@@ -7,6 +7,7 @@ use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
 use super::frame::{Unit, UnitOutcome};
+use crate::bindings::Amount;
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::{Program, StateChange};
@@ -61,7 +62,27 @@ pub(super) struct Meanwhile {
     pub(super) now: Tick,
 }
 
+/// As many may wait for their `on_stop`, with so many bytes: of scripts that make and leave more of them than can
+/// be stopped, the latest are forgotten.
+const MOST: Amount = Amount { count: 1 << 16, bytes: 32 * 1024 * 1024 };
+
+impl Stopped {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.last.fields.size()
+    }
+}
+
 impl StopQueue {
+    /// Forgets those for which there is no room; gives how many.
+    pub(crate) fn shed(&mut self) -> usize {
+        let mut all = Amount::default();
+        let fits = |stopped: &Stopped| all.add(Amount { count: 1, bytes: stopped.size() }, MOST);
+        let kept = self.stopped.iter().map(fits).take_while(|fits| *fits).count();
+        let shed = self.stopped.len() - kept;
+        self.stopped.truncate(kept);
+        shed
+    }
+
     /// Takes a state that has lost its script. One that never started has nothing to stop.
     pub(crate) fn push(
         &mut self,
@@ -129,5 +150,33 @@ pub(crate) fn on_scripts_removed(
         for (slot, mut state) in (0..).zip(states) {
             queue.push(removed.entity, LastPlace { slot, changed }, &mut state, origin);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_are_too_many_or_too_large_are_forgotten() {
+        let program = Arc::new(Program::compile("a", "").expect("it compiles"));
+        let stopped = |bytes: usize| Stopped {
+            entity: Entity::PLACEHOLDER,
+            program: Arc::clone(&program),
+            last: LastState::new(
+                ScriptTable::from([("text", "x".repeat(bytes))]),
+                0,
+                None,
+                LastPlace { slot: 0, changed: Tick::default() },
+            ),
+        };
+        let mut queue = StopQueue::default();
+        queue.stopped.extend((0..1000).map(|_| stopped(60_000)));
+        let shed = queue.shed();
+        assert!((400..500).contains(&shed), "{shed}");
+        assert_eq!(queue.shed(), 0);
+        queue.stopped.clear();
+        queue.stopped.extend((0..MOST.count + 7).map(|_| stopped(0)));
+        assert_eq!(queue.shed(), 7);
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use bevy::prelude::Entity;
 
 use crate::pool::PoolConfig;
+use crate::vm::Callback;
 
 /// How a script that keeps failing is treated.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +46,18 @@ impl Patience {
     }
 }
 
-/// The failures in a row of one script on one entity, and whether it is put aside for them.
+/// The failures in a row of one script on one entity, of each callback for itself, and which of them are put
+/// aside for that.
+///
+/// A callback that is put aside keeps the whole script from running, but for `on_message`: what others send
+/// can make that one fail, and is not to stop the rest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aside(Option<Box<[Streak; STREAKS]>>);
+
+/// Failures in a row.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Aside {
-    /// In the update and in the fixed schedule.
-    failures: [u32; 2],
+struct Streak {
+    failures: u32,
     /// `None`: it is not put aside. [`NEVER`]: it is, and is not tried again. Any other: one more than the
     /// frame in which it is tried again.
     until: Option<NonZeroU64>,
@@ -57,49 +65,151 @@ pub(crate) struct Aside {
 
 const NEVER: NonZeroU64 = NonZeroU64::MAX;
 
-impl Aside {
-    /// Whether it is put aside; if a try is due, until that has succeeded.
-    pub(crate) fn is_put_aside(&self) -> bool {
-        self.until.is_some()
-    }
+/// The kinds of callbacks whose failures are counted.
+const STREAKS: usize = 4;
+const OF_MESSAGES: usize = 1;
 
-    /// Whether it may run in this frame.
-    pub(crate) fn may_run(&self, frame: u64) -> bool {
-        self.until.is_none_or(|until| frame >= until.get() - 1)
+/// Which failures a callback's are counted with.
+fn streak_of(callback: Callback) -> usize {
+    match callback {
+        // Once in a life each, and the last one is not counted.
+        Callback::Start | Callback::Reload | Callback::Stop => 0,
+        Callback::Message => OF_MESSAGES,
+        Callback::FixedUpdate => 2,
+        Callback::Update => 3,
     }
+}
 
-    /// The frame in which it is tried again, if it is put aside and ever will be.
-    pub(crate) fn next_try(&self) -> Option<u64> {
-        self.until.filter(|until| *until != NEVER).map(|until| until.get() - 1)
-    }
+/// What the runs of a script on an entity came to in one stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Verdicts([Verdict; STREAKS]);
 
-    /// Whether there is any failure to be forgotten.
-    pub(crate) fn has_failures(&self) -> bool {
-        self.failures != [0; 2]
-    }
+#[derive(Clone, Copy, Debug, Default)]
+struct Verdict {
+    /// One succeeded.
+    succeeded: bool,
+    /// Failures after that.
+    failures: u32,
+}
 
-    pub(crate) fn failures(&self, stage: usize) -> u32 {
-        self.failures[stage]
-    }
-
-    pub(crate) fn failed(&mut self, stage: usize, patience: &Patience, frame: u64, entity: Entity) {
-        self.failures[stage] = self.failures[stage].saturating_add(1);
-        self.judge(patience);
-        if self.is_put_aside() {
-            let interval = patience.interval(self.failures[stage], entity);
-            let next = interval.map(|interval| frame.saturating_add(interval));
-            self.until = Some(next.map_or(NEVER, |next| NonZeroU64::MIN.saturating_add(next)));
+impl Verdicts {
+    pub(crate) fn note(&mut self, callback: Callback, succeeded: bool) {
+        let verdict = &mut self.0[streak_of(callback)];
+        if succeeded {
+            *verdict = Verdict { succeeded: true, failures: 0 };
+        } else {
+            verdict.failures = verdict.failures.saturating_add(1);
         }
     }
 
-    pub(crate) fn succeeded(&mut self, stage: usize, patience: &Patience) {
-        self.failures[stage] = 0;
-        self.judge(patience);
+    pub(crate) fn any_failures(&self) -> bool {
+        self.0.iter().any(|verdict| verdict.failures > 0)
+    }
+}
+
+/// What judging came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    /// What was put aside was tried.
+    pub(crate) tried: bool,
+    /// The failures in a row for which something is put aside now that was not before, and whether that is
+    /// `on_message`.
+    pub(crate) newly: Option<(u32, bool)>,
+}
+
+impl Aside {
+    /// Whether any callback is put aside; if a try is due, until that has succeeded.
+    #[inline]
+    pub(crate) fn is_put_aside(&self) -> bool {
+        self.streaks().iter().any(|streak| streak.until.is_some())
     }
 
-    fn judge(&mut self, patience: &Patience) {
-        let put_aside = self.failures.iter().any(|failures| patience.is_over(*failures));
-        self.until = put_aside.then(|| self.until.unwrap_or(NEVER));
+    /// Whether the script may run in this frame.
+    pub(crate) fn may_run(&self, frame: u64) -> bool {
+        let mut others = self.streaks().iter().enumerate().filter(|(of, _)| *of != OF_MESSAGES);
+        others.all(|(_, streak)| streak.may_run(frame))
+    }
+
+    /// Whether its `on_message` may, if it may run at all.
+    pub(crate) fn takes_messages(&self, frame: u64) -> bool {
+        self.streaks().get(OF_MESSAGES).is_none_or(|streak| streak.may_run(frame))
+    }
+
+    /// The first frame in which anything is tried again, if it is put aside and ever will be.
+    pub(crate) fn next_try(&self) -> Option<u64> {
+        let tries = self.streaks().iter().filter_map(|streak| streak.until);
+        tries.filter(|until| *until != NEVER).map(|until| until.get() - 1).min()
+    }
+
+    /// Whether there is any failure to be forgotten.
+    #[inline]
+    pub(crate) fn has_failures(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether `on_message` is put aside once so many more have failed in a row.
+    pub(crate) fn is_enough_of_messages(&self, verdicts: &Verdicts, patience: &Patience) -> bool {
+        let Verdict { succeeded, failures } = verdicts.0[OF_MESSAGES];
+        let before = self.streaks().get(OF_MESSAGES).map_or(0, |streak| streak.failures);
+        let before = if succeeded { 0 } else { before };
+        failures > 0 && patience.is_over(before.saturating_add(failures))
+    }
+
+    /// Counts what the runs of a stage came to.
+    pub(crate) fn judge(
+        &mut self,
+        verdicts: &Verdicts,
+        patience: &Patience,
+        frame: u64,
+        entity: Entity,
+    ) -> Judgement {
+        let mut judgement = Judgement::default();
+        if self.0.is_none() && !verdicts.any_failures() {
+            return judgement;
+        }
+        let streaks = self.0.get_or_insert_default();
+        for (of, (streak, verdict)) in streaks.iter_mut().zip(verdicts.0).enumerate() {
+            let before = streak.until;
+            judgement.tried |= before.is_some() && (verdict.succeeded || verdict.failures > 0);
+            if verdict.succeeded {
+                streak.failures = 0;
+            }
+            streak.failures = streak.failures.saturating_add(verdict.failures);
+            streak.until = if !patience.is_over(streak.failures) {
+                None
+            } else if verdict.failures > 0 {
+                let interval = patience.interval(streak.failures, entity);
+                let next = interval.map(|interval| frame.saturating_add(interval));
+                Some(next.map_or(NEVER, |next| NonZeroU64::MIN.saturating_add(next)))
+            } else {
+                before
+            };
+            if before.is_none() && streak.until.is_some() {
+                judgement.newly.get_or_insert((streak.failures, of == OF_MESSAGES));
+            }
+        }
+        if streaks.iter().all(|streak| streak.failures == 0) {
+            self.0 = None;
+        }
+        judgement
+    }
+
+    /// Counts that one run succeeded.
+    pub(crate) fn succeeded(&mut self, callback: Callback, patience: &Patience) -> Judgement {
+        let mut verdicts = Verdicts::default();
+        verdicts.note(callback, true);
+        self.judge(&verdicts, patience, 0, Entity::PLACEHOLDER)
+    }
+
+    #[inline]
+    fn streaks(&self) -> &[Streak] {
+        self.0.as_deref().map_or(&[], |streaks| streaks)
+    }
+}
+
+impl Streak {
+    fn may_run(&self, frame: u64) -> bool {
+        self.until.is_none_or(|until| frame >= until.get() - 1)
     }
 }
 
@@ -136,23 +246,72 @@ mod tests {
         assert!(*together < 1000, "{together} of 10,000 come back in one frame");
     }
 
+    /// A stage in which one callback fails, or doesn't.
+    fn stage(
+        aside: &mut Aside,
+        callback: Callback,
+        succeeds: bool,
+        patience: &Patience,
+        frame: u64,
+    ) {
+        let mut verdicts = Verdicts::default();
+        verdicts.note(callback, succeeds);
+        aside.judge(&verdicts, patience, frame, entity(0));
+    }
+
     #[test]
-    fn a_success_in_one_schedule_does_not_excuse_failures_in_the_other() {
+    fn a_success_of_one_callback_does_not_excuse_the_failures_of_another() {
         let mut aside = Aside::default();
         for _ in 0..3 {
             assert!(aside.may_run(10));
-            aside.failed(0, &PATIENCE, 10, entity(0));
-            aside.succeeded(1, &PATIENCE);
+            stage(&mut aside, Callback::Update, false, &PATIENCE, 10);
+            stage(&mut aside, Callback::FixedUpdate, true, &PATIENCE, 10);
         }
         assert!(aside.is_put_aside() && !aside.may_run(17) && aside.may_run(18));
-        aside.succeeded(1, &PATIENCE);
+        aside.succeeded(Callback::FixedUpdate, &PATIENCE);
         assert!(aside.is_put_aside() && aside.may_run(18), "the try is not over");
-        aside.failed(0, &PATIENCE, 18, entity(0));
+        stage(&mut aside, Callback::Update, false, &PATIENCE, 18);
         assert!(!aside.may_run(33) && aside.may_run(34), "the next interval is longer");
-        aside.succeeded(0, &PATIENCE);
-        assert!(!aside.is_put_aside() && aside.may_run(0));
-        aside.failed(0, &PATIENCE, 40, entity(0));
+        let judgement = aside.succeeded(Callback::Update, &PATIENCE);
+        assert!(judgement.tried && !aside.is_put_aside() && aside.may_run(0));
+        stage(&mut aside, Callback::Update, false, &PATIENCE, 40);
         assert!(!aside.is_put_aside(), "the count begins anew");
+    }
+
+    #[test]
+    fn messages_that_fail_put_on_message_aside_and_nothing_else() {
+        let mut aside = Aside::default();
+        let mut verdicts = Verdicts::default();
+        for failures in 1..=3 {
+            assert!(!aside.is_enough_of_messages(&verdicts, &PATIENCE));
+            verdicts.note(Callback::Message, false);
+            assert_eq!(aside.is_enough_of_messages(&verdicts, &PATIENCE), failures == 3);
+        }
+        verdicts.note(Callback::Update, true);
+        let judgement = aside.judge(&verdicts, &PATIENCE, 10, entity(0));
+        assert_eq!(judgement, Judgement { tried: false, newly: Some((3, true)) });
+        assert!(aside.is_put_aside() && aside.may_run(10));
+        assert!(!aside.takes_messages(17) && aside.takes_messages(18));
+        let judgement = aside.succeeded(Callback::Update, &PATIENCE);
+        assert_eq!(judgement, Judgement::default());
+        assert!(aside.is_put_aside(), "that is another callback");
+        let judgement = aside.succeeded(Callback::Message, &PATIENCE);
+        assert_eq!(judgement, Judgement { tried: true, newly: None });
+        assert!(!aside.has_failures());
+    }
+
+    #[test]
+    fn only_failures_after_the_last_success_are_in_a_row() {
+        let mut aside = Aside::default();
+        let mut verdicts = Verdicts::default();
+        for succeeds in [false, false, true, false, false] {
+            verdicts.note(Callback::Message, succeeds);
+        }
+        assert!(!aside.is_enough_of_messages(&verdicts, &PATIENCE));
+        aside.judge(&verdicts, &PATIENCE, 0, entity(0));
+        assert!(!aside.is_put_aside());
+        stage(&mut aside, Callback::Message, false, &PATIENCE, 1);
+        assert!(aside.is_put_aside(), "the third");
     }
 
     #[test]
@@ -160,14 +319,14 @@ mod tests {
         let never = Patience { interval: 0, max_failures: 1, ..PATIENCE };
         let mut aside = Aside::default();
         assert_eq!((aside.is_put_aside(), aside.next_try()), (false, None));
-        aside.failed(1, &never, 7, entity(0));
+        stage(&mut aside, Callback::FixedUpdate, false, &never, 7);
         assert_eq!((aside.is_put_aside(), aside.next_try()), (true, None));
         assert!(!aside.may_run(8) && !aside.may_run(1 << 60));
-        aside.failed(1, &PATIENCE, 0, entity(0));
+        stage(&mut aside, Callback::FixedUpdate, false, &PATIENCE, 0);
         assert!(!aside.is_put_aside() && aside.may_run(0), "more failures are allowed now");
         let at_once = Patience { max_failures: 1, max_interval: 0, ..PATIENCE };
-        aside.failed(0, &at_once, 0, entity(0));
-        assert_eq!((aside.is_put_aside(), aside.next_try()), (true, Some(0)));
+        stage(&mut aside, Callback::Update, false, &at_once, 0);
+        assert_eq!(aside.next_try(), Some(0));
         assert!(aside.may_run(0));
     }
 }

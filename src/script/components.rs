@@ -153,7 +153,7 @@ pub(crate) struct Attachment {
     pub(crate) place: Place,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
-    /// Its failures in a row, and whether it is put aside for them.
+    /// The failures in a row of its callbacks, and which of them are put aside for that.
     pub(crate) aside: Aside,
     /// Frames, and fixed steps, that `on_update` and `on_fixed_update` have been waiting for a VM or for the
     /// frame's budget.
@@ -201,7 +201,7 @@ impl ScriptStates {
         self.states.iter()
     }
 
-    /// Whether a script was put aside after too many failures in a row, by its name.
+    /// Whether a script, or its `on_message` alone, was put aside after too many failures in a row, by its name.
     #[must_use]
     pub fn is_put_aside(&self, script: &str) -> bool {
         self.states
@@ -279,10 +279,10 @@ mod tests {
 
     #[test]
     fn what_an_entity_carries_is_small() {
-        assert_eq!(size_of::<Aside>(), 16);
-        assert_eq!(size_of::<Attachment>(), 96);
-        assert_eq!(size_of::<ScriptState>(), 176);
-        assert!(size_of::<ScriptStates>() <= 200);
+        assert_eq!(size_of::<Aside>(), 8);
+        assert_eq!(size_of::<Attachment>(), 88);
+        assert_eq!(size_of::<ScriptState>(), 168);
+        assert!(size_of::<ScriptStates>() <= 192);
         let scripts = [Handle::default(), Handle::default(), Handle::default()];
         let listed: LuaScripts = scripts.iter().filter(|_| true).cloned().collect();
         let [a, b, c] = scripts;

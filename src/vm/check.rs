@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use mlua::{Function, LightUserData, Lua, LuaString, Table, Value, Vector};
+use mlua::{Lua, Table, Value};
 
-use super::Vm;
+use super::{Vm, sandbox};
 
 /// The shared tables of a VM, as they were when it was made.
 #[derive(Debug)]
@@ -111,15 +111,8 @@ impl Fingerprint {
     pub(super) fn take(lua: &Lua, globals: &Table) -> mlua::Result<Self> {
         let mut finder = Finder::default();
         finder.add("_G".to_owned(), globals)?;
-        for (name, metatable) in [
-            ("string", lua.type_metatable::<LuaString>()),
-            ("vector", lua.type_metatable::<Vector>()),
-            ("function", lua.type_metatable::<Function>()),
-            ("entity", lua.type_metatable::<LightUserData>()),
-        ] {
-            if let Some(metatable) = metatable {
-                finder.add(format!("metatable of every {name}"), &metatable)?;
-            }
+        for (name, metatable) in sandbox::type_metatables(lua) {
+            finder.add(format!("metatable of every {name}"), &metatable)?;
         }
         Ok(Self { tables: finder.tables })
     }
@@ -237,6 +230,12 @@ impl Vm {
         let table = shared.expect("it is shared").table.clone();
         table.set_readonly(false);
         table
+    }
+
+    /// All that scripts share, by name.
+    pub(crate) fn shared_tables(&self) -> Vec<(String, Table)> {
+        let tables = self.fingerprint.tables.iter();
+        tables.map(|shared| (shared.name.clone(), shared.table.clone())).collect()
     }
 }
 

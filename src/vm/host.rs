@@ -123,6 +123,17 @@ pub trait Host {
     /// If the run wrote more than it may.
     fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError>;
 
+    /// Whether the next call of a host function is to be told its line by [`Host::note_line`]: that takes
+    /// time. Default: no.
+    fn wants_line(&self) -> bool {
+        false
+    }
+
+    /// The line of the call that comes next.
+    fn note_line(&mut self, line: Option<u32>) {
+        let _ = line;
+    }
+
     /// A run begins.
     fn begin(&mut self);
 

@@ -325,6 +325,11 @@ impl Program {
         &self.texts
     }
 
+    /// Roughly the bytes that it takes.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.bytecode.len()
+    }
+
     pub(super) fn bytecode(&self) -> &[u8] {
         &self.bytecode
     }

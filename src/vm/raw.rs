@@ -2518,7 +2518,12 @@ unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
                 return Err(ScriptError::Host { message });
             }
             let args = hand_over_arguments(state, count, &name)?;
-            with_host(&name, |host, random| host.call(number, args, random))
+            with_host(&name, |host, random| {
+                if host.wants_line() {
+                    host.note_line(caller_line(state));
+                }
+                host.call(number, args, random)
+            })
         });
         answer(state, result.map(Reading::Value))
     }
@@ -3203,6 +3208,27 @@ impl<'r, 'w> Reader<'r, 'w> {
         }
     }
 
+    /// Counts a copy of a component as if it were a table: or a component that takes copies of itself could be
+    /// made ever deeper, and ever larger.
+    fn take_copy(&mut self, value: &ScriptValue, depth: u32) -> Result<(), Problem> {
+        fn levels(value: &ScriptValue) -> u32 {
+            match value {
+                ScriptValue::Table(table) => {
+                    table.array.iter().chain(table.fields.values()).map(levels).max().unwrap_or(0)
+                        + 1
+                }
+                _ => 0,
+            }
+        }
+        self.spend(value.size())?;
+        if depth + levels(value) > MAX_DEPTH {
+            return Err(Problem::new(format!(
+                "a component that is nested deeper than {MAX_DEPTH} levels, with the tables around it"
+            )));
+        }
+        Ok(())
+    }
+
     /// Notes the field on top if its value is not what it was. What the least value takes is spent already.
     ///
     /// # Safety
@@ -3291,9 +3317,13 @@ impl<'r, 'w> Reader<'r, 'w> {
                 ffi::LUA_TTABLE => ScriptValue::Table(self.table_at(state, index, depth)?),
                 ffi::LUA_TUSERDATA => match (handle_at(state, index), &mut self.host) {
                     (Ok(handle), Some(host)) => {
-                        guarded("component", || host.copy(handle.place(*host))).map_err(
-                            |error| Problem { what: ProblemKind::Host(error), keys: Vec::new() },
-                        )?
+                        let value = guarded("component", || host.copy(handle.place(*host)))
+                            .map_err(|error| Problem {
+                                what: ProblemKind::Host(error),
+                                keys: Vec::new(),
+                            })?;
+                        self.take_copy(&value, depth)?;
+                        value
                     }
                     (Ok(_), None) => {
                         return Err(Problem::new("a component (keep its fields instead)"));

@@ -1,6 +1,6 @@
 //! What scripts see besides their own: an allow-list of Luau's libraries and the app's API, frozen.
 
-use mlua::{IntoLua, Lua, StdLib, Table, Value};
+use mlua::{Function, IntoLua, LightUserData, Lua, LuaString, StdLib, Table, Value, Vector};
 
 use super::api::{Api, ApiMark, Namespace};
 use super::host::LogLevel;
@@ -235,6 +235,28 @@ fn prune(table: &Table, keep: impl Fn(&str) -> bool) -> mlua::Result<()> {
         Ok(())
     })?;
     doomed.into_iter().try_for_each(|key| table.raw_set(key, Value::Nil))
+}
+
+/// The metatables that all values of a type share.
+pub(super) fn type_metatables(lua: &Lua) -> impl Iterator<Item = (&'static str, Table)> {
+    let metatables = [
+        ("string", lua.type_metatable::<LuaString>()),
+        ("vector", lua.type_metatable::<Vector>()),
+        ("function", lua.type_metatable::<Function>()),
+        ("entity", lua.type_metatable::<LightUserData>()),
+    ];
+    metatables.into_iter().filter_map(|(name, metatable)| Some((name, metatable?)))
+}
+
+/// Makes what values of all types lead to read-only, once their metatables are as they stay: a library that
+/// scripts don't find by its name may be reached through one of them.
+pub(super) fn freeze_types(lua: &Lua) -> mlua::Result<()> {
+    for (_, metatable) in type_metatables(lua) {
+        // It is read-only already, and what it leads to may not be.
+        metatable.set_readonly(false);
+        freeze(&metatable)?;
+    }
+    Ok(())
 }
 
 /// Makes a table read-only, and all tables and metatables that it leads to.

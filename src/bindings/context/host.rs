@@ -225,6 +225,14 @@ impl Host for ScriptContext<'_> {
         Ok(())
     }
 
+    fn wants_line(&self) -> bool {
+        self.notes_lines
+    }
+
+    fn note_line(&mut self, line: Option<u32>) {
+        self.line = line;
+    }
+
     fn begin(&mut self) {
         self.begin_run();
     }

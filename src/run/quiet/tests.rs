@@ -10,7 +10,8 @@ use bevy::prelude::{Entity, Fixed, Handle, IntoScheduleConfigs, Name, Resource, 
 use bevy::time::TimeUpdateStrategy;
 
 use super::super::frame::{Frame, ScriptSystems};
-use super::super::messages::{Mailbox, ToScript};
+use super::super::mailbox::Mailbox;
+use super::super::messages::ToScript;
 use super::super::stop::StopQueue;
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;

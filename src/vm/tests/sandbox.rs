@@ -182,3 +182,58 @@ fn a_run_may_make_any_amount_of_garbage_if_it_holds_little_at_a_time() {
         assert!(matches!(outcome, Outcome::Done(_)), "{mebibytes} of {memory}: {outcome:?}");
     }
 }
+
+/// Every way to leave libraries out that is looked at here: none, each one alone, every one but one, all.
+fn omissions() -> Vec<Vec<Library>> {
+    let all = Library::ALL;
+    let mut omissions = vec![Vec::new(), all.to_vec()];
+    omissions.extend(all.map(|library| vec![library]));
+    omissions.extend(all.map(|kept| all.into_iter().filter(|it| *it != kept).collect()));
+    omissions
+}
+
+/// Runs that use what is there, fail, and try to change what they share.
+fn ordinary_runs(vm: &mut Vm) {
+    let uses = USES.map(|(_, text)| text);
+    values(vm, &uses);
+    for body in [
+        "self.text = 'x' .. 1",
+        "error('it fails')",
+        "self.none = nothing.at.all",
+        "local t = getmetatable('').__index t.stash = 1",
+        "('x').stash = 1",
+        "rawset(getmetatable('x') or {}, 'stash', 1)",
+    ] {
+        let program = program(&format!("function on_update(self) {body} end"));
+        update(vm, &program, &ScriptTable::default());
+    }
+}
+
+#[test]
+fn whatever_libraries_are_left_out_a_vm_stays_as_it_was_made() {
+    for missing in omissions() {
+        let mut vm = vm_without(&missing);
+        for _ in 0..3 {
+            assert!(vm.check_frozen().is_ok(), "without {missing:?}: {:?}", vm.check_frozen());
+            assert!(vm.check_all().is_ok(), "without {missing:?}: {:?}", vm.check_all());
+            ordinary_runs(&mut vm);
+        }
+    }
+}
+
+#[test]
+fn whatever_libraries_are_left_out_a_vm_that_was_changed_is_found() {
+    for missing in omissions() {
+        let count = vm_without(&missing).shared_tables().len();
+        assert!(count > 1, "without {missing:?}");
+        for number in 0..count {
+            let mut vm = vm_without(&missing);
+            let (name, table) = vm.shared_tables().swap_remove(number);
+            table.set_readonly(false);
+            assert!(vm.check_frozen().is_err(), "`{name}` was thawed, without {missing:?}");
+            table.raw_set("stash", 1).expect("it is thawed");
+            table.set_readonly(true);
+            assert!(vm.check_all().is_err(), "`{name}` was written to, without {missing:?}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! [`Backlog`]: what waits for entities whose scripts take no messages.
+
+use std::iter::Sum;
+
+use bevy::platform::collections::HashMap;
+use bevy::prelude::{Entity, Resource};
+
+use crate::error::ScriptError;
+
+/// Messages, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Amount {
+    pub(crate) fn is_within(self, most: Self) -> bool {
+        self.count <= most.count && self.bytes <= most.bytes
+    }
+
+    /// Adds another, if that stays within a bound; gives whether it does.
+    pub(crate) fn add(&mut self, other: Self, most: Self) -> bool {
+        let both: Self = [*self, other].into_iter().sum();
+        let fits = both.is_within(most);
+        if fits {
+            *self = both;
+        }
+        fits
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::default(), |all, one| Self {
+            count: all.count + one.count,
+            bytes: all.bytes + one.bytes,
+        })
+    }
+}
+
+/// What messages from one entity to another may come to that wait.
+pub(crate) const OF_A_PAIR: Amount = Amount { count: 2048, bytes: 1024 * 1024 };
+
+/// What waits for entities whose scripts take no messages, because they are paused or not loaded: as it was when
+/// the stage began, and empty as long as it is little.
+#[derive(Resource, Default)]
+pub(crate) struct Backlog {
+    pairs: HashMap<(Entity, Entity), Amount>,
+    /// Messages were refused not long ago: it is worth to know by which line they are sent.
+    pub(crate) refuses: bool,
+}
+
+impl Backlog {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.pairs.clear();
+    }
+
+    pub(crate) fn note(&mut self, sender: Entity, to: Entity, amount: Amount) {
+        let known = self.pairs.entry((sender, to)).or_default();
+        *known = [*known, amount].into_iter().sum();
+    }
+
+    /// Whether one entity may send more to another.
+    ///
+    /// # Errors
+    /// If too much of what it sent waits.
+    pub(crate) fn check(&self, sender: Entity, to: Entity) -> Result<(), ScriptError> {
+        let Some(Amount { count, bytes }) = self.pairs.get(&(sender, to)) else { return Ok(()) };
+        if *count < OF_A_PAIR.count && *bytes < OF_A_PAIR.bytes {
+            return Ok(());
+        }
+        Err(ScriptError::Host {
+            message: format!(
+                "{count} messages of this entity with {bytes} bytes wait for {to}, whose scripts take none; \
+                 no more than {} or {} bytes can wait; send again when it has taken some",
+                OF_A_PAIR.count, OF_A_PAIR.bytes
+            ),
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! Gives the entities that scripts spawned their parents and scripts.
+
+use std::sync::Arc;
+
+use bevy::prelude::{AssetServer, ChildOf, Entity, World};
+
+use super::apply::settle;
+use super::report::Report;
+use crate::bindings::{
+    Effects, Misfit, NamedScripts, Population, level_below, origin_of, parent_in,
+};
+use crate::script::{LuaScripts, ScriptStates};
+
+/// The unit that spawned entities.
+pub(super) struct Spawner<'s> {
+    pub(super) entity: Entity,
+    pub(super) script: &'s Arc<str>,
+    /// From which they descend.
+    pub(super) origin: Entity,
+}
+
+/// Gives the entities that a unit of this script spawned their parents and scripts. One that is too many, whose
+/// parent has come to lie too deep meanwhile, or whose scripts are too many names that nobody knows, comes to nothing.
+pub(super) fn furnish(
+    world: &mut World,
+    &Spawner { entity: spawner, script, origin }: &Spawner<'_>,
+    effects: &mut Effects,
+    new: &[Entity],
+    report: &mut Report,
+) {
+    let mut named = std::mem::take(&mut *world.resource_mut::<NamedScripts>());
+    let root = origin_of(world, spawner);
+    for (spawn, entity) in effects.spawned.drain(..).zip(new) {
+        if !world.resource::<Population>().has_room(root, 0) {
+            report.refused((script, None), spawner, &Population::refusal());
+            world.despawn(*entity);
+            continue;
+        }
+        let scripts: Option<Vec<_>> = match world.get_resource::<AssetServer>() {
+            Some(assets) => {
+                let names = spawn.scripts.iter();
+                names.map(|name| named.load(name, script, assets)).collect()
+            }
+            None => Some(Vec::new()),
+        };
+        let Some(scripts) = scripts else {
+            report.refused((script, None), spawner, &NamedScripts::refusal());
+            world.despawn(*entity);
+            continue;
+        };
+        // The code of the game that runs meanwhile may despawn it.
+        if let Some(parent) = spawn.parent.map(|parent| settle(parent, new))
+            && world.get_entity(parent).is_ok()
+            && world.get_entity(*entity).is_ok()
+        {
+            match level_below(parent, Some(*entity), parent_in(world)) {
+                Ok(_) => _ = world.entity_mut(*entity).insert(ChildOf(parent)),
+                Err(misfit) => {
+                    refuse_child(report, script, spawner, misfit);
+                    world.despawn(*entity);
+                    continue;
+                }
+            }
+        }
+        if !scripts.is_empty()
+            && let Ok(mut entity) = world.get_entity_mut(*entity)
+        {
+            let states = ScriptStates { origin: Some(origin), ..ScriptStates::default() };
+            entity.insert((LuaScripts::from_iter(scripts), states));
+        }
+    }
+    *world.resource_mut() = named;
+}
+
+/// Tells that an entity could not become a child.
+pub(super) fn refuse_child(
+    report: &mut Report,
+    script: &Arc<str>,
+    spawner: Entity,
+    misfit: Misfit,
+) {
+    report.frame.conflicts += 1;
+    let message =
+        format!("an entity did not become the child of another, though it was asked for: {misfit}");
+    report.refused((script, None), spawner, &message);
+}

@@ -1,0 +1,117 @@
+//! What lasts from frame to frame doesn't grow, whatever scripts do.
+
+use std::time::Duration;
+
+use bevy::MinimalPlugins;
+use bevy::app::App;
+use bevy::asset::{AssetPlugin, Assets};
+use bevy::prelude::{Messages, Resource};
+
+use super::frame::Frame;
+use super::mailbox::Mailbox;
+use super::report::Report;
+use super::stop::StopQueue;
+use super::{ScriptEvent, ScriptFailed};
+use crate::bindings::{Backlog, NamedScripts, Population};
+use crate::plugin::LuaPoolPlugin;
+use crate::pool::PoolConfig;
+use crate::script::{LuaScript, LuaScripts};
+use crate::snapshot::{ERROR_ROWS, INCIDENT_ROWS, LuaSnapshot};
+
+/// Makes ever new ones of all that it can.
+const HOSTILE: &str = r#"
+function on_start(self) self.n = 0 end
+function on_update(self)
+    self.n += 1
+    for n = 1, 4 do
+        local scripts = {`gone/{self.n}/{n}.luau`, "./stops.luau"}
+        local spawned, id = pcall(world.spawn, {scripts = scripts, parent = self.last})
+        if spawned and (self.n + n) % 16 == 0 then
+            self.last = if self.n % 50 == 0 then nil else id
+        elseif spawned then
+            world.despawn(id)
+        end
+    end
+    for n = 1, 40 do
+        send(entity.id, `name {self.n} {n}`, ("x"):rep(2000))
+        if self.to then pcall(send, self.to, `name {self.n} {n}`, ("x"):rep(2000)) end
+        emit(`name {self.n} {n}`, ("x"):rep(2000))
+    end
+    _G[`global_{self.n}`] = true
+    print(`line {self.n}`)
+end
+function on_message(self, name, payload)
+    if name == "to" then self.to = payload return end
+    if self.n % 2 == 0 then error(`error {self.n} {name}`) end
+end
+"#;
+
+fn get<R: Resource>(app: &App) -> &R {
+    app.world().resource()
+}
+
+#[test]
+fn nothing_that_lasts_grows_for_ever() {
+    let patience = Duration::from_secs(60);
+    let config = PoolConfig {
+        max_size: 2,
+        max_failures: 0,
+        run_time_limit: patience,
+        acquire_timeout: patience,
+        create_timeout: patience,
+        reset_timeout: patience,
+        ..PoolConfig::default()
+    };
+    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
+    app.finish();
+    app.cleanup();
+    let world = app.world_mut();
+    let mut scripts = world.resource_mut::<Assets<LuaScript>>();
+    let mut add =
+        |path: &str, source: &str| scripts.add(LuaScript::from_source(path, source).unwrap());
+    let (hostile, sleeps) = (add("hostile.luau", HOSTILE), add("sleeps.luau", ""));
+    let asleep = LuaScripts { enabled: false, ..LuaScripts::new(sleeps) };
+    let asleep = world.spawn(asleep).id();
+    for _ in 0..3 {
+        let entity = world.spawn(LuaScripts::new(hostile.clone())).id();
+        world.write_message(super::ToScript::new(entity, "to", asleep));
+    }
+    let mut versions = 0;
+    for frame in 0..1200 {
+        if frame % 2 == 0 {
+            // Another script comes, runs and goes.
+            let path = format!("comes_and_goes/{frame}.luau");
+            let source = "function on_update() end";
+            let script = LuaScript::from_source(&path, source).unwrap();
+            let world = app.world_mut();
+            let script = world.resource_mut::<Assets<LuaScript>>().add(script);
+            let entity = world.spawn(LuaScripts::new(script)).id();
+            app.update();
+            app.world_mut().despawn(entity);
+            versions += 1;
+        }
+        app.update();
+        if frame % 100 != 99 {
+            continue;
+        }
+        let report = get::<Report>(&app);
+        assert!(report.figures.iter().count() <= 1024, "figures");
+        assert!(report.errors.len() <= ERROR_ROWS && report.incidents.len() <= INCIDENT_ROWS);
+        assert!(get::<LuaSnapshot>(&app).scripts.len() <= 1024, "rows");
+        let (mailbox, backlog) = (get::<Mailbox>(&app), get::<Backlog>(&app));
+        // To itself, what it sent in one frame; to the one that sleeps, what may wait.
+        assert!(mailbox.len() <= 3 * (2048 + 200), "{} messages wait", mailbox.len());
+        assert!(backlog.len() <= 3, "{} pairs", backlog.len());
+        assert!(get::<NamedScripts>(&app).len() <= NamedScripts::OF_ONE + 1, "names");
+        assert!(get::<Population>(&app).origins() <= 3, "origins");
+        assert!(get::<StopQueue>(&app).stopped.len() <= 1000, "stops");
+        assert!(get::<Frame>(&app).programs.list.len() <= 64, "programs");
+        assert!(get::<Messages<ScriptEvent>>(&app).len() <= 1000, "events");
+        assert!(get::<Messages<ScriptFailed>>(&app).len() <= 1000, "failures");
+    }
+    assert_eq!(versions, 600);
+    let total = get::<LuaSnapshot>(&app).total;
+    assert!(total.failed > 1000 && total.undelivered > 1000, "it tried: {total:?}");
+}
