@@ -606,21 +606,23 @@ fn the_descendants_of_one_entity_spawn_together_what_one_run_may() {
 fn descendants_that_work_hard_run_by_turns_and_nobody_waits_for_them() {
     // A run may do a million steps in that time, and all of them 32 times as much if each does little.
     let limit = Duration::from_millis(10);
-    let mut lab = lab(PoolConfig { run_time_limit: limit, max_failures: 0, ..patient() });
+    let config =
+        PoolConfig { run_time_limit: limit, max_commands: 300, max_failures: 0, ..patient() };
+    let mut lab = lab(config);
     let root = lab.entity(
         "root.luau",
         "function on_start(self)
-            for _ = 1, 150 do world.spawn({ parent = entity.id, scripts = 'slow.luau' }) end
+            for _ = 1, 300 do world.spawn({ parent = entity.id, scripts = 'slow.luau' }) end
         end",
     );
     lab.file(
         "slow.luau",
-        "function on_update(self) self.n = (self.n or 0) + 1 for _ = 1, 80000 do end end",
+        "function on_update(self) self.n = (self.n or 0) + 1 for _ = 1, 40000 do end end",
     );
     let good = crowd(&mut lab, "count.luau", COUNT, 10);
     lab.until(|lab| {
         let children = lab.app.world().get::<Children>(root);
-        children.is_some_and(|children| children.len() == 150) && lab.stats().deferred > 0
+        children.is_some_and(|children| children.len() == 300) && lab.stats().deferred > 0
     });
     let children: Vec<Entity> =
         lab.app.world().get::<Children>(root).expect("it has some").iter().collect();
@@ -629,7 +631,7 @@ fn descendants_that_work_hard_run_by_turns_and_nobody_waits_for_them() {
     while children.iter().any(|child| count(&lab, *child) < 3.0) {
         lab.frame();
         frames += 1.0;
-        assert!(lab.stats().runs < 10 + 150, "all ran at once");
+        assert!(lab.stats().runs < 10 + 300, "all ran at once");
         assert_eq!(count(&lab, good[9]), before + frames, "the others run in every frame");
         assert!(frames < 10.0, "each has its turns");
     }
