@@ -217,6 +217,7 @@ impl Vm {
         self.collections += 1;
         self.spent |= raw::collect(&self.lua, expected, expected + late).is_err();
         self.floor = Floor::of(&self.lua);
+        self.programs.weigh();
     }
 
     /// Something goes that was there when garbage was collected last.
