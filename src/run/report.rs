@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) frames: u64,
     pub(crate) log: LogBudget,
     pub(crate) outbox: Outbox,
+    /// That a VM is too small for what a frame needs was logged already.
+    pub(crate) told_crowded_out: bool,
 }
 
 /// The entities that carry a script.
