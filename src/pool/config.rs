@@ -38,8 +38,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
     /// VMs that the pool keeps alive even when nobody uses them. `warm_up` and `maintain` make
-    /// the missing ones. Default 2; from 0 to `max_size`. With 0 the first lease after a quiet
-    /// time waits for a VM to be made.
+    /// the missing ones. Default 2, or `max_size` where that is less; from 0 to `max_size`. With 0
+    /// the first lease after a quiet time waits for a VM to be made.
     pub min_size: usize,
     /// VMs that may be alive at once; never exceeded, not even for a moment. Default 10; from 1
     /// to [`PoolConfig::SIZE_LIMIT`]. More VMs than threads that run scripts are of no use.
@@ -146,7 +146,7 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
-            min_size: 2,
+            min_size: Self::DEFAULT_MIN_SIZE,
             max_size: 10,
             overflow: Overflow::Wait,
             acquire_timeout: Duration::from_millis(50),
@@ -179,6 +179,10 @@ impl PoolConfig {
     /// The largest `max_size` there is: 1024 VMs.
     pub const SIZE_LIMIT: usize = 1024;
 
+    /// The default of `min_size`. It stands for `max_size` where that is less, so that a pool of one
+    /// VM is asked for by `max_size: 1` alone.
+    const DEFAULT_MIN_SIZE: usize = 2;
+
     /// Reads a configuration from RON text and validates it. Fields that the text leaves out
     /// have their defaults.
     ///
@@ -187,6 +191,8 @@ impl PoolConfig {
     /// [`ConfigError::Syntax`] with line and column where the text isn't RON or a field is
     /// unknown or of a wrong type; [`ConfigError::Invalid`] where a value isn't allowed.
     pub fn from_ron(text: &str) -> Result<Self, ConfigError> {
+        // Some editors begin each file with a mark of its encoding.
+        let text = text.trim_start_matches('\u{feff}');
         let config: Self = ron::Options::default()
             .with_default_extension(Extensions::IMPLICIT_SOME)
             .from_str(text)
@@ -202,6 +208,11 @@ impl PoolConfig {
     /// A configuration to be set field by field, which is checked as a whole at the end.
     pub fn builder() -> PoolConfigBuilder {
         PoolConfigBuilder::default()
+    }
+
+    /// VMs that are kept alive: `min_size`, as far as there is room.
+    pub(crate) fn kept_size(&self) -> usize {
+        self.min_size.min(self.max_size)
     }
 
     /// The most bytes that a VM at rest may hold.
@@ -224,7 +235,8 @@ impl PoolConfig {
     /// isn't allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
         // `max_size` bounds `min_size`, so when both are wrong, `max_size` is the cause.
-        if self.min_size > self.max_size && (1..=Self::SIZE_LIMIT).contains(&self.max_size) {
+        let largest_min = self.max_size.max(Self::DEFAULT_MIN_SIZE);
+        if self.min_size > largest_min && (1..=Self::SIZE_LIMIT).contains(&self.max_size) {
             let allowed = format!("0 to `max_size`, which is {}", self.max_size);
             return Err(invalid("min_size", &self.min_size, allowed));
         }

@@ -442,7 +442,7 @@ impl<V> Registry<V> {
             create: timings.create.timing(),
             reset: timings.reset.timing(),
             use_time: timings.use_time.timing(),
-            min_size: self.config.min_size,
+            min_size: self.config.kept_size(),
             max_size: self.config.max_size,
         }
     }

@@ -157,7 +157,7 @@ pub struct PoolStats {
     pub reset: Timing,
     /// How long leases lasted, resets excluded. One for each lease that has ended.
     pub use_time: Timing,
-    /// The configured `min_size`.
+    /// The configured `min_size`, or `max_size` where that is less.
     pub min_size: usize,
     /// The configured `max_size`.
     pub max_size: usize,

@@ -62,8 +62,10 @@ pub struct LuaPool {
     pub(crate) pool: VmPool<Vm>,
     pub(crate) factory: LuauFactory,
     pub(crate) config: Arc<PoolConfig>,
-    /// The configuration file is still loading: nothing runs until it is there.
+    /// The configuration file is still loading, or can't be used: nothing runs until it is there.
     pub(crate) awaits_config: bool,
+    /// Why it can't be used.
+    pub(crate) stopped: Option<Arc<str>>,
 }
 
 impl LuaPool {
@@ -73,10 +75,17 @@ impl LuaPool {
         &self.pool
     }
 
-    /// Whether scripts can run: `false` while the configuration file is still loading.
+    /// Whether scripts can run: `false` while the configuration file is still loading, and as long as it
+    /// can't be used; see [`LuaPool::stopped`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.awaits_config
+    }
+
+    /// Why no script runs, if that is because the configuration file can't be used.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
     }
 
     /// The configuration in force.
@@ -86,7 +95,8 @@ impl LuaPool {
     }
 
     /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
-    /// limit changes, or the libraries and modules that scripts find.
+    /// limit changes, or the libraries and modules that scripts find. Scripts that wait for the
+    /// configuration file still do.
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.

@@ -57,6 +57,7 @@ pub(crate) fn maintain(
     snapshot.total = report.total;
     snapshot.run_time = report.run_time.timing();
     snapshot.paused = !scripting.enabled;
+    snapshot.stopped = pool.stopped.clone();
     if snapshot.history.len() >= HISTORY_FRAMES {
         snapshot.history.pop_front();
     }

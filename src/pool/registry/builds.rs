@@ -110,7 +110,7 @@ impl<V> Registry<V> {
         if self.closed || self.suspended {
             return 0;
         }
-        self.config.min_size.saturating_sub(self.taken())
+        self.config.kept_size().saturating_sub(self.taken())
     }
 
     /// When the build will have taken too long; `None` when it is over.

@@ -65,7 +65,7 @@ impl<V> Registry<V> {
     ) -> Option<(Slot<V>, Option<DestroyReason>)> {
         let index = self.idle.iter().position(|slot| slot.id == id)?;
         let slot = self.idle.remove(index);
-        let spare = self.taken() > self.config.min_size;
+        let spare = self.taken() > self.config.kept_size();
         let record = &mut self.records[slot.place];
         let idle_time = now.saturating_duration_since(record.since);
         let idle = spare && idle_time >= self.config.max_idle_time;
