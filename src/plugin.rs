@@ -1,6 +1,7 @@
 //! [`LuaPoolPlugin`]: configuration, sets, wiring; nothing else.
 
 mod file;
+mod needs;
 
 use std::sync::Arc;
 
@@ -9,11 +10,9 @@ use bevy::asset::AssetApp;
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::ecs::schedule::{InternedScheduleLabel, ScheduleLabel};
 use bevy::log::error;
-use bevy::prelude::{
-    GlobalTransform, IntoScheduleConfigs, IntoSystem, Name, Transform, World,
-};
+use bevy::prelude::{GlobalTransform, IntoScheduleConfigs, IntoSystem, Name, Transform, World};
 
-use crate::bindings::Bindings;
+use crate::bindings::{Bindings, LateBindings};
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
@@ -33,8 +32,10 @@ use crate::vm::{LuauFactory, LuauResetter};
 ///
 /// # Panics
 ///
-/// When it is added with fields that can't be used, such as a `config` that is not valid. Scripts never run
-/// under other rules than those that were asked for.
+/// When it is added with fields that can't be used, such as a `config` that is not valid: scripts never run
+/// under other rules than those that were asked for. Also where something is missing: `AssetPlugin` before it,
+/// `TaskPoolPlugin` and `TimePlugin` in the app, or the call of [`App::finish`] before the first frame of an
+/// app that is not run by `App::run`. The messages say so.
 #[derive(Clone, Debug)]
 pub struct LuaPoolPlugin {
     /// Sizes and limits.
@@ -72,6 +73,7 @@ impl Default for LuaPoolPlugin {
 impl Plugin for LuaPoolPlugin {
     fn build(&self, app: &mut App) {
         self.check();
+        needs::check_build(app);
         app.init_asset::<LuaScript>()
             .register_asset_loader(LuaScriptLoader)
             .init_asset::<PoolConfigFile>()
@@ -87,14 +89,17 @@ impl Plugin for LuaPoolPlugin {
             .add_message::<ScriptFailed>()
             .add_message::<LuaControl>()
             .init_resource::<Bindings>()
+            .init_resource::<LateBindings>()
             .init_resource::<Frame>()
             .init_resource::<Mailbox>()
             .init_resource::<Report>()
             .init_resource::<StopQueue>()
             .init_resource::<LuaSnapshot>()
             .insert_resource(LuaScripting::new(self.seed))
-            .add_observer(on_scripts_removed)
-            .add_plugins(LuaDiagnosticsPlugin);
+            .add_observer(on_scripts_removed);
+        if !app.is_plugin_added::<LuaDiagnosticsPlugin>() {
+            app.add_plugins(LuaDiagnosticsPlugin);
+        }
 
         let order = (
             ScriptSystems::Collect,
@@ -107,15 +112,15 @@ impl Plugin for LuaPoolPlugin {
             .add_systems(
                 self.schedule,
                 (
-                    control
+                    needs::be_finished
+                        .pipe(control)
                         .pipe(gather)
                         .pipe(report_load_failures)
-                        .pipe(on_this_thread)
                         .before(ScriptSystems::Collect),
                     collect_update.in_set(ScriptSystems::Collect),
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
-                    maintain.pipe(on_this_thread).in_set(ScriptSystems::Maintain),
+                    needs::be_finished.pipe(maintain).in_set(ScriptSystems::Maintain),
                     measure.pipe(on_this_thread).after(ScriptSystems::Maintain),
                 ),
             )
@@ -131,26 +136,25 @@ impl Plugin for LuaPoolPlugin {
 
     /// Registration is over: the VMs' API is settled.
     fn finish(&self, app: &mut App) {
+        needs::check_finish(app);
         let registry = app.world().resource::<AppTypeRegistry>().clone();
-        let mut bindings =
-            app.world_mut().remove_resource::<Bindings>().expect("`build` inserted it");
+        let mut bindings = app.world_mut().remove_resource::<Bindings>().unwrap_or_default();
         bindings.freeze(app.world_mut(), &registry.read());
 
         let config = self.config.clone();
-        let factory = LuauFactory::new(Arc::new(bindings.api().clone()), config.memory_limit);
+        let factory = LuauFactory::new(Arc::clone(bindings.api()), config.memory_limit);
         factory.set_sandbox(&config.sandbox);
         bindings.tell_of_missing_modules(&config.sandbox);
-        let pool = VmPool::new(config.clone(), factory.clone(), LuauResetter)
+        let pool = VmPool::new(config, factory.clone(), LuauResetter)
             .expect("`build` found the configuration valid");
         if let Err(problem) = pool.warm_up() {
             error!("the script pool is not warmed up: {problem}");
         }
-        bindings.serve(factory.clone(), pool.clone());
+        bindings.serve(factory, pool.clone());
         let awaits_config = self.config_file.is_some();
         app.insert_resource(bindings).insert_resource(LuaPool {
+            config: pool.config_in_force(),
             pool,
-            factory,
-            config: Arc::new(config),
             awaits_config,
             stopped: None,
         });

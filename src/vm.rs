@@ -49,6 +49,7 @@ pub(crate) use self::session::{
 };
 pub(crate) use self::watchdog::{Engaged, ticks};
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -199,6 +200,7 @@ pub enum Outcome {
 /// A Luau VM that runs scripts one after another, each from the same pristine state.
 #[derive(Debug)]
 pub struct Vm {
+    id: u64,
     lua: Lua,
     refs: raw::Refs,
     loaded: Vec<Loaded>,
@@ -260,7 +262,9 @@ impl Vm {
             return Err(ScriptError::OutOfMemory { limit, used, setting: "memory_limit" });
         }
         let watch = watch(&lua)?;
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             lua,
             refs,
             loaded: Vec::new(),
@@ -372,10 +376,10 @@ impl Vm {
     }
 
     fn note_program(&mut self, program: &Program) {
-        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.name());
+        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.title());
         if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
-            self.last_program = Some(Arc::clone(program.name()));
-            self.suspects.add(program.name());
+            self.last_program = Some(Arc::clone(program.title()));
+            self.suspects.add(program.title());
         }
     }
 
@@ -575,7 +579,7 @@ impl Vm {
             .lua
             .load(bytecode)
             .set_mode(ChunkMode::Binary)
-            .set_name(format!("@{}", program.name()));
+            .set_name(program::chunk_name(program.name()));
         raw::outside_run(|| chunk.into_function()).map_err(|error| {
             self.spent = true;
             match error {
@@ -624,19 +628,18 @@ impl Vm {
         }
     }
 
-    /// Makes this VM be stopped by what stops the other one, so that it can take its place.
-    pub(crate) fn in_place_of(mut self, other: &Self) -> Self {
-        other.watch.turn_to(raw::Hook::of(&self.lua));
-        self.watch = Arc::clone(&other.watch);
-        self
-    }
-
     /// What ends the current run, and all later ones, from any thread: they fail with
     /// [`ScriptError::Interrupted`].
     #[must_use]
     pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
         let watch = Arc::clone(&self.watch);
         Arc::new(move || watch.stop())
+    }
+
+    /// Tells it from every other VM that this process made.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Whether it met a hard limit or a panic, so that it must be thrown away.
@@ -663,7 +666,7 @@ impl Vm {
         self.lua.used_memory()
     }
 
-    /// The path of the script that ran last.
+    /// The [title](Program::title) of the program that ran last: the path of a script.
     #[must_use]
     pub fn last_program(&self) -> Option<&Arc<str>> {
         self.last_program.as_ref()

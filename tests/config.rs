@@ -84,7 +84,7 @@ const WRONG: [(&str, &str); 8] = [
     ("(max_size: \"four\")", "at line 1, column"),
     ("(", "at line 1, column"),
     ("(sandbox: (scripts: {\"a/\": (), \"a/\": (preset: trusted)}))", "\"a/\" is there twice"),
-    ("(sandbox: (libraries: [math], librarys: []))", "at line 1, column 30"),
+    ("(sandbox: (libraries: [math], librarys: []))", "at line 1, column 31"),
 ];
 
 #[test]
@@ -92,6 +92,7 @@ fn a_changed_file_that_is_wrong_is_logged_with_its_place_and_what_was_in_force_s
     keep_log();
     for (text, says) in WRONG {
         let mut edited = lab("(max_size: 5, run_time_limit: \"9s\")");
+        edited.frame();
         let entity = edited.entity("a.luau", COUNTS);
         edited.until(|lab| in_force(lab).max_size == 5);
         // The count tells this line from those of others.
@@ -111,6 +112,7 @@ fn a_changed_file_that_is_wrong_is_logged_with_its_place_and_what_was_in_force_s
 /// Whether no script of the app runs, and the app says so.
 #[track_caller]
 fn assert_stopped(lab: &mut Lab, says: &str) {
+    lab.frame();
     lab.until(|lab| lab.app.world().resource::<LuaPool>().stopped().is_some());
     lab.frames(5);
     assert_eq!(lab.snapshot().total.runs, 0, "it runs under rules that nobody wrote");
@@ -242,9 +244,13 @@ fn one_vm_is_asked_for_by_its_number_alone() {
         lab.frame();
         assert_eq!(in_force(&lab), config);
         let pool = lab.snapshot().pool;
-        assert_eq!((pool.min_size, pool.max_size, pool.created), (max_size, max_size, max_size as u64));
+        assert_eq!(
+            (pool.min_size, pool.max_size, pool.created),
+            (max_size, max_size, max_size as u64)
+        );
     }
     let mut lab = lab("(max_size: 1, run_time_limit: \"9s\")");
+    lab.frame();
     lab.until(|lab| in_force(lab).max_size == 1);
     lab.frame();
     assert_eq!(lab.snapshot().pool.min_size, 1);

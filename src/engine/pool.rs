@@ -11,14 +11,14 @@ use super::host::Outside;
 use super::offer::Offer;
 use crate::error::{Failure, ScriptError};
 use crate::modules::Module;
-use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmFactory, VmPool};
+use crate::pool::{ConfigError, DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
     IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, NameError, NativeFunction, Program,
     RunLimits, ValueServer, Vm,
 };
 
-/// What [`LuauPool::execute`] calls a source in errors.
+/// What errors call a source that has no name.
 const NAME: &str = "execute";
 
 /// What a pool keeps compiled: 1024 sources with 4 MiB of text at most.
@@ -43,8 +43,6 @@ pub struct LuauPool {
     factory: LuauFactory,
     offer: RwLock<Arc<Offer>>,
     programs: Mutex<SourceCache<Arc<Program>>>,
-    limits: RunLimits,
-    max_log_lines: usize,
     seed: u64,
 }
 
@@ -60,6 +58,15 @@ impl LuauPool {
         &self.vms
     }
 
+    /// Puts another configuration in force: sizes, limits, the sandbox. Every run that begins after this
+    /// call has it. The same as [`VmPool::set_config`] of [`LuauPool::vms`].
+    ///
+    /// # Errors
+    /// If it is not valid; then nothing has changed.
+    pub fn set_config(&self, config: PoolConfig) -> Result<(), ConfigError> {
+        self.vms.set_config(config)
+    }
+
     /// Runs an expression, or a whole source with `return`, for the first value that it returns.
     /// `params` is a global of that name. What the run prints goes to `tracing`.
     ///
@@ -69,26 +76,49 @@ impl LuauPool {
     ///
     /// # Errors
     /// If there is no VM in time, or as the script fails.
+    #[track_caller]
     pub fn execute(
         &self,
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        let program = self.program(source)?;
-        let params = params.into();
+        let program = self.program(None, source)?;
+        self.execute_program(&program, params.into())
+    }
+
+    /// As [`LuauPool::execute`]; `name` is what errors, log lines and [`VmInfo`](crate::VmInfo) call the
+    /// source, such as `rules/tax.luau`. If [`SandboxConfig::scripts`](crate::SandboxConfig::scripts) has
+    /// a rule for it, that holds.
+    ///
+    /// # Errors
+    /// As [`LuauPool::execute`].
+    #[track_caller]
+    pub fn execute_named(
+        &self,
+        name: &str,
+        source: &str,
+        params: impl Into<ScriptTable>,
+    ) -> Result<ScriptValue, ExecuteError> {
+        let program = self.program(Some(name), source)?;
+        self.execute_program(&program, params.into())
+    }
+
+    #[track_caller]
+    fn execute_program(
+        &self,
+        program: &Program,
+        params: ScriptTable,
+    ) -> Result<ScriptValue, ExecuteError> {
         let mut lease = self.vms.acquire()?;
-        // After the lease: a VM never offers more than what is offered now.
-        let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
         let used = lease.runs() > 0;
-        let mut result = self.run_on(&mut lease, &program, &params, &offer);
+        let mut result = self.run_on(&mut lease, program, &params);
         let out_of_memory = |result: &Result<_, Failure>| {
             matches!(result, Err(Failure { error: ScriptError::OutOfMemory { .. }, .. }))
         };
         // What earlier runs left to be collected must not decide the verdict.
         if used && out_of_memory(&result) {
-            // What interrupts the leased one when the pool is closed interrupts this one as well.
-            *lease = self.fresh()?.in_place_of(&lease);
-            result = self.run_on(&mut lease, &program, &params, &offer);
+            lease = Lease::renew(lease, DestroyReason::Spent)?;
+            result = self.run_on(&mut lease, program, &params);
         }
         if lease.is_spent() {
             Lease::discard(lease, DestroyReason::Discarded);
@@ -96,44 +126,51 @@ impl LuauPool {
         Ok(result?)
     }
 
-    fn fresh(&self) -> Result<Vm, PoolError> {
-        self.factory.create().map_err(PoolError::Create)
-    }
-
     fn run_on(
         &self,
         vm: &mut Vm,
         program: &Program,
         params: &ScriptTable,
-        offer: &Offer,
     ) -> Result<ScriptValue, Failure> {
+        // Now that the VM is there: it never offers more than what is offered now.
+        let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
+        let config = self.vms.config_in_force();
+        let name = program.name();
         let mut lines = 0;
         let log = |level, text: String, line: Option<u32>| {
-            if lines == self.max_log_lines {
+            if lines == config.max_log_lines {
                 let (what, limit) = ("log lines", lines);
                 return Err(ScriptError::TooMuch { what, limit, setting: "max_log_lines" });
             }
             lines += 1;
             let line = line.unwrap_or_default();
             match level {
-                LogLevel::Info => info!("{NAME}:{line}: {text}"),
-                LogLevel::Warn => warn!("{NAME}:{line}: {text}"),
-                LogLevel::Error => error!("{NAME}:{line}: {text}"),
+                LogLevel::Info => info!("{name}:{line}: {text}"),
+                LogLevel::Warn => warn!("{name}:{line}: {text}"),
+                LogLevel::Error => error!("{name}:{line}: {text}"),
             }
             Ok(())
         };
-        vm.evaluate(program, params, self.seed, &mut Outside::new(offer, log), &self.limits)
+        let limits = RunLimits::of_script(&config, name);
+        vm.evaluate(program, params, self.seed, &mut Outside::new(&offer, log), &limits)
     }
 
-    fn program(&self, source: &str) -> Result<Arc<Program>, Failure> {
+    fn program(&self, name: Option<&str>, source: &str) -> Result<Arc<Program>, Failure> {
         let programs = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = programs().get(source) {
+        // No source that compiles has a NUL byte, so no two of these are the same.
+        let key = name.map(|name| format!("\0{name}\0{source}"));
+        let key = key.as_deref().unwrap_or(source);
+        if let Some(program) = programs().get(key) {
             return Ok(Arc::clone(program));
         }
-        let program = Program::compile_expression(NAME, source)
-            .map_err(|error| Failure::new(&NAME.into(), error))?;
+        let program = Program::compile_expression(name.unwrap_or(NAME), source)
+            .map_err(|error| Failure::new(&name.unwrap_or(NAME).into(), error))?;
+        let program = match name {
+            Some(_) => program,
+            None => program.titled_after(source),
+        };
         let program = Arc::new(program);
-        programs().put(source, Arc::clone(&program));
+        programs().put(key, Arc::clone(&program));
         Ok(program)
     }
 
@@ -183,10 +220,12 @@ impl LuauPool {
     ) -> Result<(), NameError> {
         {
             let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
-            let mut next = Offer::clone(&current);
-            add(&mut next)?;
-            *current = Arc::new(next);
-            self.factory.set_api(Arc::new(current.api().clone()));
+            // A copy only if a run has it: that sees nothing of this.
+            let offer = Arc::make_mut(&mut current);
+            self.factory.replace_api(|| {
+                let added = add(offer);
+                (Arc::clone(offer.api()), added)
+            })?;
         }
         self.vms.evict_all();
         Ok(())
@@ -259,17 +298,13 @@ impl LuauPoolBuilder {
     /// The first name that can't be used, or a configuration that is not valid.
     pub fn build(self) -> Result<LuauPool, EngineError> {
         let offer = self.offer?;
-        let factory = LuauFactory::new(Arc::new(offer.api().clone()), self.config.memory_limit);
+        let factory = LuauFactory::new(Arc::clone(offer.api()), self.config.memory_limit);
         factory.set_sandbox(&self.config.sandbox);
-        let limits = RunLimits::from(&self.config);
-        let max_log_lines = self.config.max_log_lines;
         Ok(LuauPool {
             vms: VmPool::new(self.config, factory.clone(), LuauResetter)?,
             factory,
             offer: RwLock::new(Arc::new(offer)),
             programs: Mutex::new(SourceCache::new(CACHED)),
-            limits,
-            max_log_lines,
             seed: self.seed,
         })
     }

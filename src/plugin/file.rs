@@ -5,7 +5,9 @@ use std::fmt::Display;
 use bevy::app::App;
 use bevy::asset::{AssetLoadFailedEvent, AssetPath};
 use bevy::log::error;
-use bevy::prelude::{AssetEvent, AssetServer, Assets, Handle, MessageReader, Res, ResMut, Resource};
+use bevy::prelude::{
+    AssetEvent, AssetServer, Assets, Handle, MessageReader, Res, ResMut, Resource,
+};
 
 use crate::bindings::Bindings;
 use crate::config_file::PoolConfigFile;

@@ -1,6 +1,7 @@
 //! [`PoolConfig`]: how large a pool is, how long its VMs live, and what one run may use.
 
 use std::fmt::{self, Debug};
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 use ron::extensions::Extensions;
@@ -193,14 +194,17 @@ impl PoolConfig {
     pub fn from_ron(text: &str) -> Result<Self, ConfigError> {
         // Some editors begin each file with a mark of its encoding.
         let text = text.trim_start_matches('\u{feff}');
-        let config: Self = ron::Options::default()
-            .with_default_extension(Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .map_err(|error| ConfigError::Syntax {
-                line: error.span.start.line,
-                column: error.span.start.col,
-                message: error.code.to_string(),
-            })?;
+        let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
+        // `humantime` panics at a duration whose parts come to more than there can be.
+        let read = catch_unwind(|| options.from_str::<Self>(text)).map_err(|_| {
+            let message = "a duration is too long".to_owned();
+            ConfigError::Syntax { line: 1, column: 1, message }
+        })?;
+        let config = read.map_err(|error| ConfigError::Syntax {
+            line: error.span.start.line,
+            column: error.span.start.col,
+            message: error.code.to_string(),
+        })?;
         config.validate()?;
         Ok(config)
     }

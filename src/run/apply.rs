@@ -17,8 +17,8 @@ use super::programs::{CarriedProgram, Programs};
 use super::report::Report;
 use super::stop::{StopQueue, Stopped};
 use crate::bindings::{
-    Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, Mail, map_entities,
-    new_entity_index,
+    Bindings, Change, Command, Effects, KnownSpot, LateBindings, LeafWrite, LogLine, Mail,
+    map_entities, new_entity_index,
 };
 use crate::script::{LuaScripts, Patience, ScriptStates};
 use crate::vm::{FieldPath, LogLevel, StateChange};
@@ -108,6 +108,8 @@ pub(crate) fn apply(world: &mut World) {
         frame.spare = std::mem::take(&mut frame.units);
     }
     *world.resource_mut::<Frame>() = frame;
+    // Nothing is in use any more, the registry of types included.
+    LateBindings::settle(world);
 }
 
 struct ApplyingStage<'s> {

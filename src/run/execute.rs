@@ -15,7 +15,7 @@ use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
 use super::row::{Batch, UnitRow, sort};
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
-use crate::pool::{DestroyReason, Lease, VmFactory};
+use crate::pool::{DestroyReason, Lease};
 use crate::script::ScriptStates;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
@@ -296,11 +296,11 @@ impl<'s> Worker<'s> {
         self.acquire(program);
     }
 
-    /// Puts a fresh VM into the lease; gives whether that worked.
+    /// Takes a VM that nobody used in the place of the one that it has; gives whether that worked.
     fn renew(&mut self) -> bool {
-        let Some(lease) = &mut self.lease else { return false };
-        let factory = &self.stage.pool.factory;
-        factory.create().map(|vm| **lease = vm.in_place_of(lease)).is_ok()
+        let lease = self.lease.take();
+        self.lease = lease.and_then(|lease| Lease::renew(lease, DestroyReason::Spent).ok());
+        self.lease.is_some()
     }
 
     /// Runs units that are alike from one on, if they are of the common kind: gives whether it ran any.

@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::script::ScriptStates;
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
+use crate::vm::{Callback, Program, RunLimits, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -56,11 +56,10 @@ impl LuaScripting {
     }
 }
 
-/// The pool of VMs that entity scripts run on.
+/// The pool of VMs that entity scripts run on. There from [`App::finish`](bevy::app::App::finish) on.
 #[derive(Resource, Clone)]
 pub struct LuaPool {
     pub(crate) pool: VmPool<Vm>,
-    pub(crate) factory: LuauFactory,
     pub(crate) config: Arc<PoolConfig>,
     /// The configuration file is still loading, or can't be used: nothing runs until it is there.
     pub(crate) awaits_config: bool,
@@ -69,7 +68,11 @@ pub struct LuaPool {
 }
 
 impl LuaPool {
-    /// The pool itself.
+    /// What is said where there is none.
+    pub(crate) const UNFINISHED: &str = "LuaPoolPlugin has no VMs yet: `App::finish` was not called; an app that \
+         is not run by `App::run` calls `app.finish()` and `app.cleanup()` before its first `app.update()`";
+
+    /// The pool itself. Its [`set_config`](VmPool::set_config) is as good as [`LuaPool::set_config`].
     #[must_use]
     pub fn vms(&self) -> &VmPool<Vm> {
         &self.pool
@@ -101,16 +104,19 @@ impl LuaPool {
     /// # Errors
     /// If it is not valid; then nothing has changed.
     pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
-        self.pool.set_config(config.clone())?;
-        let as_before = config.memory_limit == self.config.memory_limit
-            && config.sandbox.offers_as(&self.config.sandbox);
-        if !as_before {
-            self.factory.set_memory_limit(config.memory_limit);
-            self.factory.set_sandbox(&config.sandbox);
-            self.pool.evict_all();
-        }
-        self.config = Arc::new(config);
+        self.pool.set_config(config)?;
+        self.config = self.pool.config_in_force();
         Ok(())
+    }
+
+    /// Whether the frame's configuration is no longer that of the pool: somebody changed it there.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !Arc::ptr_eq(&self.config, &self.pool.config_in_force())
+    }
+
+    /// Takes over the configuration of the pool.
+    pub(crate) fn update(&mut self) {
+        self.config = self.pool.config_in_force();
     }
 }
 

@@ -67,13 +67,16 @@ pub(crate) fn maintain(
 /// Carries out what the app or the overlay asked for.
 pub(crate) fn control(
     mut requests: MessageReader<LuaControl>,
-    pool: Res<LuaPool>,
+    mut pool: ResMut<LuaPool>,
     mut scripting: ResMut<LuaScripting>,
     scripts: Res<Assets<LuaScript>>,
     assets: Option<Res<AssetServer>>,
     mut states: Query<&mut ScriptStates>,
     mut report: ResMut<Report>,
 ) {
+    if pool.is_outdated() {
+        pool.update();
+    }
     for request in requests.read() {
         match request {
             LuaControl::Pause => scripting.enabled = false,

@@ -177,15 +177,6 @@ impl Watch {
         }
     }
 
-    /// Watches another VM instead.
-    pub(super) fn turn_to(&self, hook: Hook) {
-        let mut current = lock(&self.hook);
-        if self.is_stopped() {
-            hook.install();
-        }
-        *current = Some(hook);
-    }
-
     /// The VM goes away, if it is still this one that is watched.
     pub(super) fn leave(&self, lua: &mlua::Lua) {
         let mut hook = lock(&self.hook);

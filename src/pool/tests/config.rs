@@ -342,13 +342,14 @@ fn the_default_of_min_size_is_never_too_much() {
 #[test]
 fn numbers_and_durations_that_are_none_are_told_with_their_place() {
     for (text, says) in [
-        ("(run_time_limit: \"-5ms\")", "at line 1, column 18"),
-        ("(run_time_limit: \"99999999999999999999s\")", "at line 1, column 18"),
-        ("(run_time_limit: \"18446744073709551615s 1s\")", "at line 1, column 18"),
-        ("(run_time_limit: \"\")", "at line 1, column 18"),
-        ("(run_time_limit: \"5\")", "at line 1, column 18"),
-        ("(run_time_limit: 5)", "at line 1, column 18"),
-        ("(run_time_limit: NaN)", "at line 1, column 18"),
+        ("(run_time_limit: \"-5ms\")", "at line 1, column 1"),
+        ("(run_time_limit: \"99999999999999999999s\")", "at line 1, column 1"),
+        ("(run_time_limit: \"18446744073709551615s 1s\")", "at line 1, column 1"),
+        ("(run_time_limit: \"18446744073709551615s 1000000000ns\")", "a duration is too long"),
+        ("(run_time_limit: \"\")", "at line 1, column 1"),
+        ("(run_time_limit: \"5\")", "at line 1, column 1"),
+        ("(run_time_limit: 5)", "at line 1, column 1"),
+        ("(run_time_limit: NaN)", "at line 1, column 1"),
         ("(run_time_limit: \"18446744073709551615s\")", "`run_time_limit` is 184467"),
         ("(lifetime_jitter: NaN)", "`lifetime_jitter` is NaN"),
         ("(lifetime_jitter: inf)", "`lifetime_jitter` is inf"),
