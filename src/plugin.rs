@@ -45,8 +45,9 @@ pub struct LuaPoolPlugin {
     /// logged, and what was in force stays. Default: none.
     pub config_file: Option<String>,
     /// Whether scripts need the `config_file`: if it is missing or wrong when the app starts, an error is
-    /// logged, and no script runs until the file is mended. With `false` they run with `config` instead,
-    /// so that should allow them no more than the file does. Default: `true`.
+    /// logged, and no script runs until the file is mended, which an app with Bevy's feature `file_watcher`
+    /// notices. With `false` they run with `config` instead, so that should allow them no more than the
+    /// file does. Default: `true`.
     pub config_file_required: bool,
     /// Where `on_update`, `on_message`, `on_reload` and `on_stop` run. `on_start` runs here or in
     /// `fixed_schedule`, whichever comes first. Default: [`Update`].

@@ -12,6 +12,8 @@
 //!   free again and the next waiter wakes. Only a `validate`, a `check` or a `drop` that never comes
 //!   back keeps its slot.
 //! - Waiters are served in the order in which they came; who comes later doesn't overtake.
+//! - The VM that comes back is the one that was leased, where the resetter tells VMs apart
+//!   ([`VmResetter::identity`]): another one is destroyed, and reported.
 //! - Each timeout is enforced. Resets run on the thread that ends the lease, and nothing can stop
 //!   one from outside: a VM whose reset hangs goes into *quarantine*, where it has no slot.
 //! - No thread of its own but one for each VM that is being made: somebody calls
@@ -22,7 +24,7 @@
 //! ```text
 //! create, configure ──► idle ──► validate ──► leased ──► reset ──► idle
 //!         │              │           │           │          │
-//!         │              │       quarantine   discarded   failed, too slow, spent
+//!         │              │       quarantine   discarded   failed, too slow, spent, foreign
 //!     failed, late   idle too long,  │           │          │
 //!         │          old, changed    │           │          │
 //!         ▼              ▼           ▼           ▼          ▼

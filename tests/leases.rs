@@ -253,3 +253,28 @@ fn the_last_program_tells_one_source_from_another() {
     assert!(shown.starts_with("[string \"return 'é") && shown.ends_with("...\"]"), "{shown}");
     assert!(shown.chars().count() < 100, "{shown}");
 }
+
+#[test]
+fn a_source_that_has_a_name_goes_by_it_everywhere() {
+    let limits =
+        ScriptLimits { run_time_limit: Some(Duration::from_millis(30)), ..ScriptLimits::default() };
+    let sandbox = SandboxConfig {
+        scripts: [("rules/".to_owned(), limits)].into(),
+        ..SandboxConfig::default()
+    };
+    let pool = luau_pool(PoolConfig { sandbox, ..one_vm() });
+    let named = |name: &str, source: &str| pool.execute_named(name, source, ScriptTable::default());
+    assert_eq!(named("rules/tax.luau", "1 + 1").expect("it is Lua"), 2.0.into());
+    assert_eq!(pool.vms().vms()[0].last_program.as_deref(), Some("rules/tax.luau"));
+    // The same source by another name, and by none.
+    for name in ["a.luau", "b.luau", "a.luau"] {
+        let error = named(name, "error('no')").expect_err("it fails").to_string();
+        assert!(error.starts_with(&format!("{name}:1: no")), "{error}");
+    }
+    let error = run(&pool, "error('no')").expect_err("it fails").to_string();
+    assert!(error.starts_with("execute:1: no"), "{error}");
+    let error = named("rules/endless.luau", "while true do end").expect_err("it never ends");
+    let ExecuteError::Failed(failure) = error else { panic!("{error}") };
+    let ScriptError::TimedOut { limit, .. } = failure.error else { panic!("{failure}") };
+    assert_eq!(limit, Duration::from_millis(30), "that of the rule for its folder");
+}

@@ -131,7 +131,9 @@ impl LuaAppExt for World {
 /// What was registered while effects are applied, such as by a command of a host function. Then the bindings
 /// are in use; it is done when they are back.
 #[derive(Resource, Default)]
-pub(crate) struct LateBindings(Vec<Box<dyn FnOnce(&mut World) + Send + Sync>>);
+pub(crate) struct LateBindings(Vec<LateChange>);
+
+type LateChange = Box<dyn FnOnce(&mut World) + Send + Sync>;
 
 impl LateBindings {
     /// Does what was left for later.

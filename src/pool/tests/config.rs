@@ -358,7 +358,7 @@ fn numbers_and_durations_that_are_none_are_told_with_their_place() {
         ("(max_size: 18446744073709551616)", "at line 1, column"),
         ("(max_size: 1.5)", "at line 1, column"),
         ("(\n  max_size: 4,\n  max_size: 5,\n)", "at line 3, column"),
-        ("(max_size: 4) (max_size: 5)", "at line 1, column 15"),
+        ("(max_size: 4) (max_size: 5)", "at line 1, column 14"),
         ("(sandbox: (libraries: [math, string, math]))", "Math is there twice"),
         ("(sandbox: (modules: [\"json\", \"json\"]))", "\"json\" is there twice"),
         ("(sandbox: (scripts: {\"a/\": (), \"a/\": ()}))", "\"a/\" is there twice"),
