@@ -74,7 +74,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     change_the_pool(&pool)?;
     print_figures(&pool.stats());
 
-    // No more leases. Those that are out have a second to come back; then they are interrupted.
+    // No more leases. Those that are out have half a second to come back; then they are interrupted, and
+    // have the other half.
     assert!(pool.close(Duration::from_secs(1)), "nobody holds a VM any more");
     drop(upkeep);
     let stats = pool.stats();

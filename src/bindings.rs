@@ -15,6 +15,7 @@ mod population;
 mod reflect;
 mod spots;
 
+pub(crate) use self::app::LateBindings;
 pub use self::app::LuaAppExt;
 pub use self::context::ScriptContext;
 pub use self::exposure::Exposable;
@@ -33,6 +34,7 @@ pub(crate) use self::population::{Population, SpawnedByScript};
 pub(crate) use self::reflect::map_entities;
 pub(crate) use self::spots::{KnownSpot, Spots};
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bevy::log::warn;
@@ -46,7 +48,7 @@ use crate::modules::Module;
 use crate::pool::VmPool;
 use crate::sandbox::SandboxConfig;
 use crate::value::ScriptValue;
-use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, ValueServer, Vm};
+use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, NativeFunction, ValueServer, Vm};
 
 /// A namespace of live values.
 enum Namespace {
@@ -62,10 +64,12 @@ type LiveValue =
 /// Everything that scripts can reach in one app, by number.
 #[derive(Resource)]
 pub(crate) struct Bindings {
-    api: Api,
+    api: Arc<Api>,
     functions: Vec<HostFunction>,
     namespaces: Vec<Namespace>,
-    modules: Vec<String>,
+    /// Where the value servers are, by name.
+    servers: HashMap<String, usize>,
+    modules: BTreeSet<String>,
     /// Where VMs come from, once the app runs.
     vms: Option<(LuauFactory, VmPool<Vm>)>,
     pub(crate) exposure: Exposure,
@@ -76,10 +80,11 @@ impl Default for Bindings {
     /// The built-in functions and the curated components.
     fn default() -> Self {
         let mut bindings = Self {
-            api: Api::default(),
+            api: Arc::default(),
             functions: Vec::new(),
             namespaces: Vec::new(),
-            modules: Vec::new(),
+            servers: HashMap::new(),
+            modules: BTreeSet::new(),
             vms: None,
             exposure: Exposure::curated(),
             expose_all: false,
@@ -91,14 +96,13 @@ impl Default for Bindings {
 
 impl Bindings {
     pub(crate) fn add_function(&mut self, function: HostFunction) -> Result<(), NameError> {
-        self.api.add_function(&function.name)?;
+        self.change_api(|api| api.add_function(&function.name))?;
         self.functions.push(function);
-        self.renew_vms();
         Ok(())
     }
 
     fn add_namespace(&mut self, name: &str, read: LiveValue) -> Result<(), NameError> {
-        self.api.add_namespace(name)?;
+        self.change_api(|api| api.add_namespace(name))?;
         self.namespaces.push(Namespace::InContext(read));
         Ok(())
     }
@@ -114,9 +118,9 @@ impl Bindings {
             known.put(server);
             return Ok(());
         }
-        self.api.add_server(namespace)?;
+        self.change_api(|api| api.add_server(namespace))?;
+        self.servers.insert(namespace.to_owned(), self.namespaces.len());
         self.namespaces.push(Namespace::Server(NamedServer::new(namespace, server)));
-        self.renew_vms();
         Ok(())
     }
 
@@ -127,37 +131,28 @@ impl Bindings {
     }
 
     fn server(&mut self, namespace: &str) -> Option<&mut NamedServer> {
-        self.namespaces.iter_mut().find_map(|known| match known {
-            Namespace::Server(server) if server.name() == namespace => Some(server),
-            _ => None,
-        })
+        match &mut self.namespaces[*self.servers.get(namespace)?] {
+            Namespace::Server(server) => Some(server),
+            Namespace::InContext(_) => None,
+        }
     }
 
     /// Adds all of a module, or nothing.
     fn add_module(&mut self, module: &Module) -> Result<(), NameError> {
-        if self.modules.iter().any(|name| name == module.name()) {
+        if self.modules.contains(module.name()) {
             return Ok(());
         }
-        let mut api = self.api.clone();
-        for function in module.functions() {
-            api.add_library_function(function.name())?;
-            api.note_module(function.name(), module.name());
-        }
-        for (name, value) in module.constants() {
-            api.add_constant(name, value.clone())?;
-            api.note_module(name, module.name());
-        }
-        self.api = api;
+        let functions = module.functions().map(NativeFunction::name);
+        self.change_api(|api| api.add_module(module.name(), functions, module.constants()))?;
         self.functions.extend(module.functions().cloned().map(HostFunction::native));
-        self.modules.push(module.name().to_owned());
-        self.renew_vms();
+        self.modules.insert(module.name().to_owned());
         Ok(())
     }
 
     /// Warns of modules that a sandbox allows and that are not there: their names may be misspelt.
     pub(crate) fn tell_of_missing_modules(&self, sandbox: &SandboxConfig) {
         let allowed = sandbox.modules.iter().flatten();
-        for name in allowed.filter(|name| !self.modules.contains(name)) {
+        for name in allowed.filter(|name| !self.modules.contains(*name)) {
             warn!("the sandbox allows the module `{name}`, which nobody has added");
         }
     }
@@ -171,12 +166,19 @@ impl Bindings {
         self.vms.is_some()
     }
 
-    /// Replaces the VMs of a running app by such that offer what was just added.
-    fn renew_vms(&self) {
-        if let Some((factory, pool)) = &self.vms {
-            factory.set_api(Arc::new(self.api.clone()));
-            pool.evict_all();
-        }
+    /// Adds to the API. The VMs of a running app are replaced by such that offer what was added.
+    fn change_api<R>(
+        &mut self,
+        change: impl FnOnce(&mut Api) -> Result<R, NameError>,
+    ) -> Result<R, NameError> {
+        let Self { api, vms, .. } = self;
+        let Some((factory, pool)) = vms else { return change(Arc::make_mut(api)) };
+        let changed = factory.replace_api(|| {
+            let changed = change(Arc::make_mut(api));
+            (Arc::clone(api), changed)
+        })?;
+        pool.evict_all();
+        Ok(changed)
     }
 
     fn expose<T: Exposable>(&mut self) {
@@ -189,7 +191,7 @@ impl Bindings {
         self.exposure.freeze(world);
     }
 
-    pub(crate) fn api(&self) -> &Api {
+    pub(crate) fn api(&self) -> &Arc<Api> {
         &self.api
     }
 

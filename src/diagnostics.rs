@@ -2,13 +2,15 @@
 
 use bevy::app::{App, Plugin};
 use bevy::diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic};
+use bevy::log::error;
 use bevy::prelude::Res;
 
 use crate::pool::DestroyReason;
+use crate::run::LuaScripting;
 use crate::snapshot::LuaSnapshot;
 
 /// Registers [`LuaSnapshot`]'s main figures as diagnostics, and names their paths. Added by
-/// [`LuaPoolPlugin`](crate::LuaPoolPlugin).
+/// [`LuaPoolPlugin`](crate::LuaPoolPlugin); adding it as well changes nothing.
 ///
 /// Outside an app with `DiagnosticsPlugin` nobody reads them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +35,7 @@ impl LuaDiagnosticsPlugin {
             DestroyReason::Shrunk => "lua_pool/destroyed/shrunk",
             DestroyReason::Closed => "lua_pool/destroyed/closed",
             DestroyReason::TooLate => "lua_pool/destroyed/made_too_late",
+            DestroyReason::Foreign => "lua_pool/destroyed/foreign",
         })
     }
 }
@@ -132,5 +135,15 @@ diagnostics! {
 impl Plugin for LuaDiagnosticsPlugin {
     fn build(&self, app: &mut App) {
         Self::register(app);
+    }
+
+    fn finish(&self, app: &mut App) {
+        if !app.world().contains_resource::<LuaScripting>() {
+            error!("LuaDiagnosticsPlugin has nothing to measure: add `LuaPoolPlugin`");
+        }
+    }
+
+    fn is_unique(&self) -> bool {
+        false
     }
 }

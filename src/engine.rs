@@ -536,11 +536,11 @@ impl Core {
         &mut self,
         add: impl FnOnce(&mut Offer) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let mark = self.offer.api().mark();
-        let mut next = self.offer.clone();
-        add(&mut next)?;
-        self.session.extend(next.api(), mark)?;
-        self.offer = next;
-        Ok(())
+        let mark = self.offer.mark();
+        add(&mut self.offer)?;
+        self.session.extend(self.offer.api(), mark.api).map_err(|error| {
+            self.offer.roll_back(mark);
+            error.into()
+        })
     }
 }

@@ -200,7 +200,8 @@
 //!
 //! # The game's side
 //!
-//! - [`LuaPoolPlugin`]'s fields are its configuration; [`PoolConfig`] can come from a RON file.
+//! - [`LuaPoolPlugin`]'s fields are its configuration; [`PoolConfig`] can come from a RON file. One that is not
+//!   valid is never replaced by a looser one: the app doesn't start, or no script runs until the file is mended.
 //! - [`SandboxConfig`], a part of it, says which libraries and modules scripts find, and gives single scripts
 //!   or folders more or less time and memory than the others.
 //! - [`LuaAppExt`] registers functions and components.
@@ -228,6 +229,8 @@
 //!   again ever more rarely. If it is `on_message` that fails, only messages are kept from it.
 //! - *An error is not in the log.* Of errors about scripts there are 64 at once, and then one in 8 frames; a line
 //!   tells how many are left out. [`LuaSnapshot::errors`] has the latest, with counts.
+//! - *No script runs.* [`LuaPool::stopped`] says why, if it is the configuration file. An app that isn't run by
+//!   `App::run` calls `app.finish()` before its first frame, and is told so if it doesn't.
 //! - *A global is nil in the next run.* Runs share nothing; keep it in `self`.
 //! - *`t.translation.x = 1` is an error.* A vector is a value; assign a whole one:
 //!   `t.translation = vector.create(1, t.translation.y, 0)`.

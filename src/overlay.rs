@@ -13,6 +13,7 @@ use bevy::window::{CursorMoved, FileDragAndDrop, Ime, RequestRedraw, WindowEvent
 use bevy_egui::{EguiContexts, EguiPlugin, EguiPrimaryContextPass, egui};
 
 use crate::control::LuaControl;
+use crate::run::LuaScripting;
 use crate::snapshot::LuaSnapshot;
 
 mod errors;
@@ -77,6 +78,12 @@ impl Plugin for LuaOverlayPlugin {
             })
             .add_systems(PreUpdate, toggle.after(InputSystems))
             .add_systems(EguiPrimaryContextPass, draw);
+    }
+
+    fn finish(&self, app: &mut App) {
+        if !app.world().contains_resource::<LuaScripting>() {
+            error!("LuaOverlayPlugin has nothing to show: add `LuaPoolPlugin`");
+        }
     }
 }
 

@@ -1,18 +1,18 @@
 //! [`LuaPoolPlugin`]: configuration, sets, wiring; nothing else.
 
+mod file;
+mod needs;
+
 use std::sync::Arc;
 
 use bevy::app::{App, FixedUpdate, Plugin, Update};
-use bevy::asset::{AssetApp, AssetLoadFailedEvent};
+use bevy::asset::AssetApp;
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::ecs::schedule::{InternedScheduleLabel, ScheduleLabel};
 use bevy::log::error;
-use bevy::prelude::{
-    AssetEvent, AssetServer, Assets, GlobalTransform, Handle, IntoScheduleConfigs, IntoSystem,
-    MessageReader, Name, Res, ResMut, Resource, Transform, World,
-};
+use bevy::prelude::{GlobalTransform, IntoScheduleConfigs, IntoSystem, Name, Transform, World};
 
-use crate::bindings::{Backlog, Bindings, NamedScripts, Population};
+use crate::bindings::{Backlog, Bindings, LateBindings, NamedScripts, Population};
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
@@ -29,14 +29,26 @@ use crate::vm::{LuauFactory, LuauResetter};
 /// Runs the scripts of entities on a pool of Luau VMs.
 ///
 /// Needs `MinimalPlugins` and `AssetPlugin`, or `DefaultPlugins`.
+///
+/// # Panics
+///
+/// When it is added with fields that can't be used, such as a `config` that is not valid: scripts never run
+/// under other rules than those that were asked for. Also where something is missing: `AssetPlugin` before it,
+/// `TaskPoolPlugin` and `TimePlugin` in the app, or the call of [`App::finish`] before the first frame of an
+/// app that is not run by `App::run`. The messages say so.
 #[derive(Clone, Debug)]
 pub struct LuaPoolPlugin {
-    /// Sizes and limits. Not valid: an error is logged, and the defaults are used.
+    /// Sizes and limits.
     pub config: PoolConfig,
     /// A RON asset that takes the place of `config`, such as `lua_pool.ron`. Scripts start when it is
-    /// loaded; when the file changes, so does the pool. Not valid: an error is logged, and what was in
-    /// force stays. Default: none.
+    /// loaded; when the file changes, so does the pool. If a changed file can't be used, an error is
+    /// logged, and what was in force stays. Default: none.
     pub config_file: Option<String>,
+    /// Whether scripts need the `config_file`: if it is missing or wrong when the app starts, an error is
+    /// logged, and no script runs until the file is mended, which an app with Bevy's feature `file_watcher`
+    /// notices. With `false` they run with `config` instead, so that should allow them no more than the
+    /// file does. Default: `true`.
+    pub config_file_required: bool,
     /// Where `on_update`, `on_message`, `on_reload` and `on_stop` run. `on_start` runs here or in
     /// `fixed_schedule`, whichever comes first. Default: [`Update`].
     pub schedule: InternedScheduleLabel,
@@ -52,6 +64,7 @@ impl Default for LuaPoolPlugin {
         Self {
             config: PoolConfig::default(),
             config_file: None,
+            config_file_required: true,
             schedule: Update.intern(),
             fixed_schedule: FixedUpdate.intern(),
             seed: 0,
@@ -59,14 +72,10 @@ impl Default for LuaPoolPlugin {
     }
 }
 
-/// Keeps the configuration file loaded.
-#[derive(Resource)]
-struct ConfigFile {
-    handle: Handle<PoolConfigFile>,
-}
-
 impl Plugin for LuaPoolPlugin {
     fn build(&self, app: &mut App) {
+        self.check();
+        needs::check_build(app);
         app.init_asset::<LuaScript>()
             .register_asset_loader(LuaScriptLoader)
             .init_asset::<PoolConfigFile>()
@@ -82,6 +91,7 @@ impl Plugin for LuaPoolPlugin {
             .add_message::<ScriptFailed>()
             .add_message::<LuaControl>()
             .init_resource::<Bindings>()
+            .init_resource::<LateBindings>()
             .init_resource::<Frame>()
             .init_resource::<Mailbox>()
             .init_resource::<NamedScripts>()
@@ -92,8 +102,10 @@ impl Plugin for LuaPoolPlugin {
             .init_resource::<KnownScripts>()
             .init_resource::<LuaSnapshot>()
             .insert_resource(LuaScripting::new(self.seed))
-            .add_observer(on_scripts_removed)
-            .add_plugins(LuaDiagnosticsPlugin);
+            .add_observer(on_scripts_removed);
+        if !app.is_plugin_added::<LuaDiagnosticsPlugin>() {
+            app.add_plugins(LuaDiagnosticsPlugin);
+        }
 
         let order = (
             ScriptSystems::Collect,
@@ -106,15 +118,15 @@ impl Plugin for LuaPoolPlugin {
             .add_systems(
                 self.schedule,
                 (
-                    control
+                    needs::be_finished
+                        .pipe(control)
                         .pipe(gather)
                         .pipe(report_load_failures)
-                        .pipe(on_this_thread)
                         .before(ScriptSystems::Collect),
                     collect_update.in_set(ScriptSystems::Collect),
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
-                    maintain.pipe(on_this_thread).in_set(ScriptSystems::Maintain),
+                    needs::be_finished.pipe(maintain).in_set(ScriptSystems::Maintain),
                     measure.pipe(on_this_thread).after(ScriptSystems::Maintain),
                 ),
             )
@@ -130,39 +142,50 @@ impl Plugin for LuaPoolPlugin {
 
     /// Registration is over: the VMs' API is settled.
     fn finish(&self, app: &mut App) {
+        needs::check_finish(app);
         let registry = app.world().resource::<AppTypeRegistry>().clone();
-        let mut bindings =
-            app.world_mut().remove_resource::<Bindings>().expect("`build` inserted it");
+        let mut bindings = app.world_mut().remove_resource::<Bindings>().unwrap_or_default();
         bindings.freeze(app.world_mut(), &registry.read());
 
-        let config = match self.config.validate() {
-            Ok(()) => self.config.clone(),
-            Err(problem) => {
-                error!("the script pool uses its default configuration: {problem}");
-                PoolConfig::default()
-            }
-        };
-        let factory = LuauFactory::new(Arc::new(bindings.api().clone()), config.memory_limit);
+        let config = self.config.clone();
+        let factory = LuauFactory::new(Arc::clone(bindings.api()), config.memory_limit);
         factory.set_sandbox(&config.sandbox);
         factory.set_resting_memory(config.resting_memory());
         bindings.tell_of_missing_modules(&config.sandbox);
-        let pool = VmPool::new(config.clone(), factory.clone(), LuauResetter)
-            .expect("the configuration is valid");
+        let pool = VmPool::new(config, factory.clone(), LuauResetter)
+            .expect("`build` found the configuration valid");
         if let Err(problem) = pool.warm_up() {
             error!("the script pool is not warmed up: {problem}");
         }
         bindings.serve(factory.clone(), pool.clone());
         let awaits_config = self.config_file.is_some();
         app.insert_resource(bindings).insert_resource(LuaPool {
-            pool,
+            config: pool.config_in_force(),
             factory,
-            config: Arc::new(config),
+            pool,
             awaits_config,
+            stopped: None,
         });
         if let Some(path) = &self.config_file {
-            let handle = app.world().resource::<AssetServer>().load(path.clone());
-            app.insert_resource(ConfigFile { handle })
-                .add_systems(self.schedule, apply_config.before(ScriptSystems::Collect));
+            file::load(app, path, self.config_file_required);
+            app.add_systems(self.schedule, file::apply.before(ScriptSystems::Collect));
+        }
+    }
+}
+
+impl LuaPoolPlugin {
+    /// Refuses fields that can't be used.
+    fn check(&self) {
+        if let Err(problem) = self.config.validate() {
+            panic!("LuaPoolPlugin can't be added: in its `config`, {problem}");
+        }
+        if let Some(path) = &self.config_file
+            && let Some(problem) = file::refuse_path(path)
+        {
+            panic!(
+                "LuaPoolPlugin can't be added: its `config_file` is {path:?}: {problem}; name an asset, \
+                 such as \"lua_pool.ron\""
+            );
         }
     }
 }
@@ -170,32 +193,3 @@ impl Plugin for LuaPoolPlugin {
 /// Makes the system that is piped into it run on the thread of the schedule, as those before and after it do:
 /// to hand it to another thread takes longer than it does.
 fn on_this_thread(_: &mut World) {}
-
-/// Puts the configuration file in force when it is loaded or has changed.
-fn apply_config(
-    file: Res<ConfigFile>,
-    files: Res<Assets<PoolConfigFile>>,
-    mut loaded: MessageReader<AssetEvent<PoolConfigFile>>,
-    mut failed: MessageReader<AssetLoadFailedEvent<PoolConfigFile>>,
-    mut pool: ResMut<LuaPool>,
-    bindings: Res<Bindings>,
-) {
-    for event in loaded.read() {
-        if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event
-            && *id == file.handle.id()
-            && let Some(config) = files.get(*id)
-        {
-            pool.awaits_config = false;
-            bindings.tell_of_missing_modules(&config.0.sandbox);
-            if let Err(problem) = pool.set_config(config.0.clone()) {
-                error!("the script pool keeps its configuration: {problem}");
-            }
-        }
-    }
-    for event in failed.read() {
-        if event.id == file.handle.id() {
-            pool.awaits_config = false;
-            error!("the script pool keeps its configuration: {}", event.error);
-        }
-    }
-}

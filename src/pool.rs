@@ -12,6 +12,8 @@
 //!   free again and the next waiter wakes. Only a `validate`, a `check` or a `drop` that never comes
 //!   back keeps its slot.
 //! - Waiters are served in the order in which they came; who comes later doesn't overtake.
+//! - The VM that comes back is the one that was leased, where the resetter tells VMs apart
+//!   ([`VmResetter::identity`]): another one is destroyed, and reported.
 //! - Each timeout is enforced. Resets run on the thread that ends the lease, and nothing can stop
 //!   one from outside: a VM whose reset hangs goes into *quarantine*, where it has no slot.
 //! - No thread of its own but one for each VM that is being made: somebody calls
@@ -22,7 +24,7 @@
 //! ```text
 //! create, configure ──► idle ──► validate ──► leased ──► reset ──► idle
 //!         │              │           │           │          │
-//!         │              │       quarantine   discarded   failed, too slow, spent
+//!         │              │       quarantine   discarded   failed, too slow, spent, foreign
 //!     failed, late   idle too long,  │           │          │
 //!         │          old, changed    │           │          │
 //!         ▼              ▼           ▼           ▼          ▼
@@ -266,17 +268,21 @@ impl<V: Send + 'static> VmPool<V> {
     /// Empties the pool without closing it: suspends it, destroys the idle VMs, and waits for at
     /// most this long until the leased ones have come back and are destroyed too. Returns whether
     /// no VM is left. [`resume`](Self::resume) goes on with new VMs.
+    #[must_use = "`false` says that VMs are left, which are still in use"]
     pub fn drain(&self, timeout: Duration) -> bool {
         self.slots.drain(timeout)
     }
 
     /// Closes the pool: no new leases, all who wait get [`PoolError::Closed`] at once, idle VMs
     /// are destroyed. Then waits for at most this long until the leases have ended. VMs that are
-    /// still leased are interrupted (see [`VmFactory::interrupter`]) and have one more second.
-    /// Returns whether no VM is left; if not, each of the rest is destroyed when its lease ends.
+    /// still leased one second before the time is over are interrupted (see
+    /// [`VmFactory::interrupter`]); if it is less than two seconds, when half of it is over: with
+    /// [`Duration::ZERO`] at once. Returns whether no VM is left; if not, each of the rest is
+    /// destroyed when its lease ends.
     ///
     /// May be called any number of times, on any thread; to be called again is how to wait
     /// longer. A thread that holds a lease itself waits for itself.
+    #[must_use = "`false` says that VMs are left, which are still in use"]
     pub fn close(&self, timeout: Duration) -> bool {
         self.slots.close(timeout)
     }
@@ -290,7 +296,9 @@ impl<V: Send + 'static> VmPool<V> {
     /// Changes the configuration of the living pool. A larger `max_size` is there at once. With a
     /// smaller one, idle VMs are destroyed at once and leased ones when their lease ends, until
     /// the size fits. All other limits of the pool hold from the next lease, release or
-    /// `maintain`; VMs made under other run limits stay until [`evict_all`](Self::evict_all).
+    /// `maintain`. The factory is told, and where it says that the VMs there are don't fit any more,
+    /// they are replaced (see [`VmFactory::reconfigure`]): no lease that is asked for after this call
+    /// gets one of them.
     ///
     /// # Errors
     ///
@@ -304,7 +312,12 @@ impl<V: Send + 'static> VmPool<V> {
     /// A copy of the configuration.
     #[must_use]
     pub fn config(&self) -> PoolConfig {
-        self.slots.registry().config.clone()
+        PoolConfig::clone(&self.config_in_force())
+    }
+
+    /// The configuration, shared.
+    pub(crate) fn config_in_force(&self) -> Arc<PoolConfig> {
+        Arc::clone(&self.slots.registry().config)
     }
 
     /// The figures at this moment. Takes some microseconds, allocates nothing.

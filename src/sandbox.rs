@@ -2,6 +2,7 @@
 //!
 //! Plain data. The pool carries it without looking into it; the VMs and the frame act on it.
 
+mod distinct;
 mod library;
 mod path;
 mod scripts;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::distinct::Distinct;
 use self::scripts::normal;
 
 /// What scripts find in their VMs, and what single scripts may use up. All of it by allow-list.
@@ -127,9 +129,10 @@ pub(crate) fn is_rule(key: &str) -> bool {
 #[serde(default, deny_unknown_fields, rename = "SandboxConfig")]
 struct Written {
     preset: Preset,
-    libraries: Option<BTreeSet<Library>>,
-    modules: Option<BTreeSet<String>>,
+    libraries: Option<Distinct<Library>>,
+    modules: Option<Distinct<String>>,
     limits: Option<ScriptLimits>,
+    #[serde(deserialize_with = "distinct::map")]
     scripts: BTreeMap<String, ScriptLimits>,
 }
 
@@ -137,8 +140,8 @@ impl From<Written> for SandboxConfig {
     fn from(written: Written) -> Self {
         let preset = Self::of(written.preset);
         Self {
-            libraries: written.libraries.unwrap_or(preset.libraries),
-            modules: written.modules,
+            libraries: written.libraries.map_or(preset.libraries, |written| written.0),
+            modules: written.modules.map(|written| written.0),
             limits: written.limits.unwrap_or(preset.limits),
             scripts: written.scripts,
         }

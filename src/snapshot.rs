@@ -49,6 +49,9 @@ pub struct LuaSnapshot {
     pub history: VecDeque<Sample>,
     /// Scripts are paused ([`LuaScripting::enabled`](crate::LuaScripting) is `false`).
     pub paused: bool,
+    /// Why no script runs, if that is because the configuration file can't be used
+    /// ([`LuaPool::stopped`](crate::LuaPool::stopped)).
+    pub stopped: Option<Arc<str>>,
 }
 
 /// What one script asset costs.

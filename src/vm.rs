@@ -54,6 +54,7 @@ pub(crate) use self::session::{
 };
 pub(crate) use self::watchdog::{Engaged, ticks};
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -206,6 +207,7 @@ pub enum Outcome {
 /// A Luau VM that runs scripts one after another, each from the same pristine state.
 #[derive(Debug)]
 pub struct Vm {
+    id: u64,
     lua: Lua,
     refs: raw::Refs,
     api: Arc<Api>,
@@ -288,7 +290,9 @@ impl Vm {
             None => watch(&lua)?,
         };
         let restricted = !api.missing_libraries().is_empty();
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let mut vm = Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             lua,
             refs,
             api,
@@ -438,10 +442,10 @@ impl Vm {
     }
 
     fn note_program(&mut self, program: &Program) {
-        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.name());
+        let same = |last: &Arc<str>| Arc::ptr_eq(last, program.title());
         if self.suspects.is_empty() || !self.last_program.as_ref().is_some_and(same) {
-            self.last_program = Some(Arc::clone(program.name()));
-            self.suspects.add(program.name());
+            self.last_program = Some(Arc::clone(program.title()));
+            self.suspects.add(program.title());
         }
     }
 
@@ -661,7 +665,7 @@ impl Vm {
             .lua
             .load(bytecode)
             .set_mode(ChunkMode::Binary)
-            .set_name(format!("@{}", program.name()));
+            .set_name(program::chunk_name(program.name()));
         raw::outside_run(|| chunk.into_function()).map_err(|error| {
             self.spent = true;
             match error {
@@ -706,6 +710,12 @@ impl Vm {
         self.used
     }
 
+    /// Tells it from every other VM that this process made.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Whether it met a hard limit or a panic, so that it must be thrown away.
     #[must_use]
     pub fn is_spent(&self) -> bool {
@@ -730,7 +740,7 @@ impl Vm {
         self.lua.used_memory()
     }
 
-    /// The path of the script that ran last.
+    /// The [title](Program::title) of the program that ran last: the path of a script.
     #[must_use]
     pub fn last_program(&self) -> Option<&Arc<str>> {
         self.last_program.as_ref()

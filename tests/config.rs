@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bevy::prelude::*;
@@ -75,61 +76,185 @@ fn a_changed_file_is_in_force_while_scripts_go_on() {
     assert!(lab.snapshot().vms.len() <= 1);
 }
 
-#[test]
-fn a_wrong_file_is_logged_with_its_place_and_the_app_goes_on_with_what_was_in_force() {
-    keep_log();
-    for (text, says) in [
-        ("(max_size: 0)", "`max_size` is 0: allowed is 1 to 1024"),
-        ("(min_size: 9, max_size: 4)", "`min_size` is 9: allowed is 0 to `max_size`, which is 4"),
-        ("(run_time_limit: \"1h\")", "`run_time_limit` is 3600s: allowed is 10us to 1min"),
-        ("(\n  max_sise: 4,\n)", "at line 2, column"),
-        ("(max_size: \"four\")", "at line 1, column"),
-        ("(", "at line 1, column"),
-    ] {
-        // From the start …
-        let mut wrong = lab(text);
-        let entity = wrong.entity("a.luau", COUNTS);
-        wrong.until(|lab| lab.snapshot().total.runs > 0);
-        assert_eq!(in_force(&wrong), PoolConfig { max_size: 3, ..patient() }, "{text}");
-        assert_ne!(wrong.field(entity, "n"), ScriptValue::Nil);
+/// Texts that are no configuration, and what is said of each.
+const WRONG: [(&str, &str); 8] = [
+    ("(max_size: 0)", "`max_size` is 0: allowed is 1 to 1024"),
+    ("(min_size: 9, max_size: 4)", "`min_size` is 9: allowed is 0 to `max_size`, which is 4"),
+    ("(run_time_limit: \"1h\")", "`run_time_limit` is 3600s: allowed is 10us to 1min"),
+    ("(\n  max_sise: 4,\n)", "at line 2, column"),
+    ("(max_size: \"four\")", "at line 1, column"),
+    ("(", "at line 1, column"),
+    ("(sandbox: (scripts: {\"a/\": (), \"a/\": (preset: trusted)}))", "\"a/\" is there twice"),
+    ("(sandbox: (libraries: [math], librarys: []))", "at line 1, column 31"),
+];
 
-        // … and as an edit. The count tells this app's line from those of others.
+#[test]
+fn a_changed_file_that_is_wrong_is_logged_with_its_place_and_what_was_in_force_stays() {
+    keep_log();
+    for (text, says) in WRONG {
         let mut edited = lab("(max_size: 5, run_time_limit: \"9s\")");
         edited.frame();
+        let entity = edited.entity("a.luau", COUNTS);
         edited.until(|lab| in_force(lab).max_size == 5);
+        // The count tells this line from those of others.
         let seen = log().matches(says).count();
         edited.edit(FILE, text);
         edited.until(|_| log().matches(says).count() > seen);
         assert_eq!(in_force(&edited).max_size, 5, "{text}");
-        assert!(seen >= 1, "{text}: {}", log());
+        let runs = edited.snapshot().total.runs;
+        edited.frames(3);
+        assert!(edited.snapshot().total.runs > runs, "scripts go on");
+        assert_ne!(edited.field(entity, "n"), ScriptValue::Nil);
         edited.edit(FILE, "(max_size: 6, run_time_limit: \"9s\")");
         edited.until(|lab| in_force(lab).max_size == 6);
     }
 }
 
-#[test]
-fn a_missing_file_is_logged_and_scripts_run_with_what_was_in_force() {
-    keep_log();
-    let config_file = Some("nowhere.ron".to_owned());
-    let mut lab = Lab::with_plugin(LuaPoolPlugin {
-        config: PoolConfig { max_size: 3, ..patient() },
-        config_file,
-        ..LuaPoolPlugin::default()
-    });
-    lab.entity("a.luau", COUNTS);
-    lab.until(|lab| lab.snapshot().total.runs > 0);
-    assert_eq!(in_force(&lab).max_size, 3);
-    assert!(log().contains("nowhere.ron"), "{}", log());
+/// Whether no script of the app runs, and the app says so.
+#[track_caller]
+fn assert_stopped(lab: &mut Lab, says: &str) {
+    lab.frame();
+    lab.until(|lab| lab.app.world().resource::<LuaPool>().stopped().is_some());
+    lab.frames(5);
+    assert_eq!(lab.snapshot().total.runs, 0, "it runs under rules that nobody wrote");
+    let pool = lab.app.world().resource::<LuaPool>();
+    let stopped = pool.stopped().expect("it still is").to_owned();
+    assert!(!pool.is_ready());
+    for part in [says, "no script runs", "LuaPoolPlugin", "config_file_required"] {
+        assert!(stopped.contains(part), "{part:?} is not in {stopped:?}");
+    }
+    assert_eq!(lab.snapshot().stopped.as_deref(), Some(&*stopped));
+    assert!(log().contains(&stopped), "{}", log());
 }
 
 #[test]
-fn a_wrong_configuration_in_the_plugin_is_logged_and_the_defaults_are_used() {
+fn no_script_runs_before_a_wrong_file_is_mended() {
     keep_log();
-    let config = PoolConfig { lifetime_jitter: 7.0, ..PoolConfig::default() };
-    let mut lab = Lab::with_config(config);
+    for (text, says) in WRONG {
+        let mut wrong = lab(text);
+        let entity = wrong.entity("a.luau", COUNTS);
+        assert_stopped(&mut wrong, says);
+        // Another wrong text changes nothing.
+        wrong.edit(FILE, "(max_size: 2000)");
+        wrong.frames(5);
+        assert_stopped(&mut wrong, "LuaPoolPlugin");
+        wrong.edit(FILE, "(max_size: 6, run_time_limit: \"9s\", sandbox: (libraries: [math]))");
+        wrong.until(|lab| lab.snapshot().total.runs > 0);
+        assert_eq!(in_force(&wrong).max_size, 6);
+        assert_eq!(in_force(&wrong).sandbox.libraries, [Library::Math].into());
+        assert_eq!(wrong.app.world().resource::<LuaPool>().stopped(), None);
+        assert_eq!(wrong.snapshot().stopped, None);
+        assert_ne!(wrong.field(entity, "n"), ScriptValue::Nil);
+    }
+}
+
+/// An app whose configuration file has this name.
+fn lab_of(file: &str, required: bool) -> Lab {
+    Lab::with_plugin(LuaPoolPlugin {
+        config: PoolConfig { max_size: 3, ..patient() },
+        config_file: Some(file.to_owned()),
+        config_file_required: required,
+        ..LuaPoolPlugin::default()
+    })
+}
+
+#[test]
+fn no_script_runs_before_a_missing_file_is_there() {
+    keep_log();
+    let mut lab = lab_of("late.ron", true);
+    lab.entity("a.luau", COUNTS);
+    assert_stopped(&mut lab, "late.ron");
+    lab.edit("late.ron", "(max_size: 6, run_time_limit: \"9s\")");
+    lab.until(|lab| lab.snapshot().total.runs > 0);
+    assert_eq!(in_force(&lab).max_size, 6);
+}
+
+#[test]
+fn a_file_that_the_asset_server_refuses_is_a_missing_one() {
+    keep_log();
+    for path in ["../outside.ron", "/etc/outside.ron"] {
+        let mut lab = lab_of(path, true);
+        lab.entity("a.luau", COUNTS);
+        assert_stopped(&mut lab, path);
+    }
+}
+
+#[test]
+fn an_app_that_says_so_runs_without_its_file() {
+    keep_log();
+    for (file, text) in [("nowhere.ron", None), (FILE, Some("(max_size: 0)"))] {
+        let mut lab = lab_of(file, false);
+        text.into_iter().for_each(|text| lab.file(file, text));
+        lab.entity("a.luau", COUNTS);
+        lab.until(|lab| lab.snapshot().total.runs > 0);
+        assert_eq!(in_force(&lab), PoolConfig { max_size: 3, ..patient() });
+        assert_eq!(lab.app.world().resource::<LuaPool>().stopped(), None);
+        lab.edit(file, "(max_size: 6, run_time_limit: \"9s\")");
+        lab.until(|lab| in_force(lab).max_size == 6);
+    }
+    let says = "without the configuration file \"nowhere.ron\"";
+    assert!(log().contains(says), "{}", log());
+}
+
+/// What the app says when it doesn't start.
+#[track_caller]
+fn refuses(plugin: LuaPoolPlugin) -> String {
+    let started = catch_unwind(AssertUnwindSafe(|| {
+        let mut lab = Lab::with_plugin(plugin);
+        lab.frame();
+    }));
+    let payload = started.expect_err("it starts");
+    payload.downcast_ref::<String>().expect("a text with the reason").clone()
+}
+
+#[test]
+fn an_app_with_a_wrong_configuration_does_not_start() {
+    type Change = fn(&mut PoolConfig);
+    let wrong: [(Change, &str); 5] = [
+        (|it| it.lifetime_jitter = 7.0, "`lifetime_jitter` is 7.0: allowed is 0.0 to 0.5"),
+        (|it| it.lifetime_jitter = f64::NAN, "`lifetime_jitter` is NaN: allowed is 0.0 to 0.5"),
+        (|it| it.max_size = 0, "`max_size` is 0: allowed is 1 to 1024"),
+        (|it| it.run_time_limit = Duration::MAX, "allowed is 10us to 1min"),
+        (
+            |it| it.sandbox.limits.run_memory_limit = Some(1),
+            "`run_memory_limit` is 1 in `sandbox.limits`",
+        ),
+    ];
+    for (change, says) in wrong {
+        // What is asked for besides is not loosened: nothing runs at all.
+        let mut config = PoolConfig::default();
+        config.sandbox.libraries.clear();
+        change(&mut config);
+        let text = refuses(LuaPoolPlugin { config, ..LuaPoolPlugin::default() });
+        for part in ["LuaPoolPlugin", "`config`", says, "change it"] {
+            assert!(text.contains(part), "{part:?} is not in {text:?}");
+        }
+    }
+    for path in ["", "lua_pool.ron#label"] {
+        let config_file = Some(path.to_owned());
+        let text = refuses(LuaPoolPlugin { config_file, ..LuaPoolPlugin::default() });
+        assert!(text.contains("LuaPoolPlugin") && text.contains("`config_file`"), "{text}");
+    }
+}
+
+#[test]
+fn one_vm_is_asked_for_by_its_number_alone() {
+    for max_size in [1, 2] {
+        let config = PoolConfig { max_size, ..PoolConfig::default() };
+        let mut lab = Lab::with_config(config.clone());
+        lab.frame();
+        assert_eq!(in_force(&lab), config);
+        let pool = lab.snapshot().pool;
+        assert_eq!(
+            (pool.min_size, pool.max_size, pool.created),
+            (max_size, max_size, max_size as u64)
+        );
+    }
+    let mut lab = lab("(max_size: 1, run_time_limit: \"9s\")");
     lab.frame();
-    assert_eq!(in_force(&lab), PoolConfig::default());
-    assert!(log().contains("`lifetime_jitter` is 7.0: allowed is 0.0 to 0.5"), "{}", log());
+    lab.until(|lab| in_force(lab).max_size == 1);
+    lab.frame();
+    assert_eq!(lab.snapshot().pool.min_size, 1);
 }
 
 #[test]

@@ -137,7 +137,6 @@ fn full() -> LuaSnapshot {
             min_size: 4,
             ..Default::default()
         },
-        programs: Default::default(),
         vms: vec![
             VmInfo {
                 id: 71,
@@ -214,6 +213,7 @@ fn full() -> LuaSnapshot {
         run_time: timing(31_000, 1_010),
         history: (0..300).map(sample).collect(),
         paused: false,
+        stopped: None,
     }
 }
 
@@ -291,6 +291,10 @@ fn a_panel_left_alone_asks_for_nothing() {
 
 #[test]
 fn paused_scripts_are_said_to_be_paused_and_can_be_resumed() {
+    let stopped = Some("no script runs: `max_size` is 0".into());
+    let harness = panel(LuaSnapshot { stopped, ..full() });
+    harness.get_by_label("⏹ stopped");
+    harness.get_by_label("no script runs: `max_size` is 0");
     let mut harness = panel(LuaSnapshot { paused: true, ..full() });
     assert_painted(&harness, &["⏸ paused", "Resume"]);
     assert!(harness.query_by_label("Pause").is_none());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::error;
-use bevy::prelude::{App, Mut, World};
+use bevy::prelude::{App, Mut, Resource, World};
 
 use super::Bindings;
 use super::exposure::Exposable;
@@ -83,43 +83,79 @@ pub trait LuaAppExt {
 impl LuaAppExt for World {
     fn add_lua_function<M>(&mut self, name: &str, function: impl IntoLuaFunction<M>) -> &mut Self {
         let function = HostFunction::new(name, function);
-        if let Err(problem) = bindings(self).add_function(function) {
-            error!("the Lua function was not added: {problem}");
-        }
-        self
+        change(self, |world| {
+            if let Err(problem) = bindings(world).add_function(function) {
+                error!("the Lua function was not added: {problem}");
+            }
+        })
     }
 
     fn add_value_server(&mut self, namespace: &str, server: impl ValueServer) -> &mut Self {
-        if let Err(problem) = bindings(self).add_server(namespace, Arc::new(server)) {
-            error!("the value server was not added: {problem}");
-        }
-        self
+        let namespace = namespace.to_owned();
+        change(self, move |world| {
+            if let Err(problem) = bindings(world).add_server(&namespace, Arc::new(server)) {
+                error!("the value server was not added: {problem}");
+            }
+        })
     }
 
     fn remove_value_server(&mut self, namespace: &str) -> &mut Self {
-        bindings(self).remove_server(namespace);
-        self
+        let namespace = namespace.to_owned();
+        change(self, move |world| bindings(world).remove_server(&namespace))
     }
 
     fn add_lua_module(&mut self, module: Module) -> &mut Self {
-        if let Err(problem) = bindings(self).add_module(&module) {
-            error!("the Lua module `{}` was not added: {problem}", module.name());
-        }
-        self
+        change(self, move |world| {
+            if let Err(problem) = bindings(world).add_module(&module) {
+                error!("the Lua module `{}` was not added: {problem}", module.name());
+            }
+        })
     }
 
     fn expose_component<T: Exposable>(&mut self) -> &mut Self {
-        self.get_resource_or_init::<AppTypeRegistry>().write().register::<T>();
-        bindings(self).expose::<T>();
-        settle(self);
-        self
+        change(self, |world| {
+            world.get_resource_or_init::<AppTypeRegistry>().write().register::<T>();
+            bindings(world).expose::<T>();
+            settle(world);
+        })
     }
 
     fn expose_all_components(&mut self) -> &mut Self {
-        bindings(self).expose_all = true;
-        settle(self);
-        self
+        change(self, |world| {
+            bindings(world).expose_all = true;
+            settle(world);
+        })
     }
+}
+
+/// What was registered while effects are applied, such as by a command of a host function. Then the bindings
+/// are in use; it is done when they are back.
+#[derive(Resource, Default)]
+pub(crate) struct LateBindings(Vec<LateChange>);
+
+type LateChange = Box<dyn FnOnce(&mut World) + Send + Sync>;
+
+impl LateBindings {
+    /// Does what was left for later.
+    pub(crate) fn settle(world: &mut World) {
+        let late = world.get_resource_mut::<Self>().map(|mut late| std::mem::take(&mut late.0));
+        late.into_iter().flatten().for_each(|change| change(world));
+    }
+}
+
+/// Changes the bindings, at once if that can be.
+fn change(
+    world: &mut World,
+    change: impl FnOnce(&mut World) + Send + Sync + 'static,
+) -> &mut World {
+    if !world.contains_resource::<Bindings>()
+        && let Some(mut late) = world.get_resource_mut::<LateBindings>()
+    {
+        late.0.push(Box::new(change));
+    } else {
+        change(world);
+    }
+    world
 }
 
 impl LuaAppExt for App {

@@ -80,7 +80,7 @@ struct Found<'w> {
 /// The bytes that all messages which one run sends, and all components, texts and tables in components that it
 /// inserts or assigns, may have together.
 pub(crate) fn max_bytes_handed_over(limits: &PoolConfig) -> usize {
-    16 * limits.max_value_size
+    limits.max_value_size.saturating_mul(16)
 }
 
 #[derive(Clone, Copy, Default)]

@@ -1,21 +1,33 @@
 //! [`Offer`]: what an engine, or a pool outside Bevy, offers its scripts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::ScriptError;
 use crate::modules::Module;
 use crate::value::ScriptValue;
 use crate::vm::{
-    Api, Caller, Live, NameError, NamedServer, NativeFunction, RunRandom, ValueServer,
+    Api, ApiMark, Caller, Live, NameError, NamedServer, NativeFunction, RunRandom, ValueServer,
 };
 
 /// Functions, value servers and modules, by number. Numbers only grow.
+///
+/// What is added is added in place, in a time that doesn't depend on how much there is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Offer {
-    api: Api,
+    api: Arc<Api>,
     functions: Vec<FunctionSlot>,
     namespaces: Vec<NamedServer>,
     modules: Vec<String>,
+    /// What can be taken away, and modules, by name.
+    names: HashMap<Name, usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Function(String),
+    Server(String),
+    Module(String),
 }
 
 #[derive(Clone, Debug)]
@@ -24,25 +36,61 @@ struct FunctionSlot {
     function: Option<NativeFunction>,
 }
 
+/// How much an [`Offer`] held at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfferMark {
+    pub(crate) api: ApiMark,
+    functions: usize,
+    namespaces: usize,
+    modules: usize,
+}
+
 impl Offer {
-    pub(crate) fn api(&self) -> &Api {
+    pub(crate) fn api(&self) -> &Arc<Api> {
         &self.api
+    }
+
+    /// How much it holds now.
+    pub(crate) fn mark(&self) -> OfferMark {
+        OfferMark {
+            api: self.api.mark(),
+            functions: self.functions.len(),
+            namespaces: self.namespaces.len(),
+            modules: self.modules.len(),
+        }
+    }
+
+    /// Takes back what came after `mark`. What came back after it was removed stays.
+    pub(crate) fn roll_back(&mut self, mark: OfferMark) {
+        for slot in self.functions.drain(mark.functions..) {
+            self.names.remove(&Name::Function(slot.name));
+        }
+        for server in self.namespaces.drain(mark.namespaces..) {
+            self.names.remove(&Name::Server(server.name().to_owned()));
+        }
+        for module in self.modules.drain(mark.modules..) {
+            self.names.remove(&Name::Module(module));
+        }
+        Arc::make_mut(&mut self.api).roll_back(mark.api);
     }
 
     /// Adds a function; one that was removed may come back under its name.
     pub(crate) fn add_function(&mut self, function: NativeFunction) -> Result<(), NameError> {
-        let gone =
-            |slot: &&mut FunctionSlot| slot.function.is_none() && slot.name == function.name();
-        if let Some(slot) = self.functions.iter_mut().find(gone) {
+        let name = Name::Function(function.name().to_owned());
+        if let Some(place) = self.names.get(&name)
+            && let slot = &mut self.functions[*place]
+            && slot.function.is_none()
+        {
             slot.function = Some(function);
             return Ok(());
         }
-        self.api.add_function(function.name())?;
-        self.push(function);
+        Arc::make_mut(&mut self.api).add_function(function.name())?;
+        self.push(name, function);
         Ok(())
     }
 
-    fn push(&mut self, function: NativeFunction) {
+    fn push(&mut self, name: Name, function: NativeFunction) {
+        self.names.insert(name, self.functions.len());
         let name = function.name().to_owned();
         self.functions.push(FunctionSlot { name, function: Some(function) });
     }
@@ -53,48 +101,43 @@ impl Offer {
         namespace: &str,
         server: Arc<dyn ValueServer>,
     ) -> Result<(), NameError> {
-        let gone = |known: &&mut NamedServer| !known.is_there() && known.name() == namespace;
-        if let Some(known) = self.namespaces.iter_mut().find(gone) {
+        let name = Name::Server(namespace.to_owned());
+        if let Some(place) = self.names.get(&name)
+            && let known = &mut self.namespaces[*place]
+            && !known.is_there()
+        {
             known.put(server);
             return Ok(());
         }
-        self.api.add_server(namespace)?;
+        Arc::make_mut(&mut self.api).add_server(namespace)?;
+        self.names.insert(name, self.namespaces.len());
         self.namespaces.push(NamedServer::new(namespace, server));
         Ok(())
     }
 
     /// Takes away the function or the value server of this name. Gives whether there was one.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
-        let function = self
-            .functions
-            .iter_mut()
-            .find(|slot| slot.name == name)
-            .is_some_and(|slot| slot.function.take().is_some());
-        let server = self
-            .namespaces
-            .iter_mut()
-            .find(|known| known.name() == name)
-            .is_some_and(NamedServer::remove);
-        function || server
+        let function = self.names.get(&Name::Function(name.to_owned()));
+        let function =
+            function.is_some_and(|place| self.functions[*place].function.take().is_some());
+        let server = self.names.get(&Name::Server(name.to_owned()));
+        function || server.is_some_and(|place| self.namespaces[*place].remove())
     }
 
     /// Adds all of a module, or nothing. One that is there already is not added again.
     pub(crate) fn install(&mut self, module: &Module) -> Result<(), NameError> {
-        if self.modules.iter().any(|name| name == module.name()) {
+        let name = Name::Module(module.name().to_owned());
+        if self.names.contains_key(&name) {
             return Ok(());
         }
-        let mut next = self.clone();
+        let functions = module.functions().map(NativeFunction::name);
+        let api = Arc::make_mut(&mut self.api);
+        api.add_module(module.name(), functions, module.constants())?;
         for function in module.functions() {
-            next.api.add_library_function(function.name())?;
-            next.api.note_module(function.name(), module.name());
-            next.push(function.clone());
+            self.push(Name::Function(function.name().to_owned()), function.clone());
         }
-        for (name, value) in module.constants() {
-            next.api.add_constant(name, value.clone())?;
-            next.api.note_module(name, module.name());
-        }
-        next.modules.push(module.name().to_owned());
-        *self = next;
+        self.names.insert(name, self.modules.len());
+        self.modules.push(module.name().to_owned());
         Ok(())
     }
 

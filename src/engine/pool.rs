@@ -16,14 +16,14 @@ use super::{EngineError, Interrupter};
 use crate::error::{Failure, ScriptError};
 use crate::escape::log_text;
 use crate::modules::Module;
-use crate::pool::{DestroyReason, Lease, PoolConfig, PoolError, VmPool};
+use crate::pool::{ConfigError, DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{
     CallBounds, IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, MAX_SOURCE_SIZE,
     NameError, NativeFunction, Program, RunLimits, ValueServer, Vm, WallDeadline,
 };
 
-/// What [`LuauPool::execute`] calls a source in errors.
+/// What errors call a source that has no name.
 const NAME: &str = "execute";
 
 /// What a pool keeps compiled: 1024 sources at most, with 8 MiB of text and bytecode. A small text can stand for
@@ -49,8 +49,6 @@ pub struct LuauPool {
     factory: LuauFactory,
     offer: RwLock<Arc<Offer>>,
     programs: Mutex<SourceCache<Arc<Program>>>,
-    limits: RunLimits,
-    max_log_lines: usize,
     max_source_size: usize,
     call_timeout: Option<Duration>,
     seed: u64,
@@ -120,6 +118,15 @@ impl LuauPool {
         &self.vms
     }
 
+    /// Puts another configuration in force: sizes, limits, the sandbox. Every run that begins after this
+    /// call has it. The same as [`VmPool::set_config`] of [`LuauPool::vms`].
+    ///
+    /// # Errors
+    /// If it is not valid; then nothing has changed.
+    pub fn set_config(&self, config: PoolConfig) -> Result<(), ConfigError> {
+        self.vms.set_config(config)
+    }
+
     /// Runs an expression, or a whole source with `return`, for the first value that it returns.
     /// `params` is a global of that name. What the run prints goes to `tracing`.
     ///
@@ -132,12 +139,31 @@ impl LuauPool {
     ///
     /// # Errors
     /// If there is no VM in time, or as the script fails.
+    #[track_caller]
     pub fn execute(
         &self,
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        self.execute_until(source, params.into(), self.call_timeout.and_then(WallDeadline::within))
+        let wall = self.call_timeout.and_then(WallDeadline::within);
+        self.execute_until(None, source, params.into(), wall)
+    }
+
+    /// As [`LuauPool::execute`]; `name` is what errors, log lines and [`VmInfo`](crate::VmInfo) call the
+    /// source, such as `rules/tax.luau`. If [`SandboxConfig::scripts`](crate::SandboxConfig::scripts) has
+    /// a rule for it, that holds.
+    ///
+    /// # Errors
+    /// As [`LuauPool::execute`].
+    #[track_caller]
+    pub fn execute_named(
+        &self,
+        name: &str,
+        source: &str,
+        params: impl Into<ScriptTable>,
+    ) -> Result<ScriptValue, ExecuteError> {
+        let wall = self.call_timeout.and_then(WallDeadline::within);
+        self.execute_until(Some(name), source, params.into(), wall)
     }
 
     /// As [`LuauPool::execute`], but fails with [`ScriptError::Overdue`] if it isn't over within so much time by
@@ -146,13 +172,14 @@ impl LuauPool {
     ///
     /// # Errors
     /// As [`LuauPool::execute`].
+    #[track_caller]
     pub fn execute_within(
         &self,
         timeout: Duration,
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        self.execute_until(source, params.into(), WallDeadline::within(timeout))
+        self.execute_until(None, source, params.into(), WallDeadline::within(timeout))
     }
 
     /// What ends all calls that are under way, from any thread; those that wait for a VM too.
@@ -162,18 +189,21 @@ impl LuauPool {
         Interrupter::new(move || calls.end())
     }
 
+    #[track_caller]
     fn execute_until(
         &self,
+        name: Option<&str>,
         source: &str,
         params: ScriptTable,
         wall: Option<WallDeadline>,
     ) -> Result<ScriptValue, ExecuteError> {
         let began = self.calls.ended();
-        let late = |error| Failure::new(&NAME.into(), error);
-        let (program, used) = self.program(source)?;
-        let limit = self.limits.time;
-        if used >= limit {
-            let setting = "run_time_limit";
+        let (program, used) = self.program(name, source)?;
+        let late = |error| Failure::new(program.name(), error);
+        let config = self.vms.config_in_force();
+        let limits = RunLimits::of_script(&config, program.name());
+        if used >= limits.time {
+            let (limit, setting) = (limits.time, "run_time_limit");
             return Err(late(ScriptError::TimedOut { limit, used, setting }).into());
         }
         let bounds = CallBounds { used, wall };
@@ -192,9 +222,7 @@ impl LuauPool {
         };
         let cancelled = || late(ScriptError::Cancelled);
         let running = self.calls.begin(began, &lease).ok_or_else(cancelled)?;
-        // After the lease: a VM never offers more than what is offered now.
-        let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
-        let result = self.run_on(&mut lease, &program, &params, &offer, bounds);
+        let result = self.run_on(&mut lease, &program, &params, (&limits, bounds));
         drop(running);
         if lease.is_spent() {
             Lease::discard(lease, DestroyReason::Discarded);
@@ -207,45 +235,60 @@ impl LuauPool {
         vm: &mut Vm,
         program: &Program,
         params: &ScriptTable,
-        offer: &Offer,
-        bounds: CallBounds,
+        (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
+        // Now that the VM is there: it never offers more than what is offered now.
+        let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
+        let max_log_lines = self.vms.config_in_force().max_log_lines;
         // Not told before the run is over: it may begin once more.
         let lines = RefCell::new(Vec::new());
         let log = |level, text: String, line: Option<u32>| {
             let mut lines = lines.borrow_mut();
-            if lines.len() == self.max_log_lines {
-                let (what, limit) = ("log lines", self.max_log_lines);
+            if lines.len() == max_log_lines {
+                let (what, limit) = ("log lines", max_log_lines);
                 return Err(ScriptError::TooMuch { what, limit, setting: "max_log_lines" });
             }
             lines.push((level, text, line));
             Ok(())
         };
-        let mut host = Outside::new(offer, log).rewound_by(|| lines.borrow_mut().clear());
-        let result = vm.evaluate_in(program, params, self.seed, &mut host, (&self.limits, bounds));
+        let mut host = Outside::new(&offer, log).rewound_by(|| lines.borrow_mut().clear());
+        let result = vm.evaluate_in(program, params, self.seed, &mut host, (limits, bounds));
         drop(host);
+        let name = program.name();
         for (level, text, line) in lines.into_inner() {
             let line = line.unwrap_or_default();
             match level {
-                LogLevel::Info => info!("{NAME}:{line}: {}", log_text(&text)),
-                LogLevel::Warn => warn!("{NAME}:{line}: {}", log_text(&text)),
-                LogLevel::Error => error!("{NAME}:{line}: {}", log_text(&text)),
+                LogLevel::Info => info!("{name}:{line}: {}", log_text(&text)),
+                LogLevel::Warn => warn!("{name}:{line}: {}", log_text(&text)),
+                LogLevel::Error => error!("{name}:{line}: {}", log_text(&text)),
             }
         }
         result
     }
 
     /// The program of a source, and the CPU time that it took to compile if that was done just now.
-    fn program(&self, source: &str) -> Result<(Arc<Program>, Duration), Failure> {
+    fn program(
+        &self,
+        name: Option<&str>,
+        source: &str,
+    ) -> Result<(Arc<Program>, Duration), Failure> {
         let programs = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = programs().get(source) {
+        // No source that compiles has a NUL byte, so no two of these are the same.
+        let key = name.map(|name| format!("\0{name}\0{source}"));
+        let key = key.as_deref().unwrap_or(source);
+        if let Some(program) = programs().get(key) {
             return Ok((Arc::clone(program), Duration::ZERO));
         }
         let began = ThreadTime::now();
-        let program = Program::compile_expression_of(NAME, source, self.max_source_size)
-            .map_err(|error| Failure::new(&NAME.into(), error))?;
+        let called = name.unwrap_or(NAME);
+        let program = Program::compile_expression_of(called, source, self.max_source_size)
+            .map_err(|error| Failure::new(&called.into(), error))?;
+        let program = match name {
+            Some(_) => program,
+            None => program.titled_after(source),
+        };
         let program = Arc::new(program);
-        programs().put(source, Arc::clone(&program), program.size());
+        programs().put(key, Arc::clone(&program), program.size());
         Ok((program, began.elapsed()))
     }
 
@@ -295,10 +338,12 @@ impl LuauPool {
     ) -> Result<(), NameError> {
         {
             let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
-            let mut next = Offer::clone(&current);
-            add(&mut next)?;
-            *current = Arc::new(next);
-            self.factory.set_api(Arc::new(current.api().clone()));
+            // A copy only if a run has it: that sees nothing of this.
+            let offer = Arc::make_mut(&mut current);
+            self.factory.replace_api(|| {
+                let added = add(offer);
+                (Arc::clone(offer.api()), added)
+            })?;
         }
         self.vms.evict_all();
         Ok(())
@@ -393,18 +438,14 @@ impl LuauPoolBuilder {
     /// The first name that can't be used, or a configuration that is not valid.
     pub fn build(self) -> Result<LuauPool, EngineError> {
         let offer = self.offer?;
-        let factory = LuauFactory::new(Arc::new(offer.api().clone()), self.config.memory_limit);
+        let factory = LuauFactory::new(Arc::clone(offer.api()), self.config.memory_limit);
         factory.set_sandbox(&self.config.sandbox);
         factory.set_resting_memory(self.config.resting_memory());
-        let limits = RunLimits::from(&self.config);
-        let max_log_lines = self.config.max_log_lines;
         Ok(LuauPool {
             vms: VmPool::new(self.config, factory.clone(), LuauResetter)?,
             factory,
             offer: RwLock::new(Arc::new(offer)),
             programs: Mutex::new(SourceCache::new(CACHED)),
-            limits,
-            max_log_lines,
             max_source_size: self.max_source_size,
             call_timeout: self.call_timeout,
             seed: self.seed,

@@ -15,9 +15,12 @@ pub(super) fn show(
     requests: &mut Vec<LuaControl>,
 ) {
     ui.horizontal(|ui| {
-        badge(ui, snapshot.paused);
+        badge(ui, snapshot);
         figures(ui, &snapshot.frame);
     });
+    if let Some(stopped) = &snapshot.stopped {
+        ui.label(RichText::new(&**stopped).color(Tone::Error.color(ui.visuals())));
+    }
     ui.horizontal(|ui| {
         buttons(ui, snapshot.paused, requests);
         if !snapshot.errors.is_empty() {
@@ -31,9 +34,12 @@ pub(super) fn show(
     });
 }
 
-fn badge(ui: &mut Ui, paused: bool) {
-    let (text, tone) =
-        if paused { ("⏸ paused", Tone::Warning) } else { ("▶ running", Tone::Ok) };
+fn badge(ui: &mut Ui, snapshot: &LuaSnapshot) {
+    let (text, tone) = match (snapshot.paused, &snapshot.stopped) {
+        (true, _) => ("⏸ paused", Tone::Warning),
+        (false, Some(_)) => ("⏹ stopped", Tone::Error),
+        (false, None) => ("▶ running", Tone::Ok),
+    };
     let (rect, response) = ui.allocate_exact_size(vec2(84.0, 20.0), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(WidgetType::Label, true, text));
     let color = tone.color(ui.visuals());

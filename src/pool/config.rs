@@ -1,6 +1,7 @@
 //! [`PoolConfig`]: how large a pool is, how long its VMs live, and what one run may use.
 
 use std::fmt::{self, Debug};
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 use ron::extensions::Extensions;
@@ -40,8 +41,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
     /// VMs that the pool keeps alive even when nobody uses them. `warm_up` and `maintain` make
-    /// the missing ones. Default 2; from 0 to `max_size`. With 0 the first lease after a quiet
-    /// time waits for a VM to be made.
+    /// the missing ones. Default 2, or `max_size` where that is less; from 0 to `max_size`. With 0
+    /// the first lease after a quiet time waits for a VM to be made.
     pub min_size: usize,
     /// VMs that may be alive at once; never exceeded, not even for a moment. Default 10; from 1
     /// to [`PoolConfig::SIZE_LIMIT`]. More VMs than threads that run scripts are of no use.
@@ -158,7 +159,7 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
-            min_size: 2,
+            min_size: Self::DEFAULT_MIN_SIZE,
             max_size: 10,
             overflow: Overflow::Wait,
             acquire_timeout: Duration::from_millis(50),
@@ -191,6 +192,10 @@ impl PoolConfig {
     /// The largest `max_size` there is: 1024 VMs.
     pub const SIZE_LIMIT: usize = 1024;
 
+    /// The default of `min_size`. It stands for `max_size` where that is less, so that a pool of one
+    /// VM is asked for by `max_size: 1` alone.
+    const DEFAULT_MIN_SIZE: usize = 2;
+
     /// Reads a configuration from RON text and validates it. Fields that the text leaves out
     /// have their defaults.
     ///
@@ -199,14 +204,19 @@ impl PoolConfig {
     /// [`ConfigError::Syntax`] with line and column where the text isn't RON or a field is
     /// unknown or of a wrong type; [`ConfigError::Invalid`] where a value isn't allowed.
     pub fn from_ron(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = ron::Options::default()
-            .with_default_extension(Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .map_err(|error| ConfigError::Syntax {
-                line: error.span.start.line,
-                column: error.span.start.col,
-                message: error.code.to_string(),
-            })?;
+        // Some editors begin each file with a mark of its encoding.
+        let text = text.trim_start_matches('\u{feff}');
+        let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
+        // `humantime` panics at a duration whose parts come to more than there can be.
+        let read = catch_unwind(|| options.from_str::<Self>(text)).map_err(|_| {
+            let message = "a duration is too long".to_owned();
+            ConfigError::Syntax { line: 1, column: 1, message }
+        })?;
+        let config = read.map_err(|error| ConfigError::Syntax {
+            line: error.span.start.line,
+            column: error.span.start.col,
+            message: error.code.to_string(),
+        })?;
         config.validate()?;
         Ok(config)
     }
@@ -214,6 +224,11 @@ impl PoolConfig {
     /// A configuration to be set field by field, which is checked as a whole at the end.
     pub fn builder() -> PoolConfigBuilder {
         PoolConfigBuilder::default()
+    }
+
+    /// VMs that are kept alive: `min_size`, as far as there is room.
+    pub(crate) fn kept_size(&self) -> usize {
+        self.min_size.min(self.max_size)
     }
 
     /// The most bytes that a VM at rest may hold.
@@ -236,7 +251,8 @@ impl PoolConfig {
     /// isn't allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
         // `max_size` bounds `min_size`, so when both are wrong, `max_size` is the cause.
-        if self.min_size > self.max_size && (1..=Self::SIZE_LIMIT).contains(&self.max_size) {
+        let largest_min = self.max_size.max(Self::DEFAULT_MIN_SIZE);
+        if self.min_size > largest_min && (1..=Self::SIZE_LIMIT).contains(&self.max_size) {
             let allowed = format!("0 to `max_size`, which is {}", self.max_size);
             return Err(invalid("min_size", &self.min_size, allowed));
         }

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::pool::config::PoolConfig;
 use crate::pool::error::{BoxError, CaughtPanic};
 use crate::pool::stats::DestroyReason;
 
@@ -37,6 +38,15 @@ pub trait VmFactory<V>: Send + Sync + 'static {
     fn interrupter(&self, vm: &V) -> Option<Interrupter> {
         let _ = vm;
         None
+    }
+
+    /// Told when the configuration of its pool changes, so that the VMs it makes from now on fit. Returns
+    /// whether those it made before don't, so that they are replaced, as
+    /// [`evict_all`](crate::pool::VmPool::evict_all) does. Calls come one at a time, in the order of the
+    /// changes. The default looks at nothing and keeps them.
+    fn reconfigure(&self, before: &PoolConfig, now: &PoolConfig) -> bool {
+        let _ = (before, now);
+        false
     }
 }
 
@@ -98,6 +108,17 @@ pub trait VmResetter<V>: Send + Sync + 'static {
         self.validate(vm)
     }
 
+    /// What tells the VM from every other one, such as a number that it got when it was made. Asked
+    /// before and after each lease: where it differs, the borrower has put another VM in the place of
+    /// the one that it leased (`*lease = other`, [`std::mem::swap`]). That VM is destroyed and never
+    /// leased on, and [`maintain`](crate::pool::VmPool::maintain) reports an incident. Must be cheap.
+    ///
+    /// The default is `None`: VMs are values like any others, and a borrower may put another one there.
+    fn identity(&self, vm: &V) -> Option<u64> {
+        let _ = vm;
+        None
+    }
+
     /// Describes the VM after it was made and after each reset. The default says nothing.
     fn inspect(&self, vm: &V) -> VmReport {
         let _ = vm;
@@ -118,6 +139,7 @@ pub struct VmReport {
 /// A new VM.
 pub(crate) struct Made<V> {
     pub(crate) vm: V,
+    pub(crate) identity: Option<u64>,
     pub(crate) report: VmReport,
     pub(crate) interrupter: Option<Interrupter>,
 }
@@ -134,10 +156,11 @@ impl<V: 'static> Makers<V> {
         let mut vm = guarded("the making of a VM", || self.factory.create())?;
         let readied = guarded("the configuration of a VM", || {
             self.factory.configure(&mut vm)?;
-            Ok((self.resetter.inspect(&vm), self.factory.interrupter(&vm)))
+            let (resetter, factory) = (&self.resetter, &self.factory);
+            Ok((resetter.identity(&vm), resetter.inspect(&vm), factory.interrupter(&vm)))
         });
         match readied {
-            Ok((report, interrupter)) => Ok(Made { vm, report, interrupter }),
+            Ok((identity, report, interrupter)) => Ok(Made { vm, identity, report, interrupter }),
             Err(failure) => {
                 drop_quietly(vm);
                 Err(failure)

@@ -42,6 +42,7 @@ impl IncidentKind {
             Self::ValidationFailed => "found changed, and is destroyed",
             Self::BorrowerPanicked => "left by a panic, and is destroyed",
             Self::LeaseOverdue => "not given back",
+            Self::Foreign => "replaced by its borrower",
         }
     }
 }
@@ -69,6 +70,8 @@ pub enum IncidentKind {
     BorrowerPanicked,
     /// A lease has lasted for longer than `leak_threshold`; the VM may be lost.
     LeaseOverdue,
+    /// A lease ended with another VM than it began with; that one was destroyed.
+    Foreign,
 }
 
 /// The incidents since the last `maintain`, in bounded memory.

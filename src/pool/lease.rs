@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::thread;
 
+use crate::pool::error::PoolError;
 use crate::pool::incident::IncidentKind;
 use crate::pool::slots::{Leased, Slots};
 use crate::pool::stats::DestroyReason;
@@ -14,6 +16,11 @@ use crate::pool::sync::Arc;
 /// Dropping the guard resets the VM and gives it back. A guard that is dropped while its thread
 /// unwinds from a panic destroys the VM instead, because nobody knows in what state it was left.
 /// A lease keeps what it needs of the pool alive and may outlive all handles to it.
+///
+/// The VM is to be used where it is. To put another one there (`*lease = other`,
+/// [`mem::swap`](std::mem::swap)) is noticed if the pool's resetter tells VMs apart
+/// ([`VmResetter::identity`](crate::pool::VmResetter::identity)), as that for Luau does: what comes back is
+/// destroyed then. [`Lease::renew`] is the way to a fresh VM.
 ///
 /// A VM can't be used after its lease has ended; that doesn't compile:
 ///
@@ -48,6 +55,25 @@ impl<V> Lease<V> {
     #[must_use]
     pub fn id(lease: &Self) -> u64 {
         lease.leased.as_ref().expect(HELD).slot.id
+    }
+
+    /// Ends the lease, destroys the VM without a reset, and begins another lease with a VM that is new
+    /// and that nobody used before, in the same slot. For a borrower whose VM is spent, or in a state
+    /// that is no more use.
+    ///
+    /// # Errors
+    ///
+    /// Then the lease is over, and its slot free. [`PoolError::Create`], [`PoolError::CreateTimedOut`]
+    /// or [`PoolError::FactoryHangs`] when no VM can be made; [`PoolError::Closed`];
+    /// [`PoolError::Exhausted`] when the pool was made smaller, so that there is no slot any more.
+    #[track_caller]
+    pub fn renew(mut lease: Self, reason: DestroyReason) -> Result<Self, PoolError>
+    where
+        V: Send,
+    {
+        let leased = lease.leased.take().expect(HELD);
+        let leased = lease.slots.renew(leased, reason, Some(Location::caller()))?;
+        Ok(Self::new(Arc::clone(&lease.slots), leased))
     }
 
     /// Ends the lease and destroys the VM, without a reset. The slot is free for a new VM.

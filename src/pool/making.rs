@@ -10,7 +10,7 @@ use crate::pool::factory::{Failure, Made, describe, drop_quietly};
 use crate::pool::handover::{Missed, handover};
 use crate::pool::incident::IncidentKind;
 use crate::pool::record::Borrower;
-use crate::pool::registry::{Grant, Owner, Slot};
+use crate::pool::registry::{Asker, Grant, Owner, Slot};
 use crate::pool::slots::{Slots, Vacancy};
 use crate::pool::sync::{Arc, Instant, Weak, spawn};
 
@@ -97,12 +97,12 @@ impl<V: Send + 'static> Slots<V> {
 
     /// Begins to make the VMs that `min_size` is short of; or `one_more`, if none is being made.
     /// Doesn't wait for them: they become idle when they are done. Returns how many it began.
-    pub(crate) fn begin_refill(self: &Arc<Self>, mut one_more: bool, now: Instant) -> usize {
+    pub(crate) fn begin_refill(self: &Arc<Self>, mut one_more: bool, asker: Asker) -> usize {
         let mut begun = 0;
         // Those that fail while others are begun aren't begun again.
         let missing = self.registry().missing().max(usize::from(one_more));
         while begun < missing {
-            let Some(generation) = self.registry().grant_refill(one_more, now) else {
+            let Some(generation) = self.registry().grant_refill(one_more, asker) else {
                 break;
             };
             one_more = false;

@@ -168,7 +168,7 @@ impl Record {
         }
     }
 
-    fn borrower(&self) -> Borrower {
+    pub(crate) fn borrower(&self) -> Borrower {
         match self.state {
             State::Out(borrower) => borrower,
             _ => None,

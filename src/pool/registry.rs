@@ -22,12 +22,15 @@ use crate::pool::sync::{Arc, Instant};
 use crate::pool::timing::TimingHistogram;
 
 pub(crate) use self::builds::Owner;
+pub(crate) use self::health::Asker;
 
 /// A VM and where its record is. Whoever has the slot has the VM.
 pub(crate) struct Slot<V> {
     pub(crate) place: usize,
     pub(crate) id: u64,
     pub(crate) watch: Arc<Watch>,
+    /// What tells the VM from others, when it was last in the pool's own hands.
+    pub(crate) identity: Option<u64>,
     pub(crate) vm: V,
 }
 
@@ -77,7 +80,7 @@ pub(crate) struct Timings {
 
 /// Counts, records, idle VMs and waiters of a pool.
 pub(crate) struct Registry<V> {
-    pub(crate) config: PoolConfig,
+    pub(crate) config: Arc<PoolConfig>,
     /// The VM used last is on top and goes first, so that the surplus stays idle and expires.
     idle: Vec<Slot<V>>,
     /// One for each living VM.
@@ -105,7 +108,7 @@ pub(crate) struct Registry<V> {
 impl<V> Registry<V> {
     pub(crate) fn new(config: PoolConfig) -> Self {
         Self {
-            config,
+            config: Arc::new(config),
             idle: Vec::new(),
             records: Records::default(),
             builds: builds::Builds::default(),
@@ -135,6 +138,11 @@ impl<V> Registry<V> {
 
     pub(crate) fn leased(&self) -> usize {
         self.records.len() - self.idle.len() - self.quarantined
+    }
+
+    /// Whether more slots are taken than there may be, because the pool was made smaller.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.taken() > self.config.max_size
     }
 
     /// Whether no VM is alive and none is being made.
@@ -276,12 +284,12 @@ impl<V> Registry<V> {
     }
 
     /// Enters a VM that was made; it is out at once.
-    fn admit(&mut self, vm: V, birth: Birth, borrower: Borrower) -> Slot<V> {
+    fn admit(&mut self, vm: V, identity: Option<u64>, birth: Birth, borrower: Borrower) -> Slot<V> {
         let record = Record::new(birth, borrower);
         let (id, watch) = (record.id, Arc::clone(&record.watch));
         self.counts.created += 1;
         self.counts.acquired += u64::from(borrower.is_some());
-        Slot { place: self.records.insert(record), id, watch, vm }
+        Slot { place: self.records.insert(record), id, watch, identity, vm }
     }
 
     fn next_id(&mut self) -> u64 {
@@ -324,7 +332,7 @@ impl<V> Registry<V> {
         if self.closed {
             return Some(DestroyReason::Closed);
         }
-        if self.taken() > self.config.max_size {
+        if self.is_too_large() {
             return Some(DestroyReason::Shrunk);
         }
         record.worn(&self.config, self.generation, now)
@@ -442,7 +450,7 @@ impl<V> Registry<V> {
             create: timings.create.timing(),
             reset: timings.reset.timing(),
             use_time: timings.use_time.timing(),
-            min_size: self.config.min_size,
+            min_size: self.config.kept_size(),
             max_size: self.config.max_size,
         }
     }

@@ -12,12 +12,13 @@ use crate::pool::handover::Missed;
 use crate::pool::incident::IncidentKind;
 use crate::pool::queue::Waiting;
 use crate::pool::record::Borrower;
-use crate::pool::registry::{Asked, Ended, Grant, Patience, Registry, Slot};
+use crate::pool::registry::{Asked, Asker, Ended, Grant, Patience, Registry, Slot};
 use crate::pool::stats::DestroyReason;
 use crate::pool::sync::{self, Arc, Condvar, Deadline, Instant, Mutex, MutexGuard, PoisonError};
 use crate::pool::timing::nanos;
 
-/// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted.
+/// How long [`close`](crate::pool::VmPool::close) waits for the VMs that it interrupted, at most: half of
+/// its time, where that is less.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How often somebody who waits asks whether to go on.
@@ -34,6 +35,8 @@ pub(crate) struct Slots<V: 'static> {
     pub(crate) epoch: Instant,
     /// Signalled when the last VM is gone and somebody waits for that.
     emptied: Condvar,
+    /// Held while the configuration changes.
+    pub(crate) changing: Mutex<()>,
 }
 
 /// A slot that is taken and has no VM. Dropping it gives the slot back and wakes a waiter, so no
@@ -55,6 +58,8 @@ pub(crate) struct Leased<V> {
 enum Cleaned {
     Clean(VmReport),
     Spent,
+    /// It isn't the VM that was leased.
+    Foreign,
     Failed(DestroyReason, String),
 }
 
@@ -65,6 +70,7 @@ impl<V: 'static> Slots<V> {
             registry: Mutex::new(Registry::new(config)),
             epoch: Instant::now(),
             emptied: Condvar::new(),
+            changing: Mutex::new(()),
         }
     }
 
@@ -168,9 +174,10 @@ impl<V: 'static> Slots<V> {
         let Leased { mut slot, taken, waited } = leased;
         let began = Instant::now();
         slot.watch.begin(nanos(began.saturating_duration_since(self.epoch)));
-        let cleaned = self.clean(&mut slot.vm);
+        let cleaned = self.clean(&mut slot);
         let now = Instant::now();
-        let reset_time = (!matches!(cleaned, Cleaned::Spent)).then(|| now - began);
+        let reset = !matches!(cleaned, Cleaned::Spent | Cleaned::Foreign);
+        let reset_time = reset.then(|| now - began);
         let mut registry = self.registry();
         let use_time = began.saturating_duration_since(taken);
         registry.note_ended(&Ended { waited, use_time, reset_time });
@@ -183,14 +190,17 @@ impl<V: 'static> Slots<V> {
         }
     }
 
-    fn clean(&self, vm: &mut V) -> Cleaned {
+    fn clean(&self, slot: &mut Slot<V>) -> Cleaned {
         let resetter = &self.makers.resetter;
         let outcome = guarded("the reset of a VM", || {
-            if resetter.is_spent(vm) {
+            if resetter.identity(&slot.vm) != slot.identity {
+                return Ok(Cleaned::Foreign);
+            }
+            if resetter.is_spent(&slot.vm) {
                 return Ok(Cleaned::Spent);
             }
-            resetter.reset(vm)?;
-            Ok(Cleaned::Clean(resetter.inspect(vm)))
+            resetter.reset(&mut slot.vm)?;
+            Ok(Cleaned::Clean(resetter.inspect(&slot.vm)))
         });
         outcome.unwrap_or_else(|failure| {
             let reason = failure.reason(DestroyReason::ResetFailed);
@@ -223,14 +233,20 @@ impl<V: 'static> Slots<V> {
         self.vacancy(generation)
     }
 
-    /// Runs a check of a VM that is out. Says why it must be destroyed, if it must; it is in
-    /// quarantine then.
+    /// Runs a check of a VM that is out, and notes who it is. Says why it must be destroyed, if it
+    /// must; it is in quarantine then.
     pub(crate) fn examine(
         &self,
         slot: &mut Slot<V>,
         check: impl FnOnce(&mut V) -> Result<(), BoxError>,
     ) -> Option<DestroyReason> {
-        let failure = guarded("the validation of a VM", || check(&mut slot.vm)).err()?;
+        let resetter = &self.makers.resetter;
+        let examined = guarded("the validation of a VM", || {
+            check(&mut slot.vm)?;
+            slot.identity = resetter.identity(&slot.vm);
+            Ok(())
+        });
+        let failure = examined.err()?;
         let reason = failure.reason(DestroyReason::ValidationFailed);
         let message = describe(failure.into_error());
         let mut registry = self.registry();
@@ -240,9 +256,10 @@ impl<V: 'static> Slots<V> {
         Some(reason)
     }
 
-    /// Closes and waits until no VM is left; interrupts those that are still lent out then.
-    /// Returns whether none is left.
+    /// Closes and waits until no VM is left; interrupts those that are still lent out shortly before
+    /// the time is over. Returns whether none is left.
     pub(crate) fn close(&self, timeout: Duration) -> bool {
+        let began = Instant::now();
         let mut registry = self.registry();
         let sent_away = registry.close();
         let idle = registry.take_all_idle();
@@ -252,13 +269,11 @@ impl<V: 'static> Slots<V> {
         for slot in idle {
             self.retire(slot, DestroyReason::Closed);
         }
-        if self.wait_until_empty(timeout) {
+        let patience = timeout - GRACE.min(timeout / 2);
+        if self.wait_until_empty(began.checked_add(patience)) {
             return true;
         }
         let interrupters = self.registry().interrupters();
-        if interrupters.is_empty() {
-            return false;
-        }
         for interrupt in interrupters {
             let interrupted = guarded("the interrupter of a VM", || {
                 interrupt();
@@ -269,12 +284,11 @@ impl<V: 'static> Slots<V> {
                 self.registry().note(IncidentKind::BorrowerPanicked, None, message);
             }
         }
-        self.wait_until_empty(GRACE)
+        self.wait_until_empty(began.checked_add(timeout))
     }
 
-    /// Waits until no VM is left, for at most this long.
-    pub(crate) fn wait_until_empty(&self, timeout: Duration) -> bool {
-        let deadline: Deadline = Instant::now().checked_add(timeout);
+    /// Waits until no VM is left, or the deadline is over.
+    pub(crate) fn wait_until_empty(&self, deadline: Deadline) -> bool {
         self.registry().awaiting_empty += 1;
         let empty = loop {
             let now = Instant::now();
@@ -306,6 +320,17 @@ impl<V> Registry<V> {
         let late = reset_time > limit;
         let reason = match cleaned {
             Cleaned::Spent => return Some(DestroyReason::Spent),
+            Cleaned::Foreign => {
+                let borrower = self.record_mut(slot).borrower();
+                let place = borrower.map_or_else(String::new, |place| format!(" at {place}"));
+                let message = format!(
+                    "the lease taken{place} ended with another VM than it began with, which is \
+                     destroyed; use the VM in its place, without `*lease = …` and `mem::swap`, or call \
+                     `Lease::renew` for a fresh one"
+                );
+                self.note(IncidentKind::Foreign, Some(slot.place), message);
+                return Some(DestroyReason::Foreign);
+            }
             Cleaned::Clean(report) => {
                 self.record_mut(slot).report = report;
                 late.then_some(DestroyReason::ResetTimedOut)
@@ -351,12 +376,15 @@ impl<V: Send + 'static> Slots<V> {
                 let expiry = registry.next_expiry();
                 drop(registry);
                 waited = true;
-                self.wait(&waiting, started, wait, expiry, stop)?
+                match self.wait(&waiting, started, wait, expiry, stop) {
+                    Ok(grant) => grant,
+                    Err(error) => return Err(self.in_vain(started, error)),
+                }
             }
             Asked::Refused(error) => {
                 drop(registry);
                 if matches!(error, PoolError::Deferred { .. }) {
-                    self.begin_refill(true, started);
+                    self.begin_refill(true, Asker::Borrower(started));
                 }
                 return Err(error);
             }
@@ -378,8 +406,10 @@ impl<V: Send + 'static> Slots<V> {
                 }
                 Grant::Worn(slot, reason) => self.retire_keep(slot, reason),
                 Grant::Vacant(generation) => {
-                    let slot = self.build_for(self.vacancy(generation), borrower)?;
-                    return Ok(Leased::since(slot, started));
+                    return match self.build_for(self.vacancy(generation), borrower) {
+                        Ok(slot) => Ok(Leased::since(slot, started)),
+                        Err(error) => Err(self.in_vain(started, error)),
+                    };
                 }
             };
             // The slot stays in hand while another idle VM is looked for, so it can't be lost.
@@ -389,6 +419,37 @@ impl<V: Send + 'static> Slots<V> {
             vacancy.spend();
             self.settle(registry);
         }
+    }
+}
+
+impl<V: Send + 'static> Slots<V> {
+    /// Ends a lease, destroys its VM for this reason, and begins another lease with a new VM in the same
+    /// slot.
+    pub(crate) fn renew(
+        self: &Arc<Self>,
+        leased: Leased<V>,
+        reason: DestroyReason,
+        borrower: Borrower,
+    ) -> Result<Leased<V>, PoolError> {
+        let Leased { slot, taken, waited } = leased;
+        let started = Instant::now();
+        let use_time = started.saturating_duration_since(taken);
+        self.registry().note_ended(&Ended { waited, use_time, reset_time: None });
+        if self.registry().is_too_large() {
+            self.retire(slot, reason);
+            return Err(self.registry().refusal(Duration::ZERO));
+        }
+        let vacancy = self.retire_keep(slot, reason);
+        match self.build_for(vacancy, borrower) {
+            Ok(slot) => Ok(Leased::since(slot, started)),
+            Err(error) => Err(self.in_vain(started, error)),
+        }
+    }
+
+    /// Notes the time of somebody who waited and got no VM.
+    fn in_vain(&self, started: Instant, error: PoolError) -> PoolError {
+        self.registry().timings.wait.record(started.elapsed());
+        error
     }
 }
 

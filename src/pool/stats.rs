@@ -40,6 +40,9 @@ pub enum DestroyReason {
     Closed,
     /// It was made after `create_timeout`, when nobody counted on it any more.
     TooLate,
+    /// It was not the VM that was leased: the borrower had put it in its place. See
+    /// [`VmResetter::identity`](crate::pool::VmResetter::identity).
+    Foreign,
 }
 
 impl DestroyReason {
@@ -47,7 +50,7 @@ impl DestroyReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`PoolStats::destroyed_by`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Idle,
         Self::Lifetime,
         Self::UseCount,
@@ -62,6 +65,7 @@ impl DestroyReason {
         Self::Shrunk,
         Self::Closed,
         Self::TooLate,
+        Self::Foreign,
     ];
 
     /// A short name for tables and logs, such as `"use count"`.
@@ -82,6 +86,7 @@ impl DestroyReason {
             Self::Shrunk => "shrunk",
             Self::Closed => "closed",
             Self::TooLate => "made too late",
+            Self::Foreign => "foreign",
         }
     }
 }
@@ -149,7 +154,7 @@ pub struct PoolStats {
     /// Leases that were held for longer than `leak_threshold`, each counted once.
     pub overdue: u64,
     /// From the call of `acquire` to the lease, waiting and making included; zero where an idle VM
-    /// was there. One for each lease that has ended.
+    /// was there. One for each lease that has ended, and one for each call that waited and got none.
     pub wait: Timing,
     /// The making of VMs; successes only.
     pub create: Timing,
@@ -157,7 +162,7 @@ pub struct PoolStats {
     pub reset: Timing,
     /// How long leases lasted, resets excluded. One for each lease that has ended.
     pub use_time: Timing,
-    /// The configured `min_size`.
+    /// The configured `min_size`, or `max_size` where that is less.
     pub min_size: usize,
     /// The configured `max_size`.
     pub max_size: usize,

@@ -5,6 +5,7 @@ mod background;
 mod close;
 mod config;
 mod failure;
+mod foreign;
 mod health;
 mod maintain;
 mod model;
@@ -33,6 +34,8 @@ pub(super) const LONG: Duration = Duration::from_secs(30);
 /// A VM for tests.
 #[derive(Debug)]
 pub(super) struct Vm {
+    /// Tells it from the others.
+    pub(super) number: usize,
     /// Dirt of the borrower; 0 after a reset.
     pub(super) dirt: u32,
     /// What the borrower ran.
@@ -133,6 +136,12 @@ pub(super) struct Rig {
     /// Whether VMs made from now on can be interrupted.
     pub(super) interruptible: AtomicBool,
     pub(super) interrupt: Plan,
+    /// What the factory says of another configuration: whether VMs are to be replaced.
+    pub(super) reconfigure: Plan,
+    pub(super) replaces: AtomicBool,
+    /// The sizes that the factory was told.
+    pub(super) told: Mutex<Vec<(usize, usize)>>,
+    made: AtomicUsize,
     census: Arc<Census>,
 }
 
@@ -146,6 +155,7 @@ impl VmFactory<Vm> for Maker {
         let alive = census.alive.fetch_add(1, Ordering::SeqCst) + 1;
         census.peak.fetch_max(alive, Ordering::SeqCst);
         Ok(Vm {
+            number: self.0.made.fetch_add(1, Ordering::SeqCst),
             dirt: 0,
             program: None,
             memory: 100,
@@ -164,6 +174,12 @@ impl VmFactory<Vm> for Maker {
         let rig = Arc::clone(&self.0);
         let interrupter: Interrupter = Arc::new(move || rig.interrupt.take().unwrap());
         self.0.interruptible.load(Ordering::SeqCst).then_some(interrupter)
+    }
+
+    fn reconfigure(&self, before: &PoolConfig, now: &PoolConfig) -> bool {
+        self.0.reconfigure.take().unwrap();
+        self.0.told.lock().unwrap().push((before.max_size, now.max_size));
+        self.0.replaces.load(Ordering::SeqCst)
     }
 }
 
@@ -184,6 +200,10 @@ impl VmResetter<Vm> for Cleaner {
     fn check(&self, vm: &mut Vm) -> Result<(), BoxError> {
         self.0.check.take()?;
         self.validate(vm)
+    }
+
+    fn identity(&self, vm: &Vm) -> Option<u64> {
+        Some(vm.number as u64)
     }
 
     fn inspect(&self, vm: &Vm) -> VmReport {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::pool::config::PoolConfig;
-use crate::pool::registry::{Registry, Slot};
+use crate::pool::factory::{describe, guarded};
+use crate::pool::incident::IncidentKind;
+use crate::pool::registry::{Asker, Registry, Slot};
 use crate::pool::slots::Slots;
 use crate::pool::stats::{DestroyReason, Maintained};
-use crate::pool::sync::{Arc, Instant};
+use crate::pool::sync::{Arc, Instant, PoisonError};
 
 impl<V: Send + 'static> Slots<V> {
     /// Does what is due at this time.
@@ -21,7 +23,7 @@ impl<V: Send + 'static> Slots<V> {
         if check {
             self.check_health(now, &mut done);
         }
-        done.started = self.begin_refill(false, now);
+        done.started = self.begin_refill(false, Asker::Maintenance(now));
         (done.incidents, done.incidents_lost) = self.registry().take_incidents();
         done
     }
@@ -84,11 +86,28 @@ impl<V: 'static> Slots<V> {
         self.retire_while(Registry::take_stale, DestroyReason::Evicted)
     }
 
-    /// Takes over a new configuration: more slots at once, fewer as they fall vacant.
+    /// Takes over a new configuration: more slots at once, fewer as they fall vacant. The factory learns
+    /// of it before anybody can count on it.
     pub(crate) fn reconfigure(&self, config: PoolConfig) {
+        // One at a time: the factory is told in the order in which they come into force.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = Arc::new(config);
         let mut registry = self.registry();
-        registry.reconfigure(config);
+        let before = registry.reconfigure(Arc::clone(&config));
         self.settle(registry);
+        let factory = &self.makers.factory;
+        let told = guarded("the reconfiguration of a factory", || {
+            Ok(factory.reconfigure(&before, &config))
+        });
+        // Nobody knows what a factory makes that panicked, and least of all what it made before.
+        let stale = told.unwrap_or_else(|failure| {
+            let message = describe(failure.into_error());
+            self.registry().note(IncidentKind::CreateFailed, None, message);
+            true
+        });
+        if stale {
+            self.evict_all();
+        }
         self.retire_while(Registry::take_surplus, DestroyReason::Shrunk);
     }
 
@@ -107,7 +126,7 @@ impl<V: 'static> Slots<V> {
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         self.suspend();
         self.evict_all();
-        self.wait_until_empty(timeout)
+        self.wait_until_empty(Instant::now().checked_add(timeout))
     }
 
     fn retire_while(

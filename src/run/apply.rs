@@ -20,8 +20,8 @@ use super::report::Report;
 use super::shares::Shares;
 use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
-    Backlog, Bindings, Change, Command, Effects, KnownSpot, LeafWrite, LogLine, SpawnedByScript,
-    fits, map_entities, new_entity_index, origin_of,
+    Backlog, Bindings, Change, Command, Effects, KnownSpot, LateBindings, LeafWrite, LogLine,
+    SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
 use crate::script::{Judgement, Patience, ScriptStates};
@@ -124,6 +124,8 @@ pub(crate) fn apply(world: &mut World) {
         frame.spare = std::mem::take(&mut frame.units);
     }
     *world.resource_mut::<Frame>() = frame;
+    // Nothing is in use any more, the registry of types included.
+    LateBindings::settle(world);
 }
 
 struct ApplyingStage<'s> {

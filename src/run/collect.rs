@@ -67,7 +67,9 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         mut loaded,
         mut frame,
         mut report,
-    } = collector.get_mut(world).expect("the plugin inserted them");
+    } = collector.get_mut(world).unwrap_or_else(|missing| {
+        panic!("{}: {missing}", LuaPool::UNFINISHED);
+    });
     let frame = &mut *frame;
     put_back(frame, &mut entities, &mut mailbox, &mut stopped);
     if frame.executed.take().is_some() {

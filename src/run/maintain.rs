@@ -76,6 +76,7 @@ pub(crate) fn maintain(
     snapshot.total = report.total;
     snapshot.run_time = report.run_time.timing();
     snapshot.paused = !scripting.enabled;
+    snapshot.stopped = pool.stopped.clone();
     if snapshot.history.len() >= HISTORY_FRAMES {
         snapshot.history.pop_front();
     }
@@ -85,13 +86,16 @@ pub(crate) fn maintain(
 /// Carries out what the app or the overlay asked for.
 pub(crate) fn control(
     mut requests: MessageReader<LuaControl>,
-    pool: Res<LuaPool>,
+    mut pool: ResMut<LuaPool>,
     mut scripting: ResMut<LuaScripting>,
     scripts: Res<Assets<LuaScript>>,
     assets: Option<Res<AssetServer>>,
     mut states: Query<&mut ScriptStates>,
     mut report: ResMut<Report>,
 ) {
+    if pool.is_outdated() {
+        pool.update();
+    }
     for request in requests.read() {
         match request {
             LuaControl::Pause => scripting.enabled = false,

@@ -140,9 +140,63 @@ impl Api {
         self.constants.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Notes that a name belongs to a module.
-    pub(crate) fn note_module(&mut self, name: &str, module: &str) {
-        self.modules.insert(name.to_owned(), module.to_owned());
+    /// Adds all of a module, or nothing. Its functions have the numbers that follow one another from that
+    /// of the next function on.
+    ///
+    /// # Errors
+    /// As [`Api::add_library_function`].
+    pub(crate) fn add_module<'m>(
+        &mut self,
+        module: &str,
+        functions: impl Iterator<Item = &'m str>,
+        constants: impl Iterator<Item = (&'m str, &'m ScriptValue)>,
+    ) -> Result<(), NameError> {
+        let mark = self.mark();
+        let added = self.add_parts(module, functions, constants);
+        if added.is_err() {
+            self.roll_back(mark);
+        }
+        added
+    }
+
+    fn add_parts<'m>(
+        &mut self,
+        module: &str,
+        functions: impl Iterator<Item = &'m str>,
+        constants: impl Iterator<Item = (&'m str, &'m ScriptValue)>,
+    ) -> Result<(), NameError> {
+        for name in functions {
+            self.add_library_function(name)?;
+            self.modules.insert(name.to_owned(), module.to_owned());
+        }
+        for (name, value) in constants {
+            self.add_constant(name, value.clone())?;
+            self.modules.insert(name.to_owned(), module.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes back what came after `mark`. Goes through all that is left: for what rarely happens.
+    pub(crate) fn roll_back(&mut self, mark: ApiMark) {
+        let functions = self.functions.drain(mark.functions..);
+        let constants = self.constants.drain(mark.constants..).map(|(name, _)| name);
+        for name in functions.chain(constants) {
+            self.modules.remove(&name);
+        }
+        self.namespaces.truncate(mark.namespaces);
+        self.taken.clear();
+        let leaves = self.functions.iter().chain(self.constants.iter().map(|(name, _)| name));
+        let leaves = leaves.map(|name| (name, Kind::Leaf));
+        let namespaces = self.namespaces.iter().map(|(name, namespace)| match namespace {
+            Namespace::Table => (name, Kind::Table),
+            Namespace::Server => (name, Kind::Leaf),
+        });
+        for (name, kind) in leaves.chain(namespaces) {
+            for (dot, _) in name.match_indices('.') {
+                self.taken.insert(name[..dot].to_owned(), Kind::Table);
+            }
+            self.taken.insert(name.clone(), kind);
+        }
     }
 
     /// As much of it as a sandbox lets scripts find. The numbers stay.
@@ -179,25 +233,24 @@ impl Api {
 
     /// What came after `mark`: functions, namespaces, constants.
     pub(super) fn functions_since(&self, mark: ApiMark) -> impl Iterator<Item = (u32, &str)> {
-        self.functions().skip(mark.functions).filter(|(_, name)| self.is_offered(name))
+        let names = self.functions[mark.functions..].iter().map(String::as_str);
+        (mark.functions as u32..).zip(names).filter(|(_, name)| self.is_offered(name))
     }
 
     pub(super) fn namespaces_since(
         &self,
         mark: ApiMark,
     ) -> impl Iterator<Item = (u32, &str, Namespace)> {
-        let kinds = self.namespaces.iter().map(|(_, kind)| *kind);
-        self.namespaces()
-            .zip(kinds)
-            .map(|((number, name), kind)| (number, name, kind))
-            .skip(mark.namespaces)
+        let added = self.namespaces[mark.namespaces..].iter();
+        (mark.namespaces as u32..).zip(added).map(|(number, (name, kind))| (number, &**name, *kind))
     }
 
     pub(super) fn constants_since(
         &self,
         mark: ApiMark,
     ) -> impl Iterator<Item = (&str, &ScriptValue)> {
-        self.constants().skip(mark.constants).filter(|(name, _)| self.is_offered(name))
+        let added = self.constants[mark.constants..].iter();
+        added.map(|(name, value)| (&**name, value)).filter(|(name, _)| self.is_offered(name))
     }
 
     fn claim(&mut self, name: &str, kind: Kind, reach: Reach) -> Result<(), NameError> {
@@ -286,6 +339,25 @@ mod tests {
         }
         assert!(api.add_function("math.median").is_err(), "an app's functions stay outside");
         assert_eq!(api.add_constant("math.golden", 1.618.into()), Ok(()));
+    }
+
+    #[test]
+    fn a_module_that_is_refused_leaves_nothing_behind() {
+        let mut api = Api::default();
+        api.add_function("game.damage").expect("the name is free");
+        api.add_namespace("time").expect("the name is free");
+        let one = ScriptValue::from(1.0);
+        let constants = [("dice.faces", &one), ("game.damage", &one)];
+        let added = api.add_module("dice", ["dice.roll"].into_iter(), constants.into_iter());
+        assert!(matches!(added, Err(NameError::Taken { .. })), "{added:?}");
+        assert_eq!((api.functions().count(), api.constants().count()), (1, 0));
+        assert_eq!(api.add_function("dice"), Ok(1), "the name is free again");
+        for name in ["game", "game.damage", "time"] {
+            assert!(api.add_function(name).is_err(), "{name} is taken still");
+        }
+        assert_eq!(api.add_function("time.now"), Ok(2), "a namespace may hold functions still");
+        assert_eq!(api.add_module("x", ["x.f"].into_iter(), [("x.c", &one)].into_iter()), Ok(()));
+        assert_eq!((api.functions().count(), api.constants().count()), (4, 1));
     }
 
     #[test]

@@ -5,10 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::loaded::ProgramCounts;
 use super::{Api, ProgramStats, Vm};
-use crate::pool::{BoxError, Interrupter, VmFactory, VmReport, VmResetter};
+use crate::pool::{BoxError, Interrupter, PoolConfig, VmFactory, VmReport, VmResetter};
 use crate::sandbox::SandboxConfig;
 
 /// Makes Luau VMs that offer one [`Api`], or as much of it as a sandbox lets scripts find.
+///
+/// In a pool it follows the configuration: when [`VmPool::set_config`](crate::pool::VmPool::set_config)
+/// changes the memory limits, or the libraries and modules that the sandbox allows, it makes such VMs from
+/// then on, and the pool replaces the others.
 #[derive(Clone, Debug)]
 pub struct LuauFactory {
     offer: Arc<RwLock<Offer>>,
@@ -22,16 +26,22 @@ pub struct LuauFactory {
 struct Offer {
     whole: Arc<Api>,
     sandbox: SandboxConfig,
-    /// As much of the whole as the sandbox lets through.
-    within: Arc<Api>,
+    /// As much of the whole as the sandbox lets through, once a VM was made that offers it.
+    within: Option<Arc<Api>>,
+}
+
+impl Offer {
+    fn within(&mut self) -> Arc<Api> {
+        let within = || Arc::new(self.whole.within(&self.sandbox));
+        Arc::clone(self.within.get_or_insert_with(within))
+    }
 }
 
 impl LuauFactory {
     /// A factory of VMs that may hold `memory_limit` bytes each.
     #[must_use]
     pub fn new(api: Arc<Api>, memory_limit: usize) -> Self {
-        let sandbox = SandboxConfig::default();
-        let offer = Offer { within: Arc::new(api.within(&sandbox)), whole: api, sandbox };
+        let offer = Offer { whole: api, sandbox: SandboxConfig::default(), within: None };
         Self {
             offer: Arc::new(RwLock::new(offer)),
             memory_limit: Arc::new(AtomicUsize::new(memory_limit)),
@@ -44,16 +54,27 @@ impl LuauFactory {
     /// that exist, evict them all afterwards.
     pub fn set_api(&self, api: Arc<Api>) {
         let mut offer = self.offer();
-        offer.within = Arc::new(api.within(&offer.sandbox));
         offer.whole = api;
+        offer.within = None;
+    }
+
+    /// As [`LuauFactory::set_api`]. Lets go of the API that it has before it asks for the next, so that
+    /// this may be the same one, changed where it is and not in a copy.
+    pub(crate) fn replace_api<R>(&self, next: impl FnOnce() -> (Arc<Api>, R)) -> R {
+        let mut offer = self.offer();
+        offer.whole = Arc::default();
+        offer.within = None;
+        let (api, result) = next();
+        offer.whole = api;
+        result
     }
 
     /// Changes which libraries and modules the VMs offer that this factory and its clones make from now
     /// on. To replace those that exist, evict them all.
     pub fn set_sandbox(&self, sandbox: &SandboxConfig) {
         let mut offer = self.offer();
-        offer.within = Arc::new(offer.whole.within(sandbox));
         offer.sandbox = sandbox.clone();
+        offer.within = None;
     }
 
     fn offer(&self) -> RwLockWriteGuard<'_, Offer> {
@@ -82,7 +103,8 @@ impl LuauFactory {
 
 impl VmFactory<Vm> for LuauFactory {
     fn create(&self) -> Result<Vm, BoxError> {
-        let api = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner).within);
+        let known = self.offer.read().unwrap_or_else(PoisonError::into_inner).within.clone();
+        let api = known.unwrap_or_else(|| self.offer().within());
         let limit = self.memory_limit.load(Ordering::Relaxed);
         let mut vm = Vm::make(api, limit, Arc::clone(&self.counts), None)?;
         match self.resting_memory.load(Ordering::Relaxed) {
@@ -94,6 +116,22 @@ impl VmFactory<Vm> for LuauFactory {
 
     fn interrupter(&self, vm: &Vm) -> Option<Interrupter> {
         Some(vm.interrupter())
+    }
+
+    fn reconfigure(&self, before: &PoolConfig, now: &PoolConfig) -> bool {
+        let memory = before.memory_limit != now.memory_limit;
+        if memory {
+            self.set_memory_limit(now.memory_limit);
+        }
+        let resting = before.resting_memory() != now.resting_memory();
+        if resting {
+            self.set_resting_memory(now.resting_memory());
+        }
+        let offers = !now.sandbox.offers_as(&before.sandbox);
+        if offers {
+            self.set_sandbox(&now.sandbox);
+        }
+        memory || resting || offers
     }
 }
 
@@ -121,6 +159,10 @@ impl VmResetter<Vm> for LuauResetter {
 
     fn check(&self, vm: &mut Vm) -> Result<(), BoxError> {
         Ok(vm.check_all()?)
+    }
+
+    fn identity(&self, vm: &Vm) -> Option<u64> {
+        Some(vm.id())
     }
 
     fn inspect(&self, vm: &Vm) -> VmReport {

@@ -17,6 +17,9 @@ use crate::error::ScriptError;
 /// The largest source text that compiles, in bytes.
 pub const MAX_SOURCE_SIZE: usize = 256 * 1024;
 
+/// Characters of a source that its title shows.
+const MAX_TITLE: usize = 60;
+
 /// Globals that differ from run to run: the compiler must not take their values for constants.
 const PER_RUN_GLOBALS: [&str; 4] = ["entity", "_G", "time", "params"];
 
@@ -142,6 +145,7 @@ impl CallbackSet {
 pub struct Program {
     id: u64,
     name: Arc<str>,
+    title: Arc<str>,
     bytecode: Box<[u8]>,
     name_hash: u64,
     /// `None` if its bytecode can't be read.
@@ -165,7 +169,8 @@ impl Program {
     /// Compiles a script; `name` is its asset path and appears in errors.
     ///
     /// # Errors
-    /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line.
+    /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line, also for
+    /// a NUL byte, wherever it is.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
         Self::compile_without(name, source, &sandbox::REPLACED, MAX_SOURCE_SIZE)
     }
@@ -182,12 +187,16 @@ impl Program {
         if source.len() > limit {
             return Err(ScriptError::TooLarge { size: source.len(), limit });
         }
+        refuse_nul(name, source)?;
         super::set_fast_flags();
         let bytecode = compile(name, source, replaced)?;
+        let hash = FixedHasher.hash_one(name);
+        let name: Arc<str> = name.into();
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            name: name.into(),
-            name_hash: FixedHasher.hash_one(name),
+            title: Arc::clone(&name),
+            name,
+            name_hash: hash,
             assigning: bytecode::assigning_functions(&bytecode),
             hungry: AtomicBool::new(false),
             measured: AtomicUsize::new(0),
@@ -219,6 +228,23 @@ impl Program {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What it is called where VMs are looked at: the name, but for a source that nobody gave one.
+    #[must_use]
+    pub fn title(&self) -> &Arc<str> {
+        &self.title
+    }
+
+    /// Gives a source without a name a title: how it begins, as Lua does it.
+    #[must_use]
+    pub(crate) fn titled_after(mut self, source: &str) -> Self {
+        let mut lines = source.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or_default();
+        let end = first.char_indices().nth(MAX_TITLE).map_or(first.len(), |(end, _)| end);
+        let more = if end < first.len() || lines.next().is_some() { "..." } else { "" };
+        self.title = format!("[string \"{}{more}\"]", &first[..end]).into();
+        self
     }
 
     /// Tells this program from any other that this process compiled.
@@ -393,10 +419,29 @@ fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, Scrip
     refused(line, message.to_owned())
 }
 
+/// Luau's parser takes a NUL byte for the end of the text, and what follows would be lost without a word.
+fn refuse_nul(name: &str, source: &str) -> Result<(), ScriptError> {
+    let Some(offset) = source.find('\0') else { return Ok(()) };
+    let before = &source[..offset];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = format!(
+        "a NUL byte in column {column}, which would end the text here; remove it, write `\\0` if a text is \
+         to hold it, and save the file as UTF-8"
+    );
+    let line = u32::try_from(line).unwrap_or(u32::MAX);
+    Err(ScriptError::Syntax { script: name.to_owned(), line, message })
+}
+
 /// The first line that holds a word; 1 if none does.
 fn line_of(source: &str, word: &str) -> u32 {
     let line = source.lines().position(|line| line.contains(word)).unwrap_or(0);
     u32::try_from(line + 1).unwrap_or(1)
+}
+
+/// What Luau calls a chunk: the name of a file. No NUL byte can be part of it.
+pub(super) fn chunk_name(name: &str) -> String {
+    format!("@{}", name.replace('\0', "\\0"))
 }
 
 /// Takes the line out of Luau's `12: message`.

@@ -150,6 +150,7 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         }
         globals.raw_remove(library.name())?;
     }
+    freeze(&globals)?;
     extend(lua, &globals, api, ApiMark::default())?;
     Ok(globals)
 }
@@ -166,7 +167,8 @@ pub(super) fn build_for_sessions(lua: &Lua, api: &Api, coroutines: &Table) -> ml
     build_all(lua, api)
 }
 
-/// Adds what the API got since `mark` to the built-ins, and freezes them.
+/// Adds what the API got since `mark` to the built-ins, which are frozen, and are so again afterwards. Looks
+/// at what is added, and at the tables that it is added to, and not at what they hold.
 pub(super) fn extend(lua: &Lua, globals: &Table, api: &Api, mark: ApiMark) -> mlua::Result<()> {
     for (number, name) in api.functions_since(mark) {
         define(lua, globals, name, raw::host_function(lua, number, name)?)?;
@@ -180,49 +182,69 @@ pub(super) fn extend(lua: &Lua, globals: &Table, api: &Api, mark: ApiMark) -> ml
     for (name, value) in api.constants_since(mark) {
         define(lua, globals, name, raw::plain(lua, value)?)?;
     }
-    freeze(globals)
+    Ok(())
 }
 
 fn define(lua: &Lua, globals: &Table, name: &str, value: impl IntoLua) -> mlua::Result<()> {
-    let (table, last) = table_for(lua, globals, name)?;
-    table.raw_set(last, value)
+    let value = value.into_lua(lua)?;
+    if let Value::Table(table) = &value {
+        freeze(table)?;
+    }
+    let (tables, last) = Thawed::for_name(lua, globals, name)?;
+    tables.last().raw_set(last, value)
 }
 
 fn define_live_table(lua: &Lua, globals: &Table, number: u32, name: &str) -> mlua::Result<()> {
-    let (table, last) = table_for(lua, globals, name)?;
-    let namespace = match table.raw_get(last)? {
+    let (tables, last) = Thawed::for_name(lua, globals, name)?;
+    let namespace = match tables.last().raw_get(last)? {
         Value::Table(existing) => existing,
         _ => lua.create_table()?,
     };
-    namespace.set_readonly(false);
     let metatable = lua.create_table()?;
     metatable.raw_set("__index", raw::live_namespace(lua, number, name)?)?;
     metatable.raw_set("__metatable", false)?;
-    namespace.set_metatable(Some(metatable))?;
-    table.raw_set(last, namespace)
+    metatable.set_readonly(true);
+    namespace.set_readonly(false);
+    let set = namespace.set_metatable(Some(metatable));
+    namespace.set_readonly(true);
+    set?;
+    tables.last().raw_set(last, namespace)
 }
 
-/// The table in which `a.b.c` defines `c`, made or thawed if need be, and `c`.
-fn table_for<'n>(lua: &Lua, globals: &Table, name: &'n str) -> mlua::Result<(Table, &'n str)> {
-    let mut table = globals.clone();
-    let mut parts = name.split('.').peekable();
-    let mut last = name;
-    table.set_readonly(false);
-    while let Some(part) = parts.next() {
-        last = part;
-        if parts.peek().is_some() {
-            table = match table.raw_get(part)? {
-                Value::Table(next) => next,
+/// Tables that can be written to until this is dropped.
+struct Thawed(Vec<Table>);
+
+impl Thawed {
+    /// The tables on the way to what `a.b.c` defines, made if need be; and `c`, its name in the last one.
+    fn for_name<'n>(lua: &Lua, globals: &Table, name: &'n str) -> mlua::Result<(Self, &'n str)> {
+        globals.set_readonly(false);
+        let mut thawed = Self(vec![globals.clone()]);
+        let mut last = name;
+        while let Some((part, rest)) = last.split_once('.') {
+            let table = match thawed.last().raw_get(part)? {
+                Value::Table(table) => table,
                 _ => {
-                    let next = lua.create_table()?;
-                    table.raw_set(part, &next)?;
-                    next
+                    let table = lua.create_table()?;
+                    thawed.last().raw_set(part, &table)?;
+                    table
                 }
             };
             table.set_readonly(false);
+            thawed.0.push(table);
+            last = rest;
         }
+        Ok((thawed, last))
     }
-    Ok((table, last))
+
+    fn last(&self) -> &Table {
+        self.0.last().expect("the globals are on every way")
+    }
+}
+
+impl Drop for Thawed {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|table| table.set_readonly(true));
+    }
 }
 
 fn prune(table: &Table, keep: impl Fn(&str) -> bool) -> mlua::Result<()> {
@@ -268,8 +290,65 @@ fn freeze(table: &Table) -> mlua::Result<()> {
     if let Some(metatable) = table.metatable() {
         freeze(&metatable)?;
     }
-    table.for_each(|_: Value, value: Value| match value {
-        Value::Table(inner) => freeze(&inner),
-        _ => Ok(()),
+    table.for_each(|_: Value, value: Value| {
+        #[cfg(test)]
+        tests::LOOKED_AT.set(tests::LOOKED_AT.get() + 1);
+        match value {
+            Value::Table(inner) => freeze(&inner),
+            _ => Ok(()),
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        /// Entries of tables that [`freeze`] has looked at.
+        pub(super) static LOOKED_AT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    fn is_frozen(table: &Table) -> bool {
+        let inner = table.pairs::<Value, Value>().flatten().all(|(_, value)| match value {
+            // The globals hold themselves.
+            Value::Table(inner) if inner != *table => is_frozen(&inner),
+            _ => true,
+        });
+        let metatable = table.metatable().is_none_or(|metatable| is_frozen(&metatable));
+        table.is_readonly() && inner && metatable
+    }
+
+    #[test]
+    fn what_is_added_is_frozen_without_a_look_at_what_is_there() {
+        let lua = Lua::new_with(libraries(), mlua::LuaOptions::new()).expect("there is memory");
+        let mut api = Api::default();
+        let globals = build(&lua, &api).expect("it is complete");
+        assert!(is_frozen(&globals));
+        let before = LOOKED_AT.get();
+        let mut list = crate::value::ScriptTable::default();
+        list.push(1.0);
+        list.push(2.0);
+        for number in 0..1000 {
+            let mark = api.mark();
+            api.add_function(&format!("game.f{number}")).expect("the name is free");
+            api.add_library_function(&format!("math.f{number}")).expect("the name is free");
+            api.add_constant(&format!("game.c{number}.x"), list.clone().into())
+                .expect("it is free");
+            extend(&lua, &globals, &api, mark).expect("there is memory");
+        }
+        let mark = api.mark();
+        api.add_namespace("game.now").expect("the name is free");
+        api.add_namespace("live").expect("the name is free");
+        api.add_function("live.f").expect("the name is free");
+        extend(&lua, &globals, &api, mark).expect("there is memory");
+        assert_eq!(LOOKED_AT.get() - before, 2 * 1000, "those of the constants");
+        assert!(is_frozen(&globals));
+        let probe = "return game.c999.x[2], type(math.f0), type(game.f999), type(live.f)";
+        let found: (f64, String, String, String) = lua.load(probe).eval().expect("all are there");
+        let function = || "function".to_owned();
+        assert_eq!(found, (2.0, function(), function(), function()));
+    }
 }

@@ -8,6 +8,7 @@ use mlua::{Function, Lua, LuaOptions, Table};
 
 use super::evaluate::EXPRESSION;
 use super::limits::{CallBounds, Deadline};
+use super::program::chunk_name;
 use super::raw::{self, SessionEnded, SessionTask};
 use super::watchdog::Watch;
 use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, sandbox, watch};
@@ -184,7 +185,7 @@ impl Session {
             .lua
             .load(program.bytecode())
             .set_mode(ChunkMode::Binary)
-            .set_name(format!("@{name}"));
+            .set_name(chunk_name(name));
         let main = raw::outside_run(|| load.into_function()).map_err(|error| match error {
             mlua::Error::MemoryError(_) => self.out_of_memory(),
             error => raised(error),

@@ -103,6 +103,12 @@ pub fn advance(duration: Duration) {
     }
 }
 
+/// How many threads wait for a time to come.
+#[must_use]
+pub fn sleepers() -> usize {
+    CLOCK.with_borrow(|clock| clock.sleepers.len())
+}
+
 /// Notes that this thread is about to wait. Returns the number to [`wake`] with.
 pub(crate) fn sleep(until: Instant, condvar: &Arc<Condvar>) -> u64 {
     CLOCK.with_borrow_mut(|clock| {

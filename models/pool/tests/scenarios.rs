@@ -189,11 +189,58 @@ fn closing_interrupts_who_does_not_come_back() {
             let _lease = lease;
             books.interrupted.pass();
         });
-        assert!(
-            handle.close(Duration::ZERO),
-            "it has a second to come back, and time stands still"
-        );
+        let _ = handle.close(Duration::ZERO);
         borrower.join().unwrap();
+        finish(&pool, &rig);
+    });
+}
+
+#[test]
+fn closing_lasts_no_longer_than_it_was_told() {
+    explore(|| {
+        let (pool, rig) = pool(endless(0, 1), Habits::default());
+        let lease = pool.acquire().unwrap();
+        let handle = pool.clone();
+        let closer = thread::spawn(move || handle.close(Duration::from_secs(10)));
+        until(|| clock::sleepers() == 1);
+        clock::advance(Duration::from_secs(9));
+        // A second before the end, and not after it.
+        rig.interrupted.pass();
+        until(|| clock::sleepers() == 1);
+        clock::advance(Duration::from_secs(1));
+        assert!(!closer.join().unwrap(), "its borrower doesn't listen");
+        drop(lease);
+        finish(&pool, &rig);
+    });
+}
+
+#[test]
+fn who_renews_a_lease_loses_no_slot_whatever_happens_meanwhile() {
+    explore(|| {
+        let habits = Habits { create: Habit::FailsSometimes, ..Habits::default() };
+        let (pool, rig) = pool(endless(0, 2), habits);
+        let handle = pool.clone();
+        together(3, move |number| {
+            let lease = match number {
+                // One asks and renews, one asks, one changes the pool under them.
+                0 => handle.acquire().and_then(|mut lease| {
+                    use_alone(&mut lease);
+                    Lease::renew(lease, DestroyReason::Discarded)
+                }),
+                1 => handle.acquire(),
+                _ => {
+                    let max_size = thread_rng().gen_range(1..=2);
+                    handle.set_config(PoolConfig { max_size, ..handle.config() }).unwrap();
+                    handle.evict_all();
+                    return;
+                }
+            };
+            if let Ok(mut lease) = lease {
+                use_alone(&mut lease);
+            }
+            check(&handle);
+        });
+        pool.set_config(PoolConfig { max_size: 2, ..pool.config() }).unwrap();
         finish(&pool, &rig);
     });
 }
@@ -418,7 +465,7 @@ fn everything_at_once() {
                     }
                     _ if thread_rng().gen_bool(0.2) => {
                         drop(lease.take());
-                        handle.close(Duration::ZERO);
+                        let _ = handle.close(Duration::ZERO);
                     }
                     _ => drop(handle.warm_up()),
                 }

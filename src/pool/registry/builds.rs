@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::health::Asker;
 use super::{Grant, Registry, Slot};
 use crate::pool::error::PoolError;
 use crate::pool::factory::Made;
@@ -94,9 +95,9 @@ impl<V> Registry<V> {
 
     /// A slot for a VM that nobody waits for, if `min_size` isn't reached or `one_more` is wanted
     /// because none is being made.
-    pub(crate) fn grant_refill(&mut self, one_more: bool, now: Instant) -> Option<u64> {
+    pub(crate) fn grant_refill(&mut self, one_more: bool, asker: Asker) -> Option<u64> {
         let wanted = self.missing() > 0 || (one_more && self.builds.len() == 0);
-        if !wanted || self.health.is_discouraged(now) || self.may_build().is_err() {
+        if !wanted || self.health.is_discouraged(asker) || self.may_build().is_err() {
             return None;
         }
         match self.grant_vacant()? {
@@ -110,7 +111,7 @@ impl<V> Registry<V> {
         if self.closed || self.suspended {
             return 0;
         }
-        self.config.min_size.saturating_sub(self.taken())
+        self.config.kept_size().saturating_sub(self.taken())
     }
 
     /// When the build will have taken too long; `None` when it is over.
@@ -184,10 +185,10 @@ impl<V> Registry<V> {
         self.timings.create.record(now.saturating_duration_since(build.began));
         self.health.encourage();
         let (id, generation) = (self.next_id(), build.generation);
-        let Made { vm, report, interrupter } = made;
+        let Made { vm, identity, report, interrupter } = made;
         let birth = Birth { id, generation, made: now, report, interrupter };
         let borrower = build.owner.as_ref().and_then(|owner| owner.borrower);
-        (self.admit(vm, birth, borrower), build.owner)
+        (self.admit(vm, identity, birth, borrower), build.owner)
     }
 
     /// Counts a VM that couldn't be made. Returns who waits for it.

@@ -7,7 +7,7 @@ use crate::pool::config::PoolConfig;
 use crate::pool::incident::{Incident, IncidentKind};
 use crate::pool::record::State;
 use crate::pool::stats::DestroyReason;
-use crate::pool::sync::Instant;
+use crate::pool::sync::{Arc, Instant};
 
 /// The rest after a VM couldn't be made for nobody in particular, so that a broken factory isn't
 /// asked, and reported, in every frame.
@@ -17,33 +17,57 @@ const REST: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
     last_check: Option<Instant>,
-    refill_failed: Option<Instant>,
+    /// The last `now` of `maintain`.
+    maintained: Option<Instant>,
+    refill_failed: Option<FailedRefill>,
+}
+
+/// When a refill failed, by each of the two clocks by which the next may be asked for.
+#[derive(Clone, Copy, Debug)]
+struct FailedRefill {
+    really: Instant,
+    /// By the clock of those who maintain the pool, if there was one: it may be far ahead or behind.
+    maintained: Option<Instant>,
+}
+
+/// Who asks for a refill, and when by its own clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker {
+    /// Somebody who wants a VM.
+    Borrower(Instant),
+    /// `maintain`.
+    Maintenance(Instant),
 }
 
 impl Agenda {
     pub(crate) fn discourage(&mut self) {
-        self.refill_failed = Some(Instant::now());
+        let (really, maintained) = (Instant::now(), self.maintained);
+        self.refill_failed = Some(FailedRefill { really, maintained });
     }
 
     pub(crate) fn encourage(&mut self) {
         self.refill_failed = None;
     }
 
-    /// Whether the rest after a failed refill isn't over. It may have failed a moment after `now`, which
-    /// the caller looked up before; a clock that was set back by more doesn't put the next try off.
-    pub(crate) fn is_discouraged(&self, now: Instant) -> bool {
-        let near = |failed: Instant| {
+    /// Whether the rest after a failed refill isn't over. It may have failed a moment after the time that
+    /// the asker looked up before; a clock that was set back by more doesn't put the next try off.
+    pub(crate) fn is_discouraged(&self, asker: Asker) -> bool {
+        self.refill_failed.is_some_and(|failed| {
+            let (now, failed) = match asker {
+                Asker::Borrower(now) => (now, failed.really),
+                Asker::Maintenance(now) => (now, failed.maintained.unwrap_or(failed.really)),
+            };
             let since = now.saturating_duration_since(failed);
             since.max(failed.saturating_duration_since(now)) < REST
-        };
-        self.refill_failed.is_some_and(near)
+        })
     }
 }
 
 impl<V> Registry<V> {
-    /// Whether the idle VMs are to be looked at now; if so, the next time is an interval later. A
-    /// clock that was set back doesn't put it off.
+    /// Notes the time of `maintain`. Returns whether the idle VMs are to be looked at now; if so, the
+    /// next time is an interval later. A clock that was set back doesn't put it off.
     pub(crate) fn begin_check(&mut self, now: Instant) -> bool {
+        self.health.maintained = Some(now);
         let interval = self.config.health_check_interval;
         let due = self.health.last_check.is_none_or(|last| now < last || now - last >= interval);
         if due {
@@ -65,7 +89,7 @@ impl<V> Registry<V> {
     ) -> Option<(Slot<V>, Option<DestroyReason>)> {
         let index = self.idle.iter().position(|slot| slot.id == id)?;
         let slot = self.idle.remove(index);
-        let spare = self.taken() > self.config.min_size;
+        let spare = self.taken() > self.config.kept_size();
         let record = &mut self.records[slot.place];
         let idle_time = now.saturating_duration_since(record.since);
         let idle = spare && idle_time >= self.config.max_idle_time;
@@ -113,9 +137,10 @@ impl<V> Registry<V> {
     }
 
     /// Changes the configuration; what it demands of idle VMs is looked at by the next `maintain`.
-    pub(crate) fn reconfigure(&mut self, config: PoolConfig) {
-        self.config = config;
+    /// Returns the one before.
+    pub(crate) fn reconfigure(&mut self, config: Arc<PoolConfig>) -> Arc<PoolConfig> {
         self.health.last_check = None;
+        std::mem::replace(&mut self.config, config)
     }
 
     /// Puts VMs whose reset has lasted too long into quarantine, and gives their slots back. Those

@@ -62,6 +62,7 @@ fn each_wrong_value_names_its_field() {
     type Change = fn(&mut PoolConfig);
     let cases: &[(&str, Change)] = &[
         ("min_size", |c| c.min_size = 11),
+        ("min_size", |c| (c.min_size, c.max_size) = (3, 1)),
         ("max_size", |c| c.max_size = 0),
         ("max_size", |c| c.max_size = 1025),
         ("acquire_timeout", |c| c.acquire_timeout = HOUR * 2),
@@ -80,6 +81,7 @@ fn each_wrong_value_names_its_field() {
         ("lifetime_jitter", |c| c.lifetime_jitter = -0.1),
         ("lifetime_jitter", |c| c.lifetime_jitter = 0.6),
         ("lifetime_jitter", |c| c.lifetime_jitter = f64::NAN),
+        ("lifetime_jitter", |c| c.lifetime_jitter = f64::INFINITY),
         ("leak_threshold", |c| c.leak_threshold = Some(Duration::ZERO)),
         ("run_time_limit", |c| c.run_time_limit = Duration::ZERO),
         ("run_time_limit", |c| c.run_time_limit = HOUR),
@@ -331,4 +333,49 @@ fn a_wrong_sandbox_is_told_with_field_value_and_what_is_allowed() {
         let error = PoolConfig::from_ron(text).expect_err(text).to_string();
         assert!(error.contains(says), "{text}: {error}");
     }
+}
+
+#[test]
+fn the_default_of_min_size_is_never_too_much() {
+    let config = PoolConfig { max_size: 1, ..PoolConfig::default() };
+    assert_eq!((config.validate(), config.kept_size()), (Ok(()), 1));
+    assert_eq!(PoolConfig::from_ron("(max_size: 1)"), Ok(config.clone()));
+    assert_eq!(PoolConfig::builder().max_size(1).build(), Ok(config.clone()));
+    let larger = PoolConfig { max_size: 10, ..config };
+    assert_eq!((larger.validate(), larger.kept_size()), (Ok(()), 2), "the default again");
+    for (min_size, kept) in [(0, 0), (1, 1), (2, 1)] {
+        let config = PoolConfig { min_size, max_size: 1, ..PoolConfig::default() };
+        assert_eq!((config.validate(), config.kept_size()), (Ok(()), kept));
+    }
+}
+
+#[test]
+fn numbers_and_durations_that_are_none_are_told_with_their_place() {
+    for (text, says) in [
+        ("(run_time_limit: \"-5ms\")", "at line 1, column 1"),
+        ("(run_time_limit: \"99999999999999999999s\")", "at line 1, column 1"),
+        ("(run_time_limit: \"18446744073709551615s 1s\")", "at line 1, column 1"),
+        ("(run_time_limit: \"18446744073709551615s 1000000000ns\")", "a duration is too long"),
+        ("(run_time_limit: \"\")", "at line 1, column 1"),
+        ("(run_time_limit: \"5\")", "at line 1, column 1"),
+        ("(run_time_limit: 5)", "at line 1, column 1"),
+        ("(run_time_limit: NaN)", "at line 1, column 1"),
+        ("(run_time_limit: \"18446744073709551615s\")", "`run_time_limit` is 184467"),
+        ("(lifetime_jitter: NaN)", "`lifetime_jitter` is NaN"),
+        ("(lifetime_jitter: inf)", "`lifetime_jitter` is inf"),
+        ("(lifetime_jitter: 1e999)", "`lifetime_jitter` is inf"),
+        ("(max_size: -1)", "at line 1, column"),
+        ("(max_size: 18446744073709551616)", "at line 1, column"),
+        ("(max_size: 1.5)", "at line 1, column"),
+        ("(\n  max_size: 4,\n  max_size: 5,\n)", "at line 3, column"),
+        ("(max_size: 4) (max_size: 5)", "at line 1, column 14"),
+        ("(sandbox: (libraries: [math, string, math]))", "Math is there twice"),
+        ("(sandbox: (modules: [\"json\", \"json\"]))", "\"json\" is there twice"),
+        ("(sandbox: (scripts: {\"a/\": (), \"a/\": ()}))", "\"a/\" is there twice"),
+        ("(sandbox: (scripts: {\"a/\": (run_time_limit: \"-1s\")}))", "at line 1, column"),
+    ] {
+        let error = PoolConfig::from_ron(text).expect_err(text).to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    assert_eq!(PoolConfig::from_ron("\u{feff}()"), Ok(PoolConfig::default()));
 }

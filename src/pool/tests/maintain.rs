@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{LONG, assert_all_slots_there, assert_quiet, built, patient, pool, pool_with};
-use crate::pool::{DestroyReason, IncidentKind, Lease, PoolConfig};
+use super::{LONG, Step, assert_all_slots_there, assert_quiet, built, patient, pool, pool_with};
+use crate::pool::{DestroyReason, IncidentKind, Lease, Overflow, PoolConfig, PoolError};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -219,4 +219,46 @@ fn vm_infos_tell_what_each_vm_is_doing() {
     assert_eq!(vms[0].last_program.as_deref(), Some("orbit"));
     assert_eq!((vms[1].memory_bytes, vms[1].leased), (100, true));
     drop(other);
+}
+
+#[test]
+fn a_factory_that_failed_has_its_rest_whatever_the_clock_says() {
+    let second = Duration::from_secs(1);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let start = Instant::now() + day;
+    // By a clock that is a day ahead, by the real one, and by one that stands still.
+    for began in [start + day, start, start.checked_sub(day).unwrap_or(start)] {
+        let (pool, rig) = pool(1, 1);
+        let asked = |now| {
+            rig.create.then(Step::Fail);
+            let asked = pool.maintain(now).started;
+            built(&pool);
+            rig.clear();
+            asked
+        };
+        assert_eq!(asked(began), 1);
+        for frame in 0..20 {
+            assert_eq!(asked(began + frame * second / 21), 0, "it has a second");
+        }
+        assert_eq!(asked(began + second), 1);
+        assert_eq!(asked(began + second + second / 2), 0);
+        assert_eq!(pool.stats().create_errors, 2);
+    }
+}
+
+#[test]
+fn a_factory_that_failed_has_its_rest_from_who_defers_too() {
+    let config = PoolConfig { overflow: Overflow::Defer, min_size: 0, max_size: 2, ..patient() };
+    let (pool, rig) = pool_with(config);
+    // The clock of those who maintain the pool is a day ahead.
+    let _ = pool.maintain(Instant::now() + 24 * 60 * MINUTE);
+    let began = Instant::now();
+    for _ in 0..20 {
+        rig.create.then(Step::Fail);
+        assert!(matches!(pool.acquire(), Err(PoolError::Deferred { .. })));
+        built(&pool);
+    }
+    // On a machine that takes a second for this, the rest is over meanwhile.
+    let errors = pool.stats().create_errors;
+    assert!(errors == 1 || began.elapsed() > Duration::from_secs(1), "{errors}");
 }

@@ -1,9 +1,10 @@
 //! A new configuration for a living pool.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
-use super::{Got, LONG, assert_all_slots_there, assert_quiet, built, pool, waiter};
+use super::{Got, LONG, Step, assert_all_slots_there, assert_quiet, built, pool, waiter};
 use crate::pool::{ConfigError, DestroyReason, PoolConfig, VmPool};
 
 fn resize(pool: &VmPool<super::Vm>, min_size: usize, max_size: usize) {
@@ -123,4 +124,29 @@ fn resizing_under_load_never_goes_above_the_largest_size() {
     assert!(stats.idle <= 3 && stats.leased == 0, "{stats:?}");
     assert_eq!(stats.idle, rig.alive());
     assert_all_slots_there(&pool);
+}
+
+#[test]
+fn the_factory_is_told_of_each_change_and_says_whether_vms_are_replaced() {
+    let (pool, rig) = pool(2, 3);
+    assert_eq!(pool.warm_up().unwrap(), 2);
+    let lease = pool.acquire().unwrap();
+    resize(&pool, 2, 4);
+    assert_eq!(assert_quiet(&pool, &rig).destroyed, 0);
+    rig.replaces.store(true, Ordering::SeqCst);
+    resize(&pool, 2, 5);
+    drop(lease);
+    assert_eq!(assert_quiet(&pool, &rig).destroyed_by(DestroyReason::Evicted), 2);
+    assert!(pool.set_config(PoolConfig { max_size: 0, ..pool.config() }).is_err());
+    assert_eq!(*rig.told.lock().unwrap(), [(3, 4), (4, 5)], "in their order, valid ones alone");
+
+    // One that panics: who knows what it would have said.
+    rig.replaces.store(false, Ordering::SeqCst);
+    drop(pool.acquire().unwrap());
+    rig.reconfigure.then(Step::Panic);
+    resize(&pool, 2, 6);
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!((stats.destroyed_by(DestroyReason::Evicted), stats.max_size), (3, 6));
+    let incidents = pool.maintain(Instant::now()).incidents;
+    assert!(incidents[0].message.contains("the reconfiguration of a factory panicked"));
 }

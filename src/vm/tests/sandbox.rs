@@ -93,14 +93,13 @@ fn without_libraries_the_functions_that_belong_to_none_still_work() {
 #[test]
 fn a_module_that_is_not_allowed_is_gone_and_numbers_of_functions_stay() {
     let mut api = Api::default();
+    let version = 1.0.into();
     for (name, module) in [("json.encode", "json"), ("math.mean", "math"), ("toml.encode", "toml")]
     {
-        api.add_library_function(name).expect("a free name");
-        api.note_module(name, module);
+        let constants = (module == "toml").then_some(("toml.version", &version));
+        api.add_module(module, [name].into_iter(), constants.into_iter()).expect("free names");
     }
     api.add_function("game.damage").expect("a free name");
-    api.add_constant("toml.version", 1.0.into()).expect("a free name");
-    api.note_module("toml.version", "toml");
     let sandbox =
         SandboxConfig { modules: Some(["math".to_owned()].into()), ..SandboxConfig::default() };
     let within = api.within(&sandbox);
