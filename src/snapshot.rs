@@ -12,7 +12,7 @@ use bevy::prelude::{Entity, Resource};
 
 use crate::error::ReachedLimit;
 use crate::pool::{Incident, PoolStats, Timing, VmInfo};
-use crate::vm::{Mutable, ProgramStats};
+use crate::vm::Mutable;
 
 /// How many [`Sample`]s [`LuaSnapshot::history`] keeps: ten seconds at 60 frames a second.
 pub const HISTORY_FRAMES: usize = 600;
@@ -30,8 +30,6 @@ pub const INCIDENT_ROWS: usize = 32;
 pub struct LuaSnapshot {
     /// Counters, gauges and timings of the VM pool.
     pub pool: PoolStats,
-    /// What became of programs in all VMs since the app started.
-    pub programs: ProgramStats,
     /// One entry for each living VM, ordered by id.
     pub vms: Vec<VmInfo>,
     /// What went wrong inside the pool, the most recent first; at most [`INCIDENT_ROWS`]. Each was

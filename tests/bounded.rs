@@ -824,7 +824,7 @@ fn programs_stay_loaded_from_frame_to_frame() {
     // Which VM has which programs depends on which thread was quicker; each has all of them in the end.
     lab.frames(10);
     assert!(lab.failures().is_empty());
-    let stats = lab.snapshot().programs;
+    let stats = lab.app.world().resource::<LuaPool>().programs();
     assert!((63..=2 * 63).contains(&stats.images) && stats.loads == stats.images, "{stats:?}");
     let others = (stats.evictions, stats.crowded_out, stats.measured);
     assert_eq!(others, (0, 0, 0), "nothing was dropped or measured");
@@ -843,7 +843,7 @@ fn what_does_not_fit_into_a_vm_is_told_with_the_setting() {
     }
     lab.frames(8);
     assert!(lab.failures().is_empty());
-    let stats = lab.snapshot().programs;
+    let stats = lab.app.world().resource::<LuaPool>().programs();
     assert!(stats.crowded_out > 0, "{stats:?}");
     assert!(stats.loads < 8 * 8, "some stay: {stats:?}");
     let told = "raise `memory_limit` of the script pool";

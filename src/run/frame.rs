@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::pool::{ConfigError, PoolConfig, VmPool};
 use crate::script::ScriptStates;
 use crate::value::ScriptTable;
-use crate::vm::{Callback, LuauFactory, Program, RunLimits, StateChange, Vm};
+use crate::vm::{Callback, LuauFactory, Program, ProgramStats, RunLimits, StateChange, Vm};
 
 /// When scripts run. The sets are chained in this order, in the plugin's schedule and in its fixed
 /// schedule (by default [`Update`](bevy::prelude::Update) and
@@ -71,6 +71,12 @@ impl LuaPool {
     #[must_use]
     pub fn vms(&self) -> &VmPool<Vm> {
         &self.pool
+    }
+
+    /// What became of programs in all its VMs: loaded, dropped, loaded again.
+    #[must_use]
+    pub fn programs(&self) -> ProgramStats {
+        self.factory.programs()
     }
 
     /// Whether scripts can run: `false` while the configuration file is still loading.

@@ -48,14 +48,13 @@ pub(crate) fn maintain(
     };
     let snapshot = &mut *snapshot;
     let programs = pool.factory.programs();
-    if programs.crowded_out > 0 && snapshot.programs.crowded_out == 0 {
+    if programs.crowded_out > 0 && !std::mem::replace(&mut report.told_crowded_out, true) {
         warn!(
             "the scripts that run in one frame don't fit into one VM, so that some are loaded anew in every frame; \
              raise `memory_limit` of the script pool (and `max_resting_memory`, if it is set), or keep less data \
              at file level (this is told once)"
         );
     }
-    snapshot.programs = programs;
     snapshot.pool = pool.vms().stats();
     snapshot.vms = pool.vms().vms();
     if news {

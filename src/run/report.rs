@@ -31,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) errors: VecDeque<ErrorRow>,
     pub(crate) incidents: VecDeque<IncidentRow>,
     pub(crate) frames: u64,
+    /// That a VM is too small for what a frame needs was logged already.
+    pub(crate) told_crowded_out: bool,
 }
 
 /// The entities that carry a script.

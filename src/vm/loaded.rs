@@ -67,6 +67,9 @@ pub(super) struct LoadedPrograms {
     texts: HashMap<Text, u32>,
     /// Their bytes.
     text_bytes: usize,
+    /// What the shapes of states took when they were weighed last, and the largest program.
+    shape_bytes: usize,
+    largest: usize,
 }
 
 impl LoadedPrograms {
@@ -179,13 +182,18 @@ impl LoadedPrograms {
 
     /// What the largest one took, in bytes.
     pub(super) fn largest(&self) -> usize {
-        self.list.iter().map(|program| program.bytes).max().unwrap_or(0)
+        self.largest
+    }
+
+    /// Weighs what changes with every run.
+    pub(super) fn weigh(&mut self) {
+        self.largest = self.list.iter().map(|program| program.bytes).max().unwrap_or(0);
+        self.shape_bytes = self.list.iter().map(|program| program.shapes.bytes()).sum();
     }
 
     /// What the strings of all programs take, in bytes, at most, and what may go at any time.
     pub(super) fn strings(&self) -> usize {
-        let names = self.list.iter().map(|program| program.shapes.bytes());
-        self.text_bytes + names.sum::<usize>()
+        self.text_bytes + self.shape_bytes
     }
 
     /// Drops programs that hold about `excess` of the `held` bytes that all hold together, but not the one that

@@ -78,9 +78,9 @@ impl Allowance {
 }
 
 impl Vm {
-    /// The most bytes that a run may hold, which may ask for more than the VM has: some of that is for garbage.
+    /// The most bytes that a run may hold, which may ask for more than the VM has.
     pub(super) fn most_memory(&self, of_run: usize) -> usize {
-        of_run.min(self.room() / 5 * 4)
+        of_run.min(self.room())
     }
 
     /// What the VM has for a run when it holds no other program.
@@ -88,11 +88,12 @@ impl Vm {
         self.memory_limit.saturating_sub(self.resting.pages)
     }
 
-    /// What a run may allocate the quick way. At most a quarter of the room that it would have if only its own
-    /// program were there, so that there is enough for its garbage where it is measured.
+    /// What a run may allocate the quick way. Also if its limit is nearly all that there is, and if its own program
+    /// takes much of that, there has to be room for its garbage where it is measured, which is alone there.
     pub(super) fn quick_memory(&self, of_run: usize) -> usize {
         let largest = self.programs.largest().min(self.held_by_programs());
-        (of_run / 2).min(self.room().saturating_sub(largest) / 4)
+        let left = self.room().saturating_sub(largest);
+        (of_run / 2).min(self.room() / 4).min(left / 5 * 2)
     }
 
     /// Puts the memory limit of the next run in force. Gives whether it may go the quick way.
@@ -217,6 +218,7 @@ impl Vm {
         self.collections += 1;
         self.spent |= raw::collect(&self.lua, expected, expected + late).is_err();
         self.floor = Floor::of(&self.lua);
+        self.programs.weigh();
     }
 
     /// Something goes that was there when garbage was collected last.

@@ -1496,10 +1496,9 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
             let result = take_state(state, SELF, shape, before, &mut *run);
             ffi::lua_settop(state, CALL_BASE);
 
-            let is_counted = job.most_objects < usize::MAX;
-            let kept_to_limits = !(*run).deadline.end()
-                && !(*run).is_to_be_judged()
-                && !(is_counted && weigh::is_ceiling_passed());
+            let made_too_much = job.most_objects < usize::MAX && weigh::is_ceiling_passed();
+            let kept_to_limits =
+                !(*run).deadline.end() && !(*run).is_to_be_judged() && !made_too_much;
             match result {
                 Ok(change) if kept_to_limits => (*job.row).done(&mut *job.host, change),
                 result => {

@@ -33,6 +33,8 @@ struct Measured {
     limit: usize,
     /// What the VM has for the run, garbage included.
     room: usize,
+    /// What of that is left free before garbage is collected, if it isn't more than half.
+    spare: usize,
     /// What the VM held before.
     base: usize,
     /// What it held after the last collection.
@@ -52,7 +54,7 @@ impl Measured {
 
     /// What it may have at any moment, with its garbage.
     fn most(&self) -> usize {
-        self.limit.saturating_add(self.limit / 2).min(self.room / 5 * 4)
+        self.limit.saturating_add(self.limit / 2).min(self.room)
     }
 }
 
@@ -71,8 +73,17 @@ impl Measuring {
         Hook::of(lua).install();
         weigh::count_for_ever(lua);
         Self::begin_with(lua, |state, vm| {
-            let mut measured =
-                Measured { vm, limit, room, base: 0, left: 0, next: 0, peak: 0, armed: true };
+            let mut measured = Measured {
+                vm,
+                limit,
+                room,
+                spare: room / 4,
+                base: 0,
+                left: 0,
+                next: 0,
+                peak: 0,
+                armed: true,
+            };
             // SAFETY: nothing runs, so the collector may work, which raises nothing.
             unsafe { measured.begin(state) };
             measured
@@ -112,8 +123,17 @@ impl<'l> MeasuringLate<'l> {
     pub(in crate::vm) fn begin(lua: &'l Lua, limit: usize, left: usize) -> Self {
         let mut next = 0;
         let measuring = Measuring::begin_with(lua, |_, vm| {
-            let mut measured =
-                Measured { vm, limit, room: limit, base: 0, left, next: 0, peak: 0, armed: false };
+            let mut measured = Measured {
+                vm,
+                limit,
+                room: limit,
+                spare: limit / 2,
+                base: 0,
+                left,
+                next: 0,
+                peak: 0,
+                armed: false,
+            };
             measured.next = measured.next_after(left);
             next = measured.next;
             measured
@@ -202,7 +222,8 @@ impl Measured {
         let usual = (held + self.limit / STEP).min(self.limit);
         let next = usual.max(held + self.limit / SMALL_STEP);
         // What it makes before is no more than it may hold.
-        self.base.saturating_add(next.max(self.limit.min(self.room / 2)))
+        let before = self.room.saturating_sub(self.spare).max(self.room / 2);
+        self.base.saturating_add(next.max(self.limit.min(before)))
     }
 }
 
