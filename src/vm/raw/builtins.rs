@@ -157,7 +157,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
                 sum([reading(state, 1, 1), (number(state, 1).max(0.0) as usize).saturating_mul(2)])
             }),
             c"find" => Counted(|state| match ffi::lua_type(state, 3) {
-                ffi::LUA_TNONE | ffi::LUA_TNIL => 2 * length(state, 1),
+                ffi::LUA_TNONE | ffi::LUA_TNIL => length(state, 1),
                 // There may be elements beyond what Luau takes for the end.
                 _ => sum([held(state), reading(state, 3, 3)]),
             }),
