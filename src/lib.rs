@@ -89,6 +89,11 @@
 //! it should hold constants and functions; what has to last goes into `self`. `self` takes plain data: nil, booleans, numbers, strings,
 //! vectors, entities, and tables of these.
 //!
+//! Such a file level runs once in a VM, and serves every run. One that a run could change (a function assigns a
+//! variable that lives on when it returns, a callback changes a table, a buffer or a coroutine is kept) runs anew
+//! for every run, to the same effect, but that takes longer: the panel, and [`ScriptRow::afresh`], say which
+//! line is the reason.
+//!
 //! | in reach | |
 //! | --- | --- |
 //! | `entity.Health`, `entity.Health.current = 3` | a component of the own entity, by reflection |

@@ -12,6 +12,7 @@ use bevy::prelude::{Entity, Resource};
 
 use crate::error::ReachedLimit;
 use crate::pool::{Incident, PoolStats, Timing, VmInfo};
+use crate::vm::Mutable;
 
 /// How many [`Sample`]s [`LuaSnapshot::history`] keeps: ten seconds at 60 frames a second.
 pub const HISTORY_FRAMES: usize = 600;
@@ -73,6 +74,9 @@ pub struct ScriptRow {
     /// Frames until it is tried again on the first of the entities for which it is put aside. `None`: on
     /// none of them.
     pub next_retry: Option<u64>,
+    /// Why its file level runs afresh for every run, which takes longer; with the line that is the reason.
+    /// `None`: it ran once in a VM and is shared, or it has not run yet.
+    pub afresh: Option<Mutable>,
     /// What is wrong with the asset's text, if it does not compile. The last good version goes on
     /// running.
     pub broken: Option<Arc<str>>,

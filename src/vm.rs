@@ -243,6 +243,7 @@ impl Vm {
         set_fast_flags();
         let set_up = || -> mlua::Result<(Lua, raw::Refs, check::Fingerprint)> {
             let lua = Lua::new_with(sandbox::libraries(), LuaOptions::new())?;
+            raw::watch_refusals(&lua)?;
             let builtins = sandbox::build(&lua, api)?;
             builtins.set_safeenv(true);
             let refs = raw::set_up(&lua, &builtins)?;
@@ -361,8 +362,9 @@ impl Vm {
         self.runs += began;
         let end = match ended {
             None => RowEnd::Done,
-            Some(raw::Ended::TouchedImage) => {
-                program.found_mutable(Mutable::Tables);
+            Some(raw::Ended::TouchedImage(raw::Touched { line })) => {
+                program.found_mutable(Mutable::Tables { line });
+                self.spent |= verdict.is_some_and(|verdict| verdict.out_of_memory);
                 RowEnd::Again(used)
             }
             Some(ended) => RowEnd::With(self.judge(program, ended, verdict)),
@@ -434,11 +436,17 @@ impl Vm {
             }
             match self.attempt(place, program, call, host, limits, (true, used)) {
                 Ok(ran) => return ran,
-                Err(already) => used = Some(already),
+                // The script could tell that it ran on an image: once more, on a file level of its own.
+                Err((already, line)) => {
+                    used = Some(already);
+                    program.found_mutable(Mutable::Tables { line });
+                }
             }
-            // The script could tell that it ran on an image: once more, on a file level of its own.
             host.rewind();
-            program.found_mutable(Mutable::Tables);
+            // It begins with no more garbage than if it had begun so.
+            if self.lua.used_memory() > self.resting_memory + GARBAGE_SLACK {
+                self.spent |= self.collect().is_err();
+            }
         }
         self.attempt(place, program, call, host, limits, (false, used))
             .unwrap_or_else(|_| unreachable!("what runs on a file level of its own meets no image"))
@@ -459,6 +467,18 @@ impl Vm {
         let out_of_memory = matches!(imaged, raw::Imaged::Failed(raw::Ended::OutOfMemory));
         let verdict = Verdict::of(&mut run, out_of_memory);
         drop(run);
+        if verdict.as_ref().is_some_and(|verdict| verdict.out_of_memory) {
+            // Whatever it has become, it depends on what others left in the VM.
+            let ended = match imaged {
+                raw::Imaged::Failed(ended) => ended,
+                raw::Imaged::Mutable(_) => raw::Ended::Missing,
+                raw::Imaged::Made(image) => {
+                    raw::drop_image(&self.lua, &image, &raw::Shapes::default());
+                    raw::Ended::Missing
+                }
+            };
+            return Err(self.judge(program, ended, verdict));
+        }
         match imaged {
             raw::Imaged::Mutable(why) => program.found_mutable(why),
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
@@ -468,7 +488,7 @@ impl Vm {
     }
 
     /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the
-    /// image was met, gives the time that it has used by then.
+    /// image was met, gives the time that it has used by then, and the line that met it.
     fn attempt(
         &mut self,
         place: usize,
@@ -477,7 +497,7 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
         (on_image, used): (bool, Option<Duration>),
-    ) -> Result<Ran, Duration> {
+    ) -> Result<Ran, (Duration, Option<u32>)> {
         let Loaded { main, image, shapes } = &mut self.loaded[place];
         let deadline = match used {
             None => Deadline::begin(&self.watch, limits.time),
@@ -495,8 +515,9 @@ impl Vm {
         let verdict = Verdict::of(&mut run, matches!(ended, raw::Ended::OutOfMemory));
         let used = run.deadline.roughly_used();
         drop(run);
-        if matches!(ended, raw::Ended::TouchedImage) {
-            return Err(used);
+        if let raw::Ended::TouchedImage(raw::Touched { line }) = ended {
+            self.spent |= verdict.is_some_and(|verdict| verdict.out_of_memory);
+            return Err((used, line));
         }
         Ok(self.judge(program, ended, verdict))
     }

@@ -7,6 +7,7 @@ use bevy::prelude::Entity;
 use bevy_egui::egui::{self, accesskit, epaint};
 use bevy_lua_pool::overlay::Section;
 use bevy_lua_pool::pool::{Incident, IncidentKind};
+use bevy_lua_pool::vm::Mutable;
 use bevy_lua_pool::{
     ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats,
     ReachedLimit, Sample, ScriptRow, Timing, VmInfo, show_panel,
@@ -623,6 +624,16 @@ fn a_broken_script_says_why_on_hover() {
     harness.get_by_label("⚠ broken").hover();
     harness.run_steps(4);
     assert!(paints(&harness, "line 4: expected 'end'"));
+}
+
+#[test]
+fn a_script_whose_file_level_runs_afresh_tells_the_line_on_hover() {
+    let mut slow = script("slow.luau", 1, 1, 1, 0);
+    slow.afresh = Some(Mutable::Variables { line: Some(12) });
+    let mut harness = panel(LuaSnapshot { scripts: vec![slow], ..Default::default() });
+    harness.get_by_label("afresh").hover();
+    harness.run_steps(4);
+    assert!(paints(&harness, "line 12 assigns a variable that lives on"));
 }
 
 #[test]

@@ -18,7 +18,8 @@ const COLUMNS: [Column<ScriptColumn>; 8] = [
         ScriptColumn::State,
         "state",
         "Whether the text compiles, and no VM was found changed after it ran. A broken script goes on \
-         with its last good version.",
+         with its last good version. The file level of one that is “afresh” runs anew for each run, \
+         which takes longer.",
         Some(66.0),
         false,
     ),
@@ -130,14 +131,19 @@ fn cell(ui: &mut Ui, script: &ScriptRow, column: ScriptColumn, width: f32) {
 }
 
 /// How bad its state is: a broken one is the worst.
-fn trouble(script: &ScriptRow) -> (bool, u64) {
-    (script.broken.is_some(), script.quarantines)
+fn trouble(script: &ScriptRow) -> (bool, u64, bool) {
+    (script.broken.is_some(), script.quarantines, script.afresh.is_some())
 }
 
 fn badge(ui: &mut Ui, script: &ScriptRow, width: f32) -> Response {
     match (&script.broken, script.quarantines) {
         (Some(why), _) => look::text(ui, width, "⚠ broken", Tone::Error).on_hover_text(&**why),
-        (None, 0) => look::text(ui, width, "ok", Tone::Ok),
+        (None, 0) => match script.afresh {
+            None => look::text(ui, width, "ok", Tone::Ok),
+            Some(why) => look::text(ui, width, "afresh", Tone::Weak).on_hover_text(format!(
+                "Its file level runs anew for each run, which takes longer: {why}."
+            )),
+        },
         (None, vms) => look::text(ui, width, "⚠ suspect", Tone::Warning).on_hover_text(format!(
             "VMs that were found changed after it ran on them, and were put into quarantine: {}. \
              See the incidents.",

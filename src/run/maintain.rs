@@ -36,6 +36,7 @@ pub(crate) fn maintain(
         counts.entities += of.entities;
         counts.put_aside += of.put_aside;
         counts.next_retry = counts.next_retry.into_iter().chain(of.next_retry).min();
+        counts.afresh = counts.afresh.or_else(|| of.program.mutable());
     }
     let frame = report.end_of_frame();
     let sample = Sample {

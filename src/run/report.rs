@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::pool::{Incident, IncidentKind, TimingHistogram};
 use crate::script::LuaScript;
 use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow, ScriptRow};
-use crate::vm::Callback;
+use crate::vm::{Callback, Mutable};
 
 /// Counters and timings since the app started.
 #[derive(Resource, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Carried {
     pub(crate) put_aside: usize,
     /// The frame in which it is tried again on the first of these.
     pub(crate) next_retry: Option<u64>,
+    /// Why its file level runs afresh for every run.
+    pub(crate) afresh: Option<Mutable>,
 }
 
 #[derive(Default)]
@@ -207,7 +209,7 @@ impl Report {
             .map(|(path, number)| (path, &self.figures[*number]))
             .filter(|(path, script)| carried.contains_key(*path) || script.broken.is_some())
             .map(|(path, script)| {
-                let Carried { entities, put_aside, next_retry } =
+                let Carried { entities, put_aside, next_retry, afresh } =
                     carried.get(path).copied().unwrap_or_default();
                 ScriptRow {
                     path: path.clone(),
@@ -219,6 +221,7 @@ impl Report {
                     quarantines: script.quarantines,
                     retries: script.retries,
                     next_retry: next_retry.map(|frame| frame.saturating_sub(self.frames)),
+                    afresh,
                     broken: script.broken.clone(),
                 }
             })

@@ -4,7 +4,10 @@
 //! The format is that of Luau's `lvmload.cpp`. Bytecode of an unknown version, or that can't be read to
 //! its end, says nothing: then everything is taken to be mutable.
 
+mod assigning;
 mod stretch;
+
+pub(super) use self::assigning::AssigningFunctions;
 
 /// The versions that are understood.
 const VERSIONS: std::ops::RangeInclusive<u8> = 4..=9;
@@ -22,28 +25,13 @@ const OP_CAPTURE: u8 = 70;
 /// Calls of built-ins by their number, with the arguments in different places.
 const FAST_CALLS: [u8; 5] = [60, 68, 73, 74, 75];
 
-/// A captured local, by reference: it is assigned somewhere.
-const CAPTURE_REF: u8 = 1;
-/// A captured local of a function further out.
+/// A captured variable of a function further out: what captures it gets the same one.
 const CAPTURE_UPVALUE: u8 = 2;
 
-/// How functions of a script may change what outlives a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mutation {
-    /// Not by assigning variables. A function that is defined at one of these lines assigns a local of
-    /// the function around it: an instance of it that lives on remembers.
-    OnlyBy {
-        /// Sorted.
-        lines: Vec<u32>,
-    },
-    /// A function assigns a local or a global of the file level, or might.
-    OfFileLevel,
-}
-
-/// Reads what the functions of a script assign.
-pub(super) fn mutation(bytecode: &[u8]) -> Mutation {
-    let found = Reader::new(bytecode).chunk().and_then(|chunk| chunk.mutation());
-    found.unwrap_or(Mutation::OfFileLevel)
+/// Which functions of a script may assign what outlives a call of them. `None` if the bytecode can't be read:
+/// then each of them may.
+pub(super) fn assigning_functions(bytecode: &[u8]) -> Option<AssigningFunctions> {
+    Reader::new(bytecode).chunk()?.assigning_functions(bytecode)
 }
 
 /// The same program, in which calls of built-ins are not short-cut: each looks for its function, and does
@@ -147,56 +135,22 @@ struct Function {
     /// The functions that are the closures among its constants, by the constant's number.
     closures: Vec<(usize, usize)>,
     children: Vec<usize>,
+    upvalues: u8,
+    /// Where it is defined.
     line: u32,
+    lines: Lines,
 }
 
-impl Chunk {
-    /// `None` if the code is not as expected.
-    fn mutation(&self) -> Option<Mutation> {
-        let mut lines = Vec::new();
-        for (number, function) in self.functions.iter().enumerate() {
-            let mut assigned = Vec::new();
-            for instruction in function.instructions() {
-                match instruction? {
-                    [OP_SETGLOBAL, ..] if number != self.main => {
-                        return Some(Mutation::OfFileLevel);
-                    }
-                    [OP_SETUPVAL, _, upvalue, _] => assigned.push(upvalue),
-                    _ => {}
-                }
-            }
-            for upvalue in assigned {
-                if self.is_of_main(number, upvalue, 0)? {
-                    return Some(Mutation::OfFileLevel);
-                }
-                lines.push(function.line);
-            }
-        }
-        lines.sort_unstable();
-        lines.dedup();
-        Some(Mutation::OnlyBy { lines })
-    }
-
-    /// Whether an upvalue of a function is a local of the main function.
-    fn is_of_main(&self, function: usize, upvalue: u8, depth: usize) -> Option<bool> {
-        if depth > self.functions.len() {
-            return None;
-        }
-        for (parent, outer) in self.functions.iter().enumerate() {
-            for [kind, source] in outer.captures_of(function, upvalue)? {
-                let of_main = match kind {
-                    CAPTURE_REF => parent == self.main,
-                    CAPTURE_UPVALUE => self.is_of_main(parent, source, depth + 1)?,
-                    // What is captured by value can't be assigned.
-                    _ => return None,
-                };
-                if of_main {
-                    return Some(true);
-                }
-            }
-        }
-        Some(false)
-    }
+/// Where the bytecode says at which line each instruction is.
+#[derive(Clone, Copy, Default)]
+struct Lines {
+    /// A byte for each instruction: by how much its line is beyond that of its interval, less what that of
+    /// the one before is. `None` if it doesn't say.
+    deltas: Option<usize>,
+    /// Four bytes for each interval: by how much its line is beyond that of the one before.
+    intervals: usize,
+    /// An interval has two to the power of this instructions.
+    gap: u32,
 }
 
 impl Function {
@@ -216,34 +170,18 @@ impl Function {
         })
     }
 
-    /// How this function captures an upvalue of another, wherever it makes a closure of it: the kind of
-    /// the capture and its source.
-    fn captures_of(&self, function: usize, upvalue: u8) -> Option<Vec<[u8; 2]>> {
-        let mut found = Vec::new();
-        let mut instructions = self.instructions();
-        let mut current = instructions.next();
-        while let Some(instruction) = current {
-            let [operation, _, low, high] = instruction?;
-            let operand = usize::from(u16::from_le_bytes([low, high]));
-            let made = match operation {
-                OP_NEWCLOSURE => Some(*self.children.get(operand)?),
-                OP_DUPCLOSURE => {
-                    let closure = self.closures.iter().find(|(constant, _)| *constant == operand);
-                    Some(closure?.1)
-                }
-                _ => None,
-            };
-            current = instructions.next();
-            let mut number = 0;
-            while let Some(Some([OP_CAPTURE, kind, source, _])) = current {
-                if made == Some(function) && number == u16::from(upvalue) {
-                    found.push([kind, source]);
-                }
-                number += 1;
-                current = instructions.next();
-            }
-        }
-        Some(found)
+    /// The line of an instruction, or that where the function is defined if it isn't known.
+    fn line_at(&self, bytecode: &[u8], instruction: usize) -> u32 {
+        let Lines { deltas: Some(deltas), intervals, gap } = self.lines else { return self.line };
+        let within = bytecode.get(deltas..=deltas + instruction).unwrap_or_default();
+        let beyond = within.iter().fold(0_u8, |sum, delta| sum.wrapping_add(*delta));
+        let before = (instruction >> gap) + 1;
+        let of_intervals = bytecode.get(intervals..intervals + 4 * before).unwrap_or_default();
+        let (of_intervals, _) = of_intervals.as_chunks();
+        let line = of_intervals
+            .iter()
+            .fold(0, |sum: i32, delta| sum.wrapping_add(i32::from_le_bytes(*delta)));
+        u32::try_from(line).map_or(self.line, |line| line + u32::from(beyond))
     }
 }
 
@@ -308,8 +246,11 @@ impl<'b> Reader<'b> {
     }
 
     fn function(&mut self) -> Option<Function> {
-        // Stack size, parameters, upvalues, whether it takes more arguments, flags.
-        self.skip(5)?;
+        // Stack size, parameters.
+        self.skip(2)?;
+        let upvalues = self.byte()?;
+        // Whether it takes more arguments, flags.
+        self.skip(2)?;
         let types = self.number()?;
         self.skip(types)?;
         let length = self.number()?;
@@ -330,9 +271,9 @@ impl<'b> Reader<'b> {
         }
         let line = u32::try_from(self.number()?).ok()?;
         self.number()?; // Its name.
-        self.lines(code.len())?;
+        let lines = self.lines(code.len())?;
         self.names()?;
-        Some(Function { code, place, closures, children, line })
+        Some(Function { code, place, closures, children, upvalues, line, lines })
     }
 
     /// A constant; the number of the function if it is a closure.
@@ -365,14 +306,15 @@ impl<'b> Reader<'b> {
         Some(None)
     }
 
-    /// The line of each instruction.
-    fn lines(&mut self, instructions: usize) -> Option<()> {
+    fn lines(&mut self, instructions: usize) -> Option<Lines> {
         if self.byte()? == 0 {
-            return Some(());
+            return Some(Lines::default());
         }
         let gap = u32::from(self.byte()?);
         let intervals = (instructions.checked_sub(1)?).checked_shr(gap)? + 1;
-        self.skip(instructions + 4 * intervals)
+        let deltas = self.whole - self.rest.len();
+        self.skip(instructions + 4 * intervals)?;
+        Some(Lines { deltas: Some(deltas), intervals: deltas + instructions, gap })
     }
 
     /// The names of locals and upvalues.
@@ -425,22 +367,26 @@ mod tests {
     use super::*;
     use mlua::chunk::Compiler;
 
-    fn of(source: &str) -> Mutation {
+    fn compile(source: &str) -> Vec<u8> {
         let compiler = Compiler::new().set_optimization_level(1).set_debug_level(1);
-        mutation(&compiler.compile(source).expect("it compiles"))
+        compiler.compile(source).expect("it compiles")
     }
 
-    fn only_by<const N: usize>(lines: [u32; N]) -> Mutation {
-        Mutation::OnlyBy { lines: lines.to_vec() }
+    /// Of the functions defined at these lines with so many upvalues: where they assign.
+    #[track_caller]
+    fn assigned<const N: usize>(source: &str, functions: [(u32, u8); N]) -> [Option<u32>; N] {
+        let known = assigning_functions(&compile(source)).expect("it can be read");
+        functions.map(|(line, upvalues)| known.line_of(line, upvalues))
     }
 
     #[test]
-    fn constants_and_functions_are_no_mutation() {
+    fn constants_and_functions_assign_nothing() {
         let source = r#"
             local STEP = vector.create(1, 0, 0)
             local names, lookup = {"a", "b"}, {x = 1, y = true, [3] = 2.5}
             local function helper(a, b) local c = a; c += b; return c, names, STEP end
             shared = 3
+            shared = 4
             function on_update(self, dt)
                 self.n = helper(self.n, dt) + #lookup
                 for i = 1, 10 do self.n += i end
@@ -449,56 +395,94 @@ mod tests {
                 if s == nil or s == true or s == 3 or s == "x" then return end
                 self.f = function() return self end
             end
+            local late
+            late = function() return late end
         "#;
-        assert_eq!(of(source), only_by([]));
+        let known = assigning_functions(&compile(source));
+        assert_eq!(known, Some(AssigningFunctions::default()));
     }
 
     #[test]
-    fn a_function_that_assigns_a_local_of_the_file_is_a_mutation_however_deep_it_is() {
+    fn a_function_assigns_what_those_assign_that_it_hands_variables_on_to() {
         let direct = "local n = 0
-function on_update(self) n += 1 end";
-        assert_eq!(of(direct), Mutation::OfFileLevel);
+function on_update(self)
+n += 1 end";
+        assert_eq!(assigned(direct, [(2, 1)]), [Some(3)]);
         let deep = "local n = 0
-function a() return function() return function() n = 1 end end end";
-        assert_eq!(of(deep), Mutation::OfFileLevel);
-        let forward = "local f
-function a() f() end
-function b() f = nil end";
-        assert_eq!(of(forward), Mutation::OfFileLevel);
-    }
+function a()
+return function()
+return function()
 
-    #[test]
-    fn a_function_that_assigns_a_global_is_a_mutation_and_the_file_level_may() {
-        assert_eq!(
-            of("n = 0
-n = 1
-function f() return n end"),
-            only_by([])
-        );
-        assert_eq!(of("function f() n = 1 end"), Mutation::OfFileLevel);
-        assert_eq!(of("function f() function g() end end"), Mutation::OfFileLevel);
-    }
-
-    #[test]
-    fn a_function_that_assigns_a_local_of_another_one_is_known_by_its_line() {
-        let source = "local function counter()
+n = 1 end end end";
+        assert_eq!(assigned(deep, [(2, 1), (3, 1), (4, 1)]), [Some(6); 3]);
+        let own = "local function counter()
 local n = 0
 return function()
-n += 1
+return function(...)
+n += ...
 return n
 end
+end
 end";
-        assert_eq!(of(source), only_by([3]));
+        assert_eq!(assigned(own, [(1, 0), (3, 1), (4, 1)]), [None, Some(5), Some(5)]);
+        let another = "local n, m = {}, 0
+function a()
+local function b() return n end
+local function c() m = n end
+return b, c end
+function d() return n, m end";
+        assert_eq!(
+            assigned(another, [(2, 2), (3, 1), (4, 2), (6, 2)]),
+            [Some(4), None, Some(4), None]
+        );
     }
 
     #[test]
-    fn a_local_that_the_file_assigns_late_and_no_function_assigns_is_no_mutation() {
+    fn a_function_assigns_the_globals_that_those_assign_which_it_makes() {
+        let source = "n = 0
+local function f() return n end
+local function g()
+return function()
+n = 1 end end
+local function h() function on_stop() end end";
         assert_eq!(
-            of("local f
-f = function() return f end
-function g() f() end"),
-            only_by([])
+            assigned(source, [(2, 0), (3, 0), (4, 0), (6, 0)]),
+            [None, Some(5), Some(5), Some(6)]
         );
+    }
+
+    #[test]
+    fn functions_that_cannot_be_told_apart_count_as_one() {
+        let source = "local n = 0 local f = function() return n end local g = function() n = 1 end
+local h = function() return n end";
+        assert_eq!(assigned(source, [(1, 1), (2, 1), (1, 0)]), [Some(1), None, None]);
+    }
+
+    /// Each function hands all of its variables on to the next, of which there are thousands.
+    #[test]
+    fn what_hands_on_much_is_read_in_no_time() {
+        let names: Vec<String> = (0..150).map(|n| format!("a{n}")).collect();
+        let mut source = format!("local {}\n", names.join(", "));
+        for _ in 0..100 {
+            source += "local function f()\n";
+        }
+        source += &format!("{} = 1", names.join(", "));
+        source += &" end".repeat(100);
+        source = source.replacen("local function f()", "function f0()", 1);
+        // In thousands of copies beside each other.
+        let more: String = (0..2000)
+            .map(|n| {
+                format!(
+                    "function g{n}() return function() return function() a{} = 1 end end end\n",
+                    n % 150
+                )
+            })
+            .collect();
+        let bytecode = compile(&(source + "\n" + &more));
+        let cpu = cpu_time::ThreadTime::now();
+        let known = assigning_functions(&bytecode).expect("it can be read");
+        assert!(cpu.elapsed() < std::time::Duration::from_millis(500), "{:?}", cpu.elapsed());
+        assert_eq!(known.line_of(2, 150), Some(102));
     }
 
     /// Compiled with marks for coverage at that level, which become safepoints.
@@ -654,12 +638,12 @@ end";
     #[test]
     fn what_cannot_be_read_is_taken_to_be_mutable() {
         let bytecode = Compiler::new().compile("local a = 1").expect("it compiles");
-        assert_eq!(mutation(&bytecode), only_by([]));
+        assert_eq!(assigning_functions(&bytecode), Some(AssigningFunctions::default()));
         for end in 0..bytecode.len() {
-            assert_eq!(mutation(&bytecode[..end]), Mutation::OfFileLevel, "cut at {end}");
+            assert_eq!(assigning_functions(&bytecode[..end]), None, "cut at {end}");
         }
         let mut unknown = bytecode.clone();
         unknown[0] = 200;
-        assert_eq!(mutation(&unknown), Mutation::OfFileLevel);
+        assert_eq!(assigning_functions(&unknown), None);
     }
 }

@@ -1,8 +1,11 @@
 //! Protected calls that let no limit be caught.
 //!
 //! A script may catch errors, but some must count all the same: that memory ran out, and that it tried to
-//! change what is frozen only because other runs share it. So what `pcall`, `xpcall` and
-//! `coroutine.resume` catch is looked at before the script gets it.
+//! change what is frozen only because other runs share it. So what `pcall`, `xpcall` and `coroutine.resume`
+//! catch is looked at before the script gets it, and what a handler gets is too. `coroutine.wrap` catches
+//! nothing, and what `coroutine.close` gives was given to who resumed the coroutine before.
+//!
+//! No text is trusted to say that memory ran out: see `raw/refusal.rs`.
 
 use mlua::{Function, Lua, Table};
 

@@ -1,5 +1,6 @@
 //! [`Program`]: a script, compiled once, that any VM can run.
 
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +9,7 @@ use bevy::platform::hash::FixedHasher;
 use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
-use super::bytecode::{self, Mutation};
+use super::bytecode::{self, AssigningFunctions};
 use super::sandbox;
 use crate::error::ScriptError;
 
@@ -66,13 +67,56 @@ impl Callback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mutable {
-    /// A function assigns a global, or a local of the file level.
-    Variables,
-    /// The file level keeps something that can't be frozen: a buffer, a coroutine, an iterator, a table
-    /// with weak keys or values, or a function that remembers.
-    Values,
-    /// A callback changed, or tried to change, a table of the file level.
-    Tables,
+    /// A function that lives on, or one that it makes, assigns a global, or a variable of a function around
+    /// it or of the file level.
+    Variables {
+        /// Where it does that.
+        line: Option<u32>,
+    },
+    /// The file level keeps something that can't be frozen.
+    Values {
+        /// A buffer, a coroutine, an iterator, a table with weak keys or values, or more than can be looked
+        /// at.
+        what: &'static str,
+        /// Where the function is defined that holds it, if it is no global.
+        line: Option<u32>,
+    },
+    /// A callback changed, or tried to change, a table of the file level, or asked whether it is frozen.
+    Tables {
+        /// Where it did that, if that is known.
+        line: Option<u32>,
+    },
+}
+
+impl Mutable {
+    /// The line that is the reason, if there is one.
+    #[must_use]
+    pub const fn line(self) -> Option<u32> {
+        match self {
+            Self::Variables { line } | Self::Values { line, .. } | Self::Tables { line } => line,
+        }
+    }
+}
+
+impl fmt::Display for Mutable {
+    /// `line 12 assigns a variable that lives on`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.line().map(|line| format!("line {line}"));
+        match self {
+            Self::Variables { .. } => {
+                let place = place.as_deref().unwrap_or("a function");
+                write!(f, "{place} assigns a variable that lives on when the function returns")
+            }
+            Self::Values { what, .. } => match place {
+                Some(place) => write!(f, "the function of {place} holds {what} of the file level"),
+                None => write!(f, "the file level keeps {what}"),
+            },
+            Self::Tables { .. } => {
+                let place = place.as_deref().unwrap_or("a callback");
+                write!(f, "{place} changes a table of the file level, or asks if it is frozen")
+            }
+        }
+    }
 }
 
 /// Which callbacks a script defines.
@@ -99,7 +143,8 @@ pub struct Program {
     name: Arc<str>,
     bytecode: Box<[u8]>,
     name_hash: u64,
-    mutation: Mutation,
+    /// `None` if its bytecode can't be read.
+    assigning: Option<AssigningFunctions>,
     /// Why its file level runs anew for every run, once that is known.
     mutable: OnceLock<Mutable>,
     callbacks: OnceLock<CallbackSet>,
@@ -135,7 +180,7 @@ impl Program {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             name_hash: FixedHasher.hash_one(name),
-            mutation: bytecode::mutation(&bytecode),
+            assigning: bytecode::assigning_functions(&bytecode),
             bytecode: bytecode.into(),
             mutable: OnceLock::new(),
             callbacks: OnceLock::new(),
@@ -218,10 +263,7 @@ impl Program {
     /// next run, and the only way is to make it anew, which takes longer.
     #[must_use]
     pub fn mutable(&self) -> Option<Mutable> {
-        match &self.mutation {
-            Mutation::OfFileLevel => Some(Mutable::Variables),
-            Mutation::OnlyBy { .. } => self.mutable.get().copied(),
-        }
+        self.mutable.get().copied()
     }
 
     /// Notes that the file level can't serve more than one run.
@@ -229,11 +271,20 @@ impl Program {
         let _ = self.mutable.set(why);
     }
 
-    /// Functions whose instances remember something, by the line where they are defined; sorted.
-    pub(super) fn remembering_lines(&self) -> &[u32] {
-        match &self.mutation {
-            Mutation::OnlyBy { lines } => lines,
-            Mutation::OfFileLevel => &[],
+    /// Gives each run a file level of its own, whatever the script does: for tests that compare. Before its
+    /// first run.
+    #[doc(hidden)]
+    pub fn has_own_file_levels(&self) {
+        self.found_mutable(Mutable::Tables { line: None });
+    }
+
+    /// Whether a closure of a function that is defined at this line, with so many upvalues, may be part of
+    /// an image; if not, why.
+    pub(super) fn check_closure(&self, defined: u32, upvalues: u8) -> Result<(), Mutable> {
+        let known = self.assigning.as_ref().ok_or(Mutable::Variables { line: None })?;
+        match known.line_of(defined, upvalues) {
+            Some(line) => Err(Mutable::Variables { line: Some(line) }),
+            None => Ok(()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The raw Luau API: the only file with `unsafe`.
+//! The raw Luau API: the only place with `unsafe`.
 //!
 //! Two rules keep it sound.
 //!
@@ -12,6 +12,10 @@
 //!    pointer into a reference for no longer than it calls the host, which can't reach the VM.
 
 #![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
+
+mod refusal;
+
+pub(super) use self::refusal::watch as watch_refusals;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -44,7 +48,7 @@ const MAX_DEPTH: u32 = 32;
 const MAX_MESSAGE: usize = 2000;
 /// What Luau adds to `stack overflow`.
 const TOO_DEEP: &CStr = c"too many values";
-/// Luau's message for it.
+/// Luau's message for want of memory.
 const OUT_OF_MEMORY: &str = "not enough memory";
 /// The most bytes that all lists and maps of components may have together that a run gets, and each one when
 /// it comes back.
@@ -70,6 +74,13 @@ const ENVIRONMENT: c_int = 2;
 const HANDLER: c_int = 3;
 
 /// What a run needs to know of its surroundings.
+///
+/// Runs that follow one another in a row share one, and what is of a single run alone lies in [`Own`], which
+/// [`Run::begin_again`] replaces as a whole. Here are
+///
+/// - what the runs of a row have in common: `in_callback`, `max_value_size`, `handles`, `handed_ref`,
+///   `on_image`;
+/// - what has its own way to begin again: `host`, which the row turns to the next entity, and `deadline`.
 pub(super) struct Run<'h> {
     /// The world; absent at the file level.
     pub(super) host: &'h mut dyn Host,
@@ -79,15 +90,24 @@ pub(super) struct Run<'h> {
     pub(super) deadline: Deadline<'h>,
     /// The most bytes that one value may have.
     pub(super) max_value_size: usize,
+    /// The handles to spots that the VM has made; none for sessions.
+    handles: Option<&'h OwnHandles>,
+    /// The registry slot of the array that holds the handed tables.
+    handed_ref: c_int,
+    /// Whether it runs on an image.
+    on_image: bool,
+    own: Own,
+}
+
+/// What no run gets from the one before it.
+struct Own {
     /// Its random numbers.
     random: RunRandom,
     /// The own entity, once the callback runs.
     entity: Entity,
-    /// The handles to spots that the VM has made; none for sessions.
-    own: Option<&'h OwnHandles>,
     /// The tables that stand for lists and maps of components.
     handed: Vec<(Place, ScriptTable)>,
-    /// Their bytes.
+    /// The bytes of all that were handed to it.
     handed_bytes: usize,
     /// The last error raised by this layer, to tell it from one that the script raised.
     raised: Option<Box<ScriptError>>,
@@ -95,14 +115,33 @@ pub(super) struct Run<'h> {
     trace: Option<Box<Trace>>,
     /// A host function panicked.
     panicked: Option<Box<ScriptError>>,
-    /// The registry slot of the array that holds the handed tables.
-    handed_ref: c_int,
-    /// Whether it runs on an image.
-    on_image: bool,
     /// It met the difference between an image and a file level of its own.
-    touched_image: bool,
-    /// It ran out of memory and may have caught the error.
+    touched: Option<Touched>,
+    /// It was refused memory, and may have caught the error.
     out_of_memory: bool,
+}
+
+impl Own {
+    fn new(entity: Entity, random: RunRandom) -> Self {
+        Self {
+            random,
+            entity,
+            handed: Vec::new(),
+            handed_bytes: 0,
+            raised: None,
+            trace: None,
+            panicked: None,
+            touched: None,
+            out_of_memory: false,
+        }
+    }
+}
+
+/// A script could tell that it runs on an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Touched {
+    /// Where it did, as far as that is known.
+    pub(super) line: Option<u32>,
 }
 
 struct Trace {
@@ -118,7 +157,7 @@ pub(super) enum Ended {
     /// With this change of its state.
     Done(StateChange),
     /// It ran on an image, and a script could tell: nothing of it may stay.
-    TouchedImage,
+    TouchedImage(Touched),
     /// With an error.
     Failed(Box<FailedRun>),
     /// The memory limit was reached.
@@ -151,59 +190,50 @@ impl<'h> Run<'h> {
             in_callback: false,
             deadline,
             max_value_size,
-            random: RunRandom::new(0),
-            entity: Entity::PLACEHOLDER,
-            own: Some(&refs.own),
-            handed: Vec::new(),
-            handed_bytes: 0,
-            raised: None,
-            trace: None,
-            panicked: None,
+            handles: Some(&refs.own),
             handed_ref: refs.handed,
             on_image: false,
-            touched_image: false,
-            out_of_memory: false,
+            own: Own::new(Entity::PLACEHOLDER, RunRandom::new(0)),
         }
     }
 
     /// Whether it ran out of memory, caught or not.
     pub(super) fn is_out_of_memory(&self) -> bool {
-        self.out_of_memory
+        self.own.out_of_memory
     }
 
     /// Where it ran out of memory: the line and the call stack, as far as they are known.
     pub(super) fn take_place(&mut self) -> (Option<u32>, String) {
-        self.trace.take().map_or((None, String::new()), |trace| (trace.line, trace.frames))
+        self.own.trace.take().map_or((None, String::new()), |trace| (trace.line, trace.frames))
     }
 
     pub(super) fn panicked(&self) -> Option<&ScriptError> {
-        self.panicked.as_deref()
+        self.own.panicked.as_deref()
     }
 
     /// Whether more than its result decides what it came to.
     fn is_to_be_judged(&self) -> bool {
-        self.out_of_memory || self.touched_image || self.panicked.is_some()
+        self.own.out_of_memory || self.own.touched.is_some() || self.own.panicked.is_some()
     }
 
     /// Another run on an image begins, for this entity, after one that kept to its limits.
     fn begin_again(&mut self, entity: Entity, seed: u64) {
         self.deadline.begin_again();
-        self.random = RunRandom::new(seed);
-        self.entity = entity;
-        // What it caught of them.
-        self.raised = None;
-        self.trace = None;
+        self.own = Own::new(entity, RunRandom::new(seed));
+        refusal::replace(false);
     }
 
-    fn forget_handed(&mut self) {
-        self.handed.clear();
-        self.handed_bytes = 0;
+    /// It could tell that it runs on an image, if it does.
+    fn touch(&mut self, line: impl FnOnce() -> Option<u32>) {
+        if self.on_image && self.own.touched.is_none() {
+            self.own.touched = Some(Touched { line: line() });
+        }
     }
 
     /// Remembers a panic of the host: it fails the run even if the script catches the error.
     fn note<R>(&mut self, result: &Result<R, ScriptError>) {
         if let Err(error @ ScriptError::HostPanicked { .. }) = result {
-            self.panicked = Some(Box::new(error.clone()));
+            self.own.panicked = Some(Box::new(error.clone()));
         }
     }
 }
@@ -233,13 +263,18 @@ thread_local! {
 
 /// Makes `run` the run of this thread while `body` lasts.
 fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) -> R {
-    struct Restore(*mut c_void);
+    struct Restore {
+        outer: *mut c_void,
+        refused: bool,
+    }
     impl Drop for Restore {
         fn drop(&mut self) {
-            CURRENT.set(self.0);
+            CURRENT.set(self.outer);
+            refusal::replace(self.refused);
         }
     }
-    let _restore = Restore(CURRENT.replace(run.cast()));
+    let outer = CURRENT.replace(run.cast());
+    let _restore = Restore { outer, refused: refusal::replace(false) };
     body()
 }
 
@@ -267,7 +302,7 @@ fn with_host<R>(
         if !run.in_callback {
             return Err(ScriptError::FileLevel { what: what.to_owned() });
         }
-        let (host, random) = (&mut *run.host, &mut run.random);
+        let (host, random) = (&mut *run.host, &mut run.own.random);
         let result = guarded(what, || body(host, random));
         run.note(&result);
         result
@@ -565,7 +600,7 @@ unsafe fn execute(
 
         // The callback.
         (*run).start_with(seed);
-        let entity = (*run).entity;
+        let entity = (*run).own.entity;
         push_entity(state, entity);
         ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
         push_table(state, state_in, 0);
@@ -626,7 +661,7 @@ unsafe fn run_file_level(
 ) -> Result<(), Ended> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        (*run).random = RunRandom::new(file_level_seed(program.name()));
+        (*run).own.random = RunRandom::new(file_level_seed(program.name()));
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
         ffi::lua_setmetatable(state, ENVIRONMENT);
@@ -711,10 +746,11 @@ unsafe fn failed(
     program: &Program,
     run: &mut Run<'_>,
 ) -> Ended {
-    if status == ffi::LUA_ERRMEM {
+    // Also if the script has made another error of it.
+    if status == ffi::LUA_ERRMEM || run.own.out_of_memory || refusal::memory_was_refused() {
         return Ended::OutOfMemory;
     }
-    let trace = run.trace.take().map(|trace| *trace);
+    let trace = run.own.trace.take().map(|trace| *trace);
     let trace = trace.unwrap_or_else(|| Trace {
         // SAFETY: see above; the handler left a string, or failed and Luau left one.
         message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
@@ -723,12 +759,7 @@ unsafe fn failed(
     });
     let (line, message) = split_place(&trace.message, program.name());
     let line = line.or(trace.line);
-    // A coroutine passes it on as a message.
-    if message == OUT_OF_MEMORY {
-        run.trace = Some(Box::new(trace));
-        return Ended::OutOfMemory;
-    }
-    let error = match run.raised.take() {
+    let error = match run.own.raised.take() {
         Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },
     };
@@ -758,12 +789,13 @@ fn split_place<'m>(message: &'m str, script: &str) -> (Option<u32>, &'m str) {
 unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        note_error(state, 1);
         // May run the error object's `__tostring`: the limits are still armed.
         push_text(state, 1);
         let message = text_at(state, -1).unwrap_or_default();
         let (line, frames) = call_stack(state);
         let _ = with_run("error", |run| {
-            run.trace = Some(Box::new(Trace { message, line, frames }));
+            run.own.trace = Some(Box::new(Trace { message, line, frames }));
             Ok(())
         });
         1
@@ -841,7 +873,7 @@ unsafe fn caller_line(state: *mut lua_State) -> Option<u32> {
 ///
 /// A run on it can't change it, and what it reaches is as it would be had the file level run just now.
 /// Where a script could tell the difference, the run is stopped and begun again on a file level of its
-/// own: see [`Run::touched_image`].
+/// own: see [`Touched`].
 #[derive(Debug)]
 pub(super) struct Image {
     /// Registry slots; or [`MISSING`] or [`WRONG`].
@@ -892,8 +924,8 @@ pub(super) fn make_image(
                 *out = Some(match run_file_level(state, refs, program, run_ptr) {
                     Err(ended) => Imaged::Failed(ended),
                     Ok(()) => match freeze(state, refs, program, &mut (*run_ptr).deadline) {
-                        Some(image) => Imaged::Made(image),
-                        None => Imaged::Mutable(Mutable::Values),
+                        Ok(image) => Imaged::Made(image),
+                        Err(why) => Imaged::Mutable(why),
                     },
                 });
                 ffi::lua_settop(state, 0);
@@ -911,8 +943,28 @@ pub(super) fn make_image(
     }
 }
 
-/// Freezes the environment and everything that can be reached from it; `None` if something there can't
-/// be frozen.
+/// Freezes the environment and everything that can be reached from it; if something there can't be frozen,
+/// tells what.
+///
+/// # Invariant
+///
+/// Nothing that can be reached from an image is ever assigned by a run. What can be reached is looked at here,
+/// all of it, by way of keys, values, metatables and upvalues; and it is
+///
+/// - values that never change, and what all scripts share, which was frozen with the VM;
+/// - tables, which are frozen. Luau remembers where a list ended when its length was asked for last, also of a
+///   frozen one. `#` gives the same with and without that, and `table.clone`, which copies it, asks for the
+///   length first;
+/// - closures of the script. The variables that they hold are values in cells, which `SETUPVAL` alone assigns
+///   from now on, since the frames whose locals they were have returned: the file level has, and a coroutine
+///   that hasn't is out of reach. Let a run execute `SETUPVAL` on a cell of the image. The closure that does
+///   it is either part of the image, or was made in the run by one that handed the cell on to it, and so on
+///   back to one that is part of the image. Of that one [`Program::check_closure`] says that it may assign
+///   the cell, by the bytecode alone, and so it is refused here.
+///
+/// All else is refused: a buffer can be written to, a coroutine goes on and holds locals, userdata is not
+/// ours, a function in C (`string.gmatch` and `coroutine.wrap` make such) may count in its upvalues.
+/// The environment's `entity` is assigned between runs, by us.
 ///
 /// # Safety
 ///
@@ -922,33 +974,31 @@ unsafe fn freeze(
     refs: &Refs,
     program: &Program,
     deadline: &mut Deadline<'_>,
-) -> Option<Image> {
-    let remembering = program.remembering_lines();
+) -> Result<Image, Mutable> {
     // What takes too long to look at is made anew each time instead.
     let mut late = || deadline.has_passed();
+    let mut why = None;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        reachable(
+        let seen = reachable(
             state,
             ENVIRONMENT,
             &refs.shared,
-            &mut |state, kind| match kind {
-                // The collector empties weak tables, which nobody may notice.
-                ffi::LUA_TTABLE => !is_weak(state),
-                ffi::LUA_TFUNCTION => {
-                    let mut record: ffi::lua_Debug = std::mem::zeroed();
-                    ffi::lua_iscfunction(state, -1) == 0
-                        && ffi::lua_getinfo(state, -1, c"s".as_ptr(), &raw mut record) != 0
-                        && u32::try_from(record.linedefined)
-                            .is_ok_and(|line| remembering.binary_search(&line).is_err())
-                }
-                // Buffers, coroutines, userdata.
-                _ => false,
+            &mut |state, kind| {
+                why = may_be_shared(state, kind, program).err();
+                why.is_none()
             },
             &mut late,
-        )?;
+        );
+        if let Err(holder) = seen {
+            let too_much = Mutable::Values { what: "more than can be looked at", line: None };
+            return Err(match why.unwrap_or(too_much) {
+                Mutable::Values { what, .. } => Mutable::Values { what, line: holder },
+                why => why,
+            });
+        }
         // Only now, since a file level that is not accepted is run again as it is.
-        reachable(
+        let frozen = reachable(
             state,
             ENVIRONMENT,
             &refs.shared,
@@ -959,7 +1009,10 @@ unsafe fn freeze(
                 true
             },
             &mut late,
-        )?;
+        );
+        if frozen.is_err() {
+            return Err(Mutable::Values { what: "more than can be looked at", line: None });
+        }
         let mut image = Image { environment: 0, callbacks: [MISSING; Callback::COUNT] };
         for callback in Callback::ALL {
             push_callback(state, ENVIRONMENT, callback);
@@ -973,7 +1026,57 @@ unsafe fn freeze(
         ffi::lua_pushvalue(state, ENVIRONMENT);
         image.environment = ffi::lua_ref(state, -1);
         ffi::lua_pop(state, 1);
-        Some(image)
+        Ok(image)
+    }
+}
+
+/// Whether the object on top, of this kind, may be part of an image: see [`freeze`].
+///
+/// # Safety
+///
+/// Inside a protected call; two free slots.
+unsafe fn may_be_shared(
+    state: *mut lua_State,
+    kind: c_int,
+    program: &Program,
+) -> Result<(), Mutable> {
+    let refuse = |what| Err(Mutable::Values { what, line: None });
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match kind {
+            // The collector empties weak tables, which nobody may notice.
+            ffi::LUA_TTABLE if is_weak(state) => refuse("a table with weak keys or values"),
+            ffi::LUA_TTABLE => Ok(()),
+            ffi::LUA_TFUNCTION if ffi::lua_iscfunction(state, -1) != 0 => refuse("an iterator"),
+            ffi::LUA_TFUNCTION => {
+                let mut record: ffi::lua_Debug = std::mem::zeroed();
+                let known = ffi::lua_getinfo(state, -1, c"su".as_ptr(), &raw mut record) != 0;
+                match u32::try_from(record.linedefined) {
+                    Ok(defined) if known => program.check_closure(defined, record.nupvals),
+                    _ => Err(Mutable::Variables { line: None }),
+                }
+            }
+            ffi::LUA_TBUFFER => refuse("a buffer"),
+            ffi::LUA_TTHREAD => refuse("a coroutine"),
+            _ => refuse("a handle"),
+        }
+    }
+}
+
+/// The line where the Lua function on top is defined; `None` if it is none.
+///
+/// # Safety
+///
+/// Inside a protected call.
+unsafe fn line_defined(state: *mut lua_State) -> Option<u32> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_type(state, -1) != ffi::LUA_TFUNCTION || ffi::lua_iscfunction(state, -1) != 0 {
+            return None;
+        }
+        let mut record: ffi::lua_Debug = std::mem::zeroed();
+        ffi::lua_getinfo(state, -1, c"s".as_ptr(), &raw mut record);
+        u32::try_from(record.linedefined).ok().filter(|line| *line > 0)
     }
 }
 
@@ -997,9 +1100,10 @@ unsafe fn is_weak(state: *mut lua_State) -> bool {
 
 /// Visits every object that can be reached from the one at `root`, but not `known` ones nor through
 /// them: tables, their keys, values and metatables; functions and their upvalues. `accept` gets each on
-/// top of the stack with its type; `None` if it refuses one, there are too many, or it gets `late`.
+/// top of the stack with its type.
 ///
-/// Gives the addresses of what was visited.
+/// Gives the addresses of what was visited. If one is refused, there are too many, or it gets `late`: the line
+/// where the function is defined by way of which the last one was found, if one was on the way.
 ///
 /// # Safety
 ///
@@ -1010,8 +1114,10 @@ unsafe fn reachable(
     known: &HashSet<usize>,
     accept: &mut dyn FnMut(*mut lua_State, c_int) -> bool,
     late: &mut dyn FnMut() -> bool,
-) -> Option<HashSet<usize>> {
+) -> Result<HashSet<usize>, Option<u32>> {
     let mut seen = HashSet::new();
+    // For each, the number of the one in which it was found.
+    let mut found_in = vec![0];
     // SAFETY: the caller keeps what this function asks for. Each object is in the list before the next
     // value is looked at, so none is collected meanwhile.
     unsafe {
@@ -1020,7 +1126,7 @@ unsafe fn reachable(
         ffi::lua_createtable(state, 0, 0);
         let list = base + 1;
         // Takes the value on top off the stack, into the list if it is new.
-        let add = |seen: &mut HashSet<usize>| {
+        let mut add = |seen: &mut HashSet<usize>, within: usize| {
             let object = matches!(
                 ffi::lua_type(state, -1),
                 ffi::LUA_TTABLE
@@ -1032,36 +1138,39 @@ unsafe fn reachable(
             let address = ffi::lua_topointer(state, -1) as usize;
             if object && !known.contains(&address) && seen.insert(address) {
                 ffi::lua_rawseti(state, list, seen.len() as ffi::lua_Integer);
+                found_in.push(within);
             } else {
                 ffi::lua_pop(state, 1);
             }
         };
         ffi::lua_pushvalue(state, root);
-        add(&mut seen);
+        add(&mut seen, 0);
         let mut next = 1;
-        while next <= seen.len() {
-            ffi::lua_rawgeti(state, list, next as ffi::lua_Integer);
+        let mut refused = false;
+        while next <= seen.len() && !refused {
+            let current = next;
             next += 1;
+            ffi::lua_rawgeti(state, list, current as ffi::lua_Integer);
             let kind = ffi::lua_type(state, -1);
             if seen.len() > MAX_OBJECTS || !accept(state, kind) || late() {
-                ffi::lua_settop(state, base);
-                return None;
+                refused = true;
+                break;
             }
             let object = ffi::lua_gettop(state);
             match kind {
                 ffi::LUA_TTABLE => {
                     if ffi::lua_getmetatable(state, object) != 0 {
-                        add(&mut seen);
+                        add(&mut seen, current);
                     }
                     let mut place = ffi::lua_rawiter(state, object, 0);
                     let mut entries = 0_u32;
                     while place >= 0 {
-                        add(&mut seen);
-                        add(&mut seen);
+                        add(&mut seen, current);
+                        add(&mut seen, current);
                         entries += 1;
                         if entries.is_multiple_of(256) && late() {
-                            ffi::lua_settop(state, base);
-                            return None;
+                            refused = true;
+                            break;
                         }
                         place = ffi::lua_rawiter(state, object, place);
                     }
@@ -1069,7 +1178,7 @@ unsafe fn reachable(
                 ffi::LUA_TFUNCTION => {
                     let mut number = 1;
                     while !ffi::lua_getupvalue(state, object, number).is_null() {
-                        add(&mut seen);
+                        add(&mut seen, current);
                         number += 1;
                     }
                 }
@@ -1077,9 +1186,19 @@ unsafe fn reachable(
             }
             ffi::lua_settop(state, object - 1);
         }
+        let mut holder = None;
+        if refused {
+            let mut number = found_in[next - 1];
+            while number > 0 && holder.is_none() {
+                ffi::lua_settop(state, list);
+                ffi::lua_rawgeti(state, list, number as ffi::lua_Integer);
+                holder = line_defined(state);
+                number = found_in[number];
+            }
+        }
         ffi::lua_settop(state, base);
+        if refused { Err(holder) } else { Ok(seen) }
     }
-    Some(seen)
 }
 
 /// Gives up the registry slots of an image and of the shapes that went with it.
@@ -1143,9 +1262,8 @@ unsafe fn protected_job(
                 ffi::lua_pushlightuserdata(state, job);
                 let status = ffi::lua_pcall(state, 1, 0, base + 1);
                 let ended = (status != ffi::LUA_OK).then(|| {
-                    if let Some(trace) = &(*run).trace {
-                        (*run).touched_image |= tells_of_image(&trace.message);
-                    }
+                    // The handler has noted what it got, unless it failed.
+                    note_error(state, -1);
                     failed(state, status, program, &mut *run)
                 });
                 ffi::lua_settop(state, base);
@@ -1177,7 +1295,7 @@ pub(super) fn run_on_image(
     match image.callbacks[call.callback as usize] {
         MISSING => return Ended::Missing,
         // The other way says what is wrong with it.
-        WRONG => return Ended::TouchedImage,
+        WRONG => return Ended::TouchedImage(Touched::default()),
         _ => {}
     }
     run.on_image = true;
@@ -1191,19 +1309,14 @@ pub(super) fn run_on_image(
     let ended = unsafe {
         protected_job(lua, refs, program, Job { perform: perform_on_image, data }, run_ptr)
     };
-    if run.touched_image {
-        return Ended::TouchedImage;
+    if let Some(touched) = run.own.touched {
+        return Ended::TouchedImage(touched);
     }
     ended.unwrap_or_else(|| match job.out {
         Some(Ok(change)) => Ended::Done(change),
         Some(Err(error)) => Ended::failed(error),
         None => unreachable!("a run that raised no error has a result"),
     })
-}
-
-/// Whether an error message says that something frozen was to be changed.
-fn tells_of_image(message: &str) -> bool {
-    message.contains("readonly table")
 }
 
 /// One run on an image: state in, callback, state out.
@@ -1225,7 +1338,7 @@ unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
             shape.lay_out(state, STAGE_END);
         }
         ffi::lua_settop(state, CALL_BASE);
-        stage.turn_to(state, (*run).entity);
+        stage.turn_to(state, (*run).own.entity);
         push_state(state, shape, before);
         ffi::lua_pushvalue(state, STAGE_FUNCTION);
         ffi::lua_pushvalue(state, CALL_BASE + 1);
@@ -1313,7 +1426,7 @@ pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
     let ended = unsafe { protected_job(lua, refs, program, Job { perform, data }, run_ptr) };
     let RowCall { began, out, .. } = job;
     let ended = match (ended, out) {
-        _ if run.touched_image => Some(Ended::TouchedImage),
+        _ if run.own.touched.is_some() => run.own.touched.map(Ended::TouchedImage),
         (Some(ended), _) => Some(ended),
         (None, Some(Ok(change))) => Some(Ended::Done(change)),
         (None, Some(Err(error))) => Some(Ended::failed(error)),
@@ -1376,8 +1489,7 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
                     return;
                 }
             }
-            if !(*run).handed.is_empty() {
-                (*run).forget_handed();
+            if !(*run).own.handed.is_empty() {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, (*run).handed_ref.into());
                 ffi::lua_cleartable(state, -1);
                 ffi::lua_pop(state, 1);
@@ -1482,7 +1594,7 @@ unsafe fn take_state(
 ) -> Result<StateChange, ScriptError> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        if !run.handed.is_empty() {
+        if !run.own.handed.is_empty() {
             flush(state, run)?;
         }
         let (budget, deadline) = (run.max_value_size, &mut run.deadline);
@@ -1817,26 +1929,82 @@ unsafe fn text_bytes<'s>(state: *mut lua_State, index: c_int) -> Option<&'s [u8]
     }
 }
 
-/// Looks at what a protected call of the script gave, `(ok, error, …)`, and passes it on: some errors
-/// count even if the script catches them.
+/// Looks at what a protected call of the script gave, `(ok, error, …)`, and passes it on: some errors count
+/// even if the script catches them.
 unsafe extern "C-unwind" fn note_caught(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top.
     unsafe {
         let count = ffi::lua_gettop(state);
-        if count >= 2
-            && ffi::lua_toboolean(state, 1) == 0
-            && let Some(message) = text_bytes(state, 2)
-            && message.len() < MAX_MESSAGE
-        {
-            let message = String::from_utf8_lossy(message);
-            let _ = with_run("pcall", |run| {
-                run.touched_image |= run.on_image && tells_of_image(&message);
-                run.out_of_memory |= message.ends_with(OUT_OF_MEMORY);
-                Ok(())
-            });
+        if count >= 2 && ffi::lua_toboolean(state, 1) == 0 {
+            note_error(state, 2);
         }
         count
     }
+}
+
+/// What Luau says of an attempt to change a frozen table, in the end.
+const READ_ONLY: &[u8] = b"attempt to modify a readonly table";
+/// What Luau says in place of an error when a handler fails: it may stand for any.
+const HANDLER_FAILED: &[u8] = b"error in error handling";
+
+/// Looks at an error, at a stack index, before the script gets it first.
+///
+/// Notes that the run is out of memory if it was refused some: this may be that error, or what became of it.
+/// Without an error it was the collector, which tried to make something smaller and can do without.
+///
+/// Notes that it met the difference between an image and a file level of its own, if the error may come of
+/// that. Luau has no other sign of it than the text. It makes that text, always the same, and what passes it on can
+/// put something in front alone: a coroutine puts its place there, each time. A script that raises such an
+/// error itself is run again on a file level of its own, to no harm.
+///
+/// # Safety
+///
+/// A valid index, inside a C function that Luau called, or with a run's stack at hand.
+unsafe fn note_error(state: *mut lua_State, index: c_int) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if refusal::memory_was_refused() {
+            let _ = with_run("pcall", |run| {
+                if !std::mem::replace(&mut run.own.out_of_memory, true) {
+                    let (message, line, frames) =
+                        (String::new(), script_line(state), String::new());
+                    run.own.trace = Some(Box::new(Trace { message, line, frames }));
+                }
+                Ok(())
+            });
+        }
+        let Some(message) = text_bytes(state, index) else { return };
+        let tells = message.ends_with(READ_ONLY) || message.ends_with(HANDLER_FAILED);
+        if !tells {
+            return;
+        }
+        let _ = with_run("pcall", |run| {
+            run.touch(|| {
+                let before = message.strip_suffix(READ_ONLY)?.strip_suffix(b": ");
+                before.map_or_else(|| script_line(state), line_in_front)
+            });
+            Ok(())
+        });
+    }
+}
+
+/// The number at the end of `scripts/x.luau:12`.
+fn line_in_front(place: &[u8]) -> Option<u32> {
+    let digits = place.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&place[place.len() - digits..]).ok()?.parse().ok()
+}
+
+/// The line at which the innermost function of the script is.
+///
+/// # Safety
+///
+/// As `call_stack`.
+unsafe fn script_line(state: *mut lua_State) -> Option<u32> {
+    (1..MAX_FRAMES).find_map(|level| {
+        // SAFETY: the caller keeps what this function asks for.
+        let (place, _, line) = unsafe { frame_at(state, level) }?;
+        line.filter(|_| place != "[host]")
+    })
 }
 
 /// `table.isfrozen(t)`
@@ -1845,7 +2013,7 @@ unsafe extern "C-unwind" fn is_frozen(state: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
         let frozen = ffi::lua_getreadonly(state, 1);
-        note_frozen(frozen);
+        note_frozen(state, frozen);
         ffi::lua_pushboolean(state, frozen);
         1
     }
@@ -1856,7 +2024,7 @@ unsafe extern "C-unwind" fn freeze_table(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        note_frozen(ffi::lua_getreadonly(state, 1));
+        note_frozen(state, ffi::lua_getreadonly(state, 1));
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
         ffi::lua_pushvalue(state, 1);
         ffi::lua_call(state, 1, 1);
@@ -1865,11 +2033,18 @@ unsafe extern "C-unwind" fn freeze_table(state: *mut lua_State) -> c_int {
 }
 
 /// The script learns that a table is frozen: with a file level of its own it might not be.
-fn note_frozen(frozen: c_int) {
-    let _ = with_run("table", |run| {
-        run.touched_image |= run.on_image && frozen != 0;
-        Ok(())
-    });
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn note_frozen(state: *mut lua_State, frozen: c_int) {
+    if frozen != 0 {
+        let _ = with_run("table", |run| {
+            // SAFETY: the caller keeps what this function asks for.
+            run.touch(|| unsafe { script_line(state) });
+            Ok(())
+        });
+    }
 }
 
 /// `note_caught`, `table.isfrozen` and `table.freeze`; `freeze` is Luau's own.
@@ -1967,7 +2142,7 @@ unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
         let mut message = error.to_string();
         cut(&mut message);
         let _ = with_run("error", |run| {
-            run.raised = Some(Box::new(error));
+            run.own.raised = Some(Box::new(error));
             Ok(())
         });
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -2085,7 +2260,7 @@ unsafe fn ask_own<R>(
     let current = CURRENT.get().cast::<Run<'_>>();
     // SAFETY: as in `with_run`.
     let run = unsafe { current.as_mut() }?;
-    let own = run.own.filter(|_| run.in_callback)?;
+    let own = run.handles.filter(|_| run.in_callback)?;
     let host = &mut *run.host;
     let result = guarded("component", || Ok(ask(host)));
     match result {
@@ -2409,7 +2584,7 @@ unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
             let message = format!("math.random: the interval from {low} to {high} is empty");
             raise(state, ScriptError::Raised { message });
         }
-        let bits = with_run("math.random", |run| Ok(run.random.next_u64()));
+        let bits = with_run("math.random", |run| Ok(run.own.random.next_u64()));
         let bits = match bits {
             Ok(bits) => bits,
             Err(error) => raise(state, error),
@@ -2686,7 +2861,12 @@ static BUILT_INS: [BuiltIn; 33] = unsafe {
             (ffi::lua_tonumber(state, 1).max(0.0) as usize).saturating_mul(2)
         }),
         BuiltIn::of("table", c"clear", no_cost),
-        BuiltIn::of("table", c"clone", no_cost),
+        BuiltIn::of("table", c"clone", |state| {
+            // Luau remembers where it found the end of a list, and a copy remembers it too: whether somebody
+            // has asked a frozen one before must not matter. See `freeze`.
+            length(state, 1);
+            0
+        }),
         BuiltIn::of("table", c"find", no_cost),
         BuiltIn::of("table", c"unpack", no_cost),
         BuiltIn::of("buffer", c"create", |state| ffi::lua_tonumber(state, 1).max(0.0) as usize / 4),
@@ -3089,8 +3269,8 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let known = with_run("table", |run| {
-            let index = run.handed.iter().position(|(known, _)| *known == place);
-            Ok((index, run.handed_ref, run.handed.len()))
+            let index = run.own.handed.iter().position(|(known, _)| *known == place);
+            Ok((index, run.handed_ref, run.own.handed.len()))
         });
         let (index, slot, len) = match known {
             Ok(known) => known,
@@ -3102,12 +3282,13 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
         } else {
             let size = table.size();
             let counted = with_run("table", |run| {
-                run.handed_bytes += size;
-                if run.handed_bytes > MAX_HANDED {
+                let bytes = run.own.handed_bytes.saturating_add(size);
+                if bytes > MAX_HANDED {
                     let what = "bytes in lists and maps of components";
                     let setting = "max_value_size";
                     return Err(ScriptError::TooMuch { what, limit: MAX_HANDED, setting });
                 }
+                run.own.handed_bytes = bytes;
                 Ok(())
             });
             if let Err(error) = counted {
@@ -3117,7 +3298,7 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
             let _ = with_run("table", |run| {
-                run.handed.push((place, table));
+                run.own.handed.push((place, table));
                 Ok(())
             });
         }
@@ -3131,7 +3312,7 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
 ///
 /// Inside a C function that Luau called.
 unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
-    let handed = with_run("table", |run| Ok(!run.handed.is_empty()));
+    let handed = with_run("table", |run| Ok(!run.own.handed.is_empty()));
     if handed == Ok(true) {
         // SAFETY: the caller keeps what this function asks for.
         with_run("table", |run| unsafe { flush(state, run) })?;
@@ -3143,7 +3324,7 @@ unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
 ///
 /// Inside a protected call. Reading raises nothing but a stack overflow.
 unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptError> {
-    if run.handed.is_empty() {
+    if run.own.handed.is_empty() {
         return Ok(());
     }
     let limit = MAX_HANDED;
@@ -3151,12 +3332,12 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
-        for index in 0..run.handed.len() {
+        for index in 0..run.own.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
             let mut reader = Reader::new(limit, Some(&mut *run.host), Some(&mut run.deadline));
             let table = reader.table(state, ffi::lua_gettop(state));
             ffi::lua_pop(state, 1);
-            let (place, before) = &mut run.handed[index];
+            let (place, before) = &mut run.own.handed[index];
             let host = &mut *run.host;
             let result = guarded("component", || {
                 let table = table.map_err(|problem| {
@@ -3190,6 +3371,7 @@ unsafe fn forget_stale(state: *mut lua_State) {
         let host = &mut *run.host;
         let deadline = &mut run.deadline;
         let fresh: Vec<bool> = run
+            .own
             .handed
             .iter()
             .map(|(place, before)| {
@@ -3221,14 +3403,14 @@ unsafe fn forget_stale(state: *mut lua_State) {
             ffi::lua_pop(state, 1);
         }
         let mut fresh = fresh.into_iter();
-        run.handed.retain(|_| fresh.next().unwrap_or(false));
+        run.own.handed.retain(|_| fresh.next().unwrap_or(false));
         Ok(())
     });
 }
 
 /// Empties the array of handed tables between two runs.
 pub(super) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
-    if run.handed.is_empty() {
+    if run.own.handed.is_empty() {
         return;
     }
     let slot = refs.handed;
@@ -3730,31 +3912,23 @@ impl<'h> Run<'h> {
             in_callback: true,
             deadline,
             max_value_size,
-            random,
-            entity: Entity::PLACEHOLDER,
-            own: None,
-            handed: Vec::new(),
-            handed_bytes: 0,
-            raised: None,
-            trace: None,
-            panicked: None,
+            handles: None,
             handed_ref: refs.handed,
             on_image: false,
-            touched_image: false,
-            out_of_memory: false,
+            own: Own::new(Entity::PLACEHOLDER, random),
         }
     }
 
     /// Lets it use its host, and draw its random numbers from this seed.
     pub(super) fn start_with(&mut self, seed: u64) {
         self.in_callback = true;
-        self.random = RunRandom::new(seed);
-        self.entity = self.host.entity();
+        self.own.random = RunRandom::new(seed);
+        self.own.entity = self.host.entity();
     }
 
     /// What is left of its random numbers.
     pub(super) fn into_random(self) -> RunRandom {
-        self.random
+        self.own.random
     }
 }
 
@@ -4022,7 +4196,7 @@ fn protected(
         (Ok(()), Some(ended)) => ended,
         (Err(mlua::Error::MemoryError(_)), _) => SessionEnded::OutOfMemory,
         (Err(error), _) => {
-            let raised = run.raised.take();
+            let raised = run.own.raised.take();
             let error =
                 raised.map_or_else(|| ScriptError::Raised { message: error.to_string() }, |it| *it);
             SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
@@ -4252,7 +4426,7 @@ unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>
     if status == ffi::LUA_ERRMEM {
         return SessionEnded::OutOfMemory;
     }
-    let trace = run.trace.take().map(|trace| *trace);
+    let trace = run.own.trace.take().map(|trace| *trace);
     let trace = trace.unwrap_or_else(|| Trace {
         // SAFETY: see above; the handler left a string, or failed and Luau left one.
         message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
@@ -4272,10 +4446,10 @@ unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>
         }
     };
     // A coroutine passes it on as a message.
-    if message == OUT_OF_MEMORY {
+    if refusal::memory_was_refused() && message.ends_with(OUT_OF_MEMORY) {
         return SessionEnded::OutOfMemory;
     }
-    let error = match run.raised.take() {
+    let error = match run.own.raised.take() {
         Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },
     };

@@ -92,6 +92,7 @@ impl Session {
         super::set_fast_flags();
         let set_up = || -> mlua::Result<_> {
             let lua = Lua::new_with(sandbox::libraries(), LuaOptions::new())?;
+            raw::watch_refusals(&lua)?;
             let coroutines = raw::coroutine_holder(&lua)?;
             let builtins = sandbox::build_for_sessions(&lua, api, &coroutines)?;
             builtins.set_safeenv(true);

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::*;
 
+mod caught;
+mod closures;
 mod image;
+mod rows;
 mod sandbox;
 
 const LIMITS: RunLimits =

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::rows::compare_frames;
 use super::*;
 use crate::vm::Mutable;
 
@@ -27,9 +28,10 @@ fn four_runs(vm: &mut Vm, program: &Program) -> Vec<Result<ScriptTable, String>>
 #[track_caller]
 fn compare(source: &str) -> Option<Mutable> {
     let (shared, own) = (program(source), program(source));
-    own.found_mutable(Mutable::Tables);
+    own.has_own_file_levels();
     let mut vm = vm();
     assert_eq!(four_runs(&mut vm, &shared), four_runs(&mut vm, &own), "{source}");
+    assert_eq!(shared.mutable(), compare_frames(source), "{source}");
     shared.mutable()
 }
 
@@ -82,23 +84,6 @@ fn assigned_variables_are_as_new_in_each_run() {
         "function on_update(self) function made() return 2 end; self.n = made() end",
         "local n = 0 local function outer() return function() return function() n += 1 end end end
          function on_update(self) outer()()() self.n = n end",
-    ] {
-        assert_eq!(compare(source), Some(Mutable::Variables), "{source}");
-    }
-}
-
-#[test]
-fn what_cannot_be_frozen_is_as_new_in_each_run() {
-    for source in [
-        "local b = buffer.create(4)
-         function on_update(self) buffer.writeu8(b, 0, buffer.readu8(b, 0) + 1)
-            self.n = buffer.readu8(b, 0) end",
-        "local co = coroutine.create(function() for i = 1, 9 do coroutine.yield(i) end end)
-         function on_update(self) local _, n = coroutine.resume(co) self.n = n end",
-        "local next = coroutine.wrap(function() for i = 1, 9 do coroutine.yield(i) end end)
-         function on_update(self) self.n = next() end",
-        "local words = string.gmatch('a b c d e', '%a')
-         function on_update(self) self.word = words() end",
         "local function counter()
             local n = 0
             return function() n += 1 return n end
@@ -107,10 +92,55 @@ fn what_cannot_be_frozen_is_as_new_in_each_run() {
          function on_update(self) self.n = next() end",
         "local holder = {f = (function() local n = 0 return function() n += 1 return n end end)()}
          function on_update(self) self.n = holder.f() end",
-        "local b = {deep = {buffer = buffer.create(1)}}
-         function on_update(self) self.n = buffer.len(b.deep.buffer) end",
     ] {
-        assert_eq!(compare(source), Some(Mutable::Values), "{source}");
+        let why = compare(source);
+        assert!(matches!(why, Some(Mutable::Variables { line: Some(_) })), "{why:?}: {source}");
+    }
+}
+
+#[test]
+fn what_cannot_be_frozen_is_as_new_in_each_run() {
+    for (what, line, source) in [
+        (
+            "a buffer",
+            Some(2),
+            "local b = buffer.create(4)
+            function on_update(self) buffer.writeu8(b, 0, buffer.readu8(b, 0) + 1)
+                self.n = buffer.readu8(b, 0) end",
+        ),
+        (
+            "a coroutine",
+            Some(2),
+            "local co = coroutine.create(function() for i = 1, 9 do coroutine.yield(i) end end)
+            function on_update(self) local _, n = coroutine.resume(co) self.n = n end",
+        ),
+        (
+            "an iterator",
+            Some(2),
+            "local next = coroutine.wrap(function() for i = 1, 9 do coroutine.yield(i) end end)
+            function on_update(self) self.n = next() end",
+        ),
+        (
+            "an iterator",
+            Some(3),
+            "local words = string.gmatch('a b c d e', '%a')
+
+            function on_update(self) self.word = words() end",
+        ),
+        (
+            "a buffer",
+            Some(2),
+            "local b = {deep = {buffer = buffer.create(1)}}
+            function on_update(self) self.n = buffer.len(b.deep.buffer) end",
+        ),
+        (
+            "a buffer",
+            None,
+            "shared = {deep = {buffer = buffer.create(1)}}
+            function on_update(self) self.n = buffer.len(shared.deep.buffer) end",
+        ),
+    ] {
+        assert_eq!(compare(source), Some(Mutable::Values { what, line }), "{source}");
     }
 }
 
@@ -160,7 +190,9 @@ fn changed_tables_are_as_new_in_each_run_even_if_the_script_catches_what_gives_i
                 self.m = m.n
              end"
         );
-        assert_eq!(compare(&source), Some(Mutable::Tables), "{change}");
+        // The first lines of the callback read.
+        let why = compare(&source);
+        assert_eq!(why, Some(Mutable::Tables { line: Some(4) }), "{change}");
     }
 }
 

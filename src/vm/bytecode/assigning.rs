@@ -1,0 +1,152 @@
+//! Which functions may change a variable that lives on when they return.
+//!
+//! A function assigns a variable of a function around it by `SETUPVAL`. But it need not do that itself: a
+//! closure that it makes may get the variable handed on (`CAPTURE` of an upvalue) and assign it, or hand it
+//! on in turn, to any depth. So an upvalue of a function *may be assigned* if
+//!
+//! - the function has a `SETUPVAL` of it, or
+//! - the function makes a closure that captures it as an upvalue that may be assigned.
+//!
+//! A global is assigned by `SETGLOBAL`, in a function or in one that it makes, to any depth.
+
+use super::{
+    CAPTURE_UPVALUE, Chunk, OP_CAPTURE, OP_DUPCLOSURE, OP_NEWCLOSURE, OP_SETGLOBAL, OP_SETUPVAL,
+};
+
+/// The functions of a script that may change what outlives a call of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::vm) struct AssigningFunctions {
+    /// Sorted.
+    known: Vec<Assigning>,
+}
+
+/// All functions that are defined at this line, and have so many upvalues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Assigning {
+    defined: u32,
+    upvalues: u8,
+    /// Where one of them, or one that it makes, assigns.
+    assigned: u32,
+}
+
+impl AssigningFunctions {
+    /// The line at which a function may assign what outlives a call of it, if it may. Functions that are
+    /// told apart neither by the line where they are defined nor by their upvalues count as one.
+    pub(in crate::vm) fn line_of(&self, defined: u32, upvalues: u8) -> Option<u32> {
+        let key = |function: &Assigning| (function.defined, function.upvalues);
+        let first = self.known.partition_point(|function| key(function) < (defined, upvalues));
+        self.known
+            .get(first)
+            .filter(|function| key(function) == (defined, upvalues))
+            .map(|function| function.assigned)
+    }
+}
+
+/// Numbers the upvalues of all functions, and the globals as one more of each.
+struct Variables {
+    /// That of a function's first upvalue, by function; one more at the end.
+    first: Vec<usize>,
+}
+
+impl Variables {
+    fn of(chunk: &Chunk) -> Self {
+        let mut first = vec![0];
+        for function in &chunk.functions {
+            first.push(first[first.len() - 1] + usize::from(function.upvalues) + 1);
+        }
+        Self { first }
+    }
+
+    /// `None` if the function has no such upvalue.
+    fn upvalue(&self, function: usize, upvalue: u8) -> Option<usize> {
+        let number = self.first.get(function)? + usize::from(upvalue);
+        (number < self.globals(function)?).then_some(number)
+    }
+
+    fn globals(&self, function: usize) -> Option<usize> {
+        Some(self.first.get(function + 1)? - 1)
+    }
+
+    fn count(&self) -> usize {
+        self.first[self.first.len() - 1]
+    }
+
+    fn function_of(&self, variable: usize) -> usize {
+        self.first.partition_point(|first| *first <= variable) - 1
+    }
+}
+
+impl Chunk {
+    /// `None` if the code is not as expected. Takes time in proportion to the code, but for a sort.
+    pub(super) fn assigning_functions(&self, bytecode: &[u8]) -> Option<AssigningFunctions> {
+        let variables = Variables::of(self);
+        // Where a function itself assigns a variable first.
+        let mut directly: Vec<Option<u32>> = vec![None; variables.count()];
+        // Variables of a closure, and of the function that makes it, which are the same ones.
+        let mut handed_on = Vec::new();
+        for (number, function) in self.functions.iter().enumerate() {
+            let mut at = 0;
+            let mut instructions = function.instructions();
+            while let Some(instruction) = instructions.next() {
+                let [operation, _, low, high] = instruction?;
+                let operand = usize::from(u16::from_le_bytes([low, high]));
+                let variable = match operation {
+                    OP_SETUPVAL => Some(variables.upvalue(number, low)?),
+                    // The main function runs once.
+                    OP_SETGLOBAL if number != self.main => Some(variables.globals(number)?),
+                    _ => None,
+                };
+                if let Some(variable) = variable {
+                    directly[variable].get_or_insert_with(|| function.line_at(bytecode, at));
+                }
+                let made = match operation {
+                    OP_NEWCLOSURE => Some(*function.children.get(operand)?),
+                    OP_DUPCLOSURE => {
+                        let place = function.closures.binary_search_by_key(&operand, |it| it.0);
+                        Some(function.closures[place.ok()?].1)
+                    }
+                    _ => None,
+                };
+                at += super::length(operation)?;
+                let Some(made) = made else { continue };
+                handed_on.push((variables.globals(made)?, variables.globals(number)?));
+                for upvalue in 0..self.functions[made].upvalues {
+                    let Some([OP_CAPTURE, kind, source, _]) = instructions.next()? else {
+                        return None;
+                    };
+                    at += 1;
+                    if kind == CAPTURE_UPVALUE {
+                        let within = variables.upvalue(made, upvalue)?;
+                        handed_on.push((within, variables.upvalue(number, source)?));
+                    }
+                }
+            }
+        }
+        handed_on.sort_unstable();
+        let new = directly.iter().enumerate();
+        let mut new: Vec<_> = new.filter_map(|(it, line)| Some((it, (*line)?))).collect();
+        let mut assigned: Vec<Option<u32>> = vec![None; variables.count()];
+        while let Some((variable, line)) = new.pop() {
+            if assigned[variable].is_some() {
+                continue;
+            }
+            assigned[variable] = Some(line);
+            let first = handed_on.partition_point(|(within, _)| *within < variable);
+            let same = handed_on[first..].iter().take_while(|(within, _)| *within == variable);
+            new.extend(same.map(|(_, around)| (*around, line)));
+        }
+        let mut known = Vec::new();
+        for (variable, line) in assigned.iter().enumerate() {
+            let function = variables.function_of(variable);
+            if let Some(assigned) = *line
+                && function != self.main
+            {
+                let super::Function { line: defined, upvalues, .. } = self.functions[function];
+                known.push(Assigning { defined, upvalues, assigned });
+            }
+        }
+        known.sort_unstable();
+        known.dedup_by_key(|function| (function.defined, function.upvalues));
+        Some(AssigningFunctions { known })
+    }
+}
