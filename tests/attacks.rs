@@ -13,6 +13,8 @@
 mod common;
 #[path = "attacks/header.rs"]
 mod header;
+#[path = "attacks/host.rs"]
+mod host;
 #[path = "attacks/trial.rs"]
 mod trial;
 

@@ -11,13 +11,13 @@ use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
-use bevy_lua_pool::vm::{Api, Call, NoWorld, Outcome as VmOutcome, Program, RunLimits, Vm};
-use bevy_lua_pool::{Callback, ScriptError, ScriptFailed};
+use bevy_lua_pool::{ScriptError, ScriptFailed};
 
 use cpu_time::ProcessTime;
 
 use super::common::{Lab, patient};
 use super::header::{Attack, Outcome};
+use super::host::{Bag, Hidden, Secret, add_host};
 
 /// Frames that an attack has.
 const FRAMES: usize = 4;
@@ -40,29 +40,6 @@ const MAX_MADE: u64 = 2048;
 const MARKER: &str = include_str!("../common/marker.luau");
 const NEIGHBOUR: &str = include_str!("neighbour.luau");
 const PROBE: &str = include_str!("probe.luau");
-
-/// A list and a map that scripts change in place.
-#[derive(Component, Reflect, Clone, Default)]
-#[reflect(Default)]
-struct Bag {
-    items: Vec<f64>,
-    prices: std::collections::BTreeMap<String, f64>,
-}
-
-/// Entities that scripts must not reach, although they hold them.
-#[derive(Component, Reflect, Clone)]
-struct Hidden {
-    observer: Entity,
-    resource: Entity,
-    gone: Entity,
-}
-
-/// Registered for reflection, but not exposed.
-#[derive(Component, Reflect, Clone, Default)]
-#[reflect(Component, Default)]
-struct Secret {
-    text: String,
-}
 
 /// The limits under which the attacks of a folder run.
 pub(crate) fn config(folder: &str) -> PoolConfig {
@@ -346,52 +323,6 @@ fn alone() -> &'static [String] {
         assert!(as_ever, "the probe expects what never was: {}", trial.found[0]);
         trial.found
     })
-}
-
-/// What the app offers to the attacks.
-fn add_host(app: &mut App) {
-    app.expose_component::<Bag>()
-        .expose_component::<Hidden>()
-        .register_type::<Secret>()
-        .add_lua_function("host.panics", |(): ()| -> f64 { panic!("on purpose") })
-        .add_lua_function("host.fails", |message: String| -> Result<f64, String> { Err(message) })
-        .add_lua_function("host.echo", |value: ScriptValue| value)
-        .add_lua_function("host.repeats", |(text, times): (String, f64)| {
-            text.repeat(times as usize)
-        })
-        .add_lua_function("host.nests", |depth: f64| {
-            (0..depth as usize).fold(ScriptValue::Nil, |inner, _| {
-                let mut table = ScriptTable::default();
-                table.push(inner);
-                table.into()
-            })
-        })
-        .add_lua_function("host.list", |count: f64| {
-            let mut table = ScriptTable::default();
-            (0..count as usize).for_each(|n| table.push(n as f64));
-            table
-        })
-        .add_lua_function("host.scripts", |source: String| script_within(&source))
-        .add_lua_function("host.sends", |ctx: &mut ScriptContext<'_>, times: f64| {
-            let to = ctx.entity();
-            (0..times as usize).try_for_each(|n| ctx.send(to, "host", n as f64))
-        });
-}
-
-/// Runs a script on a VM of its own, from within a host function: gives its `self.result`.
-fn script_within(source: &str) -> Result<ScriptValue, String> {
-    let program = Program::compile("within.luau", source).map_err(|error| error.to_string())?;
-    let config = PoolConfig::default();
-    let mut vm =
-        Vm::new(&Api::default(), config.memory_limit).map_err(|error| error.to_string())?;
-    let state = ScriptTable::default();
-    let call = Call { callback: Callback::Start, state: &state, args: &[], seed: 0 };
-    let limits = RunLimits::from(&patient());
-    match vm.run(&program, call, &mut NoWorld::default(), &limits) {
-        VmOutcome::Done(state) => Ok(state.get("result").clone()),
-        VmOutcome::Missing => Err("it has no on_start".to_owned()),
-        VmOutcome::Failed(failure) => Err(failure.to_string()),
-    }
 }
 
 /// Bytes of memory that this process has resident; 0 where that can't be told.
