@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the program of README's "Thirty lines that work" as a project of its own, with the dependencies that
-# README gives, and runs it in a window for 60 frames, the overlay open. The display is a virtual one:
-# needs Xvfb and a software Vulkan driver (Debian: xvfb mesa-vulkan-drivers libxkbcommon-x11-0).
+# README gives, and runs it in a window for 60 frames, the overlay open; then the same plugins in an app without
+# a window. The display is a virtual one: needs Xvfb and a software Vulkan driver (Debian: xvfb
+# mesa-vulkan-drivers libxkbcommon-x11-0).
 #
 #   scripts/readme-program.sh [PICTURE.png]
 #
@@ -19,7 +20,7 @@ command -v Xvfb >/dev/null || {
 
 project=$CARGO_TARGET_DIR/readme-program
 rm -rf "$project"
-mkdir -p "$project/src" "$project/assets/scripts"
+mkdir -p "$project/src/bin" "$project/assets/scripts"
 
 # The text of the section's nth code block.
 block() {
@@ -79,6 +80,28 @@ mod after {
 }
 RUST
 
+cat >"$project/src/bin/headless.rs" <<'RUST'
+//! The overlay's renderer is compiled, and the app has none.
+use bevy::prelude::*;
+use bevy_lua_pool::prelude::*;
+
+fn main() {
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, AssetPlugin::default(), LuaPoolPlugin::default()))
+        .add_plugins(LuaOverlayPlugin { open: true, ..default() })
+        .add_systems(Startup, |mut commands: Commands, assets: Res<AssetServer>| {
+            commands.spawn(Camera2d);
+            commands.spawn((Transform::default(), LuaScripts::new(assets.load("scripts/orbit.luau"))));
+        });
+    app.finish();
+    app.cleanup();
+    while app.world().resource::<LuaSnapshot>().total.runs < 60 {
+        app.update();
+    }
+    println!("headless program: {} runs", app.world().resource::<LuaSnapshot>().total.runs);
+}
+RUST
+
 cargo build --manifest-path "$project/Cargo.toml"
 program=$CARGO_TARGET_DIR/debug/readme-program
 
@@ -98,3 +121,4 @@ if [ -n "$picture" ]; then
     echo "picture: $picture"
 fi
 timeout 300 "$program"
+timeout 300 "$CARGO_TARGET_DIR/debug/headless"

@@ -763,7 +763,7 @@ mod headless_apps {
     }
 }
 
-/// In apps without a renderer whose egui doesn't want one.
+/// In apps without a renderer, where egui isn't left out because it would want one.
 #[cfg(not(feature = "overlay"))]
 mod apps_with_a_canvas {
     use bevy::ecs::system::RunSystemOnce;
