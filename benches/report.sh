@@ -16,7 +16,7 @@ load=$(cut -d' ' -f2 /proc/loadavg)
 # All is built before anything is measured.
 benches=(frame profile reach instructions)
 [ -e benches/pool.rs ] && benches+=(pool)
-cargo bench --locked --no-run $(printf -- '--bench %s ' "${benches[@]}")
+cargo bench --locked --no-default-features --no-run $(printf -- '--bench %s ' "${benches[@]}")
 
 # Runs a command and keeps the tables that it prints: everything from the first heading on, or from the
 # last line that begins with a unit.
@@ -53,7 +53,7 @@ Times differ from machine to machine and from day to day; ratios are taken withi
 
 END
 for bench in "${benches[@]}"; do
-    section cargo bench --quiet --locked --bench "$bench"
+    section cargo bench --quiet --locked --no-default-features --bench "$bench"
 done
 [ -n "${WITHOUT_PEERS:-}" ] || section benches/peers/run.sh
 if [ -n "${BENCH_QUICK:-}" ]; then

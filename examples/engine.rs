@@ -2,7 +2,7 @@
 //! share a limit.
 //!
 //! ```text
-//! cargo run --release --example engine
+//! cargo run --release --no-default-features --example engine
 //! ```
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! The pool and its VMs without any Bevy app: four threads share two Luau VMs.
 //!
 //! ```sh
-//! cargo run --release --example pool_only
+//! cargo run --release --no-default-features --example pool_only
 //! ```
 //!
 //! For tools, tests and servers that want scripts but no engine. A script's `self` goes in as plain

@@ -1,7 +1,7 @@
 //! A thousand entities, three scripts, two VMs, no window.
 //!
 //! ```sh
-//! cargo run --release --example quickstart
+//! cargo run --release --no-default-features --example quickstart
 //! ```
 //!
 //! Half of the entities circle, some hand a baton on, and some break on purpose. After 300 frames the

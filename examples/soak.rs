@@ -1,8 +1,8 @@
 //! Two worlds in step: one with good scripts, the other with the same and hostile ones among them.
 //!
 //! ```sh
-//! cargo run --release --example soak            # 100,000 frames
-//! cargo run --release --example soak -- 1000    # as many as you like
+//! cargo run --release --no-default-features --example soak            # 100,000 frames
+//! cargo run --release --no-default-features --example soak -- 1000    # as many as you like
 //! ```
 //!
 //! Every twentieth of a thousand entities loops forever, hoards memory, floods, fails, panics or leaves

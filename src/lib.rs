@@ -219,7 +219,9 @@
 //!
 //! # Cargo features
 //!
-//! - `overlay` (default): the egui panel.
+//! - `overlay` (default): the egui panel, drawn by Bevy's renderer. It compiles `bevy_render`, which an app that
+//!   draws has anyway; a headless server leaves it out with `default-features = false`.
+//! - `panel` (part of `overlay`): the panel without a renderer, for an app whose own `bevy_egui` draws it.
 //! - `window` (off): winit, x11 and a 2D renderer, for the example `showcase` alone.
 //!
 //! # When something goes wrong
@@ -260,7 +262,7 @@ pub mod engine;
 mod error;
 mod escape;
 pub mod modules;
-#[cfg(feature = "overlay")]
+#[cfg(feature = "panel")]
 pub mod overlay;
 mod plugin;
 pub mod pool;
@@ -275,7 +277,7 @@ pub mod vm;
 pub mod prelude {
     pub use crate::bindings::{LuaAppExt, ScriptContext};
     pub use crate::control::LuaControl;
-    #[cfg(feature = "overlay")]
+    #[cfg(feature = "panel")]
     pub use crate::overlay::LuaOverlayPlugin;
     pub use crate::plugin::LuaPoolPlugin;
     pub use crate::pool::PoolConfig;
@@ -294,7 +296,7 @@ pub use self::control::LuaControl;
 pub use self::diagnostics::LuaDiagnosticsPlugin;
 pub use self::engine::{EngineBuilder, EngineError, EngineSet, LuaEngine, LuauPool};
 pub use self::error::{Failure, ReachedLimit, ScriptError};
-#[cfg(feature = "overlay")]
+#[cfg(feature = "panel")]
 pub use self::overlay::{LuaOverlay, LuaOverlayPlugin, PanelState, show_panel};
 pub use self::plugin::LuaPoolPlugin;
 pub use self::pool::{PoolConfig, PoolStats, Timing, VmInfo};

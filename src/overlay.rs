@@ -1,4 +1,4 @@
-//! An egui window that shows the pool, the scripts, and their errors (feature `overlay`).
+//! An egui window that shows the pool, the scripts, and their errors (features `overlay` and `panel`).
 //!
 //! The overlay reads [`LuaSnapshot`] and writes [`LuaControl`], and touches nothing else: looking at
 //! the pool can't disturb it. Apps with an egui of their own leave [`LuaOverlayPlugin`] out and call
@@ -37,7 +37,7 @@ pub use view::show_panel;
 ///
 /// It draws with `bevy_egui` on the first camera that the app spawns, and adds [`EguiPlugin`] if
 /// the app has not done so; an app that adds [`EguiPlugin`] itself does that first. Add it after
-/// `DefaultPlugins`. Without a camera there is nothing to draw on, and nothing is drawn.
+/// `DefaultPlugins`. Without a renderer or a camera there is nothing to draw on, and nothing is drawn.
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -64,10 +64,7 @@ impl Default for LuaOverlayPlugin {
 
 impl Plugin for LuaOverlayPlugin {
     fn build(&self, app: &mut App) {
-        if !app.is_plugin_added::<EguiPlugin>() {
-            app.add_plugins(EguiPlugin::default());
-        }
-        add_egui_input_messages(app);
+        add_egui(app);
         app.register_type::<LuaOverlay>()
             .add_message::<LuaControl>()
             .init_resource::<LuaSnapshot>()
@@ -84,6 +81,48 @@ impl Plugin for LuaOverlayPlugin {
         if !app.world().contains_resource::<LuaScripting>() {
             error!("LuaOverlayPlugin has nothing to show: add `LuaPoolPlugin`");
         }
+        #[cfg(feature = "overlay")]
+        if app.is_plugin_added::<bevy_render::RenderPlugin>()
+            && !app.is_plugin_added::<EguiPlugin>()
+        {
+            error!(
+                "LuaOverlayPlugin draws nothing: it was added before the renderer; add it after \
+                 DefaultPlugins"
+            );
+        }
+    }
+}
+
+/// Adds egui, unless the app has done so.
+///
+/// With its renderer, `bevy_egui` wants Bevy's renderer in the app, and panics in a headless one. Nobody could
+/// see the overlay there, so egui is left out.
+#[cfg(feature = "overlay")]
+fn add_egui(app: &mut App) {
+    if app.is_plugin_added::<EguiPlugin>() {
+        add_egui_input_messages(app);
+    } else if app.is_plugin_added::<bevy_render::RenderPlugin>() {
+        add_egui_input_messages(app);
+        app.add_plugins(EguiPlugin::default());
+    }
+}
+
+/// Adds egui, unless the app has done so.
+///
+/// Without its renderer, `bevy_egui` leaves it to others to take the textures that a frame changed, and panics
+/// if nobody does.
+#[cfg(not(feature = "overlay"))]
+fn add_egui(app: &mut App) {
+    use bevy_egui::EguiRenderOutput;
+
+    add_egui_input_messages(app);
+    if !app.is_plugin_added::<EguiPlugin>() {
+        app.add_plugins(EguiPlugin::default()).add_systems(
+            Last,
+            |mut drawn: Query<&mut EguiRenderOutput>| {
+                drawn.iter_mut().for_each(|mut output| output.textures_delta.clear());
+            },
+        );
     }
 }
 

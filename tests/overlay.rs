@@ -1,5 +1,5 @@
 //! The overlay: what a snapshot looks like, what its buttons ask for, and that it draws in an app.
-#![cfg(feature = "overlay")]
+#![cfg(feature = "panel")]
 
 use std::time::Duration;
 
@@ -735,18 +735,12 @@ fn the_default_fonts_have_every_sign_that_the_panel_uses() {
     }
 }
 
-/// In apps without a window. With the feature `window` on, `bevy_egui` wants a renderer in every app.
-#[cfg(not(feature = "window"))]
+/// In apps without a renderer.
 mod headless_apps {
-    use bevy::ecs::system::RunSystemOnce;
     use bevy::prelude::*;
-    use bevy_egui::egui::{self, accesskit};
-    use bevy_egui::{EguiContext, EguiInput, EguiOutput, EguiRenderOutput, PrimaryEguiContext};
-    use bevy_lua_pool::{LuaControl, LuaOverlay, LuaOverlayPlugin};
+    use bevy_lua_pool::{LuaOverlay, LuaOverlayPlugin};
 
-    use super::full;
-
-    fn headless(plugin: LuaOverlayPlugin) -> App {
+    pub(super) fn headless(plugin: LuaOverlayPlugin) -> App {
         let mut app = App::new();
         app.add_plugins((MinimalPlugins, plugin));
         app.finish();
@@ -783,6 +777,19 @@ mod headless_apps {
         assert!(open_after(None), "it stays open");
         assert!(!open_after(Some(toggle_key)));
     }
+}
+
+/// In apps without a renderer, where egui isn't left out because it would want one.
+#[cfg(not(feature = "overlay"))]
+mod apps_with_a_canvas {
+    use bevy::ecs::system::RunSystemOnce;
+    use bevy::prelude::*;
+    use bevy_egui::egui::{self, accesskit};
+    use bevy_egui::{EguiContext, EguiInput, EguiOutput, PrimaryEguiContext};
+    use bevy_lua_pool::{LuaControl, LuaOverlay, LuaOverlayPlugin};
+
+    use super::full;
+    use super::headless_apps::headless;
 
     /// Runs a frame and returns the nodes that the overlay drew: their labels and places.
     fn drawn(app: &mut App, events: Vec<egui::Event>) -> Vec<(String, egui::Pos2)> {
@@ -827,10 +834,6 @@ mod headless_apps {
     /// An app with something to draw on, but no renderer.
     fn with_canvas(plugin: LuaOverlayPlugin) -> App {
         let mut app = headless(plugin);
-        // In place of the renderer, which takes these and would be missed.
-        app.add_systems(Last, |mut drawn: Query<&mut EguiRenderOutput>| {
-            drawn.iter_mut().for_each(|mut output| output.textures_delta.clear());
-        });
         let mut context = EguiContext::default();
         context.get_mut().enable_accesskit();
         app.world_mut().spawn((context, PrimaryEguiContext));
