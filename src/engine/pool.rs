@@ -220,8 +220,7 @@ impl LuauPool {
             Ok(())
         };
         let mut host = Outside::new(offer, log).rewound_by(|| lines.borrow_mut().clear());
-        let result =
-            vm.evaluate_in(program, params, self.seed, &mut host, (&self.limits, bounds));
+        let result = vm.evaluate_in(program, params, self.seed, &mut host, (&self.limits, bounds));
         drop(host);
         for (level, text, line) in lines.into_inner() {
             let line = line.unwrap_or_default();

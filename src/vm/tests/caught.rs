@@ -131,6 +131,29 @@ fn a_file_level_that_caught_that_it_ran_out_of_memory_is_no_image() {
     assert_eq!(out_of_memory_in(&source), ["out of memory"; 4]);
 }
 
+/// What a run does because it was refused memory depends on what others left, too.
+#[test]
+fn a_run_that_ran_out_of_memory_says_nothing_of_its_image() {
+    for (catcher, touch) in
+        CATCHERS.iter().flat_map(|catcher| [(catcher, TOUCHES[0]), (catcher, "")])
+    {
+        let script = program(&format!(
+            "local t = {{n = 1}}
+            function on_update(self)
+                if self.id == 1 then {} pcall(function() {touch} end) end
+                self.n = t.n
+            end",
+            nest(HUNGER[0], &[catcher])
+        ));
+        let told: Vec<_> = frames(&mut vm(), &script, &NARROW);
+        for of_frame in told {
+            assert_eq!(of_frame[1], Err("out of memory".to_owned()), "{catcher} {touch}");
+            assert!(of_frame[0].is_ok() && of_frame[2].is_ok(), "{of_frame:?}");
+        }
+        assert_eq!(script.mutable(), None, "{catcher} {touch}");
+    }
+}
+
 /// Ways to meet an image.
 const TOUCHES: [&str; 8] = [
     "t.n += 1",
