@@ -423,9 +423,8 @@ impl Vm {
         self.runs += began;
         let end = match ended {
             None => RowEnd::Done,
-            Some(raw::Ended::TouchedImage(raw::Touched { line })) => {
+            Some(raw::Ended::TouchedImage(raw::Touched { line })) if !ran_out(&verdict) => {
                 program.found_mutable(Mutable::Tables { line });
-                self.spent |= verdict.is_some_and(|verdict| verdict.out_of_memory);
                 RowEnd::Again(used)
             }
             Some(ended) => match self.judge(program, ended, verdict) {
@@ -527,7 +526,7 @@ impl Vm {
         let verdict = Verdict::of(&mut run, out_of_memory);
         drop(run);
         self.limit_allocator(self.allowance.total);
-        if verdict.as_ref().is_some_and(|verdict| verdict.out_of_memory) {
+        if ran_out(&verdict) {
             // Whatever it has become, it depends on what the VM holds: it runs again where it can be measured.
             let ended = match imaged {
                 raw::Imaged::Failed(ended) => ended,
@@ -582,11 +581,12 @@ impl Vm {
         let used = run.deadline.roughly_used();
         self.used = run.used();
         drop(run);
-        if let raw::Ended::TouchedImage(raw::Touched { line }) = ended {
-            self.spent |= verdict.is_some_and(|verdict| verdict.out_of_memory);
-            return Err((used, line));
+        match ended {
+            raw::Ended::TouchedImage(raw::Touched { line }) if !ran_out(&verdict) => {
+                Err((used, line))
+            }
+            ended => Ok(self.judge(program, ended, verdict)),
         }
-        Ok(self.judge(program, ended, verdict))
     }
 
     /// What a run came to: the limits have the last word, whatever the script caught.
@@ -780,6 +780,12 @@ impl Verdict {
         let broken = run.panicked().cloned().or_else(|| late.then(|| run.deadline.verdict()));
         Some(Box::new(Self { out_of_memory, broken, place: run.take_place() }))
     }
+}
+
+/// Whether a run met what the allocator gives. Then all else that it met may come of that, which depends on what
+/// the VM holds.
+fn ran_out(verdict: &Option<Box<Verdict>>) -> bool {
+    verdict.as_ref().is_some_and(|verdict| verdict.out_of_memory)
 }
 
 /// Calls `body` with what runs ask for: room on the native stack, and a watchdog that is awake.

@@ -62,11 +62,13 @@ fn out_of_memory_in(source: &str) -> Vec<String> {
         // The second VM has to make the image too, unless there is none.
         for _ in 0..2 {
             let mut vm = vm();
+            let is_measured_at_once = program.is_hungry();
             let states = [ScriptTable::default()];
             for told in in_a_row(&mut vm, &program, &states, &[1], &NARROW) {
                 found.push(told.map_or_else(|error| error, |state| format!("done: {state}")));
             }
-            assert!(vm.is_spent(), "{source}");
+            // What runs where it is measured doesn't run here.
+            assert_eq!(vm.is_spent(), !is_measured_at_once, "{source}");
         }
     }
     found
@@ -127,6 +129,29 @@ fn a_file_level_that_caught_that_it_ran_out_of_memory_is_no_image() {
         nest(HUNGER[1], &[CATCHERS[1]])
     );
     assert_eq!(out_of_memory_in(&source), ["out of memory"; 4]);
+}
+
+/// What a run does because it was refused memory depends on what others left, too.
+#[test]
+fn a_run_that_ran_out_of_memory_says_nothing_of_its_image() {
+    for (catcher, touch) in
+        CATCHERS.iter().flat_map(|catcher| [(catcher, TOUCHES[0]), (catcher, "")])
+    {
+        let script = program(&format!(
+            "local t = {{n = 1}}
+            function on_update(self)
+                if self.id == 1 then {} pcall(function() {touch} end) end
+                self.n = t.n
+            end",
+            nest(HUNGER[0], &[catcher])
+        ));
+        let told: Vec<_> = frames(&mut vm(), &script, &NARROW);
+        for of_frame in told {
+            assert_eq!(of_frame[1], Err("out of memory".to_owned()), "{catcher} {touch}");
+            assert!(of_frame[0].is_ok() && of_frame[2].is_ok(), "{of_frame:?}");
+        }
+        assert_eq!(script.mutable(), None, "{catcher} {touch}");
+    }
 }
 
 /// Ways to meet an image.
