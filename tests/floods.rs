@@ -494,3 +494,20 @@ fn whatever_libraries_are_left_out_the_vms_of_an_app_live_on() {
         assert_eq!((pool.created, pool.quarantines), (before, 0), "without {left_out:?}");
     }
 }
+
+#[test]
+fn many_entities_with_one_new_script_are_one_name() {
+    let mut lab = Lab::with_config(PoolConfig { max_commands: 600, ..patient() });
+    let root = lab.entity(
+        "root.luau",
+        "function on_start(self)
+            for _ = 1, 300 do
+                world.spawn({ parent = entity.id, scripts = { 'new.luau', './new.luau' } })
+            end
+        end",
+    );
+    lab.file("new.luau", "function on_update(self) self.n = (self.n or 0) + 1 end");
+    lab.until(|lab| lab.stats().runs == 600);
+    assert_eq!(lab.app.world().get::<Children>(root).map(|children| children.len()), Some(300));
+    assert_eq!(lab.failures(), [""; 0]);
+}

@@ -332,7 +332,7 @@ impl<'w> ScriptContext<'w> {
         level_below(parent, child, parent_of).map_err(misfit)
     }
 
-    /// How many of these scripts are not known yet.
+    /// How many names of scripts these are that nobody has asked for yet.
     fn count_unknown(&self, scripts: &[String]) -> Result<usize, ScriptError> {
         let (Some(named), Some(assets), Some(script)) = (
             self.world.get_resource::<NamedScripts>(),
@@ -341,9 +341,16 @@ impl<'w> ScriptContext<'w> {
         ) else {
             return Ok(0);
         };
-        let unknown = scripts.iter().filter(|name| !named.is_known(name, assets)).count();
+        // Only these spawns asked for a name first.
+        let first = || self.effects.spawned.iter().filter(|spawn| spawn.unknown > 0);
+        let is_unknown = |(index, name): &(usize, &String)| {
+            !named.is_known(name, assets)
+                && !scripts[..*index].contains(name)
+                && !first().any(|spawn| spawn.scripts.contains(name))
+        };
+        let unknown = scripts.iter().enumerate().filter(is_unknown).count();
         if unknown > 0 {
-            let before: usize = self.effects.spawned.iter().map(|spawn| spawn.unknown).sum();
+            let before: usize = first().map(|spawn| spawn.unknown).sum();
             if !named.has_room(script, before + unknown) {
                 return Err(ScriptError::Host { message: NamedScripts::refusal() });
             }
