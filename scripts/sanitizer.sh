@@ -10,8 +10,9 @@ command -v "$CXX" >/dev/null || {
     exit 1
 }
 
-# Scripts may need 64 MiB of stack, and the crate makes such stacks where the thread has none. AddressSanitizer
-# knows the stacks of threads alone: what lies on another one is an error to it. So threads have enough, and no
-# stack is made.
+# Deep scripts need more stack than threads have, and the crate makes such stacks (by `stacker`). AddressSanitizer
+# knows the stacks of threads alone: where an error of a script leaves frames on another one, their marks stay, and
+# what comes to lie there next is reported as `stack-buffer-overflow` or `stack-use-after-scope`. So threads get
+# all the stack that may be needed, and none is made.
 export RUST_MIN_STACK=$((128 * 1024 * 1024))
 ulimit -s "$((128 * 1024))"

@@ -103,7 +103,7 @@ fn value() -> impl Strategy<Value = ScriptValue> {
 /// A table that has a value as a field or as an element.
 fn within(value: ScriptValue, key: &ScriptKey, level: usize) -> ScriptValue {
     let mut table = ScriptTable::default();
-    if level % 3 == 0 {
+    if level.is_multiple_of(3) {
         table.push(value);
     } else {
         table.set(key.clone(), value);
@@ -167,6 +167,9 @@ const BINCODE: bincode::config::Configuration = bincode::config::standard();
 /// Reads what one of the formats wrote.
 type Read<T> = fn(&[u8]) -> Result<T, String>;
 
+/// A format, what it made of a value, and what reads that.
+type Written<T> = (&'static str, Result<Vec<u8>, String>, Read<T>);
+
 fn text_of(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("not UTF-8")
 }
@@ -194,9 +197,7 @@ fn from_fixed_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 /// A value in every format, with what reads it.
-fn written<T: Serialize + DeserializeOwned>(
-    value: &T,
-) -> Vec<(&'static str, Result<Vec<u8>, String>, Read<T>)> {
+fn written<T: Serialize + DeserializeOwned>(value: &T) -> Vec<Written<T>> {
     fn done<E: ToString>(written: Result<impl Into<Vec<u8>>, E>) -> Result<Vec<u8>, String> {
         written.map(Into::into).map_err(|error| error.to_string())
     }

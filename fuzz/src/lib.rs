@@ -25,7 +25,7 @@ use bytes::Bytes;
 use cpu_time::ProcessTime;
 
 thread_local! {
-    static YARD: RefCell<(yard::Yard, u32)> = RefCell::new((yard::Yard::new(), 0));
+    static YARD: RefCell<(yard::Yard, u32)> = RefCell::new((yard(), 0));
     static TWINS: RefCell<image::Twins> = RefCell::new(image::Twins::new());
     static READER: RefCell<files::Reader> = RefCell::new(files::Reader::new());
     static SAVES: RefCell<saves::Saves> = RefCell::new(saves::Saves::new());
@@ -36,11 +36,16 @@ const SCRIPTS_IN_A_WORLD: u32 = 200;
 /// CPU time that a script may take with all its callbacks in all its frames, under a sanitizer.
 const AGES: Duration = Duration::from_secs(20);
 
+/// Short runs: more of them in the same time.
+fn yard() -> yard::Yard {
+    yard::Yard::with_limit(Duration::from_millis(8))
+}
+
 /// Runs the script of these choices in a world among good ones.
 pub fn scripts(choices: &[u8]) {
     YARD.with_borrow_mut(|(yard, scripts)| {
         if *scripts == SCRIPTS_IN_A_WORLD {
-            (*yard, *scripts) = (yard::Yard::new(), 0);
+            (*yard, *scripts) = (self::yard(), 0);
         }
         *scripts += 1;
         let script = generator::script(&mut Bytes(choices));

@@ -6,9 +6,16 @@ use super::generator::Choices;
 
 /// Makes the script of these choices.
 pub(crate) fn script(choices: &mut dyn Choices) -> String {
-    let mut writer = Writer { choices, text: String::new(), names: Vec::new(), next: 0 };
+    let mut writer =
+        Writer { choices, text: String::new(), names: Vec::new(), of_file: 0, next: 0 };
     for _ in 0..=writer.choices.choose(4) {
         writer.declare(0);
+        if writer.choices.choose(2) == 0 {
+            // What a function made when the file level ran.
+            let (maker, made) = (writer.last(), writer.fresh());
+            writer.text += &format!("local {made} = call({maker}, 0)\n");
+            writer.names.push(made);
+        }
     }
     writer.text += "function on_update(self)\nself.seen = {}\n";
     for _ in 0..=writer.choices.choose(4) {
@@ -23,6 +30,8 @@ struct Writer<'c> {
     text: String,
     /// The locals in sight.
     names: Vec<String>,
+    /// Those of them that belong to the file level.
+    of_file: usize,
     next: usize,
 }
 
@@ -32,6 +41,17 @@ impl Writer<'_> {
             0 => "nil".to_owned(),
             count => self.names[self.choices.choose(count)].clone(),
         }
+    }
+
+    fn last(&self) -> String {
+        self.names.last().cloned().unwrap_or_else(|| "nil".to_owned())
+    }
+
+    /// A local to be assigned. Mostly none of the file level, since then every run makes that anew.
+    fn assigned(&mut self) -> Option<String> {
+        let first = if self.choices.choose(32) == 31 { 0 } else { self.of_file };
+        let count = self.names.len() - first;
+        (count > 0).then(|| self.names[first + self.choices.choose(count)].clone())
     }
 
     fn fresh(&mut self) -> String {
@@ -55,43 +75,50 @@ impl Writer<'_> {
     }
 
     fn value(&mut self, depth: usize) {
-        match self.choices.choose(16) {
-            0 => self.text += "0",
-            12..=15 => {
-                let name = self.name();
-                self.text += &name;
-            }
-            1 => {
+        let function = depth < 4 && self.choices.goes_on();
+        match self.choices.choose(if depth == 0 { 12 } else { 20 }) {
+            0..=4 if function => self.function(depth + 1),
+            5..=7 => self.call(),
+            8 => {
                 let name = self.name();
                 self.text += &format!("{{n = 0, f = {name}}}");
             }
-            2 => {
+            9 => {
                 let name = self.name();
                 self.text += &format!("pack({name})");
             }
-            3 | 4 => self.call(),
-            5 => {
+            10 => {
                 let name = self.name();
-                self.text += &format!(
-                    "setmetatable({{}}, {{__index = {name}, __call = function(_, ...) return call({name}, ...) end}})"
-                );
+                let call = format!("function(_, ...) return call({name}, ...) end");
+                self.text += &format!("setmetatable({{}}, {{__index = {name}, __call = {call}}})");
             }
-            6 if depth < 4 => {
+            11 if function => {
                 self.text += "coroutine.wrap(";
                 self.function(depth + 1);
                 self.text += ")";
             }
-            _ if depth < 4 && self.choices.goes_on() => self.function(depth + 1),
-            _ => self.text += "1",
+            12..=15 => {
+                let name = self.name();
+                self.text += &name;
+            }
+            _ => self.text += "0",
         }
     }
 
     fn function(&mut self, depth: usize) {
         let known = self.names.len();
+        if depth == 1 {
+            self.of_file = known;
+        }
         let parameter = self.fresh();
         self.text += &format!("function({parameter}, ...)\n");
         self.names.push(parameter);
-        for _ in 0..self.choices.choose(4) {
+        if self.choices.choose(2) == 0 {
+            let kept = self.fresh();
+            self.text += &format!("local {kept} = 0\n");
+            self.names.push(kept);
+        }
+        for _ in 0..self.choices.choose(5) {
             self.statement(depth);
         }
         self.text += "return ";
@@ -101,17 +128,21 @@ impl Writer<'_> {
     }
 
     fn statement(&mut self, depth: usize) {
-        match self.choices.choose(10) {
-            0 | 1 => self.declare(depth),
+        match self.choices.choose(14) {
+            12 | 13 => {
+                // By a function that is made anew in each call.
+                if let Some(name) = self.assigned() {
+                    self.text += &format!("call(function() {name} = plus({name}) end)\n");
+                }
+            }
+            0 | 1 | 10 => self.declare(depth),
             2 | 8 | 9 => {
-                let name = self.name();
-                if name != "nil" {
+                if let Some(name) = self.assigned() {
                     self.text += &format!("{name} = plus({name})\n");
                 }
             }
             3 => {
-                let name = self.name();
-                if name != "nil" {
+                if let Some(name) = self.assigned() {
                     self.text += &format!("{name} = ");
                     self.value(depth);
                     self.text += "\n";
@@ -129,7 +160,7 @@ impl Writer<'_> {
                 self.names.pop();
                 self.text += "end\n";
             }
-            6 => {
+            6 if self.choices.choose(3) == 0 => {
                 self.text += "coroutine.yield(";
                 self.call();
                 self.text += ")\n";

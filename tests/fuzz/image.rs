@@ -13,6 +13,8 @@ use super::generator::{self, Choices};
 pub(crate) struct Twins {
     shared: Vm,
     own: Vm,
+    /// Scripts that ran on an image to the end.
+    pub(crate) on_images: u64,
 }
 
 /// What a run came to; `None` if a limit decided.
@@ -20,7 +22,7 @@ type Seen = Option<Result<ScriptTable, String>>;
 
 impl Twins {
     pub(crate) fn new() -> Self {
-        Self { shared: vm(), own: vm() }
+        Self { shared: vm(), own: vm(), on_images: 0 }
     }
 
     /// Runs the script of these choices both ways.
@@ -39,8 +41,9 @@ impl Twins {
         let program = || Program::compile("random.luau", script);
         let (Ok(shared), Ok(own)) = (program(), program()) else { return Ok(()) };
         own.has_own_file_levels();
-        let (shared, own) = (runs(&mut self.shared, &shared), runs(&mut self.own, &own));
-        for (number, (shared, own)) in (1..).zip(shared.iter().zip(&own)) {
+        let (shared_runs, own_runs) = (runs(&mut self.shared, &shared), runs(&mut self.own, &own));
+        self.on_images += u64::from(shared.mutable().is_none());
+        for (number, (shared, own)) in (1..).zip(shared_runs.iter().zip(&own_runs)) {
             let (Some(shared), Some(own)) = (shared, own) else { return Ok(()) };
             if !is_same(shared, own) {
                 return Err(format!(
@@ -62,7 +65,7 @@ fn is_same(a: &Result<ScriptTable, String>, b: &Result<ScriptTable, String>) -> 
 /// Four runs for one entity, and one for another.
 fn runs(vm: &mut Vm, program: &Program) -> Vec<Seen> {
     // It is what ends a run, and no measure of anything.
-    let time = Duration::from_millis(100);
+    let time = Duration::from_millis(20);
     let limits = RunLimits { time, ..RunLimits::from(&PoolConfig::default()) };
     let mut state = ScriptTable::default();
     let mut seen = Vec::new();
@@ -74,14 +77,19 @@ fn runs(vm: &mut Vm, program: &Program) -> Vec<Seen> {
             *vm = self::vm();
         }
         let call = Call { callback: Callback::Update, state: &state, args: &[0.5.into()], seed: 1 };
-        seen.push(match vm.run(program, call, &mut NoWorld::default(), &limits) {
+        let run = match vm.run(program, call, &mut NoWorld::default(), &limits) {
             Outcome::Done(next) => {
                 state = next.clone();
                 Some(Ok(next))
             }
             Outcome::Failed(failure) => (!is_by_limit(&failure)).then(|| Err(failure.to_string())),
             Outcome::Missing => Some(Err("missing".to_owned())),
-        });
+        };
+        let by_limit = run.is_none();
+        seen.push(run);
+        if by_limit {
+            break;
+        }
     }
     seen
 }

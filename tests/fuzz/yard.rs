@@ -85,8 +85,12 @@ fn keep_quiet_about_panics_on_purpose() {
 
 impl Yard {
     pub(crate) fn new() -> Self {
+        Self::with_limit(Duration::from_millis(if cfg!(debug_assertions) { 40 } else { 2 }))
+    }
+
+    /// A world whose scripts run for no longer than that.
+    pub(crate) fn with_limit(limit: Duration) -> Self {
         keep_quiet_about_panics_on_purpose();
-        let limit = Duration::from_millis(if cfg!(debug_assertions) { 40 } else { 2 });
         // One VM, so that everybody meets everybody.
         let patience =
             ScriptLimits { run_time_limit: Some(Duration::from_secs(10)), ..Default::default() };
