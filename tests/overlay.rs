@@ -137,7 +137,6 @@ fn full() -> LuaSnapshot {
             min_size: 4,
             ..Default::default()
         },
-        programs: Default::default(),
         vms: vec![
             VmInfo {
                 id: 71,
