@@ -23,7 +23,7 @@ use std::time::Duration;
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 
-use self::own::{codes, concat, format, set_metatable, sort, split};
+use self::own::{close, codes, concat, format, set_metatable, sort, split};
 use super::{TOO_DEEP, raise, safepoint, text_bytes, with_run};
 use crate::error::ScriptError;
 use crate::vm::{STEP_NANOS, cost};
@@ -178,7 +178,8 @@ static BUILT_INS: &[BuiltIn] = unsafe {
             c"unpack" => Counted(unpacking);
         c"coroutine":
             // What a coroutine does reaches safepoints of its own.
-            c"close" c"create" c"isyieldable" c"running" c"status" c"wrap" => Small,
+            c"close" => Replaced(close),
+            c"create" c"isyieldable" c"running" c"status" c"wrap" => Small,
             c"resume" => Ours,
             c"yield" => Small;
         c"debug":

@@ -257,7 +257,11 @@ proptest! {
         touch in prop::sample::select(&TOUCHES[..]),
     ) {
         let why = compare_frames(&touching(touch, &catchers));
-        prop_assert!(matches!(why, Some(Mutable::Tables { .. })), "{:?}", why);
+        // A handler that calls itself without end may run out of memory as well: then it was measured, without
+        // an image.
+        let measured = catchers.iter().any(|catcher| catcher.contains("deep()"));
+        let touched = matches!(why, Some(Mutable::Tables { .. }));
+        prop_assert!(touched || (measured && why.is_none()), "{:?}", why);
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use mlua::ffi::{self, lua_State};
 
-use super::super::{Run, TOO_DEEP, push_function, push_text, raise, safepoint, with_run};
+use super::super::{
+    OUT_OF_MEMORY, Run, TOO_DEEP, push_function, push_text, raise, safepoint, with_run,
+};
 use super::{begin, call_original, length, number, reading, sum, text, text_length, texts};
 use crate::error::ScriptError;
 use crate::vm::cost;
@@ -324,5 +326,26 @@ unsafe extern "C-unwind" fn next_code(state: *mut lua_State) -> c_int {
         ffi::lua_pushnumber(state, (at + 1) as f64);
         ffi::lua_pushnumber(state, f64::from(u32::from(code)));
         2
+    }
+}
+
+/// `coroutine.close(thread)`; Luau's own is the first upvalue.
+///
+/// Luau gives the coroutine a small stack in place of the one that it has. An error for want of memory would be
+/// raised in the coroutine, where nothing catches it but what called this: Luau takes that for a mistake of the
+/// host, and with its assertions on it ends the process. So it is looked first whether there is memory.
+pub(super) unsafe extern "C-unwind" fn close(state: *mut lua_State) -> c_int {
+    /// The small stack with its calls takes less than two of the pages in which Luau keeps small blocks.
+    const ROOM: usize = 64 * 1024;
+    // SAFETY: the allocator is that of the VM, and gets back what it gave.
+    unsafe {
+        let mut data = std::ptr::null_mut();
+        let allocate = ffi::lua_getallocf(state, &raw mut data);
+        let block = allocate(data, std::ptr::null_mut(), 0, ROOM);
+        if block.is_null() {
+            raise(state, ScriptError::Raised { message: OUT_OF_MEMORY.to_owned() });
+        }
+        allocate(data, block, ROOM, 0);
+        call_original(state)
     }
 }
