@@ -43,7 +43,9 @@ const REPLETE: u32 = 4;
 /// Runs all units of [`Frame`] and puts their outcomes there, in the order of the units.
 pub(crate) fn execute(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
-    let pool = world.resource::<LuaPool>().clone();
+    let Some(pool) = world.get_resource::<LuaPool>().cloned() else {
+        panic!("{}", LuaPool::UNFINISHED)
+    };
     let budget = frame.budget.begin(frame.stage, frame.number, pool.config().frame_budget);
     let mut anything_waits = false;
     if !frame.units.is_empty() {
@@ -83,7 +85,10 @@ pub(crate) fn execute(world: &mut World) {
         frame.outcomes.clear();
     }
     frame.budget.end(frame.stage, &budget, anything_waits);
-    frame.crowded[frame.stage as usize] += u64::from(anything_waits);
+    let kind = frame.stage as usize;
+    frame.crowded[kind] += u64::from(anything_waits);
+    let lately = &mut frame.crowded_lately[kind];
+    *lately = if anything_waits { turns::LATELY } else { lately.saturating_sub(1) };
     frame.executed = Some(world.increment_change_tick());
     *world.resource_mut::<Frame>() = frame;
 }

@@ -168,6 +168,8 @@ pub(crate) struct Frame {
     pub(crate) budget: Budget,
     /// Stages of each kind so far in which something had to wait.
     pub(crate) crowded: [u64; 2],
+    /// For so many stages of each kind it is taken that somebody will have to wait again.
+    pub(crate) crowded_lately: [u8; 2],
     /// Stops that were queued when the units were collected: those after them were not known then.
     pub(crate) known_stops: usize,
     /// Whether the scripts of some units define `on_message` is not known before they run.

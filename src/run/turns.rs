@@ -4,13 +4,17 @@ use std::cmp::Reverse;
 
 use super::frame::Frame;
 
+/// Stages after one in which somebody had to wait, in which others go first each time.
+pub(super) const LATELY: u8 = 64;
+
 /// The order in which units have their turns; `None`: as they lie.
 ///
-/// Where nobody has waited that is the stable order. Else those go first who have waited longest. Of those who have
+/// Where nobody has waited lately that is the stable order. Else those go first who have waited longest. Of those who have
 /// waited equally long others go first each time, or it would always be the same who are left over. And all that
 /// descend from one entity take turns, so that those who are many don't keep the others waiting.
 pub(super) fn order(frame: &Frame) -> Option<Vec<usize>> {
-    if !frame.any_waits {
+    // Whoever comes last in the stable order would wait each time that nobody has waited before.
+    if !frame.any_waits && frame.crowded_lately[frame.stage as usize] == 0 {
         return None;
     }
     let units = &frame.units;
@@ -61,6 +65,17 @@ mod tests {
     fn who_waited_longest_goes_first() {
         assert_eq!(order(&frame(&[0, 0, 0])), None);
         assert_eq!(order(&frame(&[0, 2, 1, 2])), Some(vec![1, 3, 2, 0]));
+    }
+
+    #[test]
+    fn where_somebody_waited_lately_it_is_not_always_the_last_one_who_has_to() {
+        let mut last = [0; 10];
+        for crowded in 0..100 {
+            let mut frame = frame(&[0; 10]);
+            (frame.crowded[0], frame.crowded_lately[0]) = (crowded, 1);
+            last[order(&frame).expect("others go first")[9]] += 1;
+        }
+        assert!(last.iter().all(|times| (8..=12).contains(times)), "{last:?}");
     }
 
     #[test]
