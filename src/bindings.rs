@@ -13,6 +13,7 @@ mod hierarchy;
 mod named;
 mod population;
 mod reflect;
+mod script_name;
 mod spots;
 
 pub(crate) use self::app::LateBindings;

@@ -4,13 +4,10 @@
 
 mod distinct;
 mod library;
-mod path;
 mod scripts;
 
 pub use self::library::Library;
 pub use self::scripts::{Preset, ScriptLimits};
-
-pub(crate) use self::path::script_name;
 
 use std::collections::{BTreeMap, BTreeSet};
 

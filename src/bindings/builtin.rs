@@ -8,8 +8,8 @@ use super::Bindings;
 use super::context::ScriptContext;
 use super::effects::MAX_NEW_ENTITIES;
 use super::functions::{HostFunction, IntoLuaFunction};
+use super::script_name::script_name;
 use crate::error::{ScriptError, suggest};
-use crate::sandbox::script_name;
 use crate::value::{FromScript, IntoScript, ScriptKey, ScriptTable, ScriptValue, describe};
 use crate::vm::Host;
 
