@@ -119,7 +119,8 @@ const HOSTILE_SCRIPTS: [(&str, &str); 14] = [
     ("bad/panics.luau", "function on_update() pcall(host.panics) end"),
     (
         "bad/floods.luau",
-        "function on_update()
+        "function on_message() end
+        function on_update()
             for n = 1, 32 do print(('flood'):rep(100)) end
             for n = 1, 50 do send(entity.id, 'flood', ('x'):rep(1000)) end
             for n = 1, 20 do world.despawn(world.spawn{Transform = {}}) end
@@ -259,9 +260,12 @@ impl Soaked {
         if hostile {
             soaked.hostile = soaked.spawn(&HOSTILE_SCRIPTS, HOSTILE).len();
         }
-        // Each one's neighbour is the next but three, which carries the same script.
-        for n in 0..GOOD {
-            let (to, neighbour) = (soaked.good[n], soaked.good[(n + GOOD_SCRIPTS.len()) % GOOD]);
+        // Each talker's neighbour is the next but three, which carries the same script; the last one's is the first.
+        let talks = |n: &usize| GOOD_SCRIPTS[n % GOOD_SCRIPTS.len()].0 == "good/talk.luau";
+        for n in (0..GOOD).filter(talks) {
+            let next = n + GOOD_SCRIPTS.len();
+            let next = if next < GOOD { next } else { n % GOOD_SCRIPTS.len() };
+            let (to, neighbour) = (soaked.good[n], soaked.good[next]);
             soaked.app.world_mut().write_message(ToScript::new(to, "neighbour", neighbour));
         }
         soaked
