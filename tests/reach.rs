@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bevy::ecs::observer::Observer;
@@ -999,6 +1000,40 @@ fn a_spawn_with_a_wrong_component_spawns_nothing_even_if_the_script_goes_on() {
     assert_says(&failure, &["world.spawn{parent}", "an entity", "number 5"]);
     let failure = lab.refuses((), "world.spawn{scripts = 5}");
     assert_says(&failure, &["world.spawn{scripts}", "number 5"]);
+}
+
+/// Counts how often it is cloned.
+#[derive(Component, Reflect, Debug, Default)]
+#[reflect(Component, Default, Clone)]
+struct Cloned {
+    n: f32,
+}
+
+static CLONES: AtomicUsize = AtomicUsize::new(0);
+
+impl Clone for Cloned {
+    fn clone(&self) -> Self {
+        CLONES.fetch_add(1, Ordering::Relaxed);
+        Self { n: self.n }
+    }
+}
+
+#[test]
+fn what_a_spawn_costs_does_not_grow_with_what_was_spawned_before() {
+    let mut lab = lab();
+    lab.app.expose_component::<Cloned>();
+    lab.does(
+        (),
+        "for n = 1, 100 do
+            world.spawn{Cloned = {n = n}}
+            assert(not pcall(world.spawn, {Cloned = {n = n}, Health = 'much'}))
+        end",
+    );
+    let mut all = lab.app.world_mut().query::<&Cloned>();
+    let sum: f32 = all.iter(lab.app.world()).map(|cloned| cloned.n).sum();
+    assert_eq!(sum, 5050.0, "what came of the failed ones is gone, and nothing else");
+    let clones = CLONES.load(Ordering::Relaxed);
+    assert!(clones < 1000, "{clones} clones");
 }
 
 #[test]

@@ -276,10 +276,8 @@ impl<'w> ScriptContext<'w> {
         self.effects.roll_back(self.start.take().unwrap_or_default());
     }
 
-    // ---- for the built-in functions --------------------------------------------------------------
-
     /// Notes where the effects stand.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
+    fn checkpoint(&self) -> Checkpoint {
         self.effects.checkpoint(|component, value| {
             self.bindings
                 .exposure
@@ -288,6 +286,8 @@ impl<'w> ScriptContext<'w> {
                 .expect("a value that can't be copied doesn't become a draft")
         })
     }
+
+    // ---- for the built-in functions --------------------------------------------------------------
 
     /// Spawns an entity with scripts of these names: one command, whatever it comes with.
     pub(super) fn spawn(
@@ -338,7 +338,7 @@ impl<'w> ScriptContext<'w> {
         level_below(parent, child, parent_of).map_err(misfit)
     }
 
-    /// How many names of scripts these are that nobody has asked for yet.
+    /// How many names of scripts these are that nobody has asked for lately.
     fn count_unknown(&self, scripts: &[String]) -> Result<usize, ScriptError> {
         let (Some(named), Some(assets), Some(script)) = (
             self.world.get_resource::<NamedScripts>(),
