@@ -116,6 +116,15 @@ pub enum ScriptError {
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
+    /// The run read more of lists and maps in components than it may.
+    #[error(
+        "read more than {limit} bytes of lists and maps in components in one run; read fewer or smaller ones, or \
+         spread them over several runs"
+    )]
+    TooMuchRead {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
     /// A value can't be kept in `self`, sent, or handed to the host.
     #[error(
         "`{place}` is {what}; only nil, booleans, numbers, strings, vectors, entities and \
