@@ -116,12 +116,11 @@ pub enum ScriptError {
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
-    /// The run read more of lists and maps in components than it may.
+    /// The lists and maps of components that a run read are larger together than they may be, or became so.
     #[error(
-        "read more than {limit} bytes of lists and maps in components in one run; read fewer or smaller ones, or \
-         spread them over several runs"
+        "more than {limit} bytes in lists and maps of components that one run uses; let it use fewer or smaller ones"
     )]
-    TooMuchRead {
+    TooMuchInLists {
         /// How many bytes are allowed.
         limit: usize,
     },

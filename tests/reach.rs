@@ -9,7 +9,7 @@ use bevy::ecs::observer::Observer;
 use bevy::math::{Vec3A, Vec4};
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
-use common::Lab;
+use common::{Lab, patient};
 
 /// One field of each kind that Lua holds as one value.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
@@ -1306,4 +1306,32 @@ fn time_tells_the_frame_and_the_time_since_the_start() {
     assert_eq!(lab.field(entity, "elapsed"), elapsed.into());
     let failure = lab.refuses((), "self.x = time.delat");
     assert_says(&failure, &["`time` has no field `delat`", "did you mean `delta`?"]);
+}
+
+/// Lists that are large, whatever they hold.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
+#[reflect(Default)]
+struct Library {
+    books: [Vec<String>; 9],
+}
+
+#[test]
+fn who_reads_more_lists_than_one_run_may_is_told_what_helps() {
+    let mut lab = Lab::with_config(PoolConfig {
+        memory_limit: 128 * 1024 * 1024,
+        max_value_size: 8 * 1024 * 1024,
+        ..patient()
+    });
+    lab.app.expose_component::<Library>();
+    let book = "x".repeat(1_000_000);
+    let library = Library { books: [(); 9].map(|()| vec![book.clone()]) };
+    let read = |count| format!("for n = 1, {count} do local _ = #entity.Library.books[n] end");
+    lab.does(library.clone(), &read(8));
+    let grow = "local list = entity.Library.books[1] for n = 2, 9 do list[n] = list[1] end";
+    for lua in [read(9), grow.to_owned()] {
+        let error = lab.refuses(library.clone(), &lua);
+        assert!(error.contains("8388608 bytes in lists and maps"), "{error}");
+        assert!(error.contains("fewer or smaller ones"), "{error}");
+        assert!(!error.contains("raise"), "no setting changes it: {error}");
+    }
 }

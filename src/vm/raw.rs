@@ -2866,7 +2866,7 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
 }
 
 fn handed_too_much() -> ScriptError {
-    ScriptError::TooMuchRead { limit: MAX_HANDED }
+    ScriptError::TooMuchInLists { limit: MAX_HANDED }
 }
 
 /// Writes back the handed tables that were changed, from within a C function.
