@@ -4,7 +4,7 @@
 #     scripts/asan.sh                 all attacks, random scripts and files, the tests of the VM
 #     scripts/asan.sh --test clean    others: arguments of `cargo test`
 #
-# Needs a nightly Rust and clang. FUZZ_SECONDS=600 makes random scripts and files go on for so long.
+# Needs Linux on x86-64, a nightly Rust and clang. FUZZ_SECONDS=600 makes random scripts and files go on for so long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/sanitizer.sh

@@ -116,6 +116,14 @@ pub enum ScriptError {
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,
     },
+    /// The lists and maps of components that a run read are larger together than they may be, or became so.
+    #[error(
+        "more than {limit} bytes in lists and maps of components that one run uses; let it use fewer or smaller ones"
+    )]
+    TooMuchInLists {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
     /// A value can't be kept in `self`, sent, or handed to the host.
     #[error(
         "`{place}` is {what}; only nil, booleans, numbers, strings, vectors, entities and \

@@ -60,9 +60,10 @@
 //! ## What is not the same everywhere
 //!
 //! - *Limits of time* depend on the machine. Limits of memory don't: a run fails if what it holds is more than it
-//!   may hold, whatever garbage there is, whoever ran before, and on whichever VM. (Up to half of its limit is
-//!   free; a run that comes nearer is taken back and runs again on a VM of its own, where that can be measured,
-//!   with a file level of its own and twice its time.
+//!   may hold, whatever garbage there is, whoever ran before, and on whichever VM. (A run that allocates no more
+//!   than half of its limit, a quarter of `memory_limit` and two fifths of what the largest program leaves of that,
+//!   garbage included, costs no more for it. One that allocates more is taken back and runs again on a VM of its
+//!   own, where what it holds can be measured, with a file level of its own and twice its time.
 //!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.)
 //! - *The order in which a table is visited* (by `pairs`, `next` and `for … in`) depends on its
 //!   keys and on how it was filled, and is the same everywhere, if all its keys are strings, numbers, booleans,
@@ -70,8 +71,9 @@
 //!   `entity.Transform` lies where its address says, and with it the other keys of that table may lie elsewhere.
 //!   Keep such things in a list, and in a table only to look them up. What leaves a script is sorted by us: its
 //!   `self`, messages, values for the game, texts in JSON and TOML.
-//! - *What waits for the next frame*, if [`frame_budget`](PoolConfig::frame_budget) asks for that, or because the
-//!   app itself has leased the VMs.
+//! - *What waits for the next frame*, if [`frame_budget`](PoolConfig::frame_budget) asks for that, because the
+//!   app itself has leased the VMs, or with [`Overflow::Defer`](pool::Overflow::Defer), which waits for no VM to be
+//!   made.
 //! - *The frame in which a script starts* that has to be loaded first.
 //! - Weak tables would be another thing: `setmetatable` refuses them.
 //!
@@ -139,20 +141,24 @@
 //! Scripts nest entities at most 256 levels deep, by `world.spawn` or by `ChildOf`, if the app exposes that. Of the
 //! entities that scripts spawned 16,384 live at most that descend from one, and 131,072 in all.
 //!
-//! All entities that descend from one because scripts spawned them may spawn together, in one frame, what one run
-//! may: `max_commands`, or `max_spawned_together` of the [`ScriptLimits`](sandbox::ScriptLimits) of the script that
-//! spawns. They may work together as much as eight runs that use all of `run_time_limit`, or 32 if each does little.
-//! Those who are left over wait for the next frame and go first then; what came of their runs is dropped as if they
-//! had not been. So a script that makes more and more of itself grows slowly, and costs its share. Work is counted
-//! in steps of the script (calls, returns, rounds of loops, and what built-ins are worth that take long), 100,000
-//! to the millisecond: so it doesn't depend on the machine who waits.
+//! All entities that descend from one because scripts spawned them may spawn together, in one stage (the frame's
+//! update, or one fixed step), what one run may: `max_commands`, or `max_spawned_together` of the
+//! [`ScriptLimits`](sandbox::ScriptLimits) of the script that spawns. The first of them that spawns may do so in
+//! any case, with all its runs. They may work together as much as eight runs that use all of `run_time_limit`, or
+//! 32 if each does little, and hand over (send, and assign to components) 16 times the bytes that one run may. All
+//! `on_stop`s of a stage share as if they descended from one entity. All runs of a stage together may hand over 256
+//! MiB. Those who are left over wait for the next frame and go first then; what came of their runs is dropped as if
+//! they had not been. So a script that makes more and more of itself grows slowly, and costs its share. Work is
+//! counted in steps of the script (calls, returns, rounds of loops, and what built-ins are worth that take long),
+//! 100,000 to the millisecond: so it doesn't depend on the machine who waits.
 //!
 //! A run that draws random numbers makes the next one draw others. They depend on the seed, the entity, the script
 //! and on how often it drew before, which is saved with its state: not on how long loading took.
 //!
-//! A script file that was loaded once stays loaded. So an entity that a script spawns with it starts in the next
-//! stage, whoever holds its handle; with a script that was not loaded yet it starts when that is loaded, some frames
-//! later, and how many depends on the disk. Load what must not be late beforehand.
+//! A script file that was loaded once stays loaded: the last 1,024 do, and those that entities carry. So an entity
+//! that a script spawns with it starts in the next stage, whoever holds its handle; with a script that was not
+//! loaded yet it starts when that is loaded, some frames later, and how many depends on the disk. Load what must
+//! not be late beforehand.
 //!
 //! How Rust types look from Lua:
 //!
@@ -187,7 +193,7 @@
 //! - **What counts**: the callback and the file level before it, all built-ins, host functions while they work, and
 //!   what goes in and out as a value, also for [`LuaEngine::state`] and its like. Where the caller's thread compiles
 //!   a source (an engine's and a [`LuauPool`]'s), that counts as well; `max_source_size` bounds it, since it can't be
-//!   interrupted: 256 KiB can take 0.1 s. Assets are compiled outside the frame.
+//!   interrupted. Assets are compiled outside the frame.
 //! - **When it ends**: at the next safepoint, at most some milliseconds later. A built-in has none: one that takes
 //!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
@@ -202,7 +208,8 @@
 //! # The game's side
 //!
 //! - [`LuaPoolPlugin`]'s fields are its configuration; [`PoolConfig`] can come from a RON file. One that is not
-//!   valid is never replaced by a looser one: the app doesn't start, or no script runs until the file is mended.
+//!   valid is never replaced by a looser one: the app doesn't start, or no script runs until the file is mended,
+//!   unless [`config_file_required`](LuaPoolPlugin::config_file_required) is `false`: then the plugin's own holds.
 //! - [`SandboxConfig`], a part of it, says which libraries and modules scripts find, and gives single scripts
 //!   or folders more or less time and memory than the others.
 //! - [`LuaAppExt`] registers functions and components.
@@ -211,7 +218,7 @@
 //!   reload, fresh VMs; [`LuaScripting::enabled`] and [`LuaScripts::enabled`] are switches.
 //! - [`LuaSnapshot`] tells what the last frame did; the overlay (`LuaOverlayPlugin`) and
 //!   [`LuaDiagnosticsPlugin`] show it.
-//! - [`ScriptStates`] is what to save, in any format of serde or as a part of a scene. A loaded state is found
+//! - [`ScriptStates`] is what to save, in RON, JSON, postcard, bincode or as a part of a scene. A loaded state is found
 //!   by its script's name: the asset path, or what [`LuaScript::from_source`] was given.
 //! - [`pool`], [`vm`], [`engine`] and [`modules`] work without any [`App`](bevy::app::App):
 //!   [`LuaEngine`] is a VM of your own, [`LuauPool`] runs strangers' sources, [`EngineSet`] has an engine for
@@ -231,14 +238,15 @@
 //!   there with file and line, and one of which a callback failed too often in a row is put aside, and tried
 //!   again ever more rarely. If it is `on_message` that fails, only messages are kept from it.
 //! - *An error is not in the log.* Of errors about scripts there are 64 at once, and then one in 8 frames; a line
-//!   tells how many are left out. [`LuaSnapshot::errors`] has the latest, with counts.
+//!   tells how many are left out. (Bevy's own line about a file that can't be loaded isn't among them.)
+//!   [`LuaSnapshot::errors`] has the latest, with counts.
 //! - *No script runs.* [`LuaPool::stopped`] says why, if it is the configuration file. An app that isn't run by
 //!   `App::run` calls `app.finish()` before its first frame, and is told so if it doesn't.
 //! - *A global is nil in the next run.* Runs share nothing; keep it in `self`.
 //! - *`t.translation.x = 1` is an error.* A vector is a value; assign a whole one:
 //!   `t.translation = vector.create(1, t.translation.y, 0)`.
 //! - *A value can't be kept.* `self` takes plain data only; the error names the field.
-//! - *Good scripts run out of time in a debug build.* There everything takes ten times as long and more, and the
+//! - *Good scripts run out of time in a debug build.* There everything takes many times as long, and the
 //!   default of 2 ms is tight: give them `run_time_limit: Duration::from_millis(20)` if `cfg!(debug_assertions)`,
 //!   or build dependencies with optimisation (`[profile.dev.package."*"] opt-level = 2`).
 //! - *Every session draws the same random numbers.* So it is meant to be with one seed, and the default is 0: give

@@ -32,7 +32,7 @@ use smol_str::SmolStr;
 /// Functions, coroutines and handles have no place here; a script that tries to keep or send one
 /// gets an error that names the field.
 ///
-/// In saves it names every kind of value and loses nothing, in whatever serde format. For people and other
+/// In saves it names every kind of value and loses nothing: in RON, JSON, postcard, bincode, and by reflection. For people and other
 /// programs there is [`Plain`].
 #[derive(Clone, Debug, Default, PartialEq, TypePath)]
 #[non_exhaustive]

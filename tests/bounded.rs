@@ -603,6 +603,28 @@ fn the_descendants_of_one_entity_spawn_together_what_one_run_may() {
 }
 
 #[test]
+fn on_stops_of_one_stage_spawn_together_what_one_run_may_and_the_log_says_why_others_wait() {
+    common::keep_log();
+    let mut lab = lab(PoolConfig { max_commands: 20, ..patient() });
+    let explode = "function on_stop() world.spawn() end";
+    // The game spawned them, so that they descend from nobody.
+    let enemies = crowd(&mut lab, "explodes.luau", explode, 50);
+    lab.frame();
+    for enemy in enemies {
+        lab.app.world_mut().despawn(enemy);
+    }
+    for (spawned, deferred) in [(20, 30), (20, 10), (10, 0)] {
+        lab.frame();
+        assert_eq!((lab.stats().spawned, lab.stats().deferred), (spawned, deferred));
+    }
+    let log = common::log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("explodes.luau")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("all `on_stop`s") && told[0].contains("20 entities"), "{told:?}");
+    assert!(!told[0].contains("descend"), "{told:?}");
+}
+
+#[test]
 fn descendants_that_work_hard_run_by_turns_and_nobody_waits_for_them() {
     // A run may do a million steps in that time, and all of them 32 times as much if each does little.
     let limit = Duration::from_millis(10);

@@ -4,6 +4,7 @@
 mod common;
 
 use bevy::prelude::*;
+use bevy_lua_pool::ScriptFailed;
 use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::sandbox::{Library, SandboxConfig};
 use common::{Lab, keep_log, log, patient};
@@ -371,6 +372,49 @@ fn events_that_the_game_does_not_read_do_not_fill_memory() {
     let bytes: usize =
         events.iter_current_update_messages().map(|event| event.payload.to_string().len()).sum();
     assert!(bytes < 40 * 1024 * 1024, "{bytes}");
+}
+
+#[test]
+fn events_of_the_last_two_frames_have_a_bound_whether_the_game_read_them_or_not() {
+    let mut lab = Lab::with_config(PoolConfig {
+        max_messages: 40_000,
+        max_value_size: 1024 * 1024,
+        max_failures: 0,
+        ..patient()
+    });
+    let script = "function on_update(self) for n = 1, 40000 do emit('e') end end";
+    let emits = lab.script("emits_often.luau", script);
+    let mut cursor = lab.app.world().resource::<Messages<ScriptEvent>>().get_cursor_current();
+    let mut frame = |lab: &mut Lab| {
+        lab.frame();
+        cursor.read(lab.app.world().resource::<Messages<ScriptEvent>>()).count()
+    };
+    let entity = lab.app.world_mut().spawn(LuaScripts::new(emits)).id();
+    assert_eq!([frame(&mut lab), frame(&mut lab)], [40_000, 65_536 - 40_000], "it reads all");
+    let told = lab.snapshot().errors.iter().find(|row| &*row.script == "emits_often.luau");
+    let told = told.expect("that some were not emitted is told");
+    assert!(told.message.contains("last two frames, read or not"), "{}", told.message);
+    lab.app.world_mut().despawn(entity);
+    lab.frames(3);
+    lab.entity("emits_one.luau", "function on_start() emit('one') end");
+    assert_eq!(frame(&mut lab), 1, "there is room again");
+}
+
+#[test]
+fn of_failures_of_two_frames_so_many_are_told_by_messages_and_all_are_counted() {
+    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let script = lab.script("all_fail.luau", "function on_update() error('again') end");
+    let told = |lab: &Lab| lab.app.world().resource::<Messages<ScriptFailed>>().len();
+    for _ in 0..3000 {
+        lab.app.world_mut().spawn(LuaScripts::new(script.clone()));
+    }
+    lab.frame();
+    assert_eq!((told(&lab), lab.stats().failed), (3000, 3000));
+    for _ in 0..3 {
+        lab.frame();
+        assert_eq!((told(&lab), lab.stats().failed), (4096, 3000));
+    }
+    assert_eq!(lab.snapshot().total.failed, 12_000);
 }
 
 // ---- errors and log lines --------------------------------------------------------------------------

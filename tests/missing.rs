@@ -126,7 +126,7 @@ fn what_shows_the_pool_says_that_there_is_none() {
     app.cleanup();
     app.update();
     assert_says(&log(), &["LuaDiagnosticsPlugin", "LuaPoolPlugin"]);
-    #[cfg(feature = "overlay")]
+    #[cfg(feature = "panel")]
     {
         let mut app = App::new();
         app.add_plugins((MinimalPlugins, LuaOverlayPlugin::default()));

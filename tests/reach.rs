@@ -10,7 +10,7 @@ use bevy::ecs::observer::Observer;
 use bevy::math::{Vec3A, Vec4};
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
-use common::Lab;
+use common::{Lab, patient};
 
 /// One field of each kind that Lua holds as one value.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
@@ -1341,4 +1341,35 @@ fn time_tells_the_frame_and_the_time_since_the_start() {
     assert_eq!(lab.field(entity, "elapsed"), elapsed.into());
     let failure = lab.refuses((), "self.x = time.delat");
     assert_says(&failure, &["`time` has no field `delat`", "did you mean `delta`?"]);
+}
+
+/// Lists of texts.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
+#[reflect(Default)]
+struct Library {
+    new: Vec<String>,
+    old: Vec<String>,
+    lent: Vec<String>,
+}
+
+#[test]
+fn who_reads_or_makes_larger_lists_than_a_run_may_is_told_what_helps() {
+    let mut lab = Lab::with_config(PoolConfig {
+        memory_limit: 128 * 1024 * 1024,
+        max_value_size: 8 * 1024 * 1024,
+        ..patient()
+    });
+    lab.app.expose_component::<Library>();
+    let three = vec!["x".repeat(1_000_000); 3];
+    let library = Library { new: three.clone(), old: three.clone(), lent: three };
+    let read = "local library = entity.Library local new, old = library.new, library.old";
+    lab.does(library.clone(), read);
+    let read_more = format!("{read} local lent = library.lent");
+    let make_larger = format!("{read} for n = 1, 9 do new[n] = old[1] end");
+    for lua in [read_more, make_larger] {
+        let error = lab.refuses(library.clone(), &lua);
+        assert!(error.contains("8388608 bytes in lists and maps"), "{error}");
+        assert!(error.contains("fewer or smaller ones"), "{error}");
+        assert!(!error.contains("raise"), "no setting changes it: {error}");
+    }
 }

@@ -392,8 +392,8 @@ impl LuauPoolBuilder {
         self
     }
 
-    /// Bytes that a source may have. It is compiled on the calling thread, and that can't be interrupted: 256 KiB
-    /// can take 0.1 s. Default and at most [`MAX_SOURCE_SIZE`].
+    /// Bytes that a source may have. It is compiled on the calling thread, and that can't be interrupted.
+    /// Default and at most [`MAX_SOURCE_SIZE`].
     pub fn max_source_size(mut self, bytes: usize) -> Self {
         self.max_source_size = bytes.min(MAX_SOURCE_SIZE);
         self

@@ -103,8 +103,8 @@ pub struct PoolConfig {
     /// [limits of time](crate#limits-of-time). Where the file level runs once for many runs, it has as much time to
     /// itself.
     /// Default 2 ms; from 10 µs to 1 min. Single scripts can have another: see
-    /// [`SandboxConfig::scripts`]. In a build without optimisation the same script takes ten times as long
-    /// and more: give it more there, such as 20 ms where `cfg!(debug_assertions)`.
+    /// [`SandboxConfig::scripts`]. In a build without optimisation the same script takes many times as
+    /// long: give it more there, such as 20 ms where `cfg!(debug_assertions)`.
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Duration,
     /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB. Up to three quarters are for programs that stay
@@ -113,9 +113,10 @@ pub struct PoolConfig {
     pub memory_limit: usize,
     /// Bytes that one run may hold at a time: the strings, tables and other objects that it reaches, on top of
     /// those that its file level made, which may be as many. Garbage doesn't count, nor does what earlier runs
-    /// left. A run that comes near its limit, to half of it, takes longer: it runs again on a VM of its own
-    /// where that is measured. Default `None`: half of `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from
-    /// 256 KiB to `memory_limit`. Single scripts can have another: see [`SandboxConfig::scripts`].
+    /// left. A run that allocates more than half of it, or than a quarter of `memory_limit`, garbage included,
+    /// takes longer: it runs again on a VM of its own, where what it holds is measured. Default `None`: half of
+    /// `memory_limit`, but at least 4 MiB, as far as `memory_limit` allows; or from 256 KiB to `memory_limit`.
+    /// Single scripts can have another: see [`SandboxConfig::scripts`].
     pub run_memory_limit: Option<usize>,
     /// Wall time that all runs of one frame may take together, those of its fixed steps included; what is
     /// left over runs in the next frame, those first that have waited longest. Which runs wait depends on
@@ -385,7 +386,8 @@ pub enum Overflow {
     Fail,
     /// Never wait, not even for a VM to be made: that goes on in the background, and who asked
     /// gets [`PoolError::Deferred`](crate::pool::PoolError::Deferred) and asks again later. In a
-    /// frame: what has no VM runs in the next frame. No frame is late on the pool's account.
+    /// frame: what has no VM runs in the next frame, and which that is depends on how long VMs take to be made.
+    /// No frame is late on the pool's account.
     Defer,
 }
 

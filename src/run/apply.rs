@@ -197,7 +197,8 @@ impl ApplyingStage<'_> {
         }
         for (script, sender) in self.unheard.drain(..) {
             let message = format!(
-                "events were not emitted: the game has not taken {} of them with {} bytes yet",
+                "events were not emitted: of the last two frames, read or not, {} with {} bytes are kept; \
+                 emit fewer",
                 Outbox::MOST.count,
                 Outbox::MOST.bytes
             );

@@ -167,8 +167,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
             *any_waits |= unit.waiting > 0;
             let more = unit.more.get_or_insert_default();
             more.stop = Some(stopped.last);
-            // All that stop do so together.
-            more.origin = shares.count(Some(Entity::PLACEHOLDER));
+            more.origin = shares.count_stop();
             unit
         });
         frame.units.splice(0..0, stops);

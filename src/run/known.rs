@@ -51,3 +51,35 @@ impl KnownScripts {
         self.handles.insert(script.id(), script.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bevy::MinimalPlugins;
+    use bevy::app::App;
+    use bevy::asset::{AssetApp, AssetPlugin};
+
+    use super::*;
+
+    #[test]
+    fn the_last_scripts_that_were_loaded_stay_loaded_and_those_go_that_came_first() {
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, AssetPlugin::default())).init_asset::<LuaScript>();
+        let assets = app.world().resource::<AssetServer>().clone();
+        let name = |number: usize| format!("{number}.luau");
+        let mut known = KnownScripts::default();
+        for number in 0..KnownScripts::MOST + 100 {
+            // Twice is as once.
+            known.keep(&assets.load(name(number)));
+            known.keep(&assets.load(name(number)));
+        }
+        assert_eq!(
+            (known.handles.len(), known.order.len()),
+            (KnownScripts::MOST, KnownScripts::MOST)
+        );
+        let is_there = |number| assets.get_handle::<LuaScript>(name(number)).is_some();
+        // What was let go is dropped when the asset server hears of it.
+        app.update();
+        assert!((0..100).all(|number| !is_there(number)), "nobody has them");
+        assert!((100..KnownScripts::MOST + 100).all(is_there));
+    }
+}

@@ -36,8 +36,8 @@ impl ToScript {
     }
 }
 
-/// A message from a script to the game: what `emit(name, payload)` sends. Of those that nobody has read yet there
-/// are 65,536 with 32 MiB at most; further ones are not emitted, which is told as an error.
+/// A message from a script to the game: what `emit(name, payload)` sends. Bevy keeps those of the last two frames,
+/// read or not: they are 65,536 with 32 MiB at most, and further ones are not emitted, which is told as an error.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ScriptEvent {
     /// The entity whose script sent it.
@@ -50,7 +50,8 @@ pub struct ScriptEvent {
     pub payload: ScriptValue,
 }
 
-/// A run failed and changed nothing. Of those that nobody has read yet there are 4,096 at most.
+/// A run failed and changed nothing. Bevy keeps those of the last two frames, read or not: they are 4,096 at most, and
+/// further ones are not written. [`LuaSnapshot`](crate::LuaSnapshot) counts all.
 #[derive(Message, Clone, Debug, PartialEq)]
 pub struct ScriptFailed {
     /// The entity.
@@ -64,28 +65,28 @@ pub struct ScriptFailed {
     pub put_aside: bool,
 }
 
-/// How much of what scripts tell the game waits to be read. Bevy keeps a message for two frames, and as long as no
-/// fixed step is made while the clock stands still.
+/// How much of what scripts tell the game is kept for it. Bevy keeps a message for two frames, whether it was read or
+/// not, and as long as no fixed step is made while the clock stands still.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// The bytes of each event that waits.
+    /// The bytes of each event that is kept.
     sizes: VecDeque<usize>,
     bytes: usize,
 }
 
 impl Outbox {
-    /// Events that may wait.
+    /// Events that may be kept.
     pub(crate) const MOST: Amount = Amount { count: 1 << 16, bytes: 32 * 1024 * 1024 };
-    /// Failures that may wait; of others none is told by a message.
+    /// Failures that may be kept; of others none is told by a message.
     pub(crate) const MOST_FAILURES: usize = 1 << 12;
 
-    /// Whether an event may be written where so many wait; counts it if it may.
-    pub(crate) fn has_room_for(&mut self, event: &ScriptEvent, waiting: usize) -> bool {
-        while self.sizes.len() > waiting {
+    /// Whether an event may be written where so many are kept; counts it if it may.
+    pub(crate) fn has_room_for(&mut self, event: &ScriptEvent, kept: usize) -> bool {
+        while self.sizes.len() > kept {
             self.bytes -= self.sizes.pop_front().unwrap_or(0);
         }
         let size = size_of::<ScriptEvent>() + event.name.len() + event.payload.size();
-        let all = Amount { count: waiting + 1, bytes: self.bytes + size };
+        let all = Amount { count: kept + 1, bytes: self.bytes + size };
         let fits = all.is_within(Self::MOST);
         if fits {
             self.sizes.push_back(size);

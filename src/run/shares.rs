@@ -124,10 +124,32 @@ pub(crate) struct Shares {
     bytes_end: AtomicUsize,
     /// The share of somebody was too small.
     any_over: AtomicBool,
-    /// The number of a program that would have spawned more than is left, plus one.
-    spawns_too_much: AtomicUsize,
+    /// Entities that scripts spawned would have spawned more than is left.
+    descent_spawns: SpawnsTooMuch,
+    /// `on_stop`s would have.
+    stops_spawn: SpawnsTooMuch,
+}
+
+/// That some would have spawned more than is left.
+#[derive(Default)]
+struct SpawnsTooMuch {
+    /// The number of a program that would have, plus one.
+    program: AtomicUsize,
     /// That was told.
     told: bool,
+}
+
+impl SpawnsTooMuch {
+    fn note(&self, unit: &Unit) {
+        self.program.store(unit.program as usize + 1, Ordering::Relaxed);
+    }
+
+    /// The number of the program, if it has not been told yet.
+    fn to_tell(&mut self) -> Option<usize> {
+        let program = self.program.get_mut().checked_sub(1).filter(|_| !self.told);
+        self.told |= program.is_some();
+        program
+    }
 }
 
 /// The units that descend from one entity.
@@ -198,9 +220,17 @@ impl Before {
 }
 
 impl Shares {
+    /// All that stop share as if they descended from this one.
+    const OF_STOPS: Entity = Entity::PLACEHOLDER;
+
     pub(super) fn clear(&mut self) {
         self.kin.clear();
         self.numbers.clear();
+    }
+
+    /// Counts a unit that stops; gives the number of those.
+    pub(super) fn count_stop(&mut self) -> Option<u32> {
+        self.count(Some(Self::OF_STOPS))
     }
 
     /// Counts a unit whose entity descends from another one; gives the number of that.
@@ -230,7 +260,8 @@ impl Shares {
         self.all_bytes = AtomicU64::new(0);
         self.bytes_end = AtomicUsize::new(usize::MAX);
         self.any_over = AtomicBool::new(false);
-        self.spawns_too_much = AtomicUsize::new(0);
+        self.descent_spawns.program = AtomicUsize::new(0);
+        self.stops_spawn.program = AtomicUsize::new(0);
         self.of_units.clear();
         if self.kin.is_empty() {
             return;
@@ -322,7 +353,8 @@ impl Shares {
         if all > TOGETHER || spawned > 0 && all_spawned > limits.spawned {
             self.any_over.store(true, Ordering::Relaxed);
             if all_spawned > limits.spawned {
-                self.spawns_too_much.store(unit.program as usize + 1, Ordering::Relaxed);
+                let is_stop = kin.origin == Self::OF_STOPS;
+                if is_stop { &self.stops_spawn } else { &self.descent_spawns }.note(unit);
             }
             return !self.before(kin, place).is_too_much(spawned, limits.spawned);
         }
@@ -401,18 +433,23 @@ impl Shares {
 }
 
 impl Shares {
-    /// Tells once if entities that scripts spawned want to spawn more than they may.
+    /// Tells once of each if entities that scripts spawned, or `on_stop`s, want to spawn more than they may.
     pub(super) fn tell(&mut self, programs: &Programs, limits: &[Limits]) {
-        let program = self.spawns_too_much.get_mut().checked_sub(1);
-        if let Some(program) = program.filter(|_| !self.told) {
-            self.told = true;
+        let who = [
+            (
+                &mut self.descent_spawns,
+                "on all entities that descend from one because scripts spawned them, scripts",
+            ),
+            (&mut self.stops_spawn, "all `on_stop`s, whoever's they are,"),
+        ];
+        for (too_much, who) in who {
+            let Some(program) = too_much.to_tell() else { continue };
             let (script, limit) = (programs.list[program].program.name(), limits[program].spawned);
             warn!(
                 %script,
-                "{script}: on all entities that descend from one because scripts spawned them, scripts may spawn \
-                 {limit} entities together in one stage; who would spawn more waits for the next frame. Raise \
-                 `max_spawned_together` or `max_commands` in the pool's `sandbox.limits`, or for this script in its \
-                 `sandbox.scripts` (this is told once)"
+                "{script}: {who} may spawn {limit} entities together in one stage; who would spawn more waits for \
+                 the next frame. Raise `max_spawned_together` or `max_commands` in the pool's `sandbox.limits`, or \
+                 for this script in its `sandbox.scripts` (this is told once)"
             );
         }
     }

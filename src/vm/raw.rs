@@ -2866,8 +2866,7 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
 }
 
 fn handed_too_much() -> ScriptError {
-    let (what, setting) = ("bytes in lists and maps of components", "max_value_size");
-    ScriptError::TooMuch { what, limit: MAX_HANDED, setting }
+    ScriptError::TooMuchInLists { limit: MAX_HANDED }
 }
 
 /// Writes back the handed tables that were changed, from within a C function.
