@@ -128,6 +128,7 @@ impl LoadedPrograms {
         known.extend_from_slice(texts);
         known.sort_unstable();
         known.dedup();
+        known.shrink_to_fit();
         self.count_texts(&known, true);
         self.list[place].texts = known;
     }

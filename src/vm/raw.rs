@@ -432,6 +432,7 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
                 ffi::lua_gettop(state),
                 &HashSet::new(),
                 &mut |_, _| true,
+                &mut |_| {},
                 &mut || false,
             );
             slots.shared = Arc::new(shared.expect("everything is accepted"));
@@ -1009,6 +1010,7 @@ unsafe fn freeze(
                 why = may_be_shared(state, kind, program).err();
                 why.is_none()
             },
+            &mut |_| {},
             &mut late,
         );
         if let Err(holder) = seen {
@@ -1018,7 +1020,7 @@ unsafe fn freeze(
                 why => why,
             });
         }
-        let mut texts = Vec::new();
+        let mut texts = weigh::Texts::default();
         // Only now, since a file level that is not accepted is run again as it is.
         let frozen = reachable(
             state,
@@ -1028,16 +1030,16 @@ unsafe fn freeze(
                 if kind == ffi::LUA_TTABLE {
                     ffi::lua_setreadonly(state, -1, 1);
                 }
-                weigh::add_texts(state, kind, &mut texts);
                 true
             },
+            &mut |state| texts.add(state),
             &mut late,
         );
         if frozen.is_err() {
             return Err(Mutable::Values { what: "more than can be looked at", line: None });
         }
         let callbacks = [MISSING; Callback::COUNT];
-        let mut image = Image { environment: 0, callbacks, texts };
+        let mut image = Image { environment: 0, callbacks, texts: texts.list };
         for callback in Callback::ALL {
             push_callback(state, ENVIRONMENT, callback);
             image.callbacks[callback as usize] = match ffi::lua_type(state, -1) {
@@ -1124,19 +1126,21 @@ unsafe fn is_weak(state: *mut lua_State) -> bool {
 
 /// Visits every object that can be reached from the one at `root`, but not `known` ones nor through
 /// them: tables, their keys, values and metatables; functions and their upvalues. `accept` gets each on
-/// top of the stack with its type.
+/// top of the stack with its type, and `meet_text` each string on the way, on top of the stack and as often as it is
+/// met.
 ///
 /// Gives the addresses of what was visited. If one is refused, there are too many, or it gets `late`: the line
 /// where the function is defined by way of which the last one was found, if one was on the way.
 ///
 /// # Safety
 ///
-/// Inside a protected call; `accept` leaves the stack as it finds it.
+/// Inside a protected call; `accept` and `meet_text` leave the stack as they find it.
 unsafe fn reachable(
     state: *mut lua_State,
     root: c_int,
     known: &HashSet<usize>,
     accept: &mut dyn FnMut(*mut lua_State, c_int) -> bool,
+    meet_text: &mut dyn FnMut(*mut lua_State),
     late: &mut dyn FnMut() -> bool,
 ) -> Result<HashSet<usize>, Option<u32>> {
     let mut seen = HashSet::new();
@@ -1151,8 +1155,12 @@ unsafe fn reachable(
         let list = base + 1;
         // Takes the value on top off the stack, into the list if it is new.
         let mut add = |seen: &mut HashSet<usize>, within: usize| {
+            let kind = ffi::lua_type(state, -1);
+            if kind == ffi::LUA_TSTRING {
+                meet_text(state);
+            }
             let object = matches!(
-                ffi::lua_type(state, -1),
+                kind,
                 ffi::LUA_TTABLE
                     | ffi::LUA_TFUNCTION
                     | ffi::LUA_TUSERDATA

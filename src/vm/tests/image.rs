@@ -1,5 +1,6 @@
 //! A script can't tell whether its file level ran just now or is an image that many runs share.
 
+use cpu_time::ThreadTime;
 use proptest::prelude::*;
 
 use super::rows::compare_frames;
@@ -242,6 +243,27 @@ fn images_that_were_dropped_are_made_anew() {
     let early = after(200);
     let late = after(5_000);
     assert!(late < early + 4096, "{late} after {early}");
+}
+
+/// However often a file level keeps a long text, its image is made in time. Else nothing would end it: making it
+/// looks at every text.
+#[test]
+fn an_image_with_one_long_text_in_many_places_takes_no_longer_than_one_with_a_short_one() {
+    for (kept, bytes) in [
+        ("table.create(20000, text)", 2_000_000),
+        ("{} for i = 1, 20000 do t[i] = function() return text, i end end", 500_000),
+    ] {
+        let source = format!(
+            "local text = ('x'):rep({bytes}) local t = {kept} function on_update(self) self.n = #t end"
+        );
+        let (mut vm, script) = (vm(), program(&source));
+        let start = ThreadTime::now();
+        let outcome = update(&mut vm, &script, &ScriptTable::default());
+        let took = start.elapsed();
+        assert_eq!(outcome, Outcome::Done(ScriptTable::from([("n", 20_000.0)])));
+        assert!(vm.is_ready_for(&script, Callback::Update), "it has an image: {kept}");
+        assert!(took < Duration::from_millis(1500), "{took:?}: {kept}");
+    }
 }
 
 /// Pieces of a file level.
