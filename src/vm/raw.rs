@@ -462,6 +462,21 @@ pub(super) fn collect(lua: &Lua, resting: usize, bytes: usize) -> mlua::Result<(
     collected
 }
 
+/// Gives a VM in which nothing runs the short stack that it had when it was new. The collector only halves one each
+/// time that a run left long. The allocator has to give what that takes.
+pub(super) fn shorten_stack(lua: &Lua) {
+    lua.exec_raw_lua(|raw| {
+        let state = raw.state();
+        // SAFETY: no function is active and nothing is on the stack, so nothing is lost with it, nor has anybody
+        // an address within it. It raises if it gets no memory, which is only so if the process has none.
+        unsafe {
+            if ffi::lua_stackdepth(state) == 0 && ffi::lua_gettop(state) == 0 {
+                ffi::lua_resetthread(state);
+            }
+        }
+    });
+}
+
 /// A function of the host, by its number.
 pub(super) fn host_function(lua: &Lua, number: u32, name: &str) -> mlua::Result<Function> {
     numbered(lua, number, name, call_host)
