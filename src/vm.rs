@@ -30,6 +30,7 @@ mod raw;
 mod sandbox;
 mod server;
 mod session;
+mod text;
 mod watchdog;
 
 pub use self::api::{Api, NameError};

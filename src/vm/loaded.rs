@@ -7,9 +7,7 @@ use bevy::platform::collections::HashMap;
 use mlua::{Function, Lua};
 
 use super::raw;
-
-/// A string: its hash, and its bytes in a VM.
-pub(super) type Text = (u64, u32);
+use super::text::Text;
 
 /// Leases of a VM that a program stays loaded for without being used. In each frame a VM is leased once for
 /// every schedule in which scripts run.

@@ -3,17 +3,12 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
-use std::hash::BuildHasher;
 
-use bevy::platform::hash::FixedHasher;
 use mlua::Lua;
 use mlua::ffi::{self, lua_State};
 
 use super::{Shape, Shapes, exact, text_bytes};
-use crate::vm::loaded::Text;
-
-/// What Luau keeps beside the text of a string, in bytes.
-const STRING_HEADER: usize = 32;
+use crate::vm::text::{STRING_HEADER, Text, weigh_text};
 
 /// The bytes of all objects in a VM, garbage included: less than it holds, for it has them in pages.
 pub(in crate::vm) fn object_bytes(lua: &Lua) -> usize {
@@ -21,12 +16,6 @@ pub(in crate::vm) fn object_bytes(lua: &Lua) -> usize {
     // SAFETY: reads a number.
     lua.exec_raw_lua(|raw| bytes = unsafe { ffi::lua_totalbytes(raw.state(), -1) });
     bytes
-}
-
-/// A string as it is told from others, with its bytes.
-pub(in crate::vm) fn weigh_text(text: &[u8]) -> Text {
-    let bytes = text.len() + STRING_HEADER;
-    (FixedHasher.hash_one(text), u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
 /// The strings that an image holds, each once.
