@@ -198,8 +198,11 @@
 //!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
 //!   isn't interrupted; the run is judged when it returns.
-//! - **What comes after**: what a run left is freed when it is over, on the same thread, which takes no longer
-//!   than it took to make it, and most often a small part of that.
+//! - **What comes after** is charged to no run, as it depends on what others left; frames notice it by
+//!   [`frame_budget`](PoolConfig::frame_budget). When enough garbage has gathered, it is all collected between two
+//!   runs, on the same thread. That takes no longer than it took to make it, and besides some tenths of a millisecond
+//!   for each MiB that the VM holds of programs; where each run makes some MiB, after each run. For a run that is
+//!   measured on a VM of its own, that VM is made first and goes after it.
 //! - **By the clock on the wall** an engine and a [`LuauPool`] can bound their calls besides, the waiting for a VM
 //!   included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
 //!   that are under way from another thread, [`acquire_unless`](pool::VmPool::acquire_unless) the waiting for a

@@ -30,6 +30,7 @@ mod raw;
 mod sandbox;
 mod server;
 mod session;
+mod text;
 mod watchdog;
 
 pub use self::api::{Api, NameError};
@@ -63,7 +64,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions};
 
 use self::limits::Deadline;
-use self::loaded::{Loaded, LoadedPrograms, Main, ProgramCounts};
+use self::loaded::{Loaded, LoadedPrograms, Main, ProgramCounts, Weight};
 use self::memory::{Allowance, Floor, GARBAGE_SLACK, RUN_GARBAGE};
 use self::watchdog::Watch;
 use crate::error::{Failure, ScriptError};
@@ -425,6 +426,7 @@ impl Vm {
             None => RowEnd::Done,
             Some(raw::Ended::TouchedImage(raw::Touched { line })) if !ran_out(&verdict) => {
                 program.found_mutable(Mutable::Tables { line });
+                self.drop_image(place, program);
                 RowEnd::Again(used)
             }
             Some(ended) => match self.judge(program, ended, verdict) {
@@ -486,12 +488,13 @@ impl Vm {
                 }
             }
             host.rewind();
+        }
+        if self.programs.at(place).main().is_none() {
+            self.drop_image(place, program);
             // It begins with no more garbage than if it had begun so.
             if self.is_crowded() {
                 self.collect();
             }
-        }
-        if self.programs.at(place).main().is_none() {
             match self.load_counted(program) {
                 Ok(main) => self.programs.keep_main(place, main),
                 Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
@@ -539,12 +542,20 @@ impl Vm {
             raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
             raw::Imaged::Made(image) => {
                 let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
-                let gone = self.programs.keep_image(place, image, (bytes, self.collections));
+                let weight = Weight { bytes, collections: self.collections };
+                let gone = self.programs.keep_image(place, image, weight);
                 self.lower_floor(gone);
                 self.counts.imaged();
             }
         }
         Ok(())
+    }
+
+    /// Drops the image of a program that was found to need a file level for each run: nothing will use it again.
+    fn drop_image(&mut self, place: usize, program: &Program) {
+        let left = (program.texts(), self.collections);
+        let gone = self.programs.drop_image(&self.lua, place, left);
+        self.lower_floor(gone);
     }
 
     /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the
@@ -647,7 +658,7 @@ impl Vm {
         self.limit_allocator(self.allowance.total);
         let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
         self.counts.loaded();
-        Ok(Main { function: function?, bytes, collections: self.collections })
+        Ok(Main { function: function?, weight: Weight { bytes, collections: self.collections } })
     }
 
     fn load_main(&mut self, program: &Program) -> Result<Function, ScriptError> {

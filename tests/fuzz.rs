@@ -89,7 +89,7 @@ fn random_scripts_harm_nobody() {
                 findings = yard.run(&script);
             }
         }
-        let Findings { problems, late: took } = findings;
+        let Findings { problems, late: took, .. } = findings;
         if let Some(took) = took {
             println!("seed {seed}: three times in a row a run was late; the last took {took:?}");
             late.push((seed, took));

@@ -104,6 +104,7 @@ impl Vm {
         host: &mut dyn Host,
         (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
+        let start = Instant::now();
         self.runs += 1;
         self.note_program(program);
         let evaluation = Evaluation { program, params, seed };
@@ -119,6 +120,7 @@ impl Vm {
             self.evaluate_measured(evaluation, host, (limits, bounds))
         });
         self.tidy();
+        self.last_run_time = start.elapsed();
         outcome
     }
 
@@ -166,15 +168,12 @@ impl Vm {
         host: &mut dyn Host,
         (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValue, Failure> {
-        let start = Instant::now();
         let counting = self.allowance.count(&self.lua);
         let deadline = Deadline::of_call(&self.watch, limits.time, bounds);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
         let ended = raw::run_alone(&self.lua, &self.refs, main, params, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
-
-        self.last_run_time = start.elapsed();
         let passed = counting.is_some_and(|counting| counting.passed());
         let (out_of_memory, hard, (line, frames)) =
             match Verdict::of(&mut run, passed || matches!(ended, SessionEnded::OutOfMemory)) {

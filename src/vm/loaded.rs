@@ -7,9 +7,7 @@ use bevy::platform::collections::HashMap;
 use mlua::{Function, Lua};
 
 use super::raw;
-
-/// A string: its hash, and its bytes in a VM.
-pub(super) type Text = (u64, u32);
+use super::text::Text;
 
 /// Leases of a VM that a program stays loaded for without being used. In each frame a VM is leased once for
 /// every schedule in which scripts run.
@@ -23,6 +21,8 @@ pub(super) struct Loaded {
     /// table.
     main: Option<Main>,
     pub(super) image: Option<raw::Image>,
+    image_weight: Weight,
+    /// Those of states that came to the image.
     pub(super) shapes: raw::Shapes,
     /// What it took to load it and to make its image, in bytes, garbage included.
     pub(super) bytes: usize,
@@ -39,10 +39,24 @@ pub(super) struct Loaded {
 #[derive(Debug)]
 pub(super) struct Main {
     pub(super) function: Function,
-    /// What it took to load it, in bytes.
+    pub(super) weight: Weight,
+}
+
+/// What it took to make something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weight {
+    /// In bytes, garbage included.
     pub(super) bytes: usize,
     /// How often the VM had collected its garbage by then.
     pub(super) collections: u64,
+}
+
+impl Weight {
+    /// When it goes: how many bytes of those that were left at the last one of so many collections go with it, at
+    /// most.
+    fn left_after(self, collections: u64) -> usize {
+        if self.collections < collections { self.bytes } else { 0 }
+    }
 }
 
 impl Loaded {
@@ -108,6 +122,7 @@ impl LoadedPrograms {
             id,
             main: None,
             image: None,
+            image_weight: Weight::default(),
             shapes: raw::Shapes::default(),
             bytes: 0,
             texts: Vec::new(),
@@ -128,6 +143,7 @@ impl LoadedPrograms {
         known.extend_from_slice(texts);
         known.sort_unstable();
         known.dedup();
+        known.shrink_to_fit();
         self.count_texts(&known, true);
         self.list[place].texts = known;
     }
@@ -152,26 +168,46 @@ impl LoadedPrograms {
     /// Keeps the main function of a program.
     pub(super) fn keep_main(&mut self, place: usize, main: Main) {
         let program = &mut self.list[place];
-        program.bytes += main.bytes;
+        program.bytes += main.weight.bytes;
         program.main = Some(main);
     }
 
-    /// Keeps the image of a program that has none, which took so many bytes to make, instead of its main function.
-    /// Gives how many bytes of those that were left at the last one of so many collections go, at most.
+    /// Keeps the image of a program that has none, instead of its main function. Gives how many bytes of those that
+    /// were left when the VM last collected its garbage go, at most.
     #[must_use]
     pub(super) fn keep_image(
         &mut self,
         place: usize,
         mut image: raw::Image,
-        (bytes, collections): (usize, u64),
+        weight: Weight,
     ) -> usize {
         let texts = std::mem::take(&mut image.texts);
         let program = &mut self.list[place];
-        program.bytes += bytes;
-        program.image = Some(image);
-        let gone = program.main.take().filter(|main| main.collections < collections);
+        program.bytes += weight.bytes;
+        (program.image, program.image_weight) = (Some(image), weight);
+        let gone = program.main.take();
         self.add_texts(place, &texts);
-        gone.map_or(0, |main| main.bytes)
+        gone.map_or(0, |main| main.weight.left_after(weight.collections))
+    }
+
+    /// Drops the image of a program, if it has one, which leaves it these strings. Gives how many bytes of those
+    /// that were left at the last one of so many collections go, at most.
+    #[must_use]
+    pub(super) fn drop_image(
+        &mut self,
+        lua: &Lua,
+        place: usize,
+        (texts, collections): (&[Text], u64),
+    ) -> usize {
+        let program = &mut self.list[place];
+        let Some(image) = program.image.take() else { return 0 };
+        raw::drop_image(lua, &image, &std::mem::take(&mut program.shapes));
+        program.bytes = 0;
+        let gone = program.image_weight.left_after(collections);
+        let held = std::mem::take(&mut program.texts);
+        self.count_texts(&held, false);
+        self.add_texts(place, texts);
+        gone
     }
 
     /// A lease of the VM is over.

@@ -25,9 +25,6 @@ pub(super) const GARBAGE_SLACK: usize = 1024 * 1024;
 /// it.
 pub(super) const RUN_GARBAGE: usize = 4 * 1024 * 1024;
 
-/// So many bytes more or less make no difference.
-const UNNOTICED: usize = 4096;
-
 /// What a VM held when nothing ran and all garbage had been collected, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Floor {
@@ -192,17 +189,15 @@ impl Vm {
     }
 
     /// Collects all garbage. In the next runs the collector begins late.
+    ///
+    /// The time that it takes is in proportion to what the VM holds, and no run is charged for it: neither in time,
+    /// nor in steps, for what the VM holds depends on who ran before.
     pub(super) fn collect(&mut self) {
         let before = self.floor.objects;
+        self.limit_allocator(usize::MAX);
+        raw::shorten_stack(&self.lua);
+        self.limit_allocator(self.allowance.total);
         self.collect_once(before);
-        // What a run left that called deeply is a long stack, which the collector halves each time.
-        let mut left = usize::MAX;
-        while self.floor.objects > before + UNNOTICED
-            && left.saturating_sub(self.floor.objects) > UNNOTICED
-        {
-            left = self.floor.objects;
-            self.collect_once(left);
-        }
         // The collector begins so much later than it was to as there is more left than was expected.
         let left = self.floor.objects;
         if before.abs_diff(left) > before / 4 {

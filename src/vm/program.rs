@@ -10,8 +10,8 @@ use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
 use super::bytecode::{self, AssigningFunctions};
-use super::loaded::Text;
-use super::{raw, sandbox};
+use super::sandbox;
+use super::text::{Text, weigh_text};
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -200,7 +200,7 @@ impl Program {
             assigning: bytecode::assigning_functions(&bytecode),
             hungry: AtomicBool::new(false),
             measured: AtomicUsize::new(0),
-            texts: bytecode::strings(&bytecode).into_iter().map(raw::weigh_text).collect(),
+            texts: bytecode::strings(&bytecode).into_iter().map(weigh_text).collect(),
             bytecode: bytecode.into(),
             mutable: OnceLock::new(),
             callbacks: OnceLock::new(),
@@ -365,8 +365,10 @@ impl Program {
 /// compiler joins constant strings.
 const MAX_BYTECODE_SIZE: usize = 8 * MAX_SOURCE_SIZE;
 
-/// Pairs of strings of one script whose hashes collide: each takes some nanoseconds to load.
-const MAX_COLLISIONS: usize = 100_000;
+/// Pairs of strings of one script whose hashes collide, besides as many as it has strings, which is twice what comes
+/// about by chance. A VM has one table for the strings of all scripts, so that many scripts may collide together: each
+/// string is compared with those of the others, which takes some nanoseconds for each.
+const MAX_COLLISIONS: usize = 2_000;
 
 /// Built-ins that are called at a safepoint in code that can't be broken up otherwise.
 const CALLED: [&str; 6] =
@@ -395,7 +397,7 @@ fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, Scrip
         |line, message: String| Err(ScriptError::Syntax { script: name.to_owned(), line, message });
     let bytecode = compile(0, &[])?;
     let strings = bytecode::strings(&bytecode);
-    if bytecode::collisions(&strings) > MAX_COLLISIONS {
+    if bytecode::collisions(&strings) > MAX_COLLISIONS + strings.len() {
         let message = "its strings all have the same hash: nobody can load that in time";
         return refused(1, message.to_owned());
     }
@@ -488,5 +490,30 @@ mod tests {
     fn text_nested_too_deeply_is_a_syntax_error_not_a_crash() {
         let source = format!("return {}1{}", "(".repeat(100_000), ")".repeat(100_000));
         assert!(matches!(Program::compile("x", &source), Err(ScriptError::Syntax { .. })));
+    }
+
+    #[test]
+    fn however_many_strings_a_script_has_they_may_collide_by_chance_but_not_on_purpose() {
+        let list = |names: Vec<String>| format!("return {{'{}'}}", names.join("','"));
+        for source in [
+            list((0..20_000).map(|n| format!("k{n}")).collect()),
+            list((0..10_000).map(|n| format!("item_{n:05}_name")).collect()),
+            list((0..12_000).map(|n| format!("{n:x}")).collect()),
+            list((0..5_000).map(|n| format!("assets/models/tree_{n}/leaf.png")).collect()),
+        ] {
+            let compiled = Program::compile("names.luau", &source);
+            assert!(compiled.is_ok(), "{}: {:?}", &source[..40], compiled.err());
+        }
+        let all = include_str!("../../tests/attacks/host/collisions_in_source.luau");
+        let names: Vec<&str> =
+            all.lines().filter_map(|line| line.trim().strip_suffix(" = 1,")).collect();
+        let of = |count: usize| {
+            Program::compile("all.luau", &format!("return {{'{}'}}", names[..count].join("','")))
+        };
+        assert!(of(50).is_ok());
+        assert!(
+            matches!(of(80), Err(ScriptError::Syntax { .. })),
+            "they would fill a table of all"
+        );
     }
 }

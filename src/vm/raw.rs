@@ -36,13 +36,13 @@ use self::builtins::begin_reading;
 pub(super) use self::builtins::{bound_built_ins, refuse_weak_tables};
 pub(super) use self::exact::{Measuring, MeasuringLate};
 pub(super) use self::refusal::watch as watch_refusals;
-pub(super) use self::weigh::{Counting, object_bytes, weigh_text};
+pub(super) use self::weigh::{Counting, object_bytes};
 use super::atom::{Atom, NO_ATOM, atom_of_string};
 use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotReading};
 use super::limits::Deadline;
-use super::loaded::Text;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
+use super::text::Text;
 use super::{Call, Row, StateChange, Used};
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
@@ -432,6 +432,7 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
                 ffi::lua_gettop(state),
                 &HashSet::new(),
                 &mut |_, _| true,
+                &mut |_| {},
                 &mut || false,
             );
             slots.shared = Arc::new(shared.expect("everything is accepted"));
@@ -459,6 +460,21 @@ pub(super) fn collect(lua: &Lua, resting: usize, bytes: usize) -> mlua::Result<(
     let collected = lua.gc_collect();
     set_goal(usual);
     collected
+}
+
+/// Gives a VM in which nothing runs the short stack that it had when it was new. The collector only halves one each
+/// time that a run left long. The allocator has to give what that takes.
+pub(super) fn shorten_stack(lua: &Lua) {
+    lua.exec_raw_lua(|raw| {
+        let state = raw.state();
+        // SAFETY: no function is active and nothing is on the stack, so nothing is lost with it, nor has anybody
+        // an address within it. It raises if it gets no memory, which is only so if the process has none.
+        unsafe {
+            if ffi::lua_stackdepth(state) == 0 && ffi::lua_gettop(state) == 0 {
+                ffi::lua_resetthread(state);
+            }
+        }
+    });
 }
 
 /// A function of the host, by its number.
@@ -1009,6 +1025,7 @@ unsafe fn freeze(
                 why = may_be_shared(state, kind, program).err();
                 why.is_none()
             },
+            &mut |_| {},
             &mut late,
         );
         if let Err(holder) = seen {
@@ -1018,7 +1035,7 @@ unsafe fn freeze(
                 why => why,
             });
         }
-        let mut texts = Vec::new();
+        let mut texts = weigh::Texts::default();
         // Only now, since a file level that is not accepted is run again as it is.
         let frozen = reachable(
             state,
@@ -1028,16 +1045,16 @@ unsafe fn freeze(
                 if kind == ffi::LUA_TTABLE {
                     ffi::lua_setreadonly(state, -1, 1);
                 }
-                weigh::add_texts(state, kind, &mut texts);
                 true
             },
+            &mut |state| texts.add(state),
             &mut late,
         );
         if frozen.is_err() {
             return Err(Mutable::Values { what: "more than can be looked at", line: None });
         }
         let callbacks = [MISSING; Callback::COUNT];
-        let mut image = Image { environment: 0, callbacks, texts };
+        let mut image = Image { environment: 0, callbacks, texts: texts.list };
         for callback in Callback::ALL {
             push_callback(state, ENVIRONMENT, callback);
             image.callbacks[callback as usize] = match ffi::lua_type(state, -1) {
@@ -1124,19 +1141,21 @@ unsafe fn is_weak(state: *mut lua_State) -> bool {
 
 /// Visits every object that can be reached from the one at `root`, but not `known` ones nor through
 /// them: tables, their keys, values and metatables; functions and their upvalues. `accept` gets each on
-/// top of the stack with its type.
+/// top of the stack with its type, and `meet_text` each string on the way, on top of the stack and as often as it is
+/// met.
 ///
 /// Gives the addresses of what was visited. If one is refused, there are too many, or it gets `late`: the line
 /// where the function is defined by way of which the last one was found, if one was on the way.
 ///
 /// # Safety
 ///
-/// Inside a protected call; `accept` leaves the stack as it finds it.
+/// Inside a protected call; `accept` and `meet_text` leave the stack as they find it.
 unsafe fn reachable(
     state: *mut lua_State,
     root: c_int,
     known: &HashSet<usize>,
     accept: &mut dyn FnMut(*mut lua_State, c_int) -> bool,
+    meet_text: &mut dyn FnMut(*mut lua_State),
     late: &mut dyn FnMut() -> bool,
 ) -> Result<HashSet<usize>, Option<u32>> {
     let mut seen = HashSet::new();
@@ -1151,8 +1170,12 @@ unsafe fn reachable(
         let list = base + 1;
         // Takes the value on top off the stack, into the list if it is new.
         let mut add = |seen: &mut HashSet<usize>, within: usize| {
+            let kind = ffi::lua_type(state, -1);
+            if kind == ffi::LUA_TSTRING {
+                meet_text(state);
+            }
             let object = matches!(
-                ffi::lua_type(state, -1),
+                kind,
                 ffi::LUA_TTABLE
                     | ffi::LUA_TFUNCTION
                     | ffi::LUA_TUSERDATA

@@ -61,6 +61,20 @@ fn a_run_takes_its_state_and_arguments_and_leaves_its_state() {
 }
 
 #[test]
+fn the_time_of_the_last_run_is_known_of_an_evaluation_too_wherever_it_ran() {
+    let mut vm = vm();
+    let limits = RunLimits { memory: 256 * 1024, ..LIMITS };
+    for (measured, source) in [(0, "return 1"), (1, "return buffer.len(buffer.create(200000))")] {
+        vm.last_run_time = Duration::ZERO;
+        let mut host = NoWorld::default();
+        let outcome = vm.evaluate(&program(source), &ScriptTable::default(), 1, &mut host, &limits);
+        assert!(outcome.is_ok(), "{source}: {outcome:?}");
+        assert_eq!(vm.counts.stats().measured, measured, "{source}");
+        assert!(vm.last_run_time() > Duration::ZERO, "{source}");
+    }
+}
+
+#[test]
 fn every_kind_of_data_survives_a_round_trip() {
     let state = state_after(
         r#"function on_update(self)

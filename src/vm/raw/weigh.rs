@@ -1,18 +1,14 @@
 //! What a VM and its objects weigh.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
-use std::hash::BuildHasher;
 
-use bevy::platform::hash::FixedHasher;
 use mlua::Lua;
 use mlua::ffi::{self, lua_State};
 
 use super::{Shape, Shapes, exact, text_bytes};
-use crate::vm::loaded::Text;
-
-/// What Luau keeps beside the text of a string, in bytes.
-const STRING_HEADER: usize = 32;
+use crate::vm::text::{STRING_HEADER, Text, weigh_text};
 
 /// The bytes of all objects in a VM, garbage included: less than it holds, for it has them in pages.
 pub(in crate::vm) fn object_bytes(lua: &Lua) -> usize {
@@ -22,41 +18,25 @@ pub(in crate::vm) fn object_bytes(lua: &Lua) -> usize {
     bytes
 }
 
-/// A string as it is told from others, with its bytes.
-pub(in crate::vm) fn weigh_text(text: &[u8]) -> Text {
-    let bytes = text.len() + STRING_HEADER;
-    (FixedHasher.hash_one(text), u32::try_from(bytes).unwrap_or(u32::MAX))
+/// The strings that an image holds, each once.
+#[derive(Default)]
+pub(super) struct Texts {
+    /// Where those are that were met: Luau has each text once.
+    met: HashSet<usize>,
+    pub(super) list: Vec<Text>,
 }
 
-/// Adds the strings that the object on top holds itself.
-///
-/// # Safety
-///
-/// Inside a protected call; two free slots.
-pub(super) unsafe fn add_texts(state: *mut lua_State, kind: c_int, texts: &mut Vec<Text>) {
-    // SAFETY: the caller keeps what this function asks for; `add` gets the index of a value.
-    unsafe {
-        let mut add = |index| texts.extend(text_bytes(state, index).map(weigh_text));
-        let object = ffi::lua_gettop(state);
-        match kind {
-            ffi::LUA_TTABLE => {
-                let mut place = ffi::lua_rawiter(state, object, 0);
-                while place >= 0 {
-                    add(-1);
-                    add(-2);
-                    ffi::lua_settop(state, object);
-                    place = ffi::lua_rawiter(state, object, place);
-                }
-            }
-            ffi::LUA_TFUNCTION => {
-                let mut number = 1;
-                while !ffi::lua_getupvalue(state, object, number).is_null() {
-                    add(-1);
-                    ffi::lua_settop(state, object);
-                    number += 1;
-                }
-            }
-            _ => {}
+impl Texts {
+    /// Adds the string on top, in time that does not depend on its length if it was met before.
+    ///
+    /// # Safety
+    ///
+    /// Inside a protected call.
+    pub(super) unsafe fn add(&mut self, state: *mut lua_State) {
+        // SAFETY: the caller keeps what this function asks for; the bytes are not used any longer than that.
+        let Some(text) = (unsafe { text_bytes(state, -1) }) else { return };
+        if self.met.insert(text.as_ptr() as usize) {
+            self.list.push(weigh_text(text));
         }
     }
 }

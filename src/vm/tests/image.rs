@@ -1,5 +1,6 @@
 //! A script can't tell whether its file level ran just now or is an image that many runs share.
 
+use cpu_time::ThreadTime;
 use proptest::prelude::*;
 
 use super::rows::compare_frames;
@@ -242,6 +243,65 @@ fn images_that_were_dropped_are_made_anew() {
     let early = after(200);
     let late = after(5_000);
     assert!(late < early + 4096, "{late} after {early}");
+}
+
+/// Bytes that a VM holds when its garbage is collected.
+fn resting_bytes(vm: &mut Vm) -> usize {
+    vm.collect();
+    vm.floor.objects
+}
+
+#[test]
+fn an_image_goes_when_its_script_is_found_to_change_it_on_whichever_vm() {
+    let rows: String = (0..10_000).map(|n| format!("{{id = {n}}},")).collect();
+    let source = format!(
+        "local data = {{{rows}}} local text = ('x'):rep(500000)
+         function on_update(self) self.n = #data + #text if self.touch then pcall(rawset, data, 1, 1) end end"
+    );
+    let (untouched, touched) = (ScriptTable::default(), ScriptTable::from([("touch", 1.0)]));
+    let (script, own) = (program(&source), program(&source));
+    own.has_own_file_levels();
+    let [mut first, mut second, mut other] = [vm(), vm(), vm()];
+    for _ in 0..2 {
+        update(&mut other, &own, &untouched);
+        for vm in [&mut first, &mut second] {
+            update(vm, &script, &untouched);
+            assert!(vm.is_ready_for(&script, Callback::Update), "it has an image");
+            resting_bytes(vm);
+        }
+    }
+    assert!(matches!(update(&mut first, &script, &touched), Outcome::Done(_)));
+    assert!(script.mutable().is_some());
+    assert!(matches!(update(&mut second, &script, &untouched), Outcome::Done(_)));
+    let expected = resting_bytes(&mut other);
+    for vm in [&mut first, &mut second] {
+        let bytes = resting_bytes(vm);
+        assert!(bytes.abs_diff(expected) < 4096, "{bytes} bytes, {expected} without an image");
+        assert_eq!(vm.programs.strings(), other.programs.strings());
+        let [largest, expected] = [vm.programs.largest(), other.programs.largest()];
+        assert!(largest < expected + 4096, "{largest} bytes, {expected} without an image");
+    }
+}
+
+/// However often a file level keeps a long text, its image is made in time. Else nothing would end it: making it
+/// looks at every text.
+#[test]
+fn an_image_with_one_long_text_in_many_places_takes_no_longer_than_one_with_a_short_one() {
+    for (kept, bytes) in [
+        ("table.create(20000, text)", 2_000_000),
+        ("{} for i = 1, 20000 do t[i] = function() return text, i end end", 500_000),
+    ] {
+        let source = format!(
+            "local text = ('x'):rep({bytes}) local t = {kept} function on_update(self) self.n = #t end"
+        );
+        let (mut vm, script) = (vm(), program(&source));
+        let start = ThreadTime::now();
+        let outcome = update(&mut vm, &script, &ScriptTable::default());
+        let took = start.elapsed();
+        assert_eq!(outcome, Outcome::Done(ScriptTable::from([("n", 20_000.0)])));
+        assert!(vm.is_ready_for(&script, Callback::Update), "it has an image: {kept}");
+        assert!(took < Duration::from_millis(1500), "{took:?}: {kept}");
+    }
 }
 
 /// Pieces of a file level.

@@ -113,6 +113,30 @@ fn programs_that_nobody_uses_any_more_make_room() {
 
 const MIB: usize = 1024 * 1024;
 
+#[test]
+fn a_run_that_called_deeply_leaves_no_long_stack_and_one_collection() {
+    let mut vm = usual_vm();
+    let data = with_data("data.luau", 5_000);
+    let deep = program(
+        "local function deep(n) local a, b, c, d, e, f, g, h = n if n == 0 then return 0 end return 1 + deep(n - 1) end
+         function on_update(self) self.n = deep(4000) end",
+    );
+    let expected = Outcome::Done(ScriptTable::from([("n", 4_000.0)]));
+    for script in [&data, &deep] {
+        update(&mut vm, script, &ScriptTable::default());
+    }
+    vm.collect();
+    let (floor, before) = (vm.floor.objects, vm.collections);
+    for round in 1..=5 {
+        assert_eq!(update(&mut vm, &deep, &ScriptTable::default()), expected);
+        vm.collect();
+        assert_eq!(vm.counts.stats().measured, 0);
+        let now = vm.floor.objects;
+        assert!(now.abs_diff(floor) < 4096, "{now} bytes, {floor} before");
+        assert!(vm.collections - before <= 2 * round, "{} in {round}", vm.collections - before);
+    }
+}
+
 /// Bodies of callbacks that hold or waste memory, `N` times something.
 const HUNGRY: [&str; 13] = [
     "local t = {} for i = 1, N * 10 do t[i] = {i} end self.n = #t",
