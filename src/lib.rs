@@ -63,7 +63,10 @@
 //!   may hold, whatever garbage there is, whoever ran before, and on whichever VM. (Up to half of its limit is
 //!   free; a run that comes nearer is taken back and runs again on a VM of its own, where that can be measured,
 //!   with a file level of its own and twice its time.
-//!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.)
+//!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.) What a host function did by its
+//!   [`ScriptContext`] is taken back with the run; what it did to anything else is done once more when the run is, so
+//!   leave that to [`ScriptContext::queue`]. A [`LuauPool`] doesn't call a function again: such a run hears what it was
+//!   told before.
 //! - *The order in which a table is visited* (by `pairs`, `next` and `for … in`) depends on its
 //!   keys and on how it was filled, and is the same everywhere, if all its keys are strings, numbers, booleans,
 //!   vectors and entities. A key that is a table, a function, a coroutine, a buffer or a handle such as
@@ -186,7 +189,8 @@
 //! - **What counts**: the callback and the file level before it, all built-ins, host functions while they work, and
 //!   what goes in and out as a value, also for [`LuaEngine::state`] and its like. Where the caller's thread compiles
 //!   a source (an engine's and a [`LuauPool`]'s), that counts as well; `max_source_size` bounds it, since it can't be
-//!   interrupted: 256 KiB can take 0.1 s. Assets are compiled outside the frame.
+//!   interrupted: 256 KiB can take 0.1 s. A source that takes longer to compile than the limit fails without having
+//!   run, and may run when it is called again, since it is kept compiled. Assets are compiled outside the frame.
 //! - **When it ends**: at the next safepoint, at most some milliseconds later. A built-in has none: one that takes
 //!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
@@ -194,7 +198,7 @@
 //! - **What comes after**: what a run left is freed when it is over, on the same thread, which takes no longer
 //!   than it took to make it, and most often a small part of that.
 //! - **By the clock on the wall** an engine and a [`LuauPool`] can bound their calls besides, the waiting for a VM
-//!   included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
+//!   and its making included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
 //!   that are under way from another thread, [`acquire_unless`](pool::VmPool::acquire_unless) the waiting for a
 //!   lease. Frames have [`frame_budget`](PoolConfig::frame_budget), which is by the clock on the wall.
 //!
