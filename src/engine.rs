@@ -35,6 +35,7 @@
 //! Engines are `Send`: use each on any thread, one at a time. [`EngineSet`] keeps one for each user under
 //! one total of memory. [`LuauPool`] is for runs that need no state: it lends pooled VMs, wiped clean.
 
+mod answers;
 mod builder;
 mod cache;
 mod host;
@@ -76,6 +77,10 @@ const CHUNK: &str = "chunk";
 
 /// Bytes of source text that each of an engine's caches keeps compiled.
 const CACHED_BYTES: usize = 1024 * 1024;
+
+/// CPU time that there is at least to look at the state of an engine that goes. What is bounded by `value_limit` takes
+/// less.
+const LAST_STATE_TIME: Duration = Duration::from_secs(10);
 
 /// A Luau VM of your own: everything persists until [`LuaEngine::reset`].
 ///
@@ -275,10 +280,17 @@ impl LuaEngine {
     /// If they are larger than the engine's `value_limit`, or to look at them takes longer than its `time_limit`.
     pub fn state(&mut self) -> Result<ScriptTable, Failure> {
         self.core.begin();
-        match self.core.perform(Task::State)? {
-            ScriptValue::Table(state) => Ok(state),
-            _ => Ok(ScriptTable::default()),
-        }
+        self.core.read_state()
+    }
+
+    /// As [`LuaEngine::state`], of an engine that goes. Nobody waits for this call in particular, so neither the limits
+    /// of time that are set for its calls nor what cancels them end it.
+    fn into_state(mut self) -> Result<ScriptTable, Failure> {
+        self.core.call_timeout = None;
+        self.core.limits.time = self.core.limits.time.max(LAST_STATE_TIME);
+        self.core.begin();
+        self.core.limits.call.uncancelled = true;
+        self.core.read_state()
     }
 
     /// Sets all globals in `state`; others stay as they are.
@@ -456,7 +468,7 @@ impl Core {
     fn begin(&mut self) {
         self.session.begin_call();
         let wall = self.call_timeout.and_then(WallDeadline::within);
-        self.limits.call = CallBounds { used: Duration::ZERO, wall };
+        self.limits.call = CallBounds { wall, ..CallBounds::default() };
     }
 
     fn load(&mut self, name: &Arc<str>, source: &str) -> Result<LoadedChunk, Failure> {
@@ -484,7 +496,7 @@ impl Core {
 
     /// Fails if what came before the run has left it no time.
     fn check_time(&self, task: Task<'_>) -> Result<(), Failure> {
-        let SessionLimits { time: limit, call: CallBounds { used, wall }, .. } = self.limits;
+        let SessionLimits { time: limit, call: CallBounds { used, wall, .. }, .. } = self.limits;
         let late = match wall {
             _ if used >= limit && !used.is_zero() => {
                 ScriptError::TimedOut { limit, used, setting: "time_limit" }
@@ -529,6 +541,13 @@ impl Core {
         output.begin();
         let log = |level, text, line| output.write(level, text, line);
         self.session.perform(task, &mut Outside::new(&self.offer, log), &self.limits)
+    }
+
+    fn read_state(&mut self) -> Result<ScriptTable, Failure> {
+        match self.perform(Task::State)? {
+            ScriptValue::Table(state) => Ok(state),
+            _ => Ok(ScriptTable::default()),
+        }
     }
 
     /// Changes what is offered, also in the living VM, or changes nothing.

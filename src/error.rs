@@ -45,7 +45,8 @@ pub enum ScriptError {
         /// What is allowed, in bytes.
         limit: usize,
     },
-    /// The run used more CPU time than it may.
+    /// The run used more CPU time than it may. If the compiling alone did, nothing has run; outside Bevy the source is
+    /// kept compiled, so that the next call may succeed.
     #[error(
         "ran for {used:?}, longer than its limit of {limit:?}; do less in one call, or raise {}",
         place_of(.setting)

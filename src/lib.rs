@@ -64,7 +64,10 @@
 //!   than half of its limit, a quarter of `memory_limit` and two fifths of what the largest program leaves of that,
 //!   garbage included, costs no more for it. One that allocates more is taken back and runs again on a VM of its
 //!   own, where what it holds can be measured, with a file level of its own and twice its time.
-//!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.)
+//!   [`ProgramStats::measured`](vm::ProgramStats::measured) counts those.) What a host function did by its
+//!   [`ScriptContext`] is taken back with the run; what it did to anything else is done once more when the run is, so
+//!   leave that to [`ScriptContext::queue`]. A [`LuauPool`] doesn't call a function again: such a run hears what it was
+//!   told before.
 //! - *The order in which a table is visited* (by `pairs`, `next` and `for … in`) depends on its
 //!   keys and on how it was filled, and is the same everywhere, if all its keys are strings, numbers, booleans,
 //!   vectors and entities. A key that is a table, a function, a coroutine, a buffer or a handle such as
@@ -193,7 +196,8 @@
 //! - **What counts**: the callback and the file level before it, all built-ins, host functions while they work, and
 //!   what goes in and out as a value, also for [`LuaEngine::state`] and its like. Where the caller's thread compiles
 //!   a source (an engine's and a [`LuauPool`]'s), that counts as well; `max_source_size` bounds it, since it can't be
-//!   interrupted. Assets are compiled outside the frame.
+//!   interrupted. A source that takes longer to compile than the limit fails without having run, and may run when it
+//!   is called again, since it is kept compiled. Assets are compiled outside the frame.
 //! - **When it ends**: at the next safepoint, at most some milliseconds later. A built-in has none: one that takes
 //!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
@@ -204,7 +208,7 @@
 //!   for each MiB that the VM holds of programs; where each run makes some MiB, after each run. For a run that is
 //!   measured on a VM of its own, that VM is made first and goes after it.
 //! - **By the clock on the wall** an engine and a [`LuauPool`] can bound their calls besides, the waiting for a VM
-//!   included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
+//!   and its making included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
 //!   that are under way from another thread, [`acquire_unless`](pool::VmPool::acquire_unless) the waiting for a
 //!   lease. Frames have [`frame_budget`](PoolConfig::frame_budget), which is by the clock on the wall.
 //!

@@ -182,8 +182,8 @@ impl<V: Send + 'static> VmPool<V> {
     }
 
     /// As [`acquire`](Self::acquire), but doesn't wait any longer when `stop` says so: it is asked once in
-    /// 5 ms, and what it asks should take no time. Whoever waits keeps his place meanwhile. The making of a VM is
-    /// bounded by `create_timeout` alone.
+    /// 5 ms, and what it asks should take no time. Whoever waits keeps his place meanwhile. A VM that is being made
+    /// for him becomes idle when it is done.
     ///
     /// # Errors
     ///

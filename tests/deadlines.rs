@@ -228,6 +228,7 @@ fn an_interrupter_of_a_pool_ends_what_runs_and_what_waits_for_a_vm() {
 #[test]
 fn who_waits_for_a_vm_may_be_told_to_stop() {
     let pool = LuauPool::builder().config(patient()).build().unwrap();
+    drop(pool.vms().acquire().unwrap());
     assert!(pool.vms().acquire_unless(|| true).is_ok(), "what is free is there at once");
     let lease = pool.vms().acquire().unwrap();
     let stopped = AtomicBool::new(false);

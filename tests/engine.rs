@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bevy_lua_pool::engine::CoroutineStatus;
-use bevy_lua_pool::vm::LogLevel;
+use bevy_lua_pool::vm::{LogLevel, Served};
 use bevy_lua_pool::{
     EngineError, LuaEngine, LuauPool, PoolConfig, ScriptError, ScriptTable, ScriptValue, modules,
 };
@@ -316,7 +316,7 @@ fn a_function_of_the_host_that_panics_fails_the_call_even_if_the_script_catches_
 
 #[test]
 fn a_function_of_the_host_may_use_another_engine() {
-    let inner = Arc::new(std::sync::Mutex::new(engine()));
+    let inner = Arc::new(Mutex::new(engine()));
     inner.lock().unwrap().register_function("name", |_: ()| "inner").unwrap();
     let mut outer = engine();
     outer.register_function("name", |_: ()| "outer").unwrap();
@@ -532,22 +532,101 @@ fn a_run_that_is_stopped_costs_its_vm_and_nobody_else_notices() {
 }
 
 #[test]
+fn a_source_with_a_nul_byte_is_not_taken_for_one_with_a_name() {
+    let pool = LuauPool::builder().build().unwrap();
+    let empty = ScriptTable::default;
+    pool.execute_named("rules/tax.luau", "1", empty()).unwrap();
+    let error = pool.execute("\0rules/tax.luau\x001", empty()).unwrap_err();
+    assert!(error.to_string().contains("NUL"), "{error}");
+    pool.execute_named("a\0b", "1", empty()).unwrap();
+    let error = pool.execute_named("a", "b\x001", empty()).unwrap_err();
+    assert!(error.to_string().contains("NUL"), "{error}");
+}
+
+/// Uses more than half of the memory that a run may hold, so that it is measured.
+const LARGE: &str = "local large = table.create(400000, 0)";
+
+#[test]
+fn a_function_of_the_host_is_called_once_also_by_a_run_that_is_measured() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let (called, failed) = (Arc::clone(&calls), Arc::clone(&calls));
+    let pool = LuauPool::builder()
+        .config(patient())
+        .function("charge", move |sum: f64| sum + f64::from(called.fetch_add(1, Ordering::SeqCst)))
+        .function("refuse", move |(): ()| {
+            failed.fetch_add(1, Ordering::SeqCst);
+            Err::<(), _>("never")
+        })
+        .build()
+        .unwrap();
+    let source = format!(
+        "local a, b = charge(10), math.random()
+        local refused, why = pcall(refuse)
+        assert(not refused and string.find(why, 'never'))
+        {LARGE}
+        return a + charge(#large)"
+    );
+    let sum = pool.execute(&source, ScriptTable::default()).unwrap();
+    assert_eq!(sum, 400_012.0.into(), "what was told once is told again");
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_run_that_was_told_too_much_to_begin_once_more_has_run_out_of_memory() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let called = Arc::clone(&calls);
+    let blob = move |(): ()| {
+        called.fetch_add(1, Ordering::SeqCst);
+        "x".repeat(100_000)
+    };
+    let pool = LuauPool::builder().config(patient()).function("blob", blob).build().unwrap();
+    let empty = ScriptTable::default;
+    let source = format!("for i = 1, 20 do blob() end {LARGE} return #large");
+    for _ in 0..2 {
+        calls.store(0, Ordering::SeqCst);
+        let error = pool.execute(&source, empty()).unwrap_err();
+        assert!(error.to_string().contains("`run_memory_limit`"), "{error}");
+        assert_eq!(calls.load(Ordering::SeqCst), 20);
+    }
+    assert_eq!(pool.execute("#blob()", empty()).unwrap(), 100_000.into());
+}
+
+#[test]
+fn a_run_that_goes_another_way_when_it_begins_once_more_has_run_out_of_memory() {
+    let reads = AtomicU32::new(0);
+    let server = move |_: &[&str]| Served::Value(reads.fetch_add(1, Ordering::SeqCst).into());
+    let charged = Arc::new(Mutex::new(Vec::new()));
+    let charges = Arc::clone(&charged);
+    let charge = move |sum: f64| charges.lock().unwrap().push(sum);
+    let pool = LuauPool::builder()
+        .config(patient())
+        .server("Bank", server)
+        .function("charge", charge)
+        .build()
+        .unwrap();
+    let source = format!("pcall(charge, Bank.sum) {LARGE} charge(7) return #large");
+    let error = pool.execute(&source, ScriptTable::default()).unwrap_err();
+    assert!(error.to_string().contains("`run_memory_limit`"), "{error}");
+    assert_eq!(*charged.lock().unwrap(), [0.0]);
+}
+
+#[test]
 fn closing_also_stops_a_run_that_began_anew_because_of_others_garbage() {
     let (began_anew, second_round) = crossbeam_channel::bounded(1);
     let rounds = AtomicU32::new(0);
-    let round = move |(): ()| {
+    let round = move |_: &[&str]| {
         let round = rounds.fetch_add(1, Ordering::SeqCst) + 1;
         if round == 2 {
             began_anew.send(()).unwrap();
         }
-        f64::from(round)
+        Served::Value(round.into())
     };
-    let pool = LuauPool::builder().config(patient()).function("round", round).build().unwrap();
+    let pool = LuauPool::builder().config(patient()).server("Run", round).build().unwrap();
     let empty = ScriptTable::default;
     // A VM that nobody has used is given no second chance.
     pool.execute("1", empty()).unwrap();
     let source = "
-        if round() == 1 then
+        if Run.round == 1 then
             local all = {}
             for i = 1, 1e9 do all[i] = string.rep('x', 1000) .. i end
         end

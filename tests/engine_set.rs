@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use bevy_lua_pool::engine::{EngineSet, EngineSetConfig, EngineSetError, Evicted};
@@ -73,6 +75,36 @@ fn the_least_recently_used_goes_first_and_its_state_is_handed_over() {
 }
 
 #[test]
+fn the_state_of_an_engine_that_goes_is_handed_over_whatever_ends_its_calls() {
+    let (keep, kept) = mpsc::channel();
+    let keep = Mutex::new(keep);
+    let on_evict = move |evicted: Evicted<u32>| keep.lock().unwrap().send(evicted.state).unwrap();
+    let users = EngineSet::new(config(), |_| LuaEngine::new(), on_evict).unwrap();
+    let source = "gold = {} for i = 1, 20000 do gold[i] = {i} end";
+    let interrupter = users
+        .with(&1, |engine| {
+            engine.run(source).unwrap();
+            engine.set_time_limit(Duration::from_nanos(1));
+            engine.set_call_timeout(Some(Duration::ZERO));
+            assert!(engine.state().is_err(), "an ordinary call has no time");
+            engine.interrupter()
+        })
+        .unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                interrupter.interrupt();
+            }
+        });
+        users.evict(&1);
+        over.store(true, Ordering::Relaxed);
+    });
+    let gold = kept.try_recv().unwrap().unwrap().get("gold").clone();
+    assert!(matches!(gold, ScriptValue::Table(gold) if gold.array.len() == 20_000));
+}
+
+#[test]
 fn memory_is_bounded_for_all_together() {
     let limits =
         EngineSetConfig { max_engine_memory: 8 * MIB, max_total_memory: 20 * MIB, ..config() };
@@ -96,7 +128,7 @@ fn an_engine_in_use_is_never_evicted_and_who_wants_it_waits() {
     let (users, saved) = users(EngineSetConfig { max_engines: 1, ..config() });
     let (started, is_started) = mpsc::channel();
     let (release, is_released) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let users = &users;
         scope.spawn(move || {
             users
@@ -176,7 +208,7 @@ fn many_threads_and_users_lose_no_count() {
     let (users, saved) = users(EngineSetConfig { max_engines: 3, ..config() });
     let (threads, rounds, keys) = (4, 60, 6);
     let barrier = Barrier::new(threads);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for thread in 0..threads {
             let (users, barrier) = (&users, &barrier);
             scope.spawn(move || {

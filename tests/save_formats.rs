@@ -119,9 +119,11 @@ fn table() -> impl Strategy<Value = ScriptTable> {
 }
 
 fn state() -> impl Strategy<Value = ScriptState> {
-    (text(), any::<bool>(), table()).prop_map(|(script, started, fields)| {
+    let drawn = (any::<u16>(), any::<u32>());
+    (text(), any::<bool>(), drawn, table()).prop_map(|(script, started, drawn, fields)| {
         let mut state = ScriptState::default();
         (state.script, state.started, state.fields) = (script, started, fields);
+        (state.series, state.draws) = drawn;
         state
     })
 }
@@ -157,7 +159,9 @@ impl Same for ScriptStates {
     fn is_same(&self, other: &Self) -> bool {
         self.iter().count() == other.iter().count()
             && self.iter().zip(other.iter()).all(|(a, b)| {
-                (&a.script, a.started) == (&b.script, b.started) && a.fields.is_identical(&b.fields)
+                (&a.script, a.started) == (&b.script, b.started)
+                    && (a.series, a.draws) == (b.series, b.draws)
+                    && a.fields.is_identical(&b.fields)
             })
     }
 }

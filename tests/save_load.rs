@@ -61,6 +61,34 @@ fn states_go_through_a_ron_file_into_a_fresh_app_and_scripts_go_on() {
 }
 
 #[test]
+fn random_numbers_go_on_where_they_were_when_the_game_was_saved() {
+    const DRAWS: &str = "function on_update(self) self.drawn = math.random() end";
+    let spawned = |states: ScriptStates| {
+        let mut lab = Lab::new();
+        // Both have one text and one name, so their numbers differ by nothing but what is saved.
+        let script = lab.script("scripts/draws.luau", DRAWS);
+        let scripts: LuaScripts = [script.clone(), script].into_iter().collect();
+        let entity = lab.app.world_mut().spawn((scripts, states)).id();
+        (lab, entity)
+    };
+    let drawn = |lab: &Lab, entity: Entity| -> Vec<ScriptValue> {
+        let states = lab.get::<ScriptStates>(entity);
+        states.iter().map(|state| state.fields.get("drawn").clone()).collect()
+    };
+    let (mut lab, entity) = spawned(ScriptStates::default());
+    lab.frames(5);
+    let (mut loaded, same) = spawned(saved(&lab, entity));
+    assert_eq!(same, entity, "random numbers depend on it");
+    for _ in 0..3 {
+        lab.frame();
+        loaded.frame();
+        let expected = drawn(&lab, entity);
+        assert_ne!(expected[0], expected[1]);
+        assert_eq!(drawn(&loaded, entity), expected);
+    }
+}
+
+#[test]
 fn states_go_through_reflection_as_scenes_and_inspectors_see_them() {
     let (lab, entity) = play();
     let states = saved(&lab, entity);

@@ -61,7 +61,8 @@ impl EngineBuilder {
     }
 
     /// CPU time that one call may take: to compile its source, if that isn't kept compiled, and to run. Time in
-    /// which the system ran something else, or a host function waited, is not charged. Default 1 s.
+    /// which the system ran something else, or a host function waited, is not charged. A source that takes longer
+    /// to compile fails without having run, and may run when it is called again, since it is kept compiled. Default 1 s.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.settings.time_limit = limit;
         self

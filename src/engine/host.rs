@@ -2,6 +2,7 @@
 
 use bevy::prelude::Entity;
 
+use super::answers::Answers;
 use super::offer::Offer;
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
@@ -21,17 +22,27 @@ pub(crate) struct Outside<'o, L, R = fn()> {
     log: L,
     /// Forgets what was logged.
     rewind: R,
+    /// What functions told a run that may begin once more.
+    answers: Option<Answers>,
     no_world: NoWorld,
 }
 
 impl<'o, L: TakeLine> Outside<'o, L> {
     pub(crate) fn new(offer: &'o Offer, log: L) -> Self {
-        Self { offer, log, rewind: || (), no_world: NoWorld::default() }
+        Self { offer, log, rewind: || (), answers: None, no_world: NoWorld::default() }
     }
 
-    /// Has this called when a run begins once more: what it logged was for nothing.
+    /// Lets a run begin once more. Then this is called: what it logged was for nothing.
     pub(crate) fn rewound_by<R: FnMut()>(self, rewind: R) -> Outside<'o, L, R> {
-        Outside { offer: self.offer, log: self.log, rewind, no_world: self.no_world }
+        let Self { offer, log, no_world, .. } = self;
+        Outside { offer, log, rewind, answers: Some(Answers::default()), no_world }
+    }
+}
+
+impl<L, R> Outside<'_, L, R> {
+    /// Whether the run began once more and then went another way.
+    pub(crate) fn has_strayed(&self) -> bool {
+        self.answers.as_ref().is_some_and(Answers::has_strayed)
     }
 }
 
@@ -81,7 +92,11 @@ impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
     ) -> Result<ScriptValue, ScriptError> {
-        self.offer.call(function, args, random)
+        let call = |args, random: &mut RunRandom| self.offer.call(function, args, random);
+        match &mut self.answers {
+            Some(answers) => answers.to(function, args, random, call),
+            None => call(args, random),
+        }
     }
     fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError> {
         self.offer.live(namespace, path)
@@ -98,5 +113,10 @@ impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
     // What a session does never begins once more; what a pool does may.
     fn rewind(&mut self) {
         (self.rewind)();
+        self.answers.iter_mut().for_each(Answers::rewind);
+    }
+
+    fn can_rewind(&self) -> bool {
+        self.answers.as_ref().is_none_or(Answers::are_complete)
     }
 }

@@ -132,10 +132,17 @@ impl LuauPool {
     ///
     /// Nothing of a run remains: each starts from the same pristine state, its random numbers from the
     /// pool's seed, so the same source with the same `params` gives the same value. Up to 1024 sources
-    /// with 4 MiB of text are kept compiled.
+    /// are kept compiled, with 8 MiB of text and bytecode.
     ///
     /// The source is compiled on the calling thread, which can't be interrupted; what that takes counts towards
-    /// `run_time_limit`. See [limits of time](crate#limits-of-time).
+    /// `run_time_limit`. So the first call may fail with [`ScriptError::TimedOut`] for a source that takes long to
+    /// compile, before any of it has run, and the next one, which finds it compiled, succeed. See
+    /// [limits of time](crate#limits-of-time).
+    ///
+    /// A run that comes near its memory limit [begins once more](crate#what-is-not-the-same-everywhere), where that can
+    /// be measured. A host function isn't called twice for that: the run hears again what it was told. Up to 1 MiB of
+    /// arguments and results is kept for it; a run that has had more, or that calls something else the second time,
+    /// fails at half of the limit. Live values are read anew.
     ///
     /// # Errors
     /// If there is no VM in time, or as the script fails.
@@ -167,7 +174,7 @@ impl LuauPool {
     }
 
     /// As [`LuauPool::execute`], but fails with [`ScriptError::Overdue`] if it isn't over within so much time by
-    /// the clock on the wall, the waiting for a VM included. A host function isn't interrupted: the clock is looked
+    /// the clock on the wall, the waiting for a VM and its making included. A host function isn't interrupted: the clock is looked
     /// at when it returns.
     ///
     /// # Errors
@@ -182,7 +189,7 @@ impl LuauPool {
         self.execute_until(None, source, params.into(), WallDeadline::within(timeout))
     }
 
-    /// What ends all calls that are under way, from any thread; those that wait for a VM too.
+    /// What ends all calls that are under way, from any thread; those that wait for a VM, or for one to be made, too.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         let calls = Arc::clone(&self.calls);
@@ -206,7 +213,7 @@ impl LuauPool {
             let (limit, setting) = (limits.time, "run_time_limit");
             return Err(late(ScriptError::TimedOut { limit, used, setting }).into());
         }
-        let bounds = CallBounds { used, wall };
+        let bounds = CallBounds { used, wall, ..CallBounds::default() };
         let overdue = || wall.filter(WallDeadline::has_passed);
         let acquired =
             self.vms.acquire_unless(|| self.calls.ended() != began || overdue().is_some());
@@ -252,9 +259,14 @@ impl LuauPool {
             Ok(())
         };
         let mut host = Outside::new(&offer, log).rewound_by(|| lines.borrow_mut().clear());
-        let result = vm.evaluate_in(program, params, self.seed, &mut host, (limits, bounds));
-        drop(host);
+        let mut result = vm.evaluate_in(program, params, self.seed, &mut host, (limits, bounds));
         let name = program.name();
+        if host.has_strayed() {
+            let (limit, used) = (limits.memory, limits.memory / 2);
+            let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
+            result = Err(Failure::new(name, error));
+        }
+        drop(host);
         for (level, text, line) in lines.into_inner() {
             let line = line.unwrap_or_default();
             match level {
@@ -273,10 +285,12 @@ impl LuauPool {
         source: &str,
     ) -> Result<(Arc<Program>, Duration), Failure> {
         let programs = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        // No source that compiles has a NUL byte, so no two of these are the same.
+        // No source that compiles has a NUL byte. So none that is kept has, and no two of their keys are the same.
         let key = name.map(|name| format!("\0{name}\0{source}"));
         let key = key.as_deref().unwrap_or(source);
-        if let Some(program) = programs().get(key) {
+        if !source.contains('\0')
+            && let Some(program) = programs().get(key)
+        {
             return Ok((Arc::clone(program), Duration::ZERO));
         }
         let began = ThreadTime::now();
@@ -292,7 +306,8 @@ impl LuauPool {
         Ok((program, began.elapsed()))
     }
 
-    /// Offers a function of the host to every run that begins from now on. VMs are replaced.
+    /// Offers a function of the host to every run that begins from now on. VMs are replaced. A run that
+    /// [begins once more](LuauPool::execute) doesn't call it again for what it called it for before.
     ///
     /// # Errors
     /// If the name is no Lua name, or taken.
@@ -399,14 +414,14 @@ impl LuauPoolBuilder {
         self
     }
 
-    /// Time by the clock on the wall that one call may take, the waiting for a VM included; see
+    /// Time by the clock on the wall that one call may take, the waiting for a VM and its making included; see
     /// [`LuauPool::execute_within`]. Default: no limit, since a busy machine can make a good call late.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
         self
     }
 
-    /// Offers a function of the host.
+    /// Offers a function of the host; see [`LuauPool::register_function`].
     pub fn function<M>(self, name: &str, function: impl IntoNativeFunction<M>) -> Self {
         let function = NativeFunction::new(name, function);
         self.offering(|offer| offer.add_function(function))

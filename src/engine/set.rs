@@ -45,7 +45,9 @@ impl Default for EngineSetConfig {
 pub struct Evicted<K> {
     /// Whose engine it was.
     pub key: K,
-    /// Its globals that are plain data, for [`LuaEngine::restore`]; or why they can't be had.
+    /// Its globals that are plain data, for [`LuaEngine::restore`]; or why they can't be had: they are larger than the
+    /// engine's `value_limit`, or to look at them takes longer than 10 s, or its `time_limit` if that is more. Its
+    /// `call_timeout` and its [`Interrupter`](super::Interrupter) don't matter here.
     pub state: Result<ScriptTable, Failure>,
 }
 
@@ -286,10 +288,9 @@ impl<K: Hash + Eq + Clone> EngineSet<K> {
 
     /// Hands an engine's state over and frees its place.
     fn let_go(&self, key: K, victim: Victim) {
-        let Victim { mut engine, memory } = victim;
+        let Victim { engine, memory } = victim;
         let _place = Place { set: self, key: &key, memory };
-        let state = engine.state();
-        drop(engine);
+        let state = engine.into_state();
         self.lock().evicted += 1;
         (self.on_evict)(Evicted { key: key.clone(), state });
     }

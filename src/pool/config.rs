@@ -45,7 +45,8 @@ pub struct PoolConfig {
     /// the first lease after a quiet time waits for a VM to be made.
     pub min_size: usize,
     /// VMs that may be alive at once; never exceeded, not even for a moment. Default 10; from 1
-    /// to [`PoolConfig::SIZE_LIMIT`]. More VMs than threads that run scripts are of no use.
+    /// to [`PoolConfig::SIZE_LIMIT`]. A run that comes near its memory limit is measured on another VM, which isn't
+    /// the pool's and is gone when the run is over: each VM can have one beside it for so long. More VMs than threads that run scripts are of no use.
     pub max_size: usize,
     /// What `acquire` does when no VM is free: see [`Overflow`]. Default [`Overflow::Wait`].
     pub overflow: Overflow,
@@ -109,7 +110,8 @@ pub struct PoolConfig {
     pub run_time_limit: Duration,
     /// Bytes that one VM may allocate. Default 16 MiB; at least 1 MiB. Up to three quarters are for programs that stay
     /// loaded, with the data of their file levels (see `max_resting_memory`). Of more than that, some are
-    /// loaded anew in every frame, which is told once.
+    /// loaded anew in every frame, which is told once. The VM on which a run is measured may allocate as many besides,
+    /// for as long as that run takes (see `run_memory_limit`).
     pub memory_limit: usize,
     /// Bytes that one run may hold at a time: the strings, tables and other objects that it reaches, on top of
     /// those that its file level made, which may be as many. Garbage doesn't count, nor does what earlier runs

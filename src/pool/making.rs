@@ -11,7 +11,7 @@ use crate::pool::handover::{Missed, handover};
 use crate::pool::incident::IncidentKind;
 use crate::pool::record::Borrower;
 use crate::pool::registry::{Asker, Grant, Owner, Slot};
-use crate::pool::slots::{Slots, Vacancy};
+use crate::pool::slots::{Slots, Stop, Vacancy, next_question};
 use crate::pool::sync::{Arc, Instant, Weak, spawn};
 
 /// What the owner of a build is to be given.
@@ -76,21 +76,31 @@ impl<V: 'static> Slots<V> {
 }
 
 impl<V: Send + 'static> Slots<V> {
-    /// Makes a VM in a slot and waits for it. On failure the slot goes back.
+    /// Makes a VM in a slot and waits for it. On failure the slot goes back. If `stop` says so, nobody waits any
+    /// longer, and the VM becomes idle when it is done.
     pub(crate) fn build_for(
         self: &Arc<Self>,
         vacancy: Vacancy<'_, V>,
         borrower: Borrower,
+        (started, stop): (Instant, Stop<'_>),
     ) -> Result<Slot<V>, PoolError> {
         let (giver, taker) = handover();
         let number = self.begin_build(vacancy, Some(Owner { borrower, giver }))?;
         loop {
             // Looked up each time, because `set_config` may change it.
             let expiry = self.registry().expiry(number);
-            match taker.take(expiry) {
+            match taker.take(expiry.into_iter().chain(next_question(stop)).min()) {
                 Ok(made) => return made,
                 Err(Missed::Never) => return Err(PoolError::Closed),
                 Err(Missed::Late) => self.expire_builds(Instant::now()),
+            }
+            if stop.is_some_and(|stop| stop()) {
+                let owner = self.registry().disown_build(number);
+                if owner.is_some() {
+                    return Err(PoolError::Interrupted { waited: started.elapsed() });
+                }
+                // It is done, or given up, at the last moment, or the pool was closed.
+                return taker.take(None).unwrap_or(Err(PoolError::Closed));
             }
         }
     }
@@ -132,7 +142,7 @@ impl<V: Send + 'static> Slots<V> {
             let Some(Grant::Vacant(generation)) = grant else {
                 return (made, Ok(()));
             };
-            match self.build_for(self.vacancy(generation), None) {
+            match self.build_for(self.vacancy(generation), None, (Instant::now(), None)) {
                 Ok(slot) => self.bring_in(self.registry(), slot, Instant::now()),
                 Err(error) => return (made, Err(error)),
             }

@@ -27,6 +27,11 @@ const ASKED_EVERY: Duration = Duration::from_millis(5);
 /// Says that somebody is not to wait any longer.
 pub(crate) type Stop<'s> = Option<&'s dyn Fn() -> bool>;
 
+/// When somebody who waits asks next whether to go on.
+pub(crate) fn next_question(stop: Stop<'_>) -> Deadline {
+    stop.and_then(|_| Instant::now().checked_add(ASKED_EVERY))
+}
+
 /// What all handles and leases of one pool share.
 pub(crate) struct Slots<V: 'static> {
     pub(crate) makers: Arc<Makers<V>>,
@@ -143,8 +148,7 @@ impl<V: 'static> Slots<V> {
         loop {
             // A build that hangs may hold the slot that is waited for.
             let wake = deadline.into_iter().chain(expiry);
-            let ask: Deadline = stop.and_then(|_| Instant::now().checked_add(ASKED_EVERY));
-            match waiting.taker.take(wake.chain(ask).min()) {
+            match waiting.taker.take(wake.chain(next_question(stop)).min()) {
                 Ok(grant) => return Ok(grant),
                 Err(Missed::Never) => return Err(PoolError::Closed),
                 Err(Missed::Late) => {}
@@ -406,7 +410,8 @@ impl<V: Send + 'static> Slots<V> {
                 }
                 Grant::Worn(slot, reason) => self.retire_keep(slot, reason),
                 Grant::Vacant(generation) => {
-                    return match self.build_for(self.vacancy(generation), borrower) {
+                    let vacancy = self.vacancy(generation);
+                    return match self.build_for(vacancy, borrower, (started, stop)) {
                         Ok(slot) => Ok(Leased::since(slot, started)),
                         Err(error) => Err(self.in_vain(started, error)),
                     };
@@ -440,7 +445,7 @@ impl<V: Send + 'static> Slots<V> {
             return Err(self.registry().refusal(Duration::ZERO));
         }
         let vacancy = self.retire_keep(slot, reason);
-        match self.build_for(vacancy, borrower) {
+        match self.build_for(vacancy, borrower, (started, None)) {
             Ok(slot) => Ok(Leased::since(slot, started)),
             Err(error) => Err(self.in_vain(started, error)),
         }

@@ -112,7 +112,7 @@ impl Vm {
         let outcome = engage(|_| {
             if quick {
                 let outcome = self.evaluate_once(evaluation, host, (limits, bounds));
-                if !std::mem::take(&mut self.ran_out) {
+                if !std::mem::take(&mut self.ran_out) || !host.can_rewind() {
                     return outcome;
                 }
                 host.rewind();
@@ -190,7 +190,9 @@ impl Vm {
         match ended {
             SessionEnded::OutOfMemory => {
                 (self.spent, self.ran_out) = (true, true);
-                fail(self.out_of_memory(limits.memory, usize::MAX), None, line, frames)
+                // At least: if what it holds is measured, that is known better.
+                let used = self.quick_memory(limits.memory);
+                fail(self.out_of_memory(limits.memory, used), None, line, frames)
             }
             SessionEnded::Failed { error, script, line, frames } => {
                 fail(error, script, line, frames)

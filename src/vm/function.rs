@@ -31,6 +31,9 @@ type Body =
 
 /// A function written in Rust that a script calls, and that needs nothing of the world: the same for
 /// entity scripts, engines and pools. Cheap to clone.
+///
+/// A run of an entity script may begin once more, and calls it again then: see
+/// [`add_lua_function`](crate::LuaAppExt::add_lua_function). Engines and pools call it once.
 #[derive(Clone)]
 pub struct NativeFunction {
     name: Arc<str>,

@@ -145,6 +145,13 @@ pub trait Host {
 
     /// Forgets everything that the current run asked for, log lines too: it begins once more.
     fn rewind(&mut self);
+
+    /// Whether [`Host::rewind`] takes back all that came of the current run. A whole source
+    /// ([`Vm::evaluate`](super::Vm::evaluate)) that can't be taken back doesn't begin once more: if it used more
+    /// than half of its memory limit, it has run out of memory. Default: yes.
+    fn can_rewind(&self) -> bool {
+        true
+    }
 }
 
 /// What reading gives.

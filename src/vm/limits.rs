@@ -31,6 +31,8 @@ pub(crate) struct CallBounds {
     pub(crate) used: Duration,
     /// When it must be over by the clock on the wall.
     pub(crate) wall: Option<WallDeadline>,
+    /// What cancels calls doesn't cancel this one.
+    pub(crate) uncancelled: bool,
 }
 
 /// A limit by the clock on the wall.
@@ -108,6 +110,7 @@ pub(super) struct Deadline<'w> {
     /// The CPU time that it used, once it was late.
     used: Duration,
     wall: Option<WallDeadline>,
+    uncancelled: bool,
     ended: Option<Ended>,
     passed: bool,
 }
@@ -125,6 +128,7 @@ impl<'w> Deadline<'w> {
             before: Duration::ZERO,
             used: Duration::ZERO,
             wall: None,
+            uncancelled: false,
             ended: None,
             passed: false,
         }
@@ -132,7 +136,7 @@ impl<'w> Deadline<'w> {
 
     /// The run of a call begins.
     pub(super) fn of_call(watch: &'w Watch, limit: Duration, bounds: CallBounds) -> Self {
-        let CallBounds { used, wall } = bounds;
+        let CallBounds { used, wall, uncancelled } = bounds;
         let left = wall.map_or(Duration::MAX, |wall| wall.left());
         let mut deadline = if used.is_zero() {
             Self::begin(watch, limit.min(left))
@@ -141,6 +145,7 @@ impl<'w> Deadline<'w> {
         };
         deadline.limit = limit;
         deadline.wall = wall;
+        deadline.uncancelled = uncancelled;
         deadline
     }
 
@@ -185,7 +190,7 @@ impl<'w> Deadline<'w> {
         }
         if self.watch.is_stopped() {
             self.end_as(Ended::Interrupted);
-        } else if self.watch.is_cancelled() {
+        } else if self.watch.is_cancelled() && !self.uncancelled {
             self.end_as(Ended::Cancelled);
         } else if self.watch.is_alarmed(self.turn) {
             self.judge();
@@ -365,8 +370,8 @@ mod tests {
     #[test]
     fn a_call_that_is_late_by_the_clock_on_the_wall_ends_however_little_it_used() {
         let watch = Watch::unwatched(None);
-        let bounds =
-            CallBounds { used: Duration::ZERO, wall: WallDeadline::within(Duration::ZERO) };
+        let at_once = WallDeadline::within(Duration::ZERO);
+        let bounds = CallBounds { wall: at_once, ..CallBounds::default() };
         let mut deadline = Deadline::of_call(&watch, HOUR, bounds);
         alarm(&watch);
         assert!(deadline.has_passed());
@@ -375,7 +380,8 @@ mod tests {
         assert_eq!((deadline.error(), deadline.verdict()), (error.clone(), error));
         assert!(deadline.end());
 
-        let bounds = CallBounds { used: HOUR - LIMIT, wall: WallDeadline::within(HOUR) };
+        let wall = WallDeadline::within(HOUR);
+        let bounds = CallBounds { used: HOUR - LIMIT, wall, ..CallBounds::default() };
         let mut deadline = Deadline::of_call(&watch, HOUR, bounds);
         work(MORE_THAN_ALLOWED);
         alarm(&watch);

@@ -93,6 +93,11 @@ impl<V> Registry<V> {
         number
     }
 
+    /// Nobody waits for this build any longer. Returns who did, if it isn't over.
+    pub(crate) fn disown_build(&mut self, number: u64) -> Option<Owner<V>> {
+        self.builds.running.get_mut(&number)?.owner.take()
+    }
+
     /// A slot for a VM that nobody waits for, if `min_size` isn't reached or `one_more` is wanted
     /// because none is being made.
     pub(crate) fn grant_refill(&mut self, one_more: bool, asker: Asker) -> Option<u64> {

@@ -363,6 +363,23 @@ fn who_may_be_told_to_stop_keeps_his_place_in_the_queue() {
 }
 
 #[test]
+fn who_waits_for_a_vm_to_be_made_may_be_told_to_stop_and_another_gets_it() {
+    let config = PoolConfig { min_size: 0, max_size: 1, create_timeout: LONG, ..patient() };
+    let (pool, rig) = pool_with(config);
+    let (reached, go_on) = rig.create.then_stop();
+    let stopped = pool.acquire_unless(|| reached.try_recv().is_ok());
+    assert_eq!(Got::from(stopped.map(drop)), Got::Interrupted);
+    let stats = pool.stats();
+    assert_eq!((stats.acquired, stats.building, stats.waiting), (0, 1, 0));
+    go_on.send(()).unwrap();
+    super::until(|| pool.stats().idle == 1);
+    drop(pool.acquire().unwrap());
+    let stats = assert_quiet(&pool, &rig);
+    assert_eq!((stats.created, stats.acquired), (1, 1));
+    assert_all_slots_there(&pool);
+}
+
+#[test]
 fn overflow_says_what_acquire_does_when_all_are_leased() {
     let acquire = |overflow| {
         let config = PoolConfig { min_size: 0, max_size: 1, overflow, ..patient() };
