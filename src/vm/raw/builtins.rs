@@ -68,7 +68,7 @@ macro_rules! built_ins {
 /// Every function that scripts find in Luau's libraries.
 ///
 /// Where the call that a script makes directly is short, it may be one of those that bypass this list: see
-/// `bytecode::unbroken`.
+/// `bytecode::with_safepoints`.
 // SAFETY: what is called here reads the arguments of a call, and gets valid indices.
 static BUILT_INS: &[BuiltIn] = unsafe {
     built_ins! {
