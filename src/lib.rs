@@ -73,7 +73,8 @@
 //! - *What waits for the next frame*, if [`frame_budget`](PoolConfig::frame_budget) asks for that, or because the
 //!   app itself has leased the VMs.
 //! - *The frame in which a script starts* that has to be loaded first.
-//! - Weak tables would be another thing: `setmetatable` refuses them.
+//! - Weak tables would be another thing: there are none, and `__mode` is a field like any other. What a run made is
+//!   gone after it anyway.
 //!
 //! # What a script looks like
 //!

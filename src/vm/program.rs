@@ -11,7 +11,7 @@ use mlua::chunk::Compiler;
 use super::NATIVE_STACK;
 use super::bytecode::{self, AssigningFunctions, NoSafepoints};
 use super::loaded::Text;
-use super::{raw, sandbox};
+use super::raw;
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -79,8 +79,7 @@ pub enum Mutable {
     },
     /// The file level keeps something that can't be frozen.
     Values {
-        /// A buffer, a coroutine, an iterator, a table with weak keys or values, or more than can be looked
-        /// at.
+        /// A buffer, a coroutine, an iterator, or more than can be looked at.
         what: &'static str,
         /// Where the function is defined that holds it, if it is no global.
         line: Option<u32>,
@@ -172,7 +171,7 @@ impl Program {
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line, also for
     /// a NUL byte, wherever it is.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_without(name, source, &sandbox::REPLACED, MAX_SOURCE_SIZE)
+        Self::compile_without(name, source, &[], MAX_SOURCE_SIZE)
     }
 
     /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
@@ -397,9 +396,6 @@ fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, Scrip
     if bytecode::collisions(&strings) > MAX_COLLISIONS {
         return Err(refused(1, "its strings all have the same hash: nobody can load that in time"));
     }
-    if replaced.contains(&"setmetatable") && strings.contains(&&b"__mode"[..]) {
-        return Err(refused(line_of(source, "__mode"), super::NOT_WEAK));
-    }
     let bytecode = bytecode::with_safepoints(&bytecode).map_err(|error| match error {
         NoSafepoints::Unreadable => refused(1, UNREADABLE),
         NoSafepoints::TooFar(line) => refused(
@@ -423,12 +419,6 @@ fn refuse_nul(name: &str, source: &str) -> Result<(), ScriptError> {
     );
     let line = u32::try_from(line).unwrap_or(u32::MAX);
     Err(ScriptError::Syntax { script: name.to_owned(), line, message })
-}
-
-/// The first line that holds a word; 1 if none does.
-fn line_of(source: &str, word: &str) -> u32 {
-    let line = source.lines().position(|line| line.contains(word)).unwrap_or(0);
-    u32::try_from(line + 1).unwrap_or(1)
 }
 
 /// What Luau calls a chunk: the name of a file. No NUL byte can be part of it.
