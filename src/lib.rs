@@ -78,7 +78,8 @@
 //!   app itself has leased the VMs, or with [`Overflow::Defer`](pool::Overflow::Defer), which waits for no VM to be
 //!   made.
 //! - *The frame in which a script starts* that has to be loaded first.
-//! - Weak tables would be another thing: `setmetatable` refuses them.
+//! - Weak tables would be another thing: there are none, and `__mode` is a field like any other. What a run made is
+//!   gone after it anyway.
 //!
 //! # What a script looks like
 //!

@@ -84,10 +84,6 @@ compile_error!(
 /// Native stack that Luau may need: its C calls nest up to 200 deep.
 pub(crate) const NATIVE_STACK: usize = 8 * 1024 * 1024;
 
-/// Why a script can't use weak tables.
-const NOT_WEAK: &str = "a table can't be weak (`__mode`): when it loses what it holds would depend on \
-                        other scripts; remove what is no longer needed yourself";
-
 /// What one run may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLimits {

@@ -2,12 +2,15 @@
 //! for long without a safepoint.
 //!
 //! The format is that of Luau's `lvmload.cpp`. Bytecode of an unknown version, or that can't be read to
-//! its end, says nothing: then everything is taken to be mutable.
+//! its end, says nothing: then it isn't run.
 
 mod assigning;
+mod jumps;
+mod safepoints;
 mod stretch;
 
 pub(super) use self::assigning::AssigningFunctions;
+pub(super) use self::safepoints::{NoSafepoints, with_safepoints};
 
 /// The versions that are understood.
 const VERSIONS: std::ops::RangeInclusive<u8> = 4..=9;
@@ -19,11 +22,7 @@ const OP_SETUPVAL: u8 = 10;
 const OP_NEWCLOSURE: u8 = 19;
 const OP_JUMPBACK: u8 = 24;
 const OP_DUPCLOSURE: u8 = 64;
-const OP_COVERAGE: u8 = 69;
 const OP_CAPTURE: u8 = 70;
-
-/// Calls of built-ins by their number, with the arguments in different places.
-const FAST_CALLS: [u8; 5] = [60, 68, 73, 74, 75];
 
 /// A captured variable of a function further out: what captures it gets the same one.
 const CAPTURE_UPVALUE: u8 = 2;
@@ -44,7 +43,7 @@ pub(super) fn without_fast_calls(bytecode: &[u8]) -> Option<Vec<u8>> {
         while let Some(word) = function.code.get(at) {
             let operation = word.to_le_bytes()[0];
             let length = length(operation)?;
-            if FAST_CALLS.contains(&operation) {
+            if jumps::is_fast_call(operation) {
                 // A fast call that fails goes on with the instructions after it, which do it slowly.
                 let start = function.place + 4 * at;
                 changed.get_mut(start..start + 4 * length)?.fill(OP_NOP);
@@ -55,17 +54,10 @@ pub(super) fn without_fast_calls(bytecode: &[u8]) -> Option<Vec<u8>> {
     Some(changed)
 }
 
-/// The line of a function that may work for too long without a safepoint, if there is one: code in which
-/// costly operations follow each other, and no call, loop or return is between them.
-pub(super) fn unbroken(bytecode: &[u8]) -> Option<u32> {
-    let chunk = Reader::new(bytecode).chunk()?;
-    let unbroken = |function: &&Function| function.longest_stretch() > stretch::LIMIT;
-    chunk.functions.iter().find(unbroken).map(|function| function.line)
-}
-
 /// The strings that a script holds: its constants and names.
-pub(super) fn strings(bytecode: &[u8]) -> Vec<&[u8]> {
-    Reader::new(bytecode).strings().unwrap_or_default()
+/// `None` if the bytecode can't be read.
+pub(super) fn strings(bytecode: &[u8]) -> Option<Vec<&[u8]>> {
+    Reader::new(bytecode).strings()
 }
 
 /// How often Luau compares strings because their hashes collide, when it loads these. Its hash has no
@@ -106,23 +98,6 @@ fn hash(string: &[u8]) -> u32 {
     hash
 }
 
-/// Turns each mark that the compiler left for the sake of coverage, one before each statement and
-/// expression, into a safepoint: a jump to what comes next.
-pub(super) fn break_up(bytecode: &mut [u8]) {
-    let Some(chunk) = Reader::new(bytecode).chunk() else { return };
-    for function in chunk.functions {
-        let mut at = 0;
-        for instruction in function.instructions() {
-            let Some(word) = instruction else { break };
-            if word[0] == OP_COVERAGE {
-                let place = function.place + 4 * at;
-                bytecode[place..place + 4].copy_from_slice(&[OP_JUMPBACK, 0, 0, 0]);
-            }
-            at += length(word[0]).unwrap_or(1);
-        }
-    }
-}
-
 struct Chunk {
     functions: Vec<Function>,
     main: usize,
@@ -130,7 +105,9 @@ struct Chunk {
 
 struct Function {
     code: Vec<u32>,
-    /// Where the code begins in the bytecode, in bytes.
+    /// Where in the bytecode the number of words lies that the code has, in bytes.
+    start: usize,
+    /// Where the code begins.
     place: usize,
     /// The functions that are the closures among its constants, by the constant's number.
     closures: Vec<(usize, usize)>,
@@ -153,6 +130,13 @@ struct Lines {
     gap: u32,
 }
 
+impl Lines {
+    /// Where what it says of so many words ends.
+    fn end(self, words: usize) -> usize {
+        self.intervals + 4 * ((words.max(1) - 1 >> self.gap) + 1)
+    }
+}
+
 impl Function {
     /// The instructions as bytes: operation, A, B, C. `None` stands for one that is unknown.
     fn instructions(&self) -> impl Iterator<Item = Option<[u8; 4]>> {
@@ -172,16 +156,28 @@ impl Function {
 
     /// The line of an instruction, or that where the function is defined if it isn't known.
     fn line_at(&self, bytecode: &[u8], instruction: usize) -> u32 {
-        let Lines { deltas: Some(deltas), intervals, gap } = self.lines else { return self.line };
-        let within = bytecode.get(deltas..=deltas + instruction).unwrap_or_default();
-        let beyond = within.iter().fold(0_u8, |sum, delta| sum.wrapping_add(*delta));
-        let before = (instruction >> gap) + 1;
-        let of_intervals = bytecode.get(intervals..intervals + 4 * before).unwrap_or_default();
+        self.lines_of_all(bytecode).get(instruction).copied().unwrap_or(self.line)
+    }
+
+    /// The line of each word of the code; none if the bytecode doesn't say.
+    fn lines_of_all(&self, bytecode: &[u8]) -> Vec<u32> {
+        let Lines { deltas: Some(deltas), intervals, gap } = self.lines else { return Vec::new() };
+        let deltas = bytecode.get(deltas..intervals).unwrap_or_default();
+        let of_intervals =
+            bytecode.get(intervals..self.lines.end(deltas.len())).unwrap_or_default();
         let (of_intervals, _) = of_intervals.as_chunks();
-        let line = of_intervals
-            .iter()
-            .fold(0, |sum: i32, delta| sum.wrapping_add(i32::from_le_bytes(*delta)));
-        u32::try_from(line).map_or(self.line, |line| line + u32::from(beyond))
+        let mut first = 0_i32;
+        let mut beyond = 0_u8;
+        let mut lines = Vec::with_capacity(deltas.len());
+        for (interval, distance) in deltas.chunks(1 << gap).zip(of_intervals) {
+            first = first.wrapping_add(i32::from_le_bytes(*distance));
+            for delta in interval {
+                beyond = beyond.wrapping_add(*delta);
+                let line = u32::try_from(first).map_or(self.line, |line| line + u32::from(beyond));
+                lines.push(line);
+            }
+        }
+        lines
     }
 }
 
@@ -253,6 +249,7 @@ impl<'b> Reader<'b> {
         self.skip(2)?;
         let types = self.number()?;
         self.skip(types)?;
+        let start = self.whole - self.rest.len();
         let length = self.number()?;
         let place = self.whole - self.rest.len();
         let mut code = Vec::with_capacity(length.min(self.rest.len() / 4));
@@ -273,7 +270,7 @@ impl<'b> Reader<'b> {
         self.number()?; // Its name.
         let lines = self.lines(code.len())?;
         self.names()?;
-        Some(Function { code, place, closures, children, upvalues, line, lines })
+        Some(Function { code, start, place, closures, children, upvalues, line, lines })
     }
 
     /// A constant; the number of the function if it is a closure.
@@ -485,18 +482,25 @@ local h = function() return n end";
         assert_eq!(known.line_of(2, 150), Some(102));
     }
 
-    /// Compiled with marks for coverage at that level, which become safepoints.
-    fn compiled(source: &str, level: u8) -> Vec<u8> {
-        let compiler = Compiler::new().set_optimization_level(1).set_coverage_level(level);
-        let mut bytecode = compiler.compile(source).expect("it compiles");
-        break_up(&mut bytecode);
-        bytecode
+    /// What the costliest way from safepoint to safepoint costs at worst, in microseconds.
+    fn longest_stretch(bytecode: &[u8]) -> u32 {
+        let chunk = Reader::new(bytecode).chunk().expect("it can be read");
+        chunk.functions.iter().map(Function::longest_stretch).max().expect("there is a function")
+    }
+
+    /// The same with safepoints wherever there may be one.
+    fn broken_up(bytecode: &[u8]) -> Vec<u8> {
+        safepoints::insert(bytecode, Function::possible_safepoints).expect("it fits").into_owned()
+    }
+
+    fn is_long(bytecode: &[u8]) -> bool {
+        with_safepoints(bytecode).expect("it fits") != bytecode
     }
 
     #[test]
     fn strings_that_collide_are_counted_as_luau_does() {
-        let bytecode = compiled("local a = { x = 'word', ['y z'] = 1 } return a", 0);
-        let mut found = strings(&bytecode);
+        let bytecode = compile("local a = { x = 'word', ['y z'] = 1 } return a");
+        let mut found = strings(&bytecode).expect("it can be read");
         found.sort_unstable();
         assert_eq!(found, [&b"word"[..], b"x", b"y z"]);
         assert_eq!(collisions(&found), 0);
@@ -521,7 +525,7 @@ local h = function() return n end";
     }
 
     #[test]
-    fn ordinary_code_is_not_unbroken() {
+    fn ordinary_code_needs_no_safepoints() {
         let source = r#"
             local function length(v) return math.sqrt(v.x * v.x + v.y * v.y + v.z * v.z) end
             function on_update(self, dt)
@@ -533,11 +537,11 @@ local h = function() return n end";
                 return { a = a, b = b, c = a + b }
             end
         "#;
-        assert_eq!(unbroken(&compiled(source, 0)), None);
+        assert!(!is_long(&compile(source)));
     }
 
     #[test]
-    fn a_straight_line_of_costly_operations_is_unbroken_until_it_is_broken_up() {
+    fn a_straight_line_of_costly_operations_gets_safepoints() {
         for costly in [
             "_ = a < b",
             "_ = a .. b",
@@ -571,8 +575,13 @@ local _
                 )
                 .repeat(2000)
             );
-            assert_eq!(unbroken(&compiled(&source, 0)), Some(2), "{costly}");
-            assert_eq!(unbroken(&compiled(&source, 2)), None, "{costly}");
+            let bytecode = compile(&source);
+            assert!(longest_stretch(&bytecode) > stretch::LIMIT, "{costly}");
+            let safe = with_safepoints(&bytecode).expect("it fits");
+            assert!(longest_stretch(&safe) <= stretch::LIMIT, "{costly}");
+            // No more than are needed.
+            assert!(!is_long(&safe), "{costly}");
+            assert!(safe.len() < 2 * bytecode.len(), "{costly}");
         }
     }
 
@@ -584,9 +593,9 @@ _ = a .. b
 if t then f() end
 _ = a .. b
 end";
-        assert_eq!(unbroken(&compiled(source, 0)), Some(1));
+        assert!(is_long(&compile(source)));
         let source = source.replace("if t then f() end", "f()");
-        assert_eq!(unbroken(&compiled(&source, 0)), None);
+        assert!(!is_long(&compile(&source)));
     }
 
     #[test]
@@ -597,9 +606,9 @@ _ = a .. b
 _ = math.abs(t)
 _ = a .. b
 end";
-        assert_eq!(unbroken(&compiled(source, 0)), Some(1));
+        assert!(is_long(&compile(source)));
         let source = source.replace("math.abs", "t.abs");
-        assert_eq!(unbroken(&compiled(&source, 0)), None);
+        assert!(!is_long(&compile(&source)));
     }
 
     #[test]
@@ -620,6 +629,12 @@ end";
                 while t.x < 3 do t.x += 1 if t.x == 2 then break end end
                 local ok, message = pcall(function() error({ code = t.x }) end)
                 note(tostring(ok), message.code, bit32.band(7, ...))
+                note(select(2, pcall(function()
+                    local far = "a" .. s ..
+                        nil .. "b"
+                end)))
+                note(select(2, pcall(function() return -t
+                end)))
                 return note(table.unpack({ s, t.x, ... }))
             end
             many("ab", "cd", 5, 6, 7)
@@ -630,8 +645,9 @@ end";
         let run = |bytecode: Vec<u8>| -> String {
             lua.load(bytecode).set_mode(mlua::chunk::ChunkMode::Binary).eval().expect("it runs")
         };
-        let plain = run(compiled(source, 0));
-        assert_eq!(run(compiled(source, 2)), plain);
+        let bytecode = compile(source);
+        let plain = run(bytecode.clone());
+        assert_eq!(run(broken_up(&bytecode)), plain);
         assert!(plain.len() > 100, "{plain}");
     }
 

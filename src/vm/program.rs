@@ -9,8 +9,7 @@ use bevy::platform::hash::FixedHasher;
 use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
-use super::bytecode::{self, AssigningFunctions};
-use super::sandbox;
+use super::bytecode::{self, AssigningFunctions, NoSafepoints};
 use super::text::{Text, weigh_text};
 use crate::error::ScriptError;
 
@@ -79,8 +78,7 @@ pub enum Mutable {
     },
     /// The file level keeps something that can't be frozen.
     Values {
-        /// A buffer, a coroutine, an iterator, a table with weak keys or values, or more than can be looked
-        /// at.
+        /// A buffer, a coroutine, an iterator, or more than can be looked at.
         what: &'static str,
         /// Where the function is defined that holds it, if it is no global.
         line: Option<u32>,
@@ -172,7 +170,7 @@ impl Program {
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line, also for
     /// a NUL byte, wherever it is.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_without(name, source, &sandbox::REPLACED, MAX_SOURCE_SIZE)
+        Self::compile_without(name, source, &[], MAX_SOURCE_SIZE)
     }
 
     /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
@@ -200,7 +198,7 @@ impl Program {
             assigning: bytecode::assigning_functions(&bytecode),
             hungry: AtomicBool::new(false),
             measured: AtomicUsize::new(0),
-            texts: bytecode::strings(&bytecode).into_iter().map(weigh_text).collect(),
+            texts: bytecode::strings(&bytecode).into_iter().flatten().map(weigh_text).collect(),
             bytecode: bytecode.into(),
             mutable: OnceLock::new(),
             callbacks: OnceLock::new(),
@@ -370,55 +368,41 @@ const MAX_BYTECODE_SIZE: usize = 8 * MAX_SOURCE_SIZE;
 /// string is compared with those of the others, which takes some nanoseconds for each.
 const MAX_COLLISIONS: usize = 2_000;
 
-/// Built-ins that are called at a safepoint in code that can't be broken up otherwise.
-const CALLED: [&str; 6] =
-    ["string.sub", "tonumber", "table.insert", "table.unpack", "math.max", "math.min"];
+const UNREADABLE: &str = "bevy_lua_pool can't read the bytecode of this version of Luau, and so can't tell whether \
+                          a run of it ends in time; use the version of mlua that it was made for";
 
 /// Compiles to code that never works for long between two safepoints.
 fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, ScriptError> {
-    let compile = |coverage, called: &[&str]| {
-        let compiler = Compiler::new()
-            .set_optimization_level(1)
-            .set_debug_level(1)
-            .set_coverage_level(coverage)
-            .set_mutable_globals(PER_RUN_GLOBALS)
-            .set_disabled_builtins(replaced.iter().chain(called).copied());
-        // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
-        let bytecode =
-            stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
-                .map_err(|error| syntax_error(name, &error))?;
-        if bytecode.len() > MAX_BYTECODE_SIZE {
-            let (size, limit) = (bytecode.len(), MAX_BYTECODE_SIZE);
-            return Err(ScriptError::TooLarge { size, limit });
-        }
-        Ok(bytecode)
+    let compiler = Compiler::new()
+        .set_optimization_level(1)
+        .set_debug_level(1)
+        .set_mutable_globals(PER_RUN_GLOBALS)
+        .set_disabled_builtins(replaced.iter().copied());
+    // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
+    let bytecode = stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
+        .map_err(|error| syntax_error(name, &error))?;
+    let check_size = |size| {
+        let limit = MAX_BYTECODE_SIZE;
+        if size > limit { Err(ScriptError::TooLarge { size, limit }) } else { Ok(()) }
     };
-    let refused =
-        |line, message: String| Err(ScriptError::Syntax { script: name.to_owned(), line, message });
-    let bytecode = compile(0, &[])?;
-    let strings = bytecode::strings(&bytecode);
+    check_size(bytecode.len())?;
+    let refused = |line, message: &str| {
+        let (script, message) = (name.to_owned(), message.to_owned());
+        ScriptError::Syntax { script, line, message }
+    };
+    let strings = bytecode::strings(&bytecode).ok_or_else(|| refused(1, UNREADABLE))?;
     if bytecode::collisions(&strings) > MAX_COLLISIONS + strings.len() {
-        let message = "its strings all have the same hash: nobody can load that in time";
-        return refused(1, message.to_owned());
+        return Err(refused(1, "its strings all have the same hash: nobody can load that in time"));
     }
-    if replaced.contains(&"setmetatable") && strings.contains(&&b"__mode"[..]) {
-        return refused(line_of(source, "__mode"), super::NOT_WEAK.to_owned());
-    }
-    if bytecode::unbroken(&bytecode).is_none() {
-        return Ok(bytecode);
-    }
-    // Rare: each expression gets a safepoint, which slows it down by a nanosecond.
-    for called in [&[][..], &CALLED] {
-        let mut bytecode = compile(2, called)?;
-        bytecode::break_up(&mut bytecode);
-        if bytecode::unbroken(&bytecode).is_none() {
-            return Ok(bytecode);
-        }
-    }
-    let line = bytecode::unbroken(&bytecode).unwrap_or(1);
-    let message = "this function has an expression that can't be interrupted for long; compare or \
-                   compute less in one expression";
-    refused(line, message.to_owned())
+    let bytecode = bytecode::with_safepoints(&bytecode).map_err(|error| match error {
+        NoSafepoints::Unreadable => refused(1, UNREADABLE),
+        NoSafepoints::TooFar(line) => refused(
+            line,
+            "this function is too long for Luau to be interrupted everywhere; make two of it",
+        ),
+    })?;
+    check_size(bytecode.len())?;
+    Ok(bytecode.into_owned())
 }
 
 /// Luau's parser takes a NUL byte for the end of the text, and what follows would be lost without a word.
@@ -433,12 +417,6 @@ fn refuse_nul(name: &str, source: &str) -> Result<(), ScriptError> {
     );
     let line = u32::try_from(line).unwrap_or(u32::MAX);
     Err(ScriptError::Syntax { script: name.to_owned(), line, message })
-}
-
-/// The first line that holds a word; 1 if none does.
-fn line_of(source: &str, word: &str) -> u32 {
-    let line = source.lines().position(|line| line.contains(word)).unwrap_or(0);
-    u32::try_from(line + 1).unwrap_or(1)
 }
 
 /// What Luau calls a chunk: the name of a file. No NUL byte can be part of it.

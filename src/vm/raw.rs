@@ -15,7 +15,9 @@
 
 mod builtins;
 mod exact;
+mod internals;
 mod refusal;
+mod weak;
 mod weigh;
 
 use std::borrow::Cow;
@@ -33,9 +35,10 @@ use rand::Rng;
 use smol_str::SmolStr;
 
 use self::builtins::begin_reading;
-pub(super) use self::builtins::{bound_built_ins, refuse_weak_tables};
+pub(super) use self::builtins::bound_built_ins;
 pub(super) use self::exact::{Measuring, MeasuringLate};
 pub(super) use self::refusal::watch as watch_refusals;
+pub(super) use self::weak::forbid_weak_tables;
 pub(super) use self::weigh::{Counting, object_bytes};
 use super::atom::{Atom, NO_ATOM, atom_of_string};
 use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotReading};
@@ -1085,8 +1088,6 @@ unsafe fn may_be_shared(
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         match kind {
-            // The collector empties weak tables, which nobody may notice.
-            ffi::LUA_TTABLE if is_weak(state) => refuse("a table with weak keys or values"),
             ffi::LUA_TTABLE => Ok(()),
             ffi::LUA_TFUNCTION if ffi::lua_iscfunction(state, -1) != 0 => refuse("an iterator"),
             ffi::LUA_TFUNCTION => {
@@ -1118,24 +1119,6 @@ unsafe fn line_defined(state: *mut lua_State) -> Option<u32> {
         let mut record: ffi::lua_Debug = std::mem::zeroed();
         ffi::lua_getinfo(state, -1, c"s".as_ptr(), &raw mut record);
         u32::try_from(record.linedefined).ok().filter(|line| *line > 0)
-    }
-}
-
-/// Whether the table on top has weak keys or values.
-///
-/// # Safety
-///
-/// Inside a protected call; two free slots.
-unsafe fn is_weak(state: *mut lua_State) -> bool {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        if ffi::lua_getmetatable(state, -1) == 0 {
-            return false;
-        }
-        ffi::lua_rawgetfield(state, -1, c"__mode".as_ptr());
-        let weak = ffi::lua_type(state, -1) != ffi::LUA_TNIL;
-        ffi::lua_pop(state, 2);
-        weak
     }
 }
 

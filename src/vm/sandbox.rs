@@ -108,15 +108,12 @@ pub(super) fn has_member(name: &str) -> bool {
         || MEMBERS.iter().any(|(name, members)| *name == library && members.contains(&member))
 }
 
-/// Built-ins that are replaced and that the compiler would call directly, in VMs for single runs.
-pub(super) const REPLACED: [&str; 1] = ["setmetatable"];
-
-/// The same in VMs for runs that last.
+/// Built-ins that are replaced and that the compiler would call directly, in VMs for runs that last.
 pub(super) const REPLACED_IN_SESSIONS: [&str; 1] = ["rawset"];
 
 /// Prunes the globals to the allow-list, adds the API, and freezes all of it.
 pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
-    raw::refuse_weak_tables(lua, &lua.globals())?;
+    raw::forbid_weak_tables(lua)?;
     build_all(lua, api)
 }
 

@@ -1,28 +1,20 @@
-//! How long code may work between two safepoints.
+//! How long code may work between two safepoints, and where it needs one more.
 
-use super::{Function, OP_COVERAGE, OP_JUMPBACK, length};
+use super::jumps::{self, Jump};
+use super::{Function, OP_CAPTURE, OP_JUMPBACK, length};
 
 /// The most that operations without a safepoint between them may cost at worst, in microseconds.
 ///
 /// A run that is out of time ends so much later at worst.
 pub(super) const LIMIT: u32 = 3000;
 
-const OP_LOADB: u8 = 3;
+const OP_NAMECALL: u8 = 20;
 const OP_CALL: u8 = 21;
 const OP_RETURN: u8 = 22;
-const OP_JUMP: u8 = 23;
 const OP_FORNPREP: u8 = 56;
 const OP_FORNLOOP: u8 = 57;
 const OP_FORGLOOP: u8 = 58;
-const OP_FORGPREP_INEXT: u8 = 59;
-const OP_FASTCALL3: u8 = 60;
-const OP_FORGPREP_NEXT: u8 = 61;
 const OP_JUMPX: u8 = 67;
-const OP_FASTCALL: u8 = 68;
-const OP_FASTCALL1: u8 = 73;
-const OP_FASTCALL2: u8 = 74;
-const OP_FASTCALL2K: u8 = 75;
-const OP_FORGPREP: u8 = 76;
 
 /// Built-ins that are called without a safepoint and may have much to do, by Luau's number, and what a
 /// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
@@ -31,45 +23,94 @@ const COSTLY: [(u8, u32); 7] =
     [(45, 1000), (49, 250), (50, 4), (52, 250), (53, 10), (58, 4), (62, 1600)];
 
 impl Function {
+    /// The instructions before which a safepoint must be, by their place in the code, so that no way from
+    /// safepoint to safepoint costs more than it may. As few as can be told from front to back.
+    pub(super) fn missing_safepoints(&self) -> Vec<usize> {
+        let mut missing = Vec::new();
+        self.walk(|at, spent, may_break| {
+            let breaks = may_break && spent > LIMIT;
+            if breaks {
+                missing.push(at);
+            }
+            breaks
+        });
+        missing
+    }
+
     /// What the costliest way from safepoint to safepoint costs at worst, in microseconds.
+    #[cfg(test)]
     pub(super) fn longest_stretch(&self) -> u32 {
+        let mut longest = 0;
+        self.walk(|_, spent, _| {
+            longest = longest.max(spent);
+            false
+        });
+        longest
+    }
+
+    /// All instructions before which there can be a safepoint.
+    #[cfg(test)]
+    pub(super) fn possible_safepoints(&self) -> Vec<usize> {
+        let mut possible = Vec::new();
+        self.walk(|at, _, may_break| {
+            if may_break {
+                possible.push(at);
+            }
+            false
+        });
+        possible
+    }
+
+    /// Goes through the code from front to back. `breaks` is told of each instruction where it is, what may have
+    /// been spent with it since the last safepoint, and whether there may be a safepoint before it; it says
+    /// whether there is one.
+    fn walk(&self, mut breaks: impl FnMut(usize, u32, bool) -> bool) {
         let end = self.code.len();
         // What may have been spent since the last safepoint, before each instruction.
         let mut before = vec![0_u32; end + 1];
-        let mut longest = 0;
+        // What belongs together: up to here.
+        let mut joined = 0;
         let mut at = 0;
         while at < end {
             let word = self.code[at];
             let [operation, ..] = word.to_le_bytes();
             let Some(length) = length(operation) else { break };
-            let spent =
-                if is_safepoint(operation) { 0 } else { before[at].saturating_add(self.cost(at)) };
-            let spent_before = before[at];
-            longest = longest.max(spent);
+            let may_break = at > joined && operation != OP_CAPTURE;
+            let cost = if is_safepoint(operation) { 0 } else { self.cost(at) };
+            let spent = if is_safepoint(operation) { 0 } else { before[at].saturating_add(cost) };
+            let (spent_before, spent) = match breaks(at, spent, may_break) {
+                true => (0, cost),
+                false => (before[at], spent),
+            };
             let mut goes_to = |target: usize, spent: u32| {
                 // What goes back is a loop, and that has a safepoint.
                 if (at + 1..=end).contains(&target) {
                     before[target] = before[target].max(spent);
                 }
             };
-            match operation {
-                OP_RETURN => {}
-                OP_LOADB | OP_JUMP | OP_JUMPBACK | OP_JUMPX | OP_FORGPREP | OP_FORGPREP_INEXT
-                | OP_FORGPREP_NEXT => goes_to(jump(at, word), spent),
-                25..=32 | 77..=80 | OP_FORNPREP | OP_FORNLOOP | OP_FORGLOOP => {
-                    goes_to(jump(at, word), spent);
-                    goes_to(at + length, spent);
-                }
-                _ if is_fast_call(operation) => {
-                    // Past the call, or on to it.
-                    goes_to(call_of(at, word) + 1, spent);
+            let jump = Jump::of(at, word);
+            match jump {
+                // Past the call, or on to it.
+                Some(Jump { target, .. }) if jumps::is_fast_call(operation) => {
+                    goes_to(target + 1, spent);
                     goes_to(at + length, spent_before);
+                    joined = joined.max(target);
                 }
-                _ => goes_to(at + length, spent),
+                Some(Jump { target, always, .. }) => {
+                    goes_to(target, spent);
+                    if !always {
+                        goes_to(at + length, spent);
+                    }
+                }
+                None if operation == OP_RETURN => {}
+                None => goes_to(at + length, spent),
+            }
+            if operation == OP_NAMECALL {
+                // The call has to follow at once.
+                joined = joined.max(at + length);
             }
             at += length;
         }
-        longest
     }
 
     /// What an instruction costs at worst, in microseconds.
@@ -91,8 +132,9 @@ impl Function {
             // A table all of whose keys collide.
             7 | 13 | 15 | 17 | 20 | 52 => 4,
             19 | 27 | 30 | 53 | 54 | 64 => 1,
-            _ if is_fast_call(operation) => {
-                let call = self.code.get(call_of(at, self.code[at])).copied().unwrap_or_default();
+            _ if jumps::is_fast_call(operation) => {
+                let call = Jump::of(at, self.code[at]).and_then(|jump| self.code.get(jump.target));
+                let call = call.copied().unwrap_or_default();
                 let [_, _, arguments, _] = call.to_le_bytes();
                 let known = COSTLY.iter().find(|(number, _)| *number == builtin);
                 // None stands for as many as there are.
@@ -104,36 +146,5 @@ impl Function {
 }
 
 fn is_safepoint(operation: u8) -> bool {
-    matches!(
-        operation,
-        OP_CALL
-            | OP_RETURN
-            | OP_JUMPBACK
-            | OP_JUMPX
-            | OP_FORNLOOP
-            | OP_FORGLOOP
-            // It will be one.
-            | OP_COVERAGE
-    )
-}
-
-fn is_fast_call(operation: u8) -> bool {
-    matches!(operation, OP_FASTCALL | OP_FASTCALL1 | OP_FASTCALL2 | OP_FASTCALL2K | OP_FASTCALL3)
-}
-
-/// Where the call is that a fast call stands for.
-fn call_of(at: usize, word: u32) -> usize {
-    at + 1 + usize::from(word.to_le_bytes()[3])
-}
-
-/// Where an instruction jumps; past the end if it goes before the beginning.
-fn jump(at: usize, word: u32) -> usize {
-    let [operation, _, _, high] = word.to_le_bytes();
-    let word = word.cast_signed();
-    let distance = match operation {
-        OP_LOADB => i32::from(high),
-        OP_JUMPX => word >> 8,
-        _ => word >> 16,
-    };
-    (at + 1).checked_add_signed(distance as isize).unwrap_or(usize::MAX)
+    matches!(operation, OP_CALL | OP_RETURN | OP_JUMPBACK | OP_JUMPX | OP_FORNLOOP | OP_FORGLOOP)
 }

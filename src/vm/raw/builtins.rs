@@ -23,7 +23,7 @@ use std::time::Duration;
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 
-use self::own::{close, codes, concat, format, set_metatable, sort, split};
+use self::own::{close, codes, concat, format, sort, split};
 use super::{TOO_DEEP, raise, safepoint, text_bytes, with_run};
 use crate::error::ScriptError;
 use crate::vm::{STEP_NANOS, cost};
@@ -68,7 +68,7 @@ macro_rules! built_ins {
 /// Every function that scripts find in Luau's libraries.
 ///
 /// Where the call that a script makes directly is short, it may be one of those that bypass this list: see
-/// `bytecode::unbroken`.
+/// `bytecode::with_safepoints`.
 // SAFETY: what is called here reads the arguments of a call, and gets valid indices.
 static BUILT_INS: &[BuiltIn] = unsafe {
     built_ins! {
@@ -78,7 +78,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
                 _ => 0,
             }),
             c"error" => Counted(|state| sum([texts(state, 1, 1) / 4, reading(state, 2, 2)])),
-            c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"type" c"typeof" => Small,
+            c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"setmetatable" c"type" c"typeof" => Small,
             // Its second argument is found at once; it passes over empty slots.
             c"next" => Safepoint,
             // Gives `next`.
@@ -88,7 +88,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
             c"select" => Counted(|state| reading(state, 1, 1)),
             c"tonumber" => Counted(|state| reading(state, 1, 2)),
             c"unpack" => Counted(unpacking),
-            c"pcall" c"print" c"setmetatable" c"tostring" c"xpcall" => Ours;
+            c"pcall" c"print" c"tostring" c"xpcall" => Ours;
         c"log":
             c"error" c"info" c"warn" => Ours;
         c"math":
@@ -442,18 +442,6 @@ pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result
         })?
     };
     globals.raw_set("pairs", pairs)
-}
-
-/// Makes `setmetatable` refuse weak tables.
-pub(in crate::vm) fn refuse_weak_tables(lua: &Lua, globals: &Table) -> mlua::Result<()> {
-    let original: Function = globals.raw_get("setmetatable")?;
-    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
-    let replacement: Function = unsafe {
-        lua.exec_raw(original, |state| {
-            ffi::lua_pushcclosurek(state, set_metatable, c"setmetatable".as_ptr(), 1, None);
-        })?
-    };
-    globals.raw_set("setmetatable", replacement)
 }
 
 /// A safepoint before work that takes so many nanoseconds, and that does not begin if the run has no

@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 use mlua::Lua;
 use mlua::ffi::{self, lua_Alloc, lua_State};
 
+use super::internals;
+
 thread_local! {
     /// What runs on this thread was refused memory.
     static REFUSED: Cell<bool> = const { Cell::new(false) };
@@ -57,27 +59,17 @@ pub(in crate::vm) fn watch(lua: &Lua) -> mlua::Result<()> {
 ///
 /// The state of a VM that mlua made.
 unsafe fn put_before_allocator(state: *mut lua_State) -> bool {
-    // SAFETY: the main thread and the state of the VM are one block of memory, in this order, and the
-    // callbacks lie in the latter (`LG` in `lstate.cpp`). All of it was written when the VM was made, but for
-    // gaps between fields; those are read, and are compared, as bytes that may be anything. What holds the
-    // address of the allocator next to that of its data is the place for them, if it is the only one.
+    // SAFETY: what holds the address of the allocator next to that of its data is the place for them.
     unsafe {
         let mut data = std::ptr::null_mut();
         let allocator = ffi::lua_getallocf(state, &raw mut data);
-        let begin = ffi::lua_mainthread(state).cast::<usize>();
-        let end = ffi::lua_callbacks(state).cast::<usize>();
-        let (Ok(words), false) = (usize::try_from(end.offset_from(begin)), data.is_null()) else {
-            return false;
-        };
-        let is_at = |word: usize, what: usize| begin.add(word).read_volatile() == what;
-        let mut places = (0..words.saturating_sub(1))
-            .filter(|word| is_at(*word, allocator as usize) && is_at(word + 1, data as usize));
-        let (Some(place), None) = (places.next(), places.next()) else { return false };
+        let place = internals::find(state, &[allocator as usize, data as usize]);
+        let (Some(place), false) = (place, data.is_null()) else { return false };
         let original = *ORIGINAL.get_or_init(|| allocator);
         if original as usize != allocator as usize {
             return false;
         }
-        begin.add(place).cast::<lua_Alloc>().write(noting);
+        place.cast::<lua_Alloc>().write(noting);
         ffi::lua_getallocf(state, std::ptr::null_mut()) as usize == noting as lua_Alloc as usize
     }
 }

@@ -113,25 +113,6 @@ unsafe fn has_numbers(state: *mut lua_State, elements: std::ops::RangeInclusive<
     })
 }
 
-/// `setmetatable(table, metatable)`; Luau's own is the upvalue.
-///
-/// What a weak table holds depends on when the collector ran, and that on other scripts.
-pub(super) unsafe extern "C-unwind" fn set_metatable(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; what is missing is none.
-    unsafe {
-        if ffi::lua_type(state, 2) == ffi::LUA_TTABLE {
-            ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
-            ffi::lua_rawgetfield(state, 2, c"__mode".as_ptr());
-            if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
-                let message = crate::vm::NOT_WEAK.to_owned();
-                raise(state, ScriptError::Raised { message });
-            }
-            ffi::lua_pop(state, 1);
-        }
-        call_original(state)
-    }
-}
-
 /// Elements up to which a sort is native whatever they are.
 const SHORT_SORT: usize = 100;
 /// Elements up to which it is worth to see what they are before they are sorted.

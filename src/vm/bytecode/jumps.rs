@@ -1,0 +1,98 @@
+//! Where instructions jump.
+
+use super::OP_JUMPBACK;
+
+const OP_LOADB: u8 = 3;
+const OP_JUMP: u8 = 23;
+const OP_FORNPREP: u8 = 56;
+const OP_FORNLOOP: u8 = 57;
+const OP_FORGLOOP: u8 = 58;
+const OP_FORGPREP_INEXT: u8 = 59;
+const OP_FORGPREP_NEXT: u8 = 61;
+const OP_JUMPX: u8 = 67;
+const OP_FORGPREP: u8 = 76;
+
+/// Calls of built-ins without a call, by their number, with the arguments in different places.
+pub(super) const FAST_CALLS: [u8; 5] = [60, 68, 73, 74, 75];
+
+/// An instruction that goes on elsewhere than with the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Jump {
+    /// Where that is; of a fast call, where the call is that it stands for, after which it goes on. Beyond all
+    /// code if it would be before the beginning.
+    pub(super) target: usize,
+    /// It never goes on with the next one.
+    pub(super) always: bool,
+    kind: Kind,
+}
+
+/// Where an instruction keeps the distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// In its last byte, without a sign.
+    Byte,
+    /// In its last two bytes.
+    Half,
+    /// In its last three bytes.
+    Long,
+}
+
+impl Jump {
+    /// That of an instruction at a place; `None` if it always goes on with the next one.
+    pub(super) fn of(at: usize, word: u32) -> Option<Self> {
+        let [operation, _, _, high] = word.to_le_bytes();
+        let signed = word.cast_signed();
+        let (kind, distance) = match operation {
+            OP_LOADB if high == 0 => return None,
+            OP_LOADB => (Kind::Byte, i32::from(high)),
+            _ if is_fast_call(operation) => (Kind::Byte, i32::from(high)),
+            OP_JUMPX => (Kind::Long, signed >> 8),
+            OP_JUMP
+            | OP_JUMPBACK
+            | 25..=32
+            | 77..=80
+            | OP_FORNPREP
+            | OP_FORNLOOP
+            | OP_FORGLOOP
+            | OP_FORGPREP
+            | OP_FORGPREP_INEXT
+            | OP_FORGPREP_NEXT => (Kind::Half, signed >> 16),
+            _ => return None,
+        };
+        let target = (at + 1).checked_add_signed(distance as isize).unwrap_or(usize::MAX);
+        let always = matches!(
+            operation,
+            OP_LOADB
+                | OP_JUMP
+                | OP_JUMPBACK
+                | OP_JUMPX
+                | OP_FORGPREP
+                | OP_FORGPREP_INEXT
+                | OP_FORGPREP_NEXT
+        );
+        Some(Self { target, always, kind })
+    }
+
+    /// The instruction, moved to one place and going to another one; `None` if that is too far.
+    pub(super) fn moved(self, word: u32, at: usize, target: usize) -> Option<u32> {
+        let distance = i32::try_from(target as i64 - at as i64 - 1).ok()?;
+        match self.kind {
+            Kind::Byte => {
+                let distance = u8::try_from(distance).ok()?;
+                Some(word & 0x00ff_ffff | u32::from(distance) << 24)
+            }
+            Kind::Half => {
+                let distance = i16::try_from(distance).ok()?;
+                Some(word & 0x0000_ffff | u32::from(distance.cast_unsigned()) << 16)
+            }
+            Kind::Long => {
+                let fits = (-(1 << 23)..1 << 23).contains(&distance);
+                fits.then_some(word & 0x0000_00ff | distance.cast_unsigned() << 8)
+            }
+        }
+    }
+}
+
+pub(super) fn is_fast_call(operation: u8) -> bool {
+    FAST_CALLS.contains(&operation)
+}

@@ -1,0 +1,31 @@
+//! Places in the state of a VM that Luau's API doesn't tell of, looked up by what lies there.
+
+use mlua::ffi::{self, lua_State};
+
+/// The one place in the state of a VM where these words lie one after another; `None` if there is none, or more
+/// than one.
+///
+/// # Safety
+///
+/// The state of a VM that mlua made, on this thread. What is written there must be what Luau expects in that place.
+pub(super) unsafe fn find(state: *mut lua_State, words: &[usize]) -> Option<*mut usize> {
+    // SAFETY: the main thread and the state of the VM are one block of memory, in this order, and the callbacks lie
+    // in the latter (`LG` in `lstate.cpp`). All of it was written when the VM was made, but for gaps between
+    // fields; those are read, and are compared, as bytes that may be anything.
+    unsafe {
+        let begin = ffi::lua_mainthread(state).cast::<usize>();
+        let end = ffi::lua_callbacks(state).cast::<usize>();
+        let many = usize::try_from(end.offset_from(begin)).ok()?;
+        let lies_at = |place: &usize| {
+            words
+                .iter()
+                .enumerate()
+                .all(|(at, word)| begin.add(place + at).read_volatile() == *word)
+        };
+        let mut places = (0..(many + 1).saturating_sub(words.len())).filter(lies_at);
+        match (places.next(), places.next()) {
+            (Some(place), None) => Some(begin.add(place)),
+            _ => None,
+        }
+    }
+}
