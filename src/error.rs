@@ -45,7 +45,7 @@ pub enum ScriptError {
         /// What is allowed, in bytes.
         limit: usize,
     },
-    /// The run used more CPU time than it may.
+    /// The run used more CPU time than it may, or called a built-in that takes longer than it had left.
     #[error(
         "ran for {used:?}, longer than its limit of {limit:?}; do less in one call, or raise {}",
         place_of(.setting)
@@ -53,7 +53,7 @@ pub enum ScriptError {
     TimedOut {
         /// The limit.
         limit: Duration,
-        /// The CPU time that it used; of a call outside Bevy, what it took to compile included.
+        /// The CPU time that it used, or the limit if it is that that it would have passed; of a call outside Bevy, what it took to compile included.
         used: Duration,
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,

@@ -53,7 +53,7 @@
 //!    loading took. (What is outside is told [below](#what-is-not-the-same-everywhere).)
 //! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A
 //!    built-in that works for milliseconds and can't be interrupted doesn't begin if the run has not so
-//!    much time left, which is an error that says so; see [limits of time](#limits-of-time).)
+//!    much time left, which ends the run; see [limits of time](#limits-of-time).)
 //! 6. **Recoverable.** All that must survive lives in the ECS, in [`ScriptStates`]. A VM can be thrown
 //!    away between two runs at any time, and nothing is lost.
 //!
@@ -188,11 +188,12 @@
 //!   a source (an engine's and a [`LuauPool`]'s), that counts as well; `max_source_size` bounds it, since it can't be
 //!   interrupted: 256 KiB can take 0.1 s. Assets are compiled outside the frame.
 //! - **When it ends**: at the next safepoint, at most some milliseconds later. A built-in has none: one that takes
-//!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
+//!   long doesn't begin where there is no time for it, by what its arguments can make it cost. If the limit itself
+//!   is too short for it, that is an error; if only the rest of it is, the run is over. One that repeats
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
 //!   isn't interrupted; the run is judged when it returns.
-//! - **What comes after**: what a run left is freed when it is over, on the same thread, which takes no longer
-//!   than it took to make it, and most often a small part of that.
+//! - **What comes after**: what a run left is freed when it is over, on the same thread, and that isn't charged to
+//!   it. It takes about as long as it took to make it at worst, and most often a small part of that.
 //! - **By the clock on the wall** an engine and a [`LuauPool`] can bound their calls besides, the waiting for a VM
 //!   included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
 //!   that are under way from another thread, [`acquire_unless`](pool::VmPool::acquire_unless) the waiting for a
