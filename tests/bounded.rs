@@ -531,7 +531,7 @@ fn a_script_does_not_learn_when_it_has_no_time_left_for_a_built_in() {
         self.n = n";
     let (entity, failure) = lab.run_on(Transform::default(), source);
     assert!(failure.is_some_and(|failure| failure.contains("longer than its limit")));
-    assert!(!lab.state(entity).fields.contains_key("n"));
+    assert_eq!(number(&lab, entity, "n"), 0.0);
 }
 
 #[test]

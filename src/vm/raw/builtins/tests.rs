@@ -195,6 +195,20 @@ fn what_a_built_in_does_is_counted_whichever_way_it_does_it() {
 }
 
 #[test]
+fn each_text_that_a_format_makes_of_a_value_is_a_step() {
+    const COUNT: u64 = 1000;
+    let all = format!(
+        "local numbers, tables = table.create({COUNT}, 1), table.create({COUNT}, {{}})
+        local all = ('%*'):rep({COUNT}) "
+    );
+    let calls = ["numbers", "tables"]
+        .map(|values| format!("local _ = string.format(all, table.unpack({values}))"));
+    let [numbers, tables] = steps_of(&all, [&calls[0], &calls[1]]);
+    let of_bytes = COUNT * 4 * "table".len() as u64 / STEP_NANOS;
+    assert_eq!(tables - numbers, COUNT + of_bytes);
+}
+
+#[test]
 fn how_large_a_table_is_can_be_asked() {
     let lua = Lua::new();
     for (list, rest) in [(0, 0), (5, 0), (0, 64), (100, 1024)] {
