@@ -45,8 +45,9 @@ pub enum ScriptError {
         /// What is allowed, in bytes.
         limit: usize,
     },
-    /// The run used more CPU time than it may. If the compiling alone did, nothing has run; outside Bevy the source is
-    /// kept compiled, so that the next call may succeed.
+    /// The run used more CPU time than it may, or called a built-in that takes longer than it had left. If the
+    /// compiling alone used it up, nothing has run; outside Bevy the source is kept compiled, so that the next call may
+    /// succeed.
     #[error(
         "ran for {used:?}, longer than its limit of {limit:?}; do less in one call, or raise {}",
         place_of(.setting)
@@ -54,7 +55,7 @@ pub enum ScriptError {
     TimedOut {
         /// The limit.
         limit: Duration,
-        /// The CPU time that it used; of a call outside Bevy, what it took to compile included.
+        /// The CPU time that it used, or the limit if it is that that it would have passed; of a call outside Bevy, what it took to compile included.
         used: Duration,
         /// The field of the configuration, or of the engine, that sets it.
         setting: &'static str,

@@ -53,7 +53,7 @@
 //!    loading took. (What is outside is told [below](#what-is-not-the-same-everywhere).)
 //! 5. **Bounded.** Each run has a time, a memory and an output budget, and each frame can have one. (A
 //!    built-in that works for milliseconds and can't be interrupted doesn't begin if the run has not so
-//!    much time left, which is an error that says so; see [limits of time](#limits-of-time).)
+//!    much time left, which ends the run; see [limits of time](#limits-of-time).)
 //! 6. **Recoverable.** All that must survive lives in the ECS, in [`ScriptStates`]. A VM can be thrown
 //!    away between two runs at any time, and nothing is lost.
 //!
@@ -200,7 +200,8 @@
 //!   interrupted. A source that takes longer to compile than the limit fails without having run, and may run when it
 //!   is called again, since it is kept compiled. Assets are compiled outside the frame.
 //! - **When it ends**: at the next safepoint, at most some milliseconds later. A built-in has none: one that takes
-//!   long doesn't begin where there is no time for it, by what its arguments can make it cost, and one that repeats
+//!   long doesn't begin where there is no time for it, by what its arguments can make it cost. If the limit itself
+//!   is too short for it, that is an error; if only the rest of it is, the run is over. One that repeats
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
 //!   isn't interrupted; the run is judged when it returns.
 //! - **What comes after** is charged to no run, as it depends on what others left; frames notice it by

@@ -521,6 +521,20 @@ fn work_that_would_take_long_without_a_safepoint_does_not_begin() {
 }
 
 #[test]
+fn a_script_does_not_learn_when_it_has_no_time_left_for_a_built_in() {
+    let mut lab = lab(PoolConfig { run_time_limit: Duration::from_millis(20), ..patient() });
+    // Each takes much less time than is allowed for it: when one is refused, the run has some left.
+    let source = "
+        local formats, ones = ('%g'):rep(1500), table.create(1500, 1)
+        local n = 0
+        while pcall(string.format, formats, table.unpack(ones)) do n += 1 end
+        self.n = n";
+    let (entity, failure) = lab.run_on(Transform::default(), source);
+    assert!(failure.is_some_and(|failure| failure.contains("longer than its limit")));
+    assert_eq!(number(&lab, entity, "n"), 0.0);
+}
+
+#[test]
 fn a_path_that_is_none_fails_the_run_and_not_the_game() {
     let mut lab = lab(patient());
     for path in ["x#", "://x", "a#b://c"] {

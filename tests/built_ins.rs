@@ -10,12 +10,18 @@ use cpu_time::ThreadTime;
 
 /// What one call may take.
 const LIMIT: Duration = Duration::from_millis(2);
-/// What one may have taken when it is over, on a busy machine and in a build without optimisation. What is not
-/// bounded takes a hundred times as long.
-const MOST: Duration = Duration::from_millis(100);
+/// What one may have taken when it is over. In a build without optimisation it is told from what is not bounded,
+/// which takes a hundred times as long.
+const MOST: Duration = Duration::from_millis(if OPTIMISED { 10 } else { 100 });
 
 /// The same for functions of modules, which are Rust.
-const MOST_OF_MODULES: Duration = Duration::from_secs(1);
+const MOST_OF_MODULES: Duration = Duration::from_millis(if OPTIMISED { 50 } else { 1000 });
+
+/// The build is an optimised one.
+const OPTIMISED: bool = !cfg!(debug_assertions);
+
+/// Of so many attempts the shortest counts: the machine may be busy.
+const ATTEMPTS: u32 = 3;
 const MODULES: [&str; 5] = ["json.", "linalg.", "random.", "toml.", "yaml."];
 
 /// Values that make calls long.
@@ -220,33 +226,44 @@ fn no_built_in_outlasts_the_time_limit_whatever_its_arguments() {
     engine.set_time_limit(LIMIT);
     let usual =
         names.iter().flat_map(|name| ARGUMENTS.iter().map(move |args| (name.as_str(), *args)));
-    let mut calls: Vec<(String, Duration)> = Vec::new();
+    let most = |name: &str| {
+        let of_module = MODULES.iter().any(|module| name.starts_with(module));
+        if of_module { MOST_OF_MODULES } else { MOST }
+    };
+    let mut late: Vec<(String, Duration)> = Vec::new();
     for (name, arguments) in usual.chain(SPECIAL) {
         // What ends the run or others is not to be called again and again.
         let source = match name {
             "coroutine.yield" => format!("coroutine.wrap({name})({arguments})"),
             _ => format!("for n = 1, 5 do pcall(function() return {name}({arguments}) end) end"),
         };
-        let began = ThreadTime::now();
-        let _ = engine.run(&source);
-        calls.push((format!("{name}({arguments})"), began.elapsed()));
-        // A coroutine is resumed once.
-        if arguments.starts_with("prints") {
-            engine.run("prints = coroutine.create(print)").unwrap();
+        let mut attempt = || {
+            let began = ThreadTime::now();
+            let _ = engine.run(&source);
+            let time = began.elapsed();
+            // A coroutine is resumed once.
+            if arguments.starts_with("prints") {
+                engine.run("prints = coroutine.create(print)").unwrap();
+            }
+            engine.take_output();
+            time
+        };
+        let mut shortest = attempt();
+        for _ in 1..ATTEMPTS {
+            if shortest > most(name) {
+                shortest = shortest.min(attempt());
+            }
         }
-        engine.take_output();
+        if shortest > most(name) {
+            late.push((format!("{name}({arguments})"), shortest));
+        }
     }
-    calls.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-    let most = |call: &str| {
-        let of_module = MODULES.iter().any(|module| call.starts_with(module));
-        if of_module { MOST_OF_MODULES } else { MOST }
-    };
-    let late: Vec<_> = calls.iter().filter(|(call, time)| *time > most(call)).collect();
-    assert!(late.is_empty(), "{} of {}: {late:#?}", late.len(), calls.len());
+    late.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    assert!(late.is_empty(), "{}: {late:#?}", late.len());
 }
 
 #[test]
-fn what_a_run_leaves_is_freed_in_about_the_time_that_it_had() {
+fn texts_that_collide_are_freed_in_about_the_time_that_they_were_made_in() {
     let limit = Duration::from_millis(60);
     let mut engine = LuaEngine::builder().time_limit(Duration::from_secs(60)).build().unwrap();
     engine.run(CLASHING).unwrap();

@@ -208,6 +208,55 @@ fn out_of_memory_says_so_and_reset_makes_room() {
 }
 
 #[test]
+fn an_engine_is_out_of_memory_if_the_last_error_came_of_that() {
+    let hungry = "local function hungry() return string.rep('x', 1e9) end ";
+    // Each puts its place in front.
+    let passed_on = "local f = hungry
+        for _ = 1, 150 do local g = f f = coroutine.wrap(function() g() end) end f()";
+    let passed_on = format!("{}{passed_on}", "\n".repeat(200_000));
+    for (source, expected) in [
+        ("hungry()", true),
+        (&*passed_on, true),
+        ("local _, told = pcall(hungry) error(told, 0)", true),
+        ("pcall(hungry) error('something else')", false),
+        ("pcall(hungry) local t = nil; t.x = 1", false),
+        ("error('not enough memory', 0)", false),
+    ] {
+        let builder = LuaEngine::builder().memory_limit(16 * MIB);
+        let mut engine = builder.time_limit(Duration::from_secs(60)).build().unwrap();
+        let failure = engine.run(&format!("{hungry}{source}")).unwrap_err();
+        let found = matches!(failure.error, ScriptError::EngineOutOfMemory { .. });
+        assert_eq!(found, expected, "{}: {failure}", source.trim());
+    }
+}
+
+#[test]
+fn a_coroutine_is_destroyed_also_when_memory_is_full() {
+    let builder = LuaEngine::builder().memory_limit(4 * MIB);
+    let mut engine = builder.time_limit(Duration::from_secs(60)).build().unwrap();
+    engine
+        .run(
+            "local function deep(n) if n == 0 then coroutine.yield() else deep(n - 1) end return n end
+            deeply = coroutine.create(function() deep(500) end)
+            coroutine.resume(deeply)
+            kept = table.create(100000)
+            function fill()
+                for _, size in {100000, 10000, 1000, 900, 800, 700, 600, 500, 400, 300, 200, 100, 50, 1} do
+                    pcall(function() while true do table.insert(kept, buffer.create(size)) end end)
+                end
+            end",
+        )
+        .unwrap();
+    let _ = engine.call("fill", ());
+    let id = engine.coroutines()[0].id;
+    assert!(engine.destroy_coroutine(id));
+    let _ = engine.run("kept = nil");
+    engine.collect_garbage();
+    assert_eq!(engine.evaluate("coroutine.status(deeply)").unwrap(), "dead".into());
+    assert_eq!(engine.evaluate("(coroutine.resume(deeply))").unwrap(), false.into());
+}
+
+#[test]
 fn an_engine_may_hold_50_mib_unless_told_otherwise() {
     let mut engine = engine();
     assert_eq!(engine.stats().memory_limit, 50 * MIB);

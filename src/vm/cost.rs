@@ -85,18 +85,24 @@ pub(super) fn has_texts(format: &[u8]) -> bool {
 /// Texts that a call of `string.format`, `pack` or `unpack` makes of its arguments, at most so many: each is looked
 /// for among those that there are, and all may have been chosen so that their hashes collide.
 pub(super) fn interned(format: &[u8], most: usize) -> usize {
-    /// So few need no closer look.
-    const FEW: usize = 100;
     let most = most.min(format.len());
-    if most <= FEW {
-        return 0;
-    }
     let count = if format.len() > LONG {
         most
     } else {
         format.iter().filter(|byte| b"sqzc".contains(byte)).count().min(most)
     };
     count.saturating_mul(count)
+}
+
+/// Stepping over so many characters of UTF-8, or to the end. One that is malformed may be of any length.
+pub(super) fn characters<'b>(
+    bytes: impl ExactSizeIterator<Item = &'b u8> + Clone,
+    count: usize,
+) -> usize {
+    let well_formed = count.saturating_mul(4);
+    let begin = |byte: &&u8| **byte & 0xC0 != 0x80;
+    let soon = well_formed < LONG && bytes.clone().take(well_formed).filter(begin).count() >= count;
+    if soon { well_formed.min(bytes.len()) } else { bytes.len() }
 }
 
 /// One replacement by a text of `string.gsub`.
@@ -207,6 +213,16 @@ mod tests {
         assert!(search(b"x", &same, false) > FREE && search(b"", &same, true) >= FREE);
         assert!(search(&same, b"((((.*))))", false) > 5 * FREE);
         assert!(interned("c12".repeat(10_000).as_bytes(), usize::MAX) > 50 * FREE);
+    }
+
+    #[test]
+    fn characters_are_counted_as_far_as_they_are_stepped_over() {
+        let bytes = "aä€".repeat(10_000);
+        let of = |count| characters(bytes.as_bytes().iter(), count);
+        assert!(of(1) == 4 && of(100) == 400 && of(1 << 20) == bytes.len());
+        let malformed = vec![0x80; 100_000];
+        assert_eq!(characters(malformed.iter(), 1), malformed.len());
+        assert_eq!(characters([].iter(), 1), 0);
     }
 
     #[test]

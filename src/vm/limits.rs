@@ -116,6 +116,9 @@ pub(super) struct Deadline<'w> {
 }
 
 impl<'w> Deadline<'w> {
+    /// So much later may a built-in end that began in time.
+    const GRACE: Duration = Duration::from_millis(1);
+
     /// A run begins that may take so long.
     pub(super) fn begin(watch: &'w Watch, limit: Duration) -> Self {
         let began = Reading::recent();
@@ -257,16 +260,24 @@ impl<'w> Deadline<'w> {
         }
     }
 
-    /// Whether work that takes so long and can't be interrupted may begin: it ends not much after the
-    /// deadline.
-    pub(super) fn affords(&self, work: Duration) -> bool {
-        /// So much later may a built-in end that began in time.
-        const GRACE: Duration = Duration::from_millis(1);
+    /// Whether work that takes so long and can't be interrupted is ever begun, whatever the clock says.
+    pub(super) fn allows(&self, work: Duration) -> bool {
+        work <= self.limit.saturating_add(Self::GRACE)
+    }
+
+    /// Begins work that takes so long and can't be interrupted: it ends not much after the deadline. If there is
+    /// too little time left for that, the run is over: that depends on the clock, and a script that could catch it
+    /// would read the clock by it. Gives whether the work may begin.
+    pub(super) fn begin_work(&mut self, work: Duration) -> bool {
         let used = self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
         // Without an alarm the reading may be an old one: on a busy machine nobody looked for a while.
         let known = self.began.tick == EXACT || self.watch.is_alarmed(self.turn);
         let used = if known { used } else { used.min(self.limit / 2) };
-        !self.passed && used + work <= self.limit + GRACE
+        if !self.passed && !self.allows(used + work) {
+            self.passed = true;
+            self.watch.sound(self.turn);
+        }
+        !self.passed
     }
 
     /// Whether work that takes so long and can't be interrupted may be done again and again, with safepoints in
@@ -332,6 +343,20 @@ mod tests {
         assert!(deadline.has_passed_at_safepoint());
         assert!(deadline.end());
         assert!(matches!(deadline.error(), ScriptError::TimedOut { limit: LIMIT, .. }));
+    }
+
+    #[test]
+    fn a_run_without_time_for_what_it_begins_is_over_for_good() {
+        let watch = Watch::unwatched(None);
+        let mut deadline = Deadline::go_on(&watch, 100 * LIMIT, 50 * LIMIT);
+        assert!(deadline.allows(80 * LIMIT) && !deadline.allows(200 * LIMIT));
+        assert!(deadline.begin_work(20 * LIMIT) && !deadline.has_passed());
+        assert!(!deadline.begin_work(80 * LIMIT));
+        assert!(!deadline.begin_work(LIMIT), "nor for anything else");
+        assert!(deadline.has_passed_at_safepoint() && watch.is_alarmed(deadline.turn));
+        assert!(matches!(deadline.error(), ScriptError::TimedOut { .. }));
+        assert!(deadline.end());
+        assert!(!Deadline::begin(&watch, LIMIT).has_passed(), "the next run has time");
     }
 
     #[test]

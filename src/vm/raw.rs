@@ -632,7 +632,9 @@ unsafe fn execute(
         let entity = (*run).own.entity;
         push_entity(state, entity);
         ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
+        let steps = (*run).own.steps;
         push_table(state, state_in, 0);
+        (*run).own.steps = steps;
         push_callback(state, ENVIRONMENT, callback);
         match ffi::lua_type(state, -1) {
             ffi::LUA_TFUNCTION => {}
@@ -1363,6 +1365,7 @@ unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
         let Call { callback, state: before, args, .. } = job.call;
         ffi::luaL_checkstack(state, CALL_BASE + 24 + args.len() as c_int, TOO_DEEP.as_ptr());
         let stage = Stage::set_up(state, job.image, callback, job.entity_name);
+        let steps = (*run).own.steps;
         let shape = job.shapes.of(state, before).map(|known| &job.shapes.known[known]);
         if let Some(shape) = shape {
             shape.lay_out(state, STAGE_END);
@@ -1370,6 +1373,7 @@ unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
         ffi::lua_settop(state, CALL_BASE);
         stage.turn_to(state, (*run).own.entity);
         push_state(state, shape, before);
+        (*run).own.steps = steps;
         ffi::lua_pushvalue(state, STAGE_FUNCTION);
         ffi::lua_pushvalue(state, CALL_BASE + 1);
         for arg in args {
@@ -1492,6 +1496,7 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
             job.began += 1;
             (*run).host = &mut *job.host;
             (*run).begin_again(turn.entity, turn.seed);
+            let steps = (*run).own.steps;
             // Mostly they are all of one shape.
             let shape = match laid_out {
                 Some(known) if job.shapes.known[known].is_of(before) => laid_out,
@@ -1508,6 +1513,7 @@ unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *
             let shape = shape.map(|known| &job.shapes.known[known]);
             stage.turn_to(state, turn.entity);
             push_state(state, shape, before);
+            (*run).own.steps = steps;
             ffi::lua_pushvalue(state, STAGE_FUNCTION);
             ffi::lua_pushvalue(state, SELF);
             ffi::lua_pushnumber(state, turn.argument);
@@ -1605,6 +1611,8 @@ impl Stage {
 }
 
 /// Pushes a state; its shape is laid out on the stage.
+///
+/// The steps of it depend on whether its shape is known, and so on what ran before: they don't count.
 ///
 /// # Safety
 ///
@@ -1978,6 +1986,8 @@ unsafe extern "C-unwind" fn note_caught(state: *mut lua_State) -> c_int {
         let count = ffi::lua_gettop(state);
         if count >= 2 && ffi::lua_toboolean(state, 1) == 0 {
             note_error(state, 2);
+            // That is noted. What a script raises later may have come of something else.
+            refusal::replace(false);
         }
         count
     }
@@ -4053,11 +4063,20 @@ fn failed_with(error: ScriptError) -> SessionEnded {
 
 /// Reads the error that a protected call left.
 ///
+/// A script may catch that memory ran out, and go on. So it is what the last error came of that counts: memory was
+/// refused after whatever the script caught, or it raises again what it caught then, as it was or with something in
+/// front.
+///
 /// # Safety
 ///
 /// The error message of that call is on top.
 unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>) -> SessionEnded {
-    if status == ffi::LUA_ERRMEM {
+    let raised_again = run.own.out_of_memory && {
+        // SAFETY: see above; all of the text is looked at, however long it is.
+        let message = unsafe { text_bytes(state, -1) };
+        message.is_some_and(|message| message.ends_with(OUT_OF_MEMORY.as_bytes()))
+    };
+    if status == ffi::LUA_ERRMEM || refusal::memory_was_refused() || raised_again {
         return SessionEnded::OutOfMemory;
     }
     let trace = run.own.trace.take().map(|trace| *trace);
@@ -4079,10 +4098,6 @@ unsafe fn session_failed(state: *mut lua_State, status: c_int, run: &mut Run<'_>
             (first.map(|(script, _)| script), trace.line, trace.message.as_str())
         }
     };
-    // A coroutine passes it on as a message.
-    if refusal::memory_was_refused() && message.ends_with(OUT_OF_MEMORY) {
-        return SessionEnded::OutOfMemory;
-    }
     let error = match run.own.raised.take() {
         Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },

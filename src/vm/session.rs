@@ -356,7 +356,12 @@ impl Session {
 
     /// Ends a coroutine where it stands. Gives whether there was one that was not over.
     pub(crate) fn destroy_coroutine(&mut self, id: u64) -> bool {
-        raw::destroy_coroutine(&self.lua, &self.refs, id).unwrap_or(false)
+        // It gets a small stack in place of the one that it has. Without memory for that, it would be left half
+        // ended, and could be resumed.
+        self.limit_memory(0);
+        let destroyed = raw::destroy_coroutine(&self.lua, &self.refs, id);
+        self.limit_memory(self.memory_limit);
+        destroyed.unwrap_or(false)
     }
 }
 

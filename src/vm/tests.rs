@@ -47,6 +47,25 @@ fn failure(source: &str) -> Failure {
 }
 
 #[test]
+fn the_steps_of_a_run_do_not_depend_on_what_the_vm_knows_already() {
+    let large: ScriptTable = (0..100).map(|n| (format!("field{n}"), 1.0)).collect();
+    let mut found = Vec::new();
+    for own in [false, true] {
+        let program = program("function on_update(self) self.field0 += 1 end");
+        if own {
+            program.has_own_file_levels();
+        }
+        let mut vm = vm();
+        vm.count_steps(true);
+        for _ in 0..3 {
+            assert!(matches!(update(&mut vm, &program, &large), Outcome::Done(_)));
+            found.push(vm.used().steps);
+        }
+    }
+    assert!(found.iter().all(|steps| *steps == found[0]), "{found:?}");
+}
+
+#[test]
 fn a_run_takes_its_state_and_arguments_and_leaves_its_state() {
     let mut vm = vm();
     let program = program("function on_update(self, dt) self.t = (self.t or 0) + dt end");

@@ -252,7 +252,8 @@ impl Watch {
         }
     }
 
-    fn sound(&self, turn: u64) {
+    /// From now on Luau asks at every safepoint, if this is still the turn.
+    pub(super) fn sound(&self, turn: u64) {
         let hook = lock(&self.hook);
         if self.turn.load(Ordering::Acquire) == turn {
             self.alarm.store(turn, Ordering::Release);

@@ -1,8 +1,12 @@
 //! Luau's built-ins, and what a call of each can cost.
 //!
 //! Luau's own functions reach no safepoint while they work. So each that can work for more than some microseconds
-//! is behind a function of ours that is one, and that doesn't let a call begin for which the run has no time
-//! left. [`BUILT_INS`] has a row for every function that scripts find in the libraries: which of them that
+//! is behind a function of ours that is one. What it takes is counted as steps, by what its arguments can make it
+//! cost. A call of more than [`cost::FREE`], a millisecond, doesn't begin if a run has less time than that, and ends
+//! the run if it has less left. What costs less begins without a look at the clock: a run may be late by so much.
+//! What repeats a thing again and again (searches for patterns) may be late by a share of the limit besides.
+//! `string.split` and `table.sort` with a comparator are no single call: they have safepoints of their own. What
+//! passes over empty slots of a table (`next`) is bounded by the memory that the table takes. [`BUILT_INS`] has a row for every function that scripts find in the libraries: which of them that
 //! concerns, and what bounds the others.
 //!
 //! Turning texts into numbers counts as well: where a function takes a number, Luau takes a text, and reads all
@@ -24,7 +28,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 
 use self::own::{close, codes, concat, format, sort, split};
-use super::{TOO_DEEP, raise, safepoint, text_bytes, with_run};
+use super::{TOO_DEEP, raise, safepoint, text_bytes, weigh, with_run};
 use crate::error::ScriptError;
 use crate::vm::{STEP_NANOS, cost};
 
@@ -143,7 +147,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
             }),
             c"codes" => Replaced(codes),
             c"len" => Counted(|state| sum([2 * slice(state, -1.0), reading(state, 2, 3)])),
-            c"offset" => Counted(|state| sum([text_length(state, 1), reading(state, 2, 3)]));
+            c"offset" => Counted(|state| sum([stepping(state), reading(state, 2, 3)]));
         c"table":
             c"clear" => Counted(held),
             c"clone" => Counted(|state| {
@@ -267,6 +271,28 @@ unsafe fn slice(state: *mut lua_State, last: f64) -> usize {
     }
 }
 
+/// Of `utf8.offset(text, count, from)`.
+unsafe fn stepping(state: *mut lua_State) -> usize {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let (bytes, count) = (text(state, 1), number(state, 2));
+        let from = match ffi::lua_type(state, 3) {
+            ffi::LUA_TNONE | ffi::LUA_TNIL if count > 0.0 => 1.0,
+            ffi::LUA_TNONE | ffi::LUA_TNIL => bytes.len() as f64 + 1.0,
+            _ => number(state, 3),
+        };
+        let from = if from < 0.0 { from + bytes.len() as f64 + 1.0 } else { from };
+        let at = (from.max(1.0) as usize - 1).min(bytes.len());
+        if count > 0.0 {
+            cost::characters(bytes[at..].iter(), count as usize)
+        } else {
+            // The one that it is in comes first.
+            let before = bytes[..(at + 1).min(bytes.len())].iter().rev();
+            cost::characters(before, (count.abs() as usize).saturating_add(1))
+        }
+    }
+}
+
 /// Of filling a buffer with as many bytes as an argument says, or all of it.
 unsafe fn filling(state: *mut lua_State, count: c_int) -> usize {
     // SAFETY: the caller keeps what this function asks for.
@@ -324,11 +350,18 @@ unsafe fn unpacking(state: *mut lua_State) -> usize {
     }
 }
 
-/// Of going through a table once. How large the part of it is that is no list can't be asked; it is in memory, so
-/// that a run is late by some milliseconds at most.
+/// Of going through a table once, with all that is empty in it.
 unsafe fn held(state: *mut lua_State) -> usize {
     // SAFETY: the caller keeps what this function asks for.
-    unsafe { 2 * length(state, 1) }
+    unsafe {
+        match ffi::lua_type(state, 1) {
+            ffi::LUA_TTABLE => {
+                let (list, rest) = weigh::room_of_table(state, 1);
+                sum([list.max(length(state, 1)).saturating_mul(2), rest.saturating_mul(5)])
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// Of `table.move(from, first, last, to, into)`.
@@ -468,19 +501,28 @@ pub(super) unsafe fn begin(state: *mut lua_State, name: &CStr, nanos: usize) {
 
 #[cold]
 unsafe fn begin_long(state: *mut lua_State, name: &CStr, work: Duration) {
-    let affordable = with_run("a built-in", |run| Ok(run.deadline.affords(work)));
-    if affordable == Ok(false) {
-        // SAFETY: the caller keeps what this function asks for.
-        unsafe { raise_too_long(state, name, work) }
+    let ended = with_run("a built-in", |run| {
+        let deadline = &mut run.deadline;
+        let allowed = deadline.allows(work);
+        Ok((allowed, (allowed && !deadline.begin_work(work)).then(|| deadline.error())))
+    });
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match ended {
+            Ok((_, Some(error))) => raise(state, error),
+            Ok((false, None)) => raise_too_long(state, name, work),
+            _ => {}
+        }
     }
 }
 
+/// Raises for what the run never has time for, however little it did before.
 unsafe fn raise_too_long(state: *mut lua_State, name: &CStr, work: Duration) -> ! {
     let name = name.to_string_lossy();
     let millis = work.as_millis();
     let time = if millis > 1_000_000 { "ages".to_owned() } else { format!("some {millis} ms") };
     let message = format!(
-        "`{name}` with so much takes too long: {time}, which the run does not have left; do it in \
+        "`{name}` with so much takes too long: {time}, for which a run does not have the time; do it in \
          parts, or raise `run_time_limit` in the pool's configuration"
     );
     // SAFETY: the caller keeps what this function asks for.

@@ -41,6 +41,29 @@ impl Texts {
     }
 }
 
+/// How many entries a table has room for: in its list, and in the rest. Luau's API doesn't tell, and that a table is
+/// large is no reason to go through it.
+///
+/// # Safety
+///
+/// A valid index of a table.
+pub(super) unsafe fn room_of_table(state: *mut lua_State, index: c_int) -> (usize, usize) {
+    // Where `lobject.h` has them, in bytes.
+    const LOGARITHM: usize = 6;
+    const MASK: usize = 7;
+    const LIST: usize = 8;
+    // SAFETY: the caller keeps what this function asks for. A table is an object of more bytes than that, all of which
+    // were written when it was made.
+    let (logarithm, mask, list) = unsafe {
+        let table = ffi::lua_topointer(state, index).cast::<u8>();
+        (*table.add(LOGARITHM), *table.add(MASK), table.add(LIST).cast::<u32>().read())
+    };
+    let rest = 1_usize.checked_shl(logarithm.into()).unwrap_or(0);
+    // One byte is made of the other: if it isn't, this Luau has them elsewhere.
+    let is_there = rest.wrapping_sub(1) as u8 == mask;
+    if is_there { (list as usize, rest) } else { (0, 0) }
+}
+
 impl Shapes {
     /// What they take in the VM, in bytes, at most.
     pub(in crate::vm) fn bytes(&self) -> usize {

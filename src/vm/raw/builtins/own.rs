@@ -22,8 +22,15 @@ pub(super) unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
         let format = text(state, 1);
         begin(state, c"format", 3 * format.len());
         for (position, conversion) in (2..=count).zip(conversions(format)) {
-            // The only one that shows a value as `tostring` does.
-            if conversion == b'*' {
+            // The only one that shows a value as `tostring` does. Of what Luau shows without a text of its own there
+            // is no need to make one; the others are looked for among all texts that there are.
+            let kind = ffi::lua_type(state, position);
+            let is_simple = matches!(
+                kind,
+                ffi::LUA_TNIL | ffi::LUA_TBOOLEAN | ffi::LUA_TNUMBER | ffi::LUA_TSTRING
+            );
+            if conversion == b'*' && !is_simple {
+                safepoint(state);
                 push_text(state, position);
                 ffi::lua_replace(state, position);
             }
@@ -57,9 +64,7 @@ fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
 /// Each number becomes a text, which Luau looks up among all texts that there are, and numbers can be chosen so
 /// that this takes long. So long lists with numbers are put together in pieces, with safepoints between.
 pub(super) unsafe extern "C-unwind" fn concat(state: *mut lua_State) -> c_int {
-    /// Elements up to which it is done at once.
-    const SHORT: usize = 500;
-    /// Elements of a piece.
+    /// Elements of a piece. So many are done at once.
     const PIECE: usize = 64;
     // SAFETY: arguments lie from 1 to the top; the first upvalue is Luau's own function.
     unsafe {
@@ -77,7 +82,7 @@ pub(super) unsafe extern "C-unwind" fn concat(state: *mut lua_State) -> c_int {
         begin(state, c"concat", sum([cost, reading(state, 3, 4)]));
         let is_list =
             ffi::lua_type(state, 1) == ffi::LUA_TTABLE && first >= 1 && last <= length(state, 1);
-        if count <= SHORT || !is_list || !has_numbers(state, first..=last) {
+        if count <= PIECE || !is_list || !has_numbers(state, first..=last) {
             return call_original(state);
         }
         ffi::lua_settop(state, 2);
@@ -113,7 +118,7 @@ unsafe fn has_numbers(state: *mut lua_State, elements: std::ops::RangeInclusive<
     })
 }
 
-/// Elements up to which a sort is native whatever they are.
+/// Elements up to which a sort is native if they are no long texts.
 const SHORT_SORT: usize = 100;
 /// Elements up to which it is worth to see what they are before they are sorted.
 const LONG_SORT: usize = 50_000;
@@ -126,14 +131,19 @@ pub(super) unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
     unsafe {
         safepoint(state);
         let count = length(state, 1);
-        if count > SHORT_SORT && ffi::lua_type(state, 1) == ffi::LUA_TTABLE {
+        if ffi::lua_type(state, 1) == ffi::LUA_TTABLE {
             ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
             match ffi::lua_type(state, 2) {
-                ffi::LUA_TNIL | ffi::LUA_TNONE if !sorts_fast(state, count) => {
-                    ffi::lua_settop(state, 1);
-                    push_function(state, less_than);
+                ffi::LUA_TNIL | ffi::LUA_TNONE => {
+                    if let Some(nanos) = native_sort(state, count) {
+                        begin(state, c"sort", nanos);
+                    } else {
+                        // Each comparison is a step.
+                        ffi::lua_settop(state, 1);
+                        push_function(state, less_than);
+                    }
                 }
-                ffi::LUA_TFUNCTION if ffi::lua_iscfunction(state, 2) != 0 => {
+                ffi::LUA_TFUNCTION if count > SHORT_SORT && ffi::lua_iscfunction(state, 2) != 0 => {
                     ffi::lua_settop(state, 2);
                     ffi::lua_pushcclosurek(state, interruptible, c"sort".as_ptr(), 1, None);
                 }
@@ -144,31 +154,33 @@ pub(super) unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Whether a native sort of the list at 1 is soon over.
+/// What a native sort of the list at 1 costs, if it is soon over; this depends on the list and the limit alone.
 ///
 /// # Safety
 ///
 /// Inside a C function that Luau called; a table at 1, one free slot.
-unsafe fn sorts_fast(state: *mut lua_State, count: usize) -> bool {
+unsafe fn native_sort(state: *mut lua_State, count: usize) -> Option<usize> {
     if count > LONG_SORT {
-        return false;
+        return None;
     }
     let mut longest = 0;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
+        begin(state, c"sort", 10 * count);
         for position in 1..=count as ffi::lua_Integer {
             ffi::lua_rawgeti(state, 1, position);
             let kind = ffi::lua_type(state, -1);
             longest = longest.max(text_length(state, -1));
             ffi::lua_pop(state, 1);
-            if kind != ffi::LUA_TNUMBER && kind != ffi::LUA_TSTRING {
-                return false;
+            if count > SHORT_SORT && kind != ffi::LUA_TNUMBER && kind != ffi::LUA_TSTRING {
+                return None;
             }
         }
     }
     let nanos = cost::sort(count, longest);
-    let affords = |run: &mut Run<'_>| Ok(run.deadline.affords(Duration::from_nanos(nanos as u64)));
-    nanos < cost::FREE || with_run("table.sort", affords) == Ok(true)
+    let work = Duration::from_nanos(nanos as u64);
+    let affords = |run: &mut Run<'_>| Ok(run.deadline.affords_often(work));
+    (nanos < cost::FREE || with_run("table.sort", affords) == Ok(true)).then_some(nanos)
 }
 
 /// `a < b`
@@ -197,8 +209,12 @@ unsafe extern "C-unwind" fn interruptible(state: *mut lua_State) -> c_int {
 
 /// `string.split(text, separator)`, with safepoints.
 pub(super) unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
-    /// Bytes that are compared between two safepoints.
-    const COMPARED: usize = 100_000;
+    /// Bytes that are looked at in one go.
+    const WINDOW: usize = 100_000;
+    /// What is compared between two safepoints, in nanoseconds.
+    const COMPARED: usize = 50_000;
+    /// What it costs to make a piece, besides finding it.
+    const PIECE: usize = 60;
     /// Pieces that are made between two safepoints.
     const PIECES: usize = 32;
     // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may, and turn numbers
@@ -213,10 +229,11 @@ pub(super) unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
         ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
         let (whole, separator) = (text(state, 1), text(state, 2));
         ffi::lua_createtable(state, 0, 0);
+        safepoint(state);
         let mut pieces = 0;
         let mut push = |piece: &[u8]| {
-            if pieces % PIECES == 0 {
-                safepoint(state);
+            if pieces > 0 && pieces % PIECES == 0 {
+                begin(state, c"split", PIECES * PIECE);
             }
             pieces += 1;
             ffi::lua_pushlstring(state, piece.as_ptr().cast(), piece.len());
@@ -225,18 +242,19 @@ pub(super) unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
         let Some((first, others)) = separator.split_first() else {
             // Into bytes.
             whole.chunks(1).for_each(push);
+            begin(state, c"split", whole.len() % PIECES * PIECE);
             return 1;
         };
         let mut rest = whole;
         let mut from = 0;
         let mut compared = 0;
         loop {
-            let window = &rest[from..rest.len().min(from + COMPARED)];
+            let window = &rest[from..rest.len().min(from + WINDOW)];
             let found = window.iter().position(|byte| byte == first);
-            compared += found.map_or(window.len(), |found| found + 1 + others.len());
+            compared += found.map_or(window.len(), |found| found + 10 + others.len() / 16);
             if compared > COMPARED {
-                compared = 0;
-                safepoint(state);
+                // Less than is asked about.
+                begin(state, c"split", std::mem::take(&mut compared).min(cost::FREE));
             }
             let start = match found {
                 Some(found) => from + found,
@@ -255,6 +273,7 @@ pub(super) unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
             }
         }
         push(rest);
+        begin(state, c"split", pieces % PIECES * PIECE + compared);
         1
     }
 }

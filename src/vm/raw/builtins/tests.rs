@@ -111,37 +111,127 @@ fn functions_do_what_they_did() {
     }
 }
 
+/// The steps of each call, besides those of none.
+fn steps_of<const N: usize>(large: &str, calls: [&str; N]) -> [u64; N] {
+    let mut vm = Vm::new(&Api::default(), 64 << 20).expect("memory");
+    vm.count_steps(true);
+    let time = Duration::from_secs(60);
+    let limits = crate::vm::RunLimits { time, memory: usize::MAX, value_size: 1024 };
+    let mut steps = |call: &str| {
+        let source = format!("{large} function on_update(self) {call} end");
+        let program = crate::vm::Program::compile("test", &source).expect("it compiles");
+        let (callback, state) = (crate::vm::Callback::Update, &crate::ScriptTable::default());
+        let of = crate::vm::Call { callback, state, args: &[], seed: 0 };
+        let outcome = vm.run(&program, of, &mut crate::vm::NoWorld::default(), &limits);
+        assert!(matches!(outcome, crate::vm::Outcome::Done(_)), "{call}: {outcome:?}");
+        vm.used().steps
+    };
+    let none = steps("");
+    calls.map(|call| steps(call) - none)
+}
+
 #[test]
 fn a_small_part_of_something_large_is_for_free() {
-    // A refused call raises an error: the run has no time for it.
-    let mut vm = Vm::new(&Api::default(), 64 << 20).expect("memory");
     let large = "local text, bytes = ('x'):rep(4000000), buffer.create(8000000)
         local list = table.create(100000, 1) ";
     let calls = [
-        "text:sub(7, 9)",
-        "text:sub(-3)",
-        "text:byte(-1)",
+        "local _ = text:sub(7, 9)",
+        "local _ = text:sub(-3)",
+        "local _ = text:byte(-1)",
         "utf8.codepoint(text, 5)",
         "utf8.len(text, 5, 9)",
+        "utf8.offset(text, 1)",
+        "utf8.offset(text, -3)",
+        "utf8.offset(text, 0, 7)",
         "string.unpack('<I4', text, 5)",
         "buffer.fill(bytes, 9, 1, 4)",
         "buffer.copy(bytes, 0, bytes, 9, 4)",
         "buffer.readstring(bytes, 9, 4)",
-        "table.remove(list)",
+        "table.remove(table.clone{1})",
         "assert(true, text)",
         "select(2, text)",
         "table.unpack(list, 1, 3)",
     ];
-    for call in calls {
-        // Far more calls than a run had time for, if each were refused or took what all of it takes.
-        let source = format!("{large} for n = 1, 2000 do local _ = {call} end");
-        let program = crate::vm::Program::compile("test", &source).expect("it compiles");
-        let time = Duration::from_secs(3);
-        let limits = crate::vm::RunLimits { time, memory: usize::MAX, value_size: 1024 };
-        let mut world = crate::vm::NoWorld::default();
-        let ended = vm.evaluate(&program, &crate::ScriptTable::default(), 0, &mut world, &limits);
-        assert!(ended.is_ok(), "{call}: {ended:?}");
+    for (call, steps) in calls.iter().zip(steps_of(large, calls)) {
+        assert!(steps < 10, "{call}: {steps} steps");
     }
+    let calls = [
+        "local _ = text:sub(7)",
+        "utf8.len(text)",
+        "utf8.offset(text, 3000000)",
+        "buffer.fill(bytes, 9, 1)",
+        "table.unpack(list, 1, 3000)",
+    ];
+    for (call, steps) in calls.iter().zip(steps_of(large, calls)) {
+        assert!(steps > 1000, "{call}: {steps} steps");
+    }
+}
+
+#[test]
+fn what_a_built_in_does_is_counted_whichever_way_it_does_it() {
+    let large = "local function numbers(n)
+            local list = table.create(n)
+            for i = 1, n do list[i] = i * 7919 % 10007 end
+            return list
+        end
+        local list, few = numbers(20000), numbers(100)
+        local map, empty = {}, {}
+        for i = 1, 50000 do map['x' .. i], empty['x' .. i] = i, i end
+        table.clear(empty)
+        local text = ('x'):rep(90000) ";
+    let calls = [
+        ("table.sort(table.clone(list))", 100_000),
+        ("table.sort(table.clone(few))", 400),
+        ("table.clone(map)", 20_000),
+        ("table.clone(empty)", 20_000),
+        ("table.clear(table.clone(map))", 40_000),
+        ("local _ = text:split('y')", 5_000),
+        ("local _ = text:split('')", 100_000),
+    ];
+    let all = steps_of(large, calls.map(|(call, _)| call));
+    for ((call, least), steps) in calls.iter().zip(all) {
+        assert!((*least..50 * least).contains(&steps), "{call}: {steps} steps");
+    }
+}
+
+#[test]
+fn each_text_that_a_format_makes_of_a_value_is_a_step() {
+    const COUNT: u64 = 1000;
+    let all = format!(
+        "local numbers, tables = table.create({COUNT}, 1), table.create({COUNT}, {{}})
+        local all = ('%*'):rep({COUNT}) "
+    );
+    let calls = ["numbers", "tables"]
+        .map(|values| format!("local _ = string.format(all, table.unpack({values}))"));
+    let [numbers, tables] = steps_of(&all, [&calls[0], &calls[1]]);
+    let of_bytes = COUNT * 4 * "table".len() as u64 / STEP_NANOS;
+    assert_eq!(tables - numbers, COUNT + of_bytes);
+}
+
+#[test]
+fn how_large_a_table_is_can_be_asked() {
+    let lua = Lua::new();
+    for (list, rest) in [(0, 0), (5, 0), (0, 64), (100, 1024)] {
+        // SAFETY: inside a protected call, with the table on top.
+        let room = unsafe {
+            let mut room = (0, 0);
+            lua.exec_raw::<()>((), |state| {
+                ffi::lua_createtable(state, list, rest);
+                room = weigh::room_of_table(state, -1);
+                ffi::lua_pop(state, 1);
+            })
+            .expect("memory");
+            room
+        };
+        assert_eq!(room, (list as usize, (rest as usize).max(1)));
+    }
+}
+
+#[test]
+fn values_are_shown_in_formats_as_they_are_elsewhere() {
+    let source = "string.format('%*|%*|%*|%*|%*|%*', 1.5, 'x', nil, true, vector.one, {})";
+    let shown = evaluate(source).to_string();
+    assert!(shown.contains("1.5|x|nil|true|1, 1, 1|table"), "{shown}");
 }
 
 #[test]
