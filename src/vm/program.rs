@@ -11,7 +11,8 @@ use mlua::chunk::Compiler;
 use super::NATIVE_STACK;
 use super::bytecode::{self, AssigningFunctions};
 use super::loaded::Text;
-use super::{raw, sandbox};
+use super::raw;
+use super::sandbox::Purpose;
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -172,14 +173,14 @@ impl Program {
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line, also for
     /// a NUL byte, wherever it is.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_without(name, source, &sandbox::REPLACED, MAX_SOURCE_SIZE)
+        Self::compile_for(Purpose::Runs, name, source, MAX_SOURCE_SIZE)
     }
 
-    /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
-    pub(super) fn compile_without(
+    /// As [`Program::compile`], for VMs of either kind.
+    pub(super) fn compile_for(
+        purpose: Purpose,
         name: &str,
         source: &str,
-        replaced: &[&str],
         max_size: usize,
     ) -> Result<Self, ScriptError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -189,7 +190,7 @@ impl Program {
         }
         refuse_nul(name, source)?;
         super::set_fast_flags();
-        let bytecode = compile(name, source, replaced)?;
+        let bytecode = compile(purpose, name, source)?;
         let hash = FixedHasher.hash_one(name);
         let name: Arc<str> = name.into();
         Ok(Self {
@@ -373,14 +374,14 @@ const CALLED: [&str; 6] =
     ["string.sub", "tonumber", "table.insert", "table.unpack", "math.max", "math.min"];
 
 /// Compiles to code that never works for long between two safepoints.
-fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, ScriptError> {
+fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
     let compile = |coverage, called: &[&str]| {
         let compiler = Compiler::new()
             .set_optimization_level(1)
             .set_debug_level(1)
             .set_coverage_level(coverage)
             .set_mutable_globals(PER_RUN_GLOBALS)
-            .set_disabled_builtins(replaced.iter().chain(called).copied());
+            .set_disabled_builtins(purpose.replaced().iter().chain(called).copied());
         // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
         let bytecode =
             stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
@@ -399,7 +400,7 @@ fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, Scrip
         let message = "its strings all have the same hash: nobody can load that in time";
         return refused(1, message.to_owned());
     }
-    if replaced.contains(&"setmetatable") && strings.contains(&&b"__mode"[..]) {
+    if !purpose.has_weak_tables() && strings.contains(&&b"__mode"[..]) {
         return refused(line_of(source, "__mode"), super::NOT_WEAK.to_owned());
     }
     if bytecode::unbroken(&bytecode).is_none() {

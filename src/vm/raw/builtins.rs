@@ -333,12 +333,16 @@ unsafe fn held(state: *mut lua_State) -> usize {
 
 /// Of `table.move(from, first, last, to, into)`.
 unsafe fn moving(state: *mut lua_State) -> usize {
+    /// So many are moved whether they are there or not.
+    const FEW: usize = 100_000;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        let count = (number(state, 3) - number(state, 2)).max(0.0) as usize;
-        // Far more than there are elements: then only the elements are looked at.
-        let elements = 2 * (length(state, 1) + length(state, 5)) + 100_000;
-        sum([reading(state, 2, 4), count.min(elements).saturating_mul(10)])
+        let mut count = (number(state, 3) - number(state, 2)).max(0.0) as usize;
+        if count > FEW {
+            // Far more than there are elements: then only the elements are looked at.
+            count = count.min(2 * (length(state, 1) + length(state, 5)) + FEW);
+        }
+        sum([reading(state, 2, 4), count.saturating_mul(10)])
     }
 }
 
@@ -510,7 +514,8 @@ pub(super) unsafe fn begin_reading(state: *mut lua_State, name: &CStr, last: c_i
 /// # Safety
 ///
 /// Inside a closure whose first upvalue is a C function without upvalues.
-unsafe fn call_original(state: *mut lua_State) -> c_int {
+#[inline]
+pub(super) unsafe fn call_original(state: *mut lua_State) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let original = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1));

@@ -6,13 +6,16 @@ use std::time::Duration;
 use mlua::ffi::{self, lua_State};
 
 use super::super::{
-    OUT_OF_MEMORY, Run, TOO_DEEP, push_function, push_text, raise, safepoint, with_run,
+    OUT_OF_MEMORY, Run, TOO_DEEP, may_have_address, push_function, push_text, raise, safepoint,
+    with_run,
 };
-use super::{begin, call_original, length, number, reading, sum, text, text_length, texts};
+use super::{begin, call_original, length, number, reading, sum, text, text_length};
 use crate::error::ScriptError;
 use crate::vm::cost;
 
 /// `string.format(format, …)`; Luau's own is the first upvalue. Shows no address.
+///
+/// Interpolated texts are made by it as well.
 pub(super) unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top, and `push_text` gets the positions of those alone;
     // the format's bytes are at 1 while they are read.
@@ -20,23 +23,37 @@ pub(super) unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
         let count = ffi::lua_gettop(state);
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         let format = text(state, 1);
-        begin(state, c"format", 3 * format.len());
-        for (position, conversion) in (2..=count).zip(conversions(format)) {
-            // The only one that shows a value as `tostring` does.
-            if conversion == b'*' {
-                push_text(state, position);
-                ffi::lua_replace(state, position);
-            }
+        if format.len() > LONG_FORMAT {
+            begin(state, c"format", 3 * format.len());
         }
         // As numbers, or quoted.
-        let values = texts(state, 2, count).saturating_mul(4);
-        let numbers =
-            (2..=count).filter(|at| ffi::lua_type(state, *at) == ffi::LUA_TNUMBER).count();
+        let (mut values, mut numbers) = (0_usize, 0);
+        let mut conversions = conversions(format);
+        for position in 2..=count {
+            let mut kind = ffi::lua_type(state, position);
+            // The only one that shows a value as `tostring` does.
+            if conversions.next() == Some(b'*') && may_have_address(kind) {
+                push_text(state, position);
+                ffi::lua_replace(state, position);
+                kind = ffi::LUA_TSTRING;
+            }
+            match kind {
+                ffi::LUA_TSTRING => {
+                    values = values.saturating_add(ffi::lua_objlen(state, position));
+                }
+                ffi::LUA_TNUMBER => numbers += 1,
+                _ => {}
+            }
+        }
         let interned = cost::interned(format, numbers);
-        begin(state, c"format", sum([cost::format(format, count as usize), values, interned]));
+        let cost = cost::format(format, count as usize);
+        begin(state, c"format", sum([cost, values.saturating_mul(4), interned]));
         call_original(state)
     }
 }
+
+/// Bytes of a format which are read in no time.
+const LONG_FORMAT: usize = 1000;
 
 /// The letters of a format that stand for an argument.
 fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
