@@ -16,6 +16,7 @@ load=$(cut -d' ' -f2 /proc/loadavg)
 # All is built before anything is measured.
 benches=(frame profile reach instructions)
 [ -e benches/pool.rs ] && benches+=(pool)
+benches+=(wrappers)
 cargo bench --locked --no-default-features --no-run $(printf -- '--bench %s ' "${benches[@]}")
 
 # Runs a command and keeps the tables that it prints: everything from the first heading on, or from the

@@ -19,7 +19,6 @@ mod evaluate;
 mod exact;
 mod factory;
 mod function;
-mod guards;
 mod host;
 mod limits;
 mod loaded;

@@ -9,6 +9,7 @@ use mlua::Function;
 
 use super::limits::{CallBounds, Deadline};
 use super::raw::{self, SessionEnded};
+use super::sandbox::Purpose;
 use super::{Host, MAX_SOURCE_SIZE, Program, RunLimits, Verdict, Vm, engage};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
@@ -65,7 +66,7 @@ impl Program {
         source: &str,
         max_size: usize,
     ) -> Result<Self, ScriptError> {
-        let compile = |source: &str, limit| Self::compile_without(name, source, &[], limit);
+        let compile = |source: &str, limit| Self::compile_for(Purpose::Runs, name, source, limit);
         // The word that is put in front is not the caller's.
         match compile(&format!("{EXPRESSION}{source}"), max_size.saturating_add(EXPRESSION.len())) {
             Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {

@@ -10,6 +10,7 @@ use mlua::chunk::Compiler;
 
 use super::NATIVE_STACK;
 use super::bytecode::{self, AssigningFunctions, NoSafepoints};
+use super::sandbox::Purpose;
 use super::text::{Text, weigh_text};
 use crate::error::ScriptError;
 
@@ -170,14 +171,14 @@ impl Program {
     /// [`ScriptError::TooLarge`] over [`MAX_SOURCE_SIZE`], [`ScriptError::Syntax`] with the line, also for
     /// a NUL byte, wherever it is.
     pub fn compile(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_without(name, source, &[], MAX_SOURCE_SIZE)
+        Self::compile_for(Purpose::Runs, name, source, MAX_SOURCE_SIZE)
     }
 
-    /// As [`Program::compile`]; calls of these built-ins are not short-cut, because they are replaced.
-    pub(super) fn compile_without(
+    /// As [`Program::compile`], for VMs of either kind.
+    pub(super) fn compile_for(
+        purpose: Purpose,
         name: &str,
         source: &str,
-        replaced: &[&str],
         max_size: usize,
     ) -> Result<Self, ScriptError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -187,7 +188,7 @@ impl Program {
         }
         refuse_nul(name, source)?;
         super::set_fast_flags();
-        let bytecode = compile(name, source, replaced)?;
+        let bytecode = compile(purpose, name, source)?;
         let hash = FixedHasher.hash_one(name);
         let name: Arc<str> = name.into();
         Ok(Self {
@@ -372,12 +373,12 @@ const UNREADABLE: &str = "bevy_lua_pool can't read the bytecode of this version 
                           a run of it ends in time; use the version of mlua that it was made for";
 
 /// Compiles to code that never works for long between two safepoints.
-fn compile(name: &str, source: &str, replaced: &[&str]) -> Result<Vec<u8>, ScriptError> {
+fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
     let compiler = Compiler::new()
         .set_optimization_level(1)
         .set_debug_level(1)
         .set_mutable_globals(PER_RUN_GLOBALS)
-        .set_disabled_builtins(replaced.iter().copied());
+        .set_disabled_builtins(purpose.replaced().iter().copied());
     // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
     let bytecode = stacker::maybe_grow(NATIVE_STACK / 2, NATIVE_STACK, || compiler.compile(source))
         .map_err(|error| syntax_error(name, &error))?;

@@ -15,6 +15,7 @@
 
 mod builtins;
 mod exact;
+mod guards;
 mod internals;
 mod refusal;
 mod weak;
@@ -37,6 +38,8 @@ use smol_str::SmolStr;
 use self::builtins::begin_reading;
 pub(super) use self::builtins::bound_built_ins;
 pub(super) use self::exact::{Measuring, MeasuringLate};
+pub(super) use self::guards::install as guard;
+use self::guards::note_error;
 pub(super) use self::refusal::watch as watch_refusals;
 pub(super) use self::weak::forbid_weak_tables;
 pub(super) use self::weigh::{Counting, object_bytes};
@@ -1978,142 +1981,6 @@ unsafe fn text_bytes<'s>(state: *mut lua_State, index: c_int) -> Option<&'s [u8]
     }
 }
 
-/// Looks at what a protected call of the script gave, `(ok, error, …)`, and passes it on: some errors count
-/// even if the script catches them.
-unsafe extern "C-unwind" fn note_caught(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top.
-    unsafe {
-        let count = ffi::lua_gettop(state);
-        if count >= 2 && ffi::lua_toboolean(state, 1) == 0 {
-            note_error(state, 2);
-            // That is noted. What a script raises later may have come of something else.
-            refusal::replace(false);
-        }
-        count
-    }
-}
-
-/// What Luau says of an attempt to change a frozen table, in the end.
-const READ_ONLY: &[u8] = b"attempt to modify a readonly table";
-/// What Luau says in place of an error when a handler fails: it may stand for any.
-const HANDLER_FAILED: &[u8] = b"error in error handling";
-
-/// Looks at an error, at a stack index, before the script gets it first.
-///
-/// Notes that the run is out of memory if it was refused some: this may be that error, or what became of it.
-/// Without an error it was the collector, which tried to make something smaller and can do without.
-///
-/// Notes that it met the difference between an image and a file level of its own, if the error may come of
-/// that. Luau has no other sign of it than the text. It makes that text, always the same, and what passes it on can
-/// put something in front alone: a coroutine puts its place there, each time. A script that raises such an
-/// error itself is run again on a file level of its own, to no harm.
-///
-/// # Safety
-///
-/// A valid index, inside a C function that Luau called, or with a run's stack at hand.
-unsafe fn note_error(state: *mut lua_State, index: c_int) {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        if refusal::memory_was_refused() {
-            let _ = with_run("pcall", |run| {
-                if !std::mem::replace(&mut run.own.out_of_memory, true) {
-                    let (message, line, frames) =
-                        (String::new(), script_line(state), String::new());
-                    run.own.trace = Some(Box::new(Trace { message, line, frames }));
-                }
-                Ok(())
-            });
-        }
-        let Some(message) = text_bytes(state, index) else { return };
-        let tells = message.ends_with(READ_ONLY) || message.ends_with(HANDLER_FAILED);
-        if !tells {
-            return;
-        }
-        let _ = with_run("pcall", |run| {
-            run.touch(|| {
-                let before = message.strip_suffix(READ_ONLY)?.strip_suffix(b": ");
-                before.map_or_else(|| script_line(state), line_in_front)
-            });
-            Ok(())
-        });
-    }
-}
-
-/// The number at the end of `scripts/x.luau:12`.
-fn line_in_front(place: &[u8]) -> Option<u32> {
-    let digits = place.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&place[place.len() - digits..]).ok()?.parse().ok()
-}
-
-/// The line at which the innermost function of the script is.
-///
-/// # Safety
-///
-/// As `call_stack`.
-unsafe fn script_line(state: *mut lua_State) -> Option<u32> {
-    (1..MAX_FRAMES).find_map(|level| {
-        // SAFETY: the caller keeps what this function asks for.
-        let (place, _, line) = unsafe { frame_at(state, level) }?;
-        line.filter(|_| place != "[host]")
-    })
-}
-
-/// `table.isfrozen(t)`
-unsafe extern "C-unwind" fn is_frozen(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        let frozen = ffi::lua_getreadonly(state, 1);
-        note_frozen(state, frozen);
-        ffi::lua_pushboolean(state, frozen);
-        1
-    }
-}
-
-/// `table.freeze(t)`; Luau's own is the upvalue.
-unsafe extern "C-unwind" fn freeze_table(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        note_frozen(state, ffi::lua_getreadonly(state, 1));
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_call(state, 1, 1);
-        1
-    }
-}
-
-/// The script learns that a table is frozen: with a file level of its own it might not be.
-///
-/// # Safety
-///
-/// Inside a C function that Luau called.
-unsafe fn note_frozen(state: *mut lua_State, frozen: c_int) {
-    if frozen != 0 {
-        let _ = with_run("table", |run| {
-            // SAFETY: the caller keeps what this function asks for.
-            run.touch(|| unsafe { script_line(state) });
-            Ok(())
-        });
-    }
-}
-
-/// `note_caught`, `table.isfrozen` and `table.freeze`; `freeze` is Luau's own.
-pub(super) fn guards(lua: &Lua, freeze: Function) -> mlua::Result<[Function; 3]> {
-    // SAFETY: rule 1; one closure has the one upvalue that was pushed.
-    let functions: (Function, Function, Function) = unsafe {
-        lua.exec_raw(freeze, |state| {
-            ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
-            push_function(state, note_caught);
-            push_function(state, is_frozen);
-            ffi::lua_pushvalue(state, 1);
-            ffi::lua_pushcclosurek(state, freeze_table, c"freeze".as_ptr(), 1, None);
-            ffi::lua_remove(state, 1);
-        })?
-    };
-    Ok([functions.0, functions.1, functions.2])
-}
-
 // ---- limits ------------------------------------------------------------------------------------
 
 /// Where Luau finds out what to call at safepoints: nothing, or [`on_interrupt`].
@@ -2605,16 +2472,7 @@ unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
 unsafe fn push_text(state: *mut lua_State, index: c_int) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        let has_address = matches!(
-            ffi::lua_type(state, index),
-            ffi::LUA_TTABLE
-                | ffi::LUA_TFUNCTION
-                | ffi::LUA_TTHREAD
-                | ffi::LUA_TUSERDATA
-                | ffi::LUA_TLIGHTUSERDATA
-                | ffi::LUA_TBUFFER
-        );
-        if has_address {
+        if may_have_address(ffi::lua_type(state, index)) {
             if ffi::luaL_getmetafield(state, index, c"__tostring".as_ptr()) == 0 {
                 ffi::lua_pushstring(state, ffi::lua_typename(state, ffi::lua_type(state, index)));
                 return;
@@ -2624,6 +2482,19 @@ unsafe fn push_text(state: *mut lua_State, index: c_int) {
         // Luau's own: mlua's knows no vectors.
         ffi::luaL_tolstring_(state, index, std::ptr::null_mut());
     }
+}
+
+/// Whether Luau shows a value of this type by its address, unless it has a metamethod for that.
+fn may_have_address(kind: c_int) -> bool {
+    matches!(
+        kind,
+        ffi::LUA_TTABLE
+            | ffi::LUA_TFUNCTION
+            | ffi::LUA_TTHREAD
+            | ffi::LUA_TUSERDATA
+            | ffi::LUA_TLIGHTUSERDATA
+            | ffi::LUA_TBUFFER
+    )
 }
 
 /// `math.random` as Luau documents it, on the run's own generator.

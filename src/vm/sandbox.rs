@@ -108,8 +108,24 @@ pub(super) fn has_member(name: &str) -> bool {
         || MEMBERS.iter().any(|(name, members)| *name == library && members.contains(&member))
 }
 
-/// Built-ins that are replaced and that the compiler would call directly, in VMs for runs that last.
-pub(super) const REPLACED_IN_SESSIONS: [&str; 1] = ["rawset"];
+/// What a VM is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Single runs, none of which may notice another.
+    Runs,
+    /// Runs that last.
+    Session,
+}
+
+impl Purpose {
+    /// Built-ins that are replaced and that the compiler would call directly.
+    pub(super) const fn replaced(self) -> &'static [&'static str] {
+        match self {
+            Self::Runs => &[],
+            Self::Session => &["rawset"],
+        }
+    }
+}
 
 /// Prunes the globals to the allow-list, adds the API, and freezes all of it.
 pub(super) fn build(lua: &Lua, api: &Api) -> mlua::Result<Table> {
@@ -126,7 +142,7 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     }
     globals.raw_get::<Table>("math")?.raw_set("random", raw::random_function(lua)?)?;
     globals.raw_set("tostring", raw::tostring_function(lua)?)?;
-    super::guards::install(lua, &globals)?;
+    raw::guard(lua, &globals)?;
     raw::bound_built_ins(lua, &globals)?;
     let string = globals.raw_get::<Table>("string")?;
 

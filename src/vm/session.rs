@@ -10,8 +10,9 @@ use super::evaluate::EXPRESSION;
 use super::limits::{CallBounds, Deadline};
 use super::program::chunk_name;
 use super::raw::{self, SessionEnded, SessionTask};
+use super::sandbox::{self, Purpose};
 use super::watchdog::Watch;
-use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, sandbox, watch};
+use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, watch};
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -179,8 +180,7 @@ impl Session {
         source: &str,
         max_size: usize,
     ) -> Result<LoadedChunk, ScriptError> {
-        let replaced = &sandbox::REPLACED_IN_SESSIONS;
-        let program = Program::compile_without(name, source, replaced, max_size)?;
+        let program = Program::compile_for(Purpose::Session, name, source, max_size)?;
         let load = self
             .lua
             .load(program.bytecode())

@@ -22,6 +22,7 @@ mod own;
 mod tests;
 
 use std::ffi::{CStr, c_int};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mlua::ffi::{self, lua_State};
@@ -37,6 +38,30 @@ struct BuiltIn {
     library: &'static CStr,
     name: &'static CStr,
     bound: Bound,
+    /// What is in front of it, or in its place: a function for this one alone, which has nothing to look up.
+    bounded: ffi::lua_CFunction,
+    original: &'static Original,
+}
+
+/// Luau's own function. It is the same one in each VM.
+struct Original(AtomicUsize);
+
+impl Original {
+    fn set(&self, function: ffi::lua_CFunction) {
+        self.0.store(function as usize, Ordering::Relaxed);
+    }
+
+    /// # Safety
+    ///
+    /// As for the function, which was set.
+    #[inline]
+    unsafe fn call(&self, state: *mut lua_State) -> c_int {
+        // SAFETY: the caller keeps what this function asks for; it is what `set` got.
+        unsafe {
+            let function = self.0.load(Ordering::Relaxed);
+            std::mem::transmute::<usize, ffi::lua_CFunction>(function)(state)
+        }
+    }
 }
 
 /// What bounds a call of a built-in.
@@ -50,173 +75,185 @@ enum Bound {
     /// It costs so many nanoseconds, by the arguments on the stack, and doesn't begin if the run has no time
     /// left for that. Finding it out may raise an error, and takes some microseconds at most.
     Counted(unsafe fn(*mut lua_State) -> usize),
-    /// A function of ours is in its place, with safepoints, and has Luau's own as first upvalue.
-    Replaced(ffi::lua_CFunction),
+    /// A function of ours is in its place, with safepoints; it gets Luau's own, which is its upvalue too.
+    Replaced(unsafe fn(*mut lua_State, &Original) -> c_int),
     /// A function of ours is in its place, or in front of it, which was put there before.
     Ours,
 }
 
 use Bound::{Counted, Ours, Replaced, Safepoint, Small};
 
-const fn of(library: &'static CStr, name: &'static CStr, bound: Bound) -> BuiltIn {
-    BuiltIn { library, name, bound }
-}
-
 /// Functions of one library with one bound.
 macro_rules! built_ins {
     ($($library:literal: $($($name:literal)+ => $bound:expr),+;)+) => {
-        &[$($($(of($library, $name, $bound),)+)+)+]
+        &[$($($(built_ins!(one $library, $name, $bound),)+)+)+]
     };
+    (one $library:literal, $name:literal, $bound:expr) => {{
+        // SAFETY: what is called here reads the arguments of a call, and gets valid indices.
+        #[allow(unused_unsafe, reason = "some bounds are values")]
+        const BOUND: Bound = unsafe { $bound };
+        static ORIGINAL: Original = Original(AtomicUsize::new(0));
+        unsafe extern "C-unwind" fn bounded(state: *mut lua_State) -> c_int {
+            // SAFETY: arguments lie from 1 to the top; `bound_built_ins` set the original before it made the
+            // closure.
+            unsafe {
+                match BOUND {
+                    Counted(cost) => begin(state, $name, cost(state)),
+                    Replaced(function) => return function(state, &ORIGINAL),
+                    _ => safepoint(state),
+                }
+                ORIGINAL.call(state)
+            }
+        }
+        BuiltIn { library: $library, name: $name, bound: BOUND, bounded, original: &ORIGINAL }
+    }};
 }
 
 /// Every function that scripts find in Luau's libraries.
 ///
 /// Where the call that a script makes directly is short, it may be one of those that bypass this list: see
 /// `bytecode::with_safepoints`.
-// SAFETY: what is called here reads the arguments of a call, and gets valid indices.
-static BUILT_INS: &[BuiltIn] = unsafe {
-    built_ins! {
-        c"":
-            c"assert" => Counted(|state| match ffi::lua_toboolean(state, 1) {
-                0 => texts(state, 2, 2) / 4,
-                _ => 0,
-            }),
-            c"error" => Counted(|state| sum([texts(state, 1, 1) / 4, reading(state, 2, 2)])),
-            c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"setmetatable" c"type" c"typeof" => Small,
-            // Its second argument is found at once; it passes over empty slots.
-            c"next" => Safepoint,
-            // Gives `next`.
-            c"pairs" => Ours,
-            // A table may grow.
-            c"rawset" => Small,
-            c"select" => Counted(|state| reading(state, 1, 1)),
-            c"tonumber" => Counted(|state| reading(state, 1, 2)),
-            c"unpack" => Counted(unpacking),
-            c"pcall" c"print" c"tostring" c"xpcall" => Ours;
-        c"log":
-            c"error" c"info" c"warn" => Ours;
-        c"math":
-            c"abs" c"acos" c"asin" c"atan" c"atan2" c"ceil" c"clamp" c"cos" c"cosh" c"deg" c"exp" c"floor" c"fmod"
-            c"frexp" c"isfinite" c"isinf" c"isnan" c"ldexp" c"lerp" c"log" c"log10" c"map" c"max" c"min" c"modf"
-            c"noise" c"pow" c"rad" c"round" c"sign" c"sin" c"sinh" c"sqrt" c"tan" c"tanh" => Counted(numbers),
-            c"random" => Ours;
-        c"bit32":
-            c"arshift" c"band" c"bnot" c"bor" c"btest" c"bxor" c"byteswap" c"countlz" c"countrz" c"extract"
-            c"lrotate" c"lshift" c"replace" c"rrotate" c"rshift" => Counted(numbers);
-        c"string":
-            c"byte" => Counted(|state| {
-                sum([reading(state, 2, 3), results(slice(state, number(state, 2)), 4)])
-            }),
-            c"char" => Counted(|state| sum([numbers(state), arguments(state, 5)])),
-            c"find" => Counted(|state| {
-                let plain = ffi::lua_toboolean(state, 4) != 0;
-                sum([reading(state, 3, 3), search(state, c"find", plain)])
-            }),
-            c"format" => Replaced(format),
-            c"gmatch" => Counted(|state| search(state, c"gmatch", false)),
-            c"gsub" => Counted(|state| {
-                let replacement = cost::replacement(text_length(state, 1), text(state, 3));
-                sum([reading(state, 4, 4), search(state, c"gsub", false), replacement])
-            }),
-            c"len" => Small,
-            c"lower" c"upper" c"reverse" => Counted(|state| text_length(state, 1)),
-            c"match" => Counted(|state| sum([reading(state, 3, 3), search(state, c"match", false)])),
-            c"pack" => Counted(|state| {
-                // As numbers, or as they are.
-                let values = texts(state, 2, ffi::lua_gettop(state)).saturating_mul(2);
-                let count = arguments(state, 1);
-                sum([values, cost::packing(text(state, 1)), cost::interned(text(state, 1), count)])
-            }),
-            c"packsize" => Counted(|state| 10 * text_length(state, 1)),
-            c"rep" => Counted(|state| {
-                let times = number(state, 2).max(0.0) as usize;
-                sum([reading(state, 2, 2), text_length(state, 1).saturating_mul(times) / 3])
-            }),
-            c"split" => Replaced(split),
-            c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, -1.0) / 2])),
-            c"unpack" => Counted(|state| {
-                let format = text(state, 1);
-                let interned = cost::interned(format, usize::MAX);
-                let texts = if cost::has_texts(format) { text_length(state, 2) } else { 0 };
-                sum([30 * format.len(), texts, reading(state, 3, 3), interned])
-            });
-        c"utf8":
-            c"char" => Counted(|state| sum([numbers(state), arguments(state, 20)])),
-            c"codepoint" => Counted(|state| {
-                sum([reading(state, 2, 3), results(slice(state, number(state, 2)), 8)])
-            }),
-            c"codes" => Replaced(codes),
-            c"len" => Counted(|state| sum([2 * slice(state, -1.0), reading(state, 2, 3)])),
-            c"offset" => Counted(|state| sum([stepping(state), reading(state, 2, 3)]));
-        c"table":
-            c"clear" => Counted(held),
-            c"clone" => Counted(|state| {
-                // Luau remembers where it found the end of a list, and a copy remembers it too: whether somebody
-                // has asked a frozen one before must not matter. See `freeze`.
-                length(state, 1);
-                held(state)
-            }),
-            c"concat" => Replaced(concat),
-            c"create" => Counted(|state| {
-                sum([reading(state, 1, 1), (number(state, 1).max(0.0) as usize).saturating_mul(2)])
-            }),
-            c"find" => Counted(|state| match ffi::lua_type(state, 3) {
-                ffi::LUA_TNONE | ffi::LUA_TNIL => length(state, 1),
-                // There may be elements beyond what Luau takes for the end.
-                _ => sum([held(state), reading(state, 3, 3)]),
-            }),
-            c"freeze" c"isfrozen" => Ours,
-            c"insert" => Counted(|state| match ffi::lua_gettop(state) {
-                3 => sum([reading(state, 2, 2), shifting(state, number(state, 2))]),
-                _ => 0,
-            }),
-            c"move" => Counted(moving),
-            c"pack" => Safepoint,
-            c"remove" => Counted(|state| match ffi::lua_type(state, 2) {
-                ffi::LUA_TNUMBER | ffi::LUA_TSTRING => {
-                    sum([reading(state, 2, 2), shifting(state, number(state, 2))])
-                }
-                _ => 0,
-            }),
-            c"sort" => Replaced(sort),
-            c"unpack" => Counted(unpacking);
-        c"coroutine":
-            // What a coroutine does reaches safepoints of its own.
-            c"close" => Replaced(close),
-            c"create" c"isyieldable" c"running" c"status" c"wrap" => Small,
-            c"resume" => Ours,
-            c"yield" => Small;
-        c"debug":
-            c"traceback" => Counted(|state| {
-                let thread = ffi::lua_tothread(state, 1);
-                let (thread, first) = if thread.is_null() { (state, 1) } else { (thread, 2) };
-                let frames = depth(thread).saturating_mul(150);
-                sum([frames, texts(state, first, first), reading(state, first + 1, first + 1)])
-            });
-        c"buffer":
-            c"copy" => Counted(|state| sum([reading(state, 2, 5), filling(state, 5)])),
-            c"create" => Counted(|state| {
-                sum([reading(state, 1, 1), number(state, 1).max(0.0) as usize / 4])
-            }),
-            c"fill" => Counted(|state| sum([reading(state, 2, 4), filling(state, 4)])),
-            c"fromstring" => Counted(|state| text_length(state, 1) / 4),
-            c"len" => Small,
-            c"readbits" c"readf32" c"readf64" c"readi16" c"readi32" c"readi8" c"readu16" c"readu32" c"readu8"
-            c"writebits" c"writef32" c"writef64" c"writei16" c"writei32" c"writei8" c"writeu16" c"writeu32"
-            c"writeu8" => Counted(numbers),
-            c"readstring" => Counted(|state| {
-                let bytes = (number(state, 3).max(0.0) as usize).min(length(state, 1));
-                sum([reading(state, 2, 3), bytes])
-            }),
-            c"tostring" => Counted(|state| length(state, 1)),
-            c"writestring" => Counted(|state| {
-                sum([reading(state, 2, 2), reading(state, 4, 4), text_length(state, 3) / 4])
-            });
-        c"vector":
-            c"abs" c"angle" c"ceil" c"clamp" c"cross" c"dot" c"floor" c"magnitude" c"max" c"min" c"normalize"
-            c"sign" => Small,
-            c"create" c"lerp" => Counted(numbers);
-    }
+static BUILT_INS: &[BuiltIn] = built_ins! {
+    c"":
+        c"assert" => Counted(|state| match ffi::lua_toboolean(state, 1) {
+            0 => texts(state, 2, 2) / 4,
+            _ => 0,
+        }),
+        c"error" => Counted(|state| sum([texts(state, 1, 1) / 4, reading(state, 2, 2)])),
+        c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"setmetatable" c"type" c"typeof" => Small,
+        // Its second argument is found at once; it passes over empty slots.
+        c"next" => Safepoint,
+        // Gives `next`.
+        c"pairs" => Ours,
+        // A table may grow.
+        c"rawset" => Small,
+        c"select" => Counted(|state| reading(state, 1, 1)),
+        c"tonumber" => Counted(|state| reading(state, 1, 2)),
+        c"unpack" => Counted(unpacking),
+        c"pcall" c"print" c"tostring" c"xpcall" => Ours;
+    c"log":
+        c"error" c"info" c"warn" => Ours;
+    c"math":
+        c"abs" c"acos" c"asin" c"atan" c"atan2" c"ceil" c"clamp" c"cos" c"cosh" c"deg" c"exp" c"floor" c"fmod"
+        c"frexp" c"isfinite" c"isinf" c"isnan" c"ldexp" c"lerp" c"log" c"log10" c"map" c"max" c"min" c"modf"
+        c"noise" c"pow" c"rad" c"round" c"sign" c"sin" c"sinh" c"sqrt" c"tan" c"tanh" => Counted(numbers),
+        c"random" => Ours;
+    c"bit32":
+        c"arshift" c"band" c"bnot" c"bor" c"btest" c"bxor" c"byteswap" c"countlz" c"countrz" c"extract"
+        c"lrotate" c"lshift" c"replace" c"rrotate" c"rshift" => Counted(numbers);
+    c"string":
+        c"byte" => Counted(|state| {
+            sum([reading(state, 2, 3), results(slice(state, End::First), 4)])
+        }),
+        c"char" => Counted(|state| sum([numbers(state), arguments(state, 5)])),
+        c"find" => Counted(|state| {
+            let plain = ffi::lua_toboolean(state, 4) != 0;
+            sum([reading(state, 3, 3), search(state, c"find", plain)])
+        }),
+        c"format" => Replaced(format),
+        c"gmatch" => Counted(|state| search(state, c"gmatch", false)),
+        c"gsub" => Counted(|state| {
+            let replacement = cost::replacement(text_length(state, 1), text(state, 3));
+            sum([reading(state, 4, 4), search(state, c"gsub", false), replacement])
+        }),
+        c"len" => Small,
+        c"lower" c"upper" c"reverse" => Counted(|state| text_length(state, 1)),
+        c"match" => Counted(|state| sum([reading(state, 3, 3), search(state, c"match", false)])),
+        c"pack" => Counted(|state| {
+            // As numbers, or as they are.
+            let values = texts(state, 2, ffi::lua_gettop(state)).saturating_mul(2);
+            let count = arguments(state, 1);
+            sum([values, cost::packing(text(state, 1)), cost::interned(text(state, 1), count)])
+        }),
+        c"packsize" => Counted(|state| 10 * text_length(state, 1)),
+        c"rep" => Counted(|state| {
+            let times = number(state, 2).max(0.0) as usize;
+            sum([reading(state, 2, 2), text_length(state, 1).saturating_mul(times) / 3])
+        }),
+        c"split" => Replaced(split),
+        c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, End::Last) / 2])),
+        c"unpack" => Counted(|state| {
+            let format = text(state, 1);
+            let interned = cost::interned(format, usize::MAX);
+            let texts = if cost::has_texts(format) { text_length(state, 2) } else { 0 };
+            sum([30 * format.len(), texts, reading(state, 3, 3), interned])
+        });
+    c"utf8":
+        c"char" => Counted(|state| sum([numbers(state), arguments(state, 20)])),
+        c"codepoint" => Counted(|state| {
+            sum([reading(state, 2, 3), results(slice(state, End::First), 8)])
+        }),
+        c"codes" => Replaced(codes),
+        c"len" => Counted(|state| sum([2 * slice(state, End::Last), reading(state, 2, 3)])),
+        c"offset" => Counted(|state| sum([stepping(state), reading(state, 2, 3)]));
+    c"table":
+        c"clear" => Counted(held),
+        c"clone" => Counted(|state| {
+            // Luau remembers where it found the end of a list, and a copy remembers it too: whether somebody
+            // has asked a frozen one before must not matter. See `freeze`.
+            length(state, 1);
+            held(state)
+        }),
+        c"concat" => Replaced(concat),
+        c"create" => Counted(|state| {
+            sum([reading(state, 1, 1), (number(state, 1).max(0.0) as usize).saturating_mul(2)])
+        }),
+        c"find" => Counted(|state| match ffi::lua_type(state, 3) {
+            ffi::LUA_TNONE | ffi::LUA_TNIL => length(state, 1),
+            // There may be elements beyond what Luau takes for the end.
+            _ => sum([held(state), reading(state, 3, 3)]),
+        }),
+        c"freeze" c"isfrozen" => Ours,
+        c"insert" => Counted(|state| match ffi::lua_gettop(state) {
+            3 => sum([reading(state, 2, 2), shifting(state, number(state, 2))]),
+            _ => 0,
+        }),
+        c"move" => Counted(moving),
+        c"pack" => Safepoint,
+        c"remove" => Counted(|state| match ffi::lua_type(state, 2) {
+            ffi::LUA_TNUMBER | ffi::LUA_TSTRING => {
+                sum([reading(state, 2, 2), shifting(state, number(state, 2))])
+            }
+            _ => 0,
+        }),
+        c"sort" => Replaced(sort),
+        c"unpack" => Counted(unpacking);
+    c"coroutine":
+        // What a coroutine does reaches safepoints of its own.
+        c"close" => Replaced(close),
+        c"create" c"isyieldable" c"running" c"status" c"wrap" => Small,
+        c"resume" => Ours,
+        c"yield" => Small;
+    c"debug":
+        c"traceback" => Counted(|state| {
+            let thread = ffi::lua_tothread(state, 1);
+            let (thread, first) = if thread.is_null() { (state, 1) } else { (thread, 2) };
+            let frames = depth(thread).saturating_mul(150);
+            sum([frames, texts(state, first, first), reading(state, first + 1, first + 1)])
+        });
+    c"buffer":
+        c"copy" => Counted(|state| sum([reading(state, 2, 5), filling(state, 5)])),
+        c"create" => Counted(|state| {
+            sum([reading(state, 1, 1), number(state, 1).max(0.0) as usize / 4])
+        }),
+        c"fill" => Counted(|state| sum([reading(state, 2, 4), filling(state, 4)])),
+        c"fromstring" => Counted(|state| text_length(state, 1) / 4),
+        c"len" => Small,
+        c"readbits" c"readf32" c"readf64" c"readi16" c"readi32" c"readi8" c"readu16" c"readu32" c"readu8"
+        c"writebits" c"writef32" c"writef64" c"writei16" c"writei32" c"writei8" c"writeu16" c"writeu32"
+        c"writeu8" => Counted(numbers),
+        c"readstring" => Counted(|state| {
+            let bytes = (number(state, 3).max(0.0) as usize).min(length(state, 1));
+            sum([reading(state, 2, 3), bytes])
+        }),
+        c"tostring" => Counted(|state| length(state, 1)),
+        c"writestring" => Counted(|state| {
+            sum([reading(state, 2, 2), reading(state, 4, 4), text_length(state, 3) / 4])
+        });
+    c"vector":
+        c"abs" c"angle" c"ceil" c"clamp" c"cross" c"dot" c"floor" c"magnitude" c"max" c"min" c"normalize"
+        c"sign" => Small,
+        c"create" c"lerp" => Counted(numbers);
 };
 
 // Functions that are given a state are called inside a C function that Luau called, whose arguments lie from 1 to
@@ -228,15 +265,17 @@ fn sum(costs: impl IntoIterator<Item = usize>) -> usize {
 }
 
 /// What it costs to read the texts among these arguments as numbers.
+#[inline]
 unsafe fn reading(state: *mut lua_State, first: c_int, last: c_int) -> usize {
     // SAFETY: the caller keeps what this function asks for.
     cost::READ.saturating_mul(unsafe { texts(state, first, last) })
 }
 
 /// The bytes of the texts among these arguments.
+#[inline]
 unsafe fn texts(state: *mut lua_State, first: c_int, last: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    let last = last.min(unsafe { ffi::lua_gettop(state) });
+    // SAFETY: the caller keeps what this function asks for. Where there are no arguments, there are no texts.
+    let last = if last - first < 4 { last } else { last.min(unsafe { ffi::lua_gettop(state) }) };
     // SAFETY: the caller keeps what this function asks for.
     sum((first..=last).map(|index| unsafe { text_length(state, index) }))
 }
@@ -258,13 +297,33 @@ fn results(count: usize, each: usize) -> usize {
     count.min(1_000_000) * each
 }
 
-/// How many bytes of the text at 1 lie between the places that the second and third argument name; `last` is the
-/// last one if there is no third.
-unsafe fn slice(state: *mut lua_State, last: f64) -> usize {
+/// A text of so many bytes is short: what is done with it costs less than finding out how much of it that is.
+const SHORT: usize = 100;
+
+/// Where a part of a text ends if the call doesn't say it.
+#[derive(Clone, Copy)]
+enum End {
+    /// Where it begins.
+    First,
+    /// Where the text ends.
+    Last,
+}
+
+/// How many bytes of the text at 1 lie between the places that the second and third argument name; if the text is
+/// short, all of it.
+unsafe fn slice(state: *mut lua_State, end: End) -> usize {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        let length = text_length(state, 1) as f64;
-        let last = if ffi::lua_type(state, 3) <= ffi::LUA_TNIL { last } else { number(state, 3) };
+        let length = text_length(state, 1);
+        if length <= SHORT {
+            return length;
+        }
+        let length = length as f64;
+        let last = match (ffi::lua_type(state, 3), end) {
+            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::First) => number(state, 2),
+            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::Last) => -1.0,
+            _ => number(state, 3),
+        };
         let from_start = |place: f64| if place < 0.0 { place + length + 1.0 } else { place };
         let first = from_start(number(state, 2)).max(1.0);
         (from_start(last).min(length) - first + 1.0).max(0.0) as usize
@@ -366,12 +425,22 @@ unsafe fn held(state: *mut lua_State) -> usize {
 
 /// Of `table.move(from, first, last, to, into)`.
 unsafe fn moving(state: *mut lua_State) -> usize {
+    /// So many are moved whether they are there or not.
+    const FEW: usize = 100_000;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        let count = (number(state, 3) - number(state, 2)).max(0.0) as usize;
-        // Far more than there are elements: then only the elements are looked at.
-        let elements = 2 * (length(state, 1) + length(state, 5)) + 100_000;
-        sum([reading(state, 2, 4), count.min(elements).saturating_mul(10)])
+        let are_numbers = (2..=4).all(|index| ffi::lua_type(state, index) == ffi::LUA_TNUMBER);
+        let (first, last, reading) = if are_numbers {
+            (ffi::lua_tonumber(state, 2), ffi::lua_tonumber(state, 3), 0)
+        } else {
+            (number(state, 2), number(state, 3), reading(state, 2, 4))
+        };
+        let mut count = (last - first).max(0.0) as usize;
+        if count > FEW {
+            // Far more than there are elements: then only the elements are looked at.
+            count = count.min(2 * (length(state, 1) + length(state, 5)) + FEW);
+        }
+        sum([reading, count.saturating_mul(10)])
     }
 }
 
@@ -432,17 +501,17 @@ unsafe fn text<'s>(state: *mut lua_State, index: c_int) -> &'s [u8] {
 
 /// Puts a function of ours in front of each built-in that may work for long.
 pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result<()> {
-    // SAFETY: rule 1; the stack holds the globals at 1. Each closure has the two upvalues that were pushed.
+    // SAFETY: rule 1; the stack holds the globals at 1. A closure has the one upvalue that was pushed, or none.
     unsafe {
         lua.exec_raw::<()>(globals, |state| {
             const GLOBALS: c_int = 1;
             const LIBRARY: c_int = 2;
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
-            for (number, built_in) in BUILT_INS.iter().enumerate() {
-                let function = match built_in.bound {
+            for built_in in BUILT_INS {
+                let upvalues = match built_in.bound {
                     Small | Ours => continue,
-                    Safepoint | Counted(_) => bounded,
-                    Replaced(function) => function,
+                    Safepoint | Counted(_) => 0,
+                    Replaced(_) => 1,
                 };
                 ffi::lua_settop(state, GLOBALS);
                 if built_in.library.is_empty() {
@@ -454,11 +523,10 @@ pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result
                     continue;
                 }
                 ffi::lua_rawgetfield(state, LIBRARY, built_in.name.as_ptr());
-                if ffi::lua_iscfunction(state, -1) == 0 {
-                    continue;
-                }
-                ffi::lua_pushnumber(state, number as f64);
-                ffi::lua_pushcclosurek(state, function, built_in.name.as_ptr(), 2, None);
+                let Some(original) = ffi::lua_tocfunction(state, -1) else { continue };
+                built_in.original.set(original);
+                let name = built_in.name.as_ptr();
+                ffi::lua_pushcclosurek(state, built_in.bounded, name, upvalues, None);
                 ffi::lua_rawsetfield(state, LIBRARY, built_in.name.as_ptr());
             }
             ffi::lua_settop(state, 0);
@@ -540,24 +608,11 @@ pub(super) unsafe fn begin_reading(state: *mut lua_State, name: &CStr, last: c_i
 /// # Safety
 ///
 /// Inside a closure whose first upvalue is a C function without upvalues.
-unsafe fn call_original(state: *mut lua_State) -> c_int {
+#[inline]
+pub(super) unsafe fn call_original(state: *mut lua_State) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let original = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1));
         original.expect("Luau's own function")(state)
-    }
-}
-
-/// One of [`BUILT_INS`]; Luau's own and its number are the upvalues.
-unsafe extern "C-unwind" fn bounded(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `bound_built_ins` made the closure.
-    unsafe {
-        let number = ffi::lua_tonumber(state, ffi::lua_upvalueindex(2)) as usize;
-        let built_in = &BUILT_INS[number];
-        match built_in.bound {
-            Counted(cost) => begin(state, built_in.name, cost(state)),
-            _ => safepoint(state),
-        }
-        call_original(state)
     }
 }

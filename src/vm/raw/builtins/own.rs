@@ -6,44 +6,56 @@ use std::time::Duration;
 use mlua::ffi::{self, lua_State};
 
 use super::super::{
-    OUT_OF_MEMORY, Run, TOO_DEEP, push_function, push_text, raise, safepoint, with_run,
+    OUT_OF_MEMORY, Run, TOO_DEEP, may_have_address, push_function, push_text, raise, safepoint,
+    with_run,
 };
-use super::{begin, call_original, length, number, reading, sum, text, text_length, texts};
+use super::{Original, begin, length, number, reading, sum, text, text_length};
 use crate::error::ScriptError;
 use crate::vm::cost;
 
-/// `string.format(format, …)`; Luau's own is the first upvalue. Shows no address.
-pub(super) unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
+/// `string.format(format, …)`. Shows no address.
+///
+/// Interpolated texts are made by it as well.
+pub(super) unsafe fn format(state: *mut lua_State, original: &Original) -> c_int {
     // SAFETY: arguments lie from 1 to the top, and `push_text` gets the positions of those alone;
     // the format's bytes are at 1 while they are read.
     unsafe {
         let count = ffi::lua_gettop(state);
-        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         let format = text(state, 1);
-        begin(state, c"format", 3 * format.len());
-        for (position, conversion) in (2..=count).zip(conversions(format)) {
-            // The only one that shows a value as `tostring` does. Of what Luau shows without a text of its own there
-            // is no need to make one; the others are looked for among all texts that there are.
-            let kind = ffi::lua_type(state, position);
-            let is_simple = matches!(
-                kind,
-                ffi::LUA_TNIL | ffi::LUA_TBOOLEAN | ffi::LUA_TNUMBER | ffi::LUA_TSTRING
-            );
-            if conversion == b'*' && !is_simple {
-                safepoint(state);
-                push_text(state, position);
-                ffi::lua_replace(state, position);
-            }
+        if format.len() > LONG_FORMAT {
+            begin(state, c"format", 3 * format.len());
         }
         // As numbers, or quoted.
-        let values = texts(state, 2, count).saturating_mul(4);
-        let numbers =
-            (2..=count).filter(|at| ffi::lua_type(state, *at) == ffi::LUA_TNUMBER).count();
+        let (mut values, mut numbers) = (0_usize, 0);
+        let mut conversions = conversions(format);
+        for position in 2..=count {
+            let mut kind = ffi::lua_type(state, position);
+            // The only one that shows a value as `tostring` does.
+            if conversions.next() == Some(b'*') && may_have_address(kind) {
+                // A text is looked for among all that there are.
+                safepoint(state);
+                ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+                push_text(state, position);
+                ffi::lua_replace(state, position);
+                kind = ffi::LUA_TSTRING;
+            }
+            match kind {
+                ffi::LUA_TSTRING => {
+                    values = values.saturating_add(ffi::lua_objlen(state, position));
+                }
+                ffi::LUA_TNUMBER => numbers += 1,
+                _ => {}
+            }
+        }
         let interned = cost::interned(format, numbers);
-        begin(state, c"format", sum([cost::format(format, count as usize), values, interned]));
-        call_original(state)
+        let cost = cost::format(format, count as usize);
+        begin(state, c"format", sum([cost, values.saturating_mul(4), interned]));
+        original.call(state)
     }
 }
+
+/// Bytes of a format which are read in no time.
+const LONG_FORMAT: usize = 1000;
 
 /// The letters of a format that stand for an argument.
 fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
@@ -59,11 +71,11 @@ fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// `table.concat(list, separator, first, last)`; Luau's own is the first upvalue.
+/// `table.concat(list, separator, first, last)`; Luau's own is the first upvalue as well.
 ///
 /// Each number becomes a text, which Luau looks up among all texts that there are, and numbers can be chosen so
 /// that this takes long. So long lists with numbers are put together in pieces, with safepoints between.
-pub(super) unsafe extern "C-unwind" fn concat(state: *mut lua_State) -> c_int {
+pub(super) unsafe fn concat(state: *mut lua_State, original: &Original) -> c_int {
     /// Elements of a piece. So many are done at once.
     const PIECE: usize = 64;
     // SAFETY: arguments lie from 1 to the top; the first upvalue is Luau's own function.
@@ -83,7 +95,7 @@ pub(super) unsafe extern "C-unwind" fn concat(state: *mut lua_State) -> c_int {
         let is_list =
             ffi::lua_type(state, 1) == ffi::LUA_TTABLE && first >= 1 && last <= length(state, 1);
         if count <= PIECE || !is_list || !has_numbers(state, first..=last) {
-            return call_original(state);
+            return original.call(state);
         }
         ffi::lua_settop(state, 2);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
@@ -123,10 +135,10 @@ const SHORT_SORT: usize = 100;
 /// Elements up to which it is worth to see what they are before they are sorted.
 const LONG_SORT: usize = 50_000;
 
-/// `table.sort(list, before)`; Luau's own is the upvalue.
+/// `table.sort(list, before)`
 ///
 /// What would take long without a safepoint, gets a comparator that is one.
-pub(super) unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
+pub(super) unsafe fn sort(state: *mut lua_State, original: &Original) -> c_int {
     // SAFETY: arguments lie from 1 to the top; those of the closures are pushed.
     unsafe {
         safepoint(state);
@@ -150,7 +162,7 @@ pub(super) unsafe extern "C-unwind" fn sort(state: *mut lua_State) -> c_int {
                 _ => {}
             }
         }
-        call_original(state)
+        original.call(state)
     }
 }
 
@@ -208,7 +220,7 @@ unsafe extern "C-unwind" fn interruptible(state: *mut lua_State) -> c_int {
 }
 
 /// `string.split(text, separator)`, with safepoints.
-pub(super) unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
+pub(super) unsafe fn split(state: *mut lua_State, _: &Original) -> c_int {
     /// Bytes that are looked at in one go.
     const WINDOW: usize = 100_000;
     /// What is compared between two safepoints, in nanoseconds.
@@ -279,7 +291,7 @@ pub(super) unsafe extern "C-unwind" fn split(state: *mut lua_State) -> c_int {
 }
 
 /// `utf8.codes(text)`
-pub(super) unsafe extern "C-unwind" fn codes(state: *mut lua_State) -> c_int {
+pub(super) unsafe fn codes(state: *mut lua_State, _: &Original) -> c_int {
     // SAFETY: arguments lie from 1 to the top; `luaL_checklstring` raises as C functions may.
     unsafe {
         ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
@@ -329,12 +341,12 @@ unsafe extern "C-unwind" fn next_code(state: *mut lua_State) -> c_int {
     }
 }
 
-/// `coroutine.close(thread)`; Luau's own is the first upvalue.
+/// `coroutine.close(thread)`
 ///
 /// Luau gives the coroutine a small stack in place of the one that it has. An error for want of memory would be
 /// raised in the coroutine, where nothing catches it but what called this: Luau takes that for a mistake of the
 /// host, and with its assertions on it ends the process. So it is looked first whether there is memory.
-pub(super) unsafe extern "C-unwind" fn close(state: *mut lua_State) -> c_int {
+pub(super) unsafe fn close(state: *mut lua_State, original: &Original) -> c_int {
     /// The small stack with its calls takes less than two of the pages in which Luau keeps small blocks.
     const ROOM: usize = 64 * 1024;
     // SAFETY: the allocator is that of the VM, and gets back what it gave.
@@ -346,6 +358,6 @@ pub(super) unsafe extern "C-unwind" fn close(state: *mut lua_State) -> c_int {
             raise(state, ScriptError::Raised { message: OUT_OF_MEMORY.to_owned() });
         }
         allocate(data, block, ROOM, 0);
-        call_original(state)
+        original.call(state)
     }
 }

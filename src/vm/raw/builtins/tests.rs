@@ -249,3 +249,53 @@ fn a_long_list_with_numbers_is_put_together_as_a_short_one() {
     let far = "return select(2, pcall(table.concat, t, '', 1e15, 1e15 + 700))";
     assert!(evaluate(&format!("{long}{far}")).to_string().contains("invalid value"));
 }
+
+/// What plain Luau gives for a source.
+fn plainly(source: &str) -> String {
+    let lua = Lua::new();
+    let value: Value = lua.load(source).set_name("@test").eval().expect("it is right");
+    value.to_string().expect("it can be shown")
+}
+
+#[test]
+fn protected_calls_do_what_luaus_own_do() {
+    let show = "local function show(...)
+        local all = table.pack(...)
+        for n = 1, all.n do all[n] = tostring(all[n]) end
+        return table.concat(all, '|')
+    end ";
+    for calls in [
+        "return show(pcall(select, 2, 1, 2, 3), pcall(type, nil), pcall(pcall, error, 1))",
+        "return show(pcall(nil))",
+        "return show(pcall(function() error('told') end))",
+        "return show(pcall(function() pcall() end))",
+        "return show(pcall(xpcall, 1))",
+        "return show(pcall(xpcall, 1, 2))",
+        "return show(xpcall(function(...) return select('#', ...), ... end, error, nil, 2, nil))",
+        "return show(xpcall(error, function(...) return select('#', ...) .. show(...) end, 'e', 0))",
+        "return show(xpcall(error, function() error('again') end))",
+        "return show(xpcall(function() local x = nil + 1 end, debug.traceback))",
+        "return show(pcall(coroutine.resume))",
+        "return show(coroutine.resume(coroutine.create(error), 'e'))",
+        "return show(xpcall(function() return xpcall(error, tostring, {1} and 7) end, print))",
+        // They can be slept in.
+        "local co = coroutine.wrap(function(...)
+            local function sleep(...) return coroutine.yield(...) end
+            local a = show(pcall(sleep, ...))
+            local b = show(xpcall(sleep, tostring, a))
+            local c = show(pcall(function() sleep(b) error('woken', 0) end))
+            local d = show(xpcall(function() sleep(c) error('woken') end, debug.traceback))
+            return d
+        end)
+        return show(co(1, 2), co(3, 4), co(5), co(), co(), pcall(co))",
+        "local t = table.create(200, 1)
+        return #show(pcall(table.unpack, t)) + #show(xpcall(table.unpack, error, t))",
+    ] {
+        let source = format!("{show}{calls}");
+        let found = match evaluate(&source) {
+            crate::ScriptValue::String(text) => text.to_string(),
+            value => value.to_string(),
+        };
+        assert_eq!(found, plainly(&source), "{calls}");
+    }
+}
