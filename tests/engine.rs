@@ -231,32 +231,6 @@ fn an_engine_is_out_of_memory_if_the_last_error_came_of_that() {
 }
 
 #[test]
-fn a_coroutine_is_destroyed_also_when_memory_is_full() {
-    let builder = LuaEngine::builder().memory_limit(4 * MIB);
-    let mut engine = builder.time_limit(Duration::from_secs(60)).build().unwrap();
-    engine
-        .run(
-            "local function deep(n) if n == 0 then coroutine.yield() else deep(n - 1) end return n end
-            deeply = coroutine.create(function() deep(500) end)
-            coroutine.resume(deeply)
-            kept = table.create(100000)
-            function fill()
-                for _, size in {100000, 10000, 1000, 900, 800, 700, 600, 500, 400, 300, 200, 100, 50, 1} do
-                    pcall(function() while true do table.insert(kept, buffer.create(size)) end end)
-                end
-            end",
-        )
-        .unwrap();
-    let _ = engine.call("fill", ());
-    let id = engine.coroutines()[0].id;
-    assert!(engine.destroy_coroutine(id));
-    let _ = engine.run("kept = nil");
-    engine.collect_garbage();
-    assert_eq!(engine.evaluate("coroutine.status(deeply)").unwrap(), "dead".into());
-    assert_eq!(engine.evaluate("(coroutine.resume(deeply))").unwrap(), false.into());
-}
-
-#[test]
 fn an_engine_may_hold_50_mib_unless_told_otherwise() {
     let mut engine = engine();
     assert_eq!(engine.stats().memory_limit, 50 * MIB);
