@@ -6,9 +6,7 @@ use bevy::prelude::{AssetServer, ChildOf, Entity, World};
 
 use super::apply::settle;
 use super::report::Report;
-use crate::bindings::{
-    Effects, Misfit, NamedScripts, Population, level_below, origin_of, parent_in,
-};
+use crate::bindings::{Effects, Misfit, NamedScripts, Population, level_below, parent_in};
 use crate::script::{LuaScripts, ScriptStates};
 
 /// The unit that spawned entities.
@@ -29,9 +27,8 @@ pub(super) fn furnish(
     report: &mut Report,
 ) {
     let mut named = std::mem::take(&mut *world.resource_mut::<NamedScripts>());
-    let root = origin_of(world, spawner);
     for (spawn, entity) in effects.spawned.drain(..).zip(new) {
-        if !world.resource::<Population>().has_room(root, 0) {
+        if !world.resource::<Population>().has_room(origin, 0) {
             report.refused((script, None), spawner, &Population::refusal());
             world.despawn(*entity);
             continue;
