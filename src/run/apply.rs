@@ -588,3 +588,26 @@ impl Contended {
         conflicts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_write_is_noted_once() {
+        let entity = Entity::from_raw_u32(1).expect("a small index");
+        let entities = [entity].into_iter().collect();
+        let mut contended = Contended { entities, written: HashMap::new() };
+        let whole = FieldPath::default();
+        let [a, b] = [0, 1].map(|step| whole.then(step).expect("it is short"));
+        let within_a = a.then(3).expect("it is short");
+        let mut claim = |paths: &[FieldPath]| contended.claim(entity, 7, paths);
+        assert_eq!(claim(&[within_a, within_a]), 0, "nobody wrote it before");
+        for _ in 0..1000 {
+            assert_eq!(claim(&[within_a]), 1);
+        }
+        assert_eq!((claim(&[a, b]), claim(&[within_a, b])), (1, 2));
+        assert_eq!((claim(&[whole]), claim(&[whole.then(2).expect("it is short")])), (1, 1));
+        assert_eq!(contended.written[&(entity, 7)], [within_a, a, b, whole]);
+    }
+}
