@@ -257,6 +257,21 @@ fn only_so_many_entities_live_that_scripts_spawned() {
     assert!(matches!(lab.field(other, "id"), ScriptValue::Entity(_)), "others can spawn still");
 }
 
+#[test]
+fn what_is_spawned_in_on_stop_counts_with_what_its_ancestor_spawned() {
+    const BREEDER: &str = "
+        function on_update() world.despawn(entity.id) end
+        function on_stop()
+            world.spawn{scripts = 'breeder.luau'}
+            for n = 1, 4000 do if not pcall(world.spawn) then return end end
+        end";
+    let mut lab = Lab::with_config(PoolConfig { max_commands: 5000, max_failures: 0, ..patient() });
+    lab.entity("breeder.luau", BREEDER);
+    lab.frames(40);
+    let count = lab.app.world().entities().count_spawned() as usize;
+    assert!((16_000..17_000).contains(&count), "{count}");
+}
+
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
 #[reflect(Component, Default, Clone)]
 struct Tree {
@@ -353,6 +368,80 @@ fn who_sends_to_one_that_takes_nothing_is_told_when_it_is_full() {
     lab.app.world_mut().get_mut::<LuaScripts>(receiver).expect("it has them").enabled = true;
     lab.frames(4);
     assert!(number(&lab, sender, "sent") > sent, "there is room again");
+}
+
+#[test]
+fn a_message_to_many_scripts_that_are_not_loaded_counts_once_and_floods_out_nobody() {
+    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let receiver = lab
+        .entity("hears.luau", "function on_message(self) self.heard = (self.heard or 0) + 1 end");
+    let honest = lab.entity(
+        "tells.luau",
+        "function on_message(self, name, to) self.to = to end
+        function on_update(self) if self.to then send(self.to, 'tick') end end",
+    );
+    lab.app.world_mut().write_message(ToScript::new(honest, "go", receiver));
+    let hostile = "function on_start(self)
+            local s = {}
+            for i = 1, 16 do s[i] = 'gone.luau' end
+            self.sinks = {}
+            for i = 1, 3 do self.sinks[i] = world.spawn{scripts = s} end
+        end
+        function on_update(self)
+            self.k = (self.k or 0) % 3 + 1
+            for i = 1, 15 do
+                if pcall(send, self.sinks[self.k], 'x', ('x'):rep(60000)) then
+                    self.sent = (self.sent or 0) + 1
+                end
+            end
+        end";
+    let hostile = ["floods_1.luau", "floods_2.luau"].map(|path| lab.entity(path, hostile));
+    lab.frames(12);
+    for hostile in hostile {
+        assert!(number(&lab, hostile, "sent") > 45.0, "its own bound is reached");
+    }
+    let before = number(&lab, receiver, "heard");
+    lab.frames(10);
+    assert_eq!(number(&lab, receiver, "heard"), before + 10.0, "what others send arrives");
+}
+
+#[test]
+fn each_script_takes_all_messages_in_order_however_the_others_hold_up() {
+    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let notes = "local got = self.got or {} table.insert(got, name) self.got = got";
+    let notes = format!("function on_message(self, name) {notes} ");
+    let slow = format!("{notes} for n = 1, 200 do emit('e') end end");
+    let slow = lab.script("slow.luau", &slow);
+    let quick = lab.script("quick.luau", &format!("{notes} end"));
+    let silent = lab.script("silent.luau", "function on_update() end");
+    lab.hold_files(true);
+    lab.file("late.luau", &format!("{notes} end"));
+    let late = lab.app.world().resource::<AssetServer>().load("late.luau");
+    let scripts = LuaScripts::from_iter([late, slow, silent, quick]);
+    let receiver = lab.app.world_mut().spawn(scripts).id();
+    for number in 10..60 {
+        if number % 10 == 0 {
+            lab.frame();
+        }
+        let message = ToScript::new(receiver, number.to_string(), ScriptValue::Nil);
+        lab.app.world_mut().write_message(message);
+    }
+    lab.frames(3);
+    let got = |lab: &Lab, script: &str| {
+        let states = lab.app.world().get::<ScriptStates>(receiver).expect("it has them");
+        let state = states.iter().find(|state| state.script == script);
+        state.map_or(ScriptValue::Nil, |state| state.fields.get("got").clone()).to_string()
+    };
+    let [first, last] = ["10", "59"].map(|name| format!("\"{name}\""));
+    assert!(got(&lab, "quick.luau").ends_with(&format!("{last}}}")));
+    assert!(got(&lab, "slow.luau").contains(&first) && !got(&lab, "slow.luau").contains(&last));
+    lab.hold_files(false);
+    lab.until(|lab| got(lab, "late.luau").contains(&last));
+    lab.frames(20);
+    for script in ["slow.luau", "late.luau"] {
+        assert_eq!(got(&lab, script), got(&lab, "quick.luau"), "{script}");
+    }
+    assert_eq!(lab.snapshot().total.undelivered, 0);
 }
 
 #[test]
@@ -486,6 +575,21 @@ fn a_script_that_logs_and_logs_is_cut_short() {
 }
 
 #[test]
+fn many_scripts_that_log_and_log_are_cut_short_together() {
+    keep_log();
+    let mut lab = Lab::new();
+    for number in 0..40 {
+        let path = format!("choir_{number}.luau");
+        lab.entity(&path, "function on_update() print('choir ' .. ('x'):rep(4000)) end");
+    }
+    lab.frames(100);
+    let lines = lines_with("choir x");
+    // They are cut to 2 KiB each.
+    assert!((700..1100).contains(&lines), "{lines}");
+    assert!(lines_with("scripts log too much together") > 0);
+}
+
+#[test]
 fn a_script_that_assigns_thousands_of_globals_is_told_of_a_few() {
     keep_log();
     let mut lab = Lab::new();
@@ -520,6 +624,28 @@ fn control_characters_reach_neither_the_log_nor_an_error() {
     assert!(lines.iter().any(|line| line.contains("\\u{1b}[31m")), "{lines:?}");
     let second = log.lines().find(|line| line.contains("second of two")).expect("it is there");
     assert!(second.starts_with("    | "), "{second:?}");
+}
+
+#[test]
+fn a_file_whose_name_would_forge_a_log_entry_is_no_script() {
+    keep_log();
+    let mut lab = Lab::new();
+    for path in ["forged\u{1b}[2J.luau", "forged\nERROR forged.luau", "forged\u{202e}.luau"] {
+        lab.file(path, "function on_start() print('forged') end");
+        let script = lab.load(path);
+        lab.app.world_mut().spawn(LuaScripts::new(script));
+    }
+    lab.frames(3);
+    assert_eq!(lab.snapshot().total.runs, 0);
+    let broken = lab.snapshot().scripts.iter().filter_map(|row| row.broken.clone());
+    assert_eq!(broken.filter(|why| why.contains("rename the file")).count(), 3);
+    // Bevy logs the path of an asset that fails as it is.
+    let log = log();
+    for shown in
+        ["forged\\u{1b}[2J.luau: ", "forged\n    | ERROR forged.luau: ", "forged\\u{202e}.luau: "]
+    {
+        assert!(log.contains(&format!("ERROR bevy_lua_pool::run::report: {shown}")), "{shown}");
+    }
 }
 
 // ---- VMs -------------------------------------------------------------------------------------------

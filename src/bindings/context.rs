@@ -23,7 +23,7 @@ use super::effects::{
 use super::exposure::{Exposable, PROPERTIES};
 use super::hierarchy::{MAX_LEVELS, Misfit, level_below};
 use super::named::NamedScripts;
-use super::population::{Population, SpawnedByScript};
+use super::population::{Population, origin_of};
 use super::reflect::{self, Shape, SmallLeaf};
 use super::spots::KnownSpot;
 use crate::error::ScriptError;
@@ -42,6 +42,8 @@ pub struct ScriptContext<'w> {
     limits: &'w PoolConfig,
     transforms: &'w Column<'w, Transform>,
     entity: Entity,
+    /// The entity from which that one descends, if a script spawned it and its script runs.
+    origin: Option<Entity>,
     /// The asset path of the script that runs.
     script: Option<&'w Arc<str>>,
     /// Whether the lines of calls are noted: messages are being refused.
@@ -111,6 +113,7 @@ impl<'w> ScriptContext<'w> {
             limits,
             transforms,
             entity: Entity::PLACEHOLDER,
+            origin: None,
             script: None,
             notes_lines: world.get_resource::<Backlog>().is_some_and(|backlog| backlog.refuses),
             line: None,
@@ -251,6 +254,12 @@ impl<'w> ScriptContext<'w> {
         self.start = None;
     }
 
+    /// The entity descends from this one, whether it still lives or not.
+    #[inline]
+    pub(crate) fn set_origin(&mut self, origin: Option<Entity>) {
+        self.origin = origin;
+    }
+
     /// The runs that follow are of this script.
     #[inline]
     pub(crate) fn set_script(&mut self, script: &'w Arc<str>) {
@@ -297,7 +306,7 @@ impl<'w> ScriptContext<'w> {
     ) -> Result<Entity, ScriptError> {
         self.count_command()?;
         if let Some(population) = self.world.get_resource::<Population>() {
-            let origin = origin_of(self.world, self.entity);
+            let origin = origin_of(self.world, self.entity).or(self.origin).unwrap_or(self.entity);
             if !population.has_room(origin, self.effects.spawned.len() + 1) {
                 return Err(ScriptError::Host { message: Population::refusal() });
             }
@@ -849,11 +858,6 @@ impl<'w> ScriptContext<'w> {
         })?;
         Ok(Place { path, ..place })
     }
-}
-
-/// The entity from which an entity descends that no script spawned; itself, if none did.
-pub(crate) fn origin_of(world: &World, entity: Entity) -> Entity {
-    world.get::<SpawnedByScript>(entity).map_or(entity, |spawned| spawned.origin)
 }
 
 /// The parent that a [`ChildOf`] names.

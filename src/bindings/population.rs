@@ -3,7 +3,7 @@
 use bevy::ecs::lifecycle::HookContext;
 use bevy::ecs::world::DeferredWorld;
 use bevy::platform::collections::HashMap;
-use bevy::prelude::{Component, Entity, Resource};
+use bevy::prelude::{Component, Entity, Resource, World};
 
 /// A script spawned this entity.
 #[derive(Component, Clone, Copy, Debug)]
@@ -70,14 +70,13 @@ fn discount(mut world: DeferredWorld<'_>, context: HookContext) {
     }
 }
 
-fn origin_of(world: &DeferredWorld<'_>, entity: Entity) -> Option<Entity> {
+/// The entity from which an entity descends that no script spawned, if a script spawned it and it lives.
+pub(crate) fn origin_of(world: &World, entity: Entity) -> Option<Entity> {
     world.get::<SpawnedByScript>(entity).map(|spawned| spawned.origin)
 }
 
 #[cfg(test)]
 mod tests {
-    use bevy::prelude::World;
-
     use super::*;
 
     #[test]

@@ -12,7 +12,8 @@ use bevy::reflect::TypeRegistry;
 
 use super::frame::{Frame, LuaPool, MoreOutcome, Stage, Unit, UnitOutcome};
 use super::furnish::{Spawner, furnish, refuse_child};
-use super::mailbox::{Delivery, Mailbox, Refused};
+use super::log::LineRate;
+use super::mailbox::{Deliveries, Delivery, Mailbox, Refused};
 use super::messages::{Outbox, ScriptEvent, ScriptFailed};
 use super::plain::{PlainStage, numbers};
 use super::programs::{CarriedProgram, Programs};
@@ -55,9 +56,6 @@ pub(crate) fn apply(world: &mut World) {
             known_stops: frame.known_stops,
             mail: Vec::new(),
             unheard: Vec::new(),
-            lines_left: MAX_LINES,
-            log_bytes_left: MAX_LOG_BYTES,
-            lines_cut: false,
             looks_left: MAX_LOOKS,
         };
         for tally in &mut frame.tallies {
@@ -91,13 +89,13 @@ pub(crate) fn apply(world: &mut World) {
         }
         let undelivered = count_unheard(&mut frame, stage.programs, &outcomes, &left);
         stage.report.frame.undelivered += undelivered;
-        let mut put_back = Vec::new();
         for number in numbers(&left) {
-            let (unit, outcome) = (&frame.units[number], &mut outcomes[number]);
-            if !unit.mail().is_empty() {
+            let outcome = &mut outcomes[number];
+            if !frame.units[number].mail().is_empty() {
                 let taken = outcome.more.as_ref().map_or(0, |more| more.mail_taken);
-                put_back.extend(frame.undelivered(unit).skip(taken));
+                frame.leave_mail(number, taken);
             }
+            let unit = &frame.units[number];
             if outcome.deferred {
                 stage.defer(world, &mut frame.units[number]);
             } else {
@@ -109,13 +107,12 @@ pub(crate) fn apply(world: &mut World) {
         frame.outcomes = outcomes;
         frame.left = left;
         stage.tell_of_strays();
-        if stage.lines_cut && stage.report.log.take() {
-            warn!(
-                "scripts logged more than {MAX_LINES} lines or {MAX_LOG_BYTES} bytes at once: the others \
-                 are left out"
-            );
+        if let Some(count) = stage.report.lines.take_left_out(stage.number)
+            && stage.report.log.take()
+        {
+            warn!("scripts log too much together: {count} lines are left out");
         }
-        stage.send(world, put_back);
+        stage.send(world, &mut frame.deliveries);
         frame.programs = programs;
         frame.shares = shares;
         report.end_of_stage(began.elapsed(), frame.leased);
@@ -150,12 +147,6 @@ struct ApplyingStage<'s> {
     mail: Vec<Delivery>,
     /// Scripts some of whose events were not emitted, and an entity that wanted it.
     unheard: Vec<(Arc<str>, Entity)>,
-    /// Log lines that may still be written.
-    lines_left: usize,
-    /// The bytes that they may have.
-    log_bytes_left: usize,
-    /// There were more.
-    lines_cut: bool,
     /// Descendants that may still be looked at when scripts move entities.
     looks_left: usize,
 }
@@ -163,21 +154,16 @@ struct ApplyingStage<'s> {
 /// Descendants that are looked at in one stage when scripts move entities.
 const MAX_LOOKS: usize = 1 << 18;
 
-/// Log lines of scripts that are written in one stage; of those that come after them, only that they were
-/// left out.
-const MAX_LINES: usize = 4096;
-const MAX_LOG_BYTES: usize = 256 * 1024;
-
 /// Globals that are told of each time that some were found in a script.
 const MAX_STRAYS: usize = 8;
 
 impl ApplyingStage<'_> {
-    /// Sends what the scripts sent, and before it what was not delivered; tells of what is refused.
-    fn send(&mut self, world: &mut World, put_back: Vec<Delivery>) {
+    /// Sends what the scripts sent, and before it what waits on; tells of what is refused.
+    fn send(&mut self, world: &mut World, deliveries: &mut Deliveries) {
         let mail = std::mem::take(&mut self.mail);
         self.report.frame.messages += mail.len() as u64;
         let mut mailbox = world.resource_mut::<Mailbox>();
-        mailbox.put_back(put_back);
+        mailbox.put_back(deliveries);
         let refused = mailbox.put(mail);
         let mut backlog = world.resource_mut::<Backlog>();
         // In fixed steps nearly nothing is sent.
@@ -232,7 +218,10 @@ impl ApplyingStage<'_> {
         if let Some(more) = &mut outcome.more
             && !more.effects.spawned.is_empty()
         {
-            let origin = origin_of(world, unit.entity);
+            // It, or one of this stage before it, may despawn its entity.
+            let origin = origin_of(world, unit.entity).or_else(|| self.shares.origin_of(unit));
+            let origin = origin.unwrap_or(unit.entity);
+            more.origin = Some(origin);
             for _ in &more.effects.spawned {
                 // Others were quicker: it has a place only until it is told that it can't stay.
                 let id = if world.resource::<Population>().has_room(origin, 1) {
@@ -275,7 +264,7 @@ impl ApplyingStage<'_> {
         }
         // Nearly all spawn nothing.
         if !more.effects.spawned.is_empty() {
-            let origin = self.shares.origin_of(unit).unwrap_or(unit.entity);
+            let origin = more.origin.unwrap_or(unit.entity);
             let spawner = Spawner { entity: unit.entity, script, origin };
             furnish(world, &spawner, &mut more, self.report);
         }
@@ -313,22 +302,20 @@ impl ApplyingStage<'_> {
     /// Writes the lines that a script logged, as far as it may.
     fn log(&mut self, unit: &Unit, script: &Arc<str>, lines: &[LogLine]) {
         let frame = self.number;
-        self.report.frame.log_lines += lines.len() as u64;
-        let budget = &mut self.report.figures.at(self.figures[unit.program as usize]).lines;
+        let report = &mut *self.report;
+        report.frame.log_lines += lines.len() as u64;
+        let of_script = &mut report.figures.at(self.figures[unit.program as usize]).lines;
         for line in lines {
-            let bytes = line.text.len();
-            if !budget.take(frame, bytes) {
-                continue;
+            let text = log_text(&line.text);
+            if of_script.take(&LineRate::OF_A_SCRIPT, frame, text.len())
+                && report.lines.take(&LineRate::OF_ALL, frame, text.len())
+            {
+                write_log(unit, script, line, &text);
             }
-            if self.lines_left == 0 || self.log_bytes_left < bytes {
-                self.lines_cut = true;
-                continue;
-            }
-            self.lines_left -= 1;
-            self.log_bytes_left -= bytes;
-            write_log(unit, script, line);
         }
-        if let Some(count) = budget.take_left_out(frame) {
+        if let Some(count) = of_script.take_left_out(frame)
+            && report.log.take()
+        {
             warn!(%script, "{script}: it logs too much: {count} lines are left out");
         }
     }
@@ -560,9 +547,8 @@ fn settle_new_entities(state: &mut StateChange, more: &mut MoreOutcome) {
     }
 }
 
-fn write_log(unit: &Unit, script: &str, line: &LogLine) {
+fn write_log(unit: &Unit, script: &str, line: &LogLine, text: &str) {
     let (entity, at) = (unit.entity, line.line.unwrap_or(0));
-    let text = log_text(&line.text);
     match line.level {
         LogLevel::Info => info!(%script, line = at, %entity, "{text}"),
         LogLevel::Warn => warn!(%script, line = at, %entity, "{text}"),
@@ -598,11 +584,39 @@ impl Contended {
             return 0;
         }
         let written = self.written.entry((entity, component)).or_default();
-        let overlap = |path: &FieldPath| {
-            written.iter().any(|other| other.contains(path) || path.contains(other))
-        };
-        let conflicts = paths.iter().filter(|path| overlap(path)).count() as u64;
-        written.extend_from_slice(paths);
+        let before = written.len();
+        let mut conflicts = 0;
+        for path in paths {
+            let overlaps = |other: &FieldPath| other.contains(path) || path.contains(other);
+            conflicts += u64::from(written[..before].iter().any(overlaps));
+            // What many write is noted once: there are no more of them than the component has fields.
+            if !written.iter().any(|other| other.contains(path)) {
+                written.push(*path);
+            }
+        }
         conflicts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_write_is_noted_once() {
+        let entity = Entity::from_raw_u32(1).expect("a small index");
+        let entities = [entity].into_iter().collect();
+        let mut contended = Contended { entities, written: HashMap::new() };
+        let whole = FieldPath::default();
+        let [a, b] = [0, 1].map(|step| whole.then(step).expect("it is short"));
+        let within_a = a.then(3).expect("it is short");
+        let mut claim = |paths: &[FieldPath]| contended.claim(entity, 7, paths);
+        assert_eq!(claim(&[within_a, within_a]), 0, "nobody wrote it before");
+        for _ in 0..1000 {
+            assert_eq!(claim(&[within_a]), 1);
+        }
+        assert_eq!((claim(&[a, b]), claim(&[within_a, b])), (1, 2));
+        assert_eq!((claim(&[whole]), claim(&[whole.then(2).expect("it is short")])), (1, 1));
+        assert_eq!(contended.written[&(entity, 7)], [within_a, a, b, whole]);
     }
 }

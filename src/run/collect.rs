@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Tally, Unit};
 use super::known::KnownScripts;
-use super::mailbox::{Delivery, Mailbox};
+use super::mailbox::{Deliveries, Mailbox};
 use super::programs::Programs;
 use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
@@ -77,7 +77,6 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         frame.outcomes.clear();
         frame.tallies.iter_mut().for_each(Tally::clear);
     }
-    frame.deliveries.clear();
     frame.unsure.clear();
     frame.leased = 0;
     frame.stage = stage;
@@ -94,8 +93,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
 
     // Messages go with the frame, not with the fixed steps in it.
     if stage == Stage::Update {
-        frame.deliveries = mailbox.take();
-        frame.deliveries.sort_by_key(|delivery| order(delivery.mail.to));
+        frame.deliveries = Deliveries::of(mailbox.take());
     }
     let mut taken = Taken::new(frame.deliveries.len());
 
@@ -120,7 +118,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         let states = &mut states.states;
         let at = At { entity, changed: scripts_of.last_changed() };
         if !scripts_of.enabled {
-            taken.wait(&frame.deliveries, entity, None);
+            taken.wait(&mut frame.deliveries, entity, None);
             for (slot, state) in states.iter_mut().enumerate() {
                 frame.programs.count(state, at, slot);
             }
@@ -129,7 +127,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         let before = frame.units.len();
         for (slot, (handle, state)) in scripts_of.scripts.iter().zip(states).enumerate() {
             let Some(script) = scripts.get(handle) else {
-                taken.wait(&frame.deliveries, entity, Some(slot));
+                taken.wait(&mut frame.deliveries, entity, Some(slot));
                 continue;
             };
             if state.attached.program.is_none() {
@@ -172,7 +170,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         });
         frame.units.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report, &mut frame.unsure);
-        mailbox.tell(&mut backlog);
+        frame.deliveries.tell(&mut backlog);
     }
     frame.known_stops = stopped.stopped.len();
 }
@@ -191,6 +189,10 @@ fn put_back(
     mailbox: &mut Mailbox,
     stopped: &mut StopQueue,
 ) {
+    for number in 0..frame.units.len() {
+        frame.leave_mail(number, 0);
+    }
+    mailbox.put_back(&mut frame.deliveries);
     if frame.units.is_empty() {
         return;
     }
@@ -203,8 +205,6 @@ fn put_back(
             state.attached.owed[frame.stage as usize] = unit.delta;
         }
     }
-    let mail: Vec<_> = units.iter().flat_map(|unit| frame.undelivered(unit)).collect();
-    mailbox.put_back(mail);
     let programs = &frame.programs.list;
     let stops = units.into_iter().filter_map(|mut unit| {
         let last = unit.take_stop()?;
@@ -376,63 +376,57 @@ enum Receiver {
 /// Which deliveries found a script.
 struct Taken {
     found: Vec<Receiver>,
-    /// Those whose script can't take them yet.
-    waiting: Vec<Delivery>,
 }
 
 impl Taken {
     fn new(deliveries: usize) -> Self {
-        Self { found: vec![Receiver::None; deliveries], waiting: Vec::new() }
-    }
-
-    /// The deliveries to an entity.
-    fn of(deliveries: &[Delivery], entity: Entity) -> Range<usize> {
-        if deliveries.is_empty() {
-            return 0..0;
-        }
-        let key = order(entity);
-        let start = deliveries.partition_point(|delivery| order(delivery.mail.to) < key);
-        let rest = &deliveries[start..];
-        start..start + rest.partition_point(|delivery| order(delivery.mail.to) == key)
+        Self { found: vec![Receiver::None; deliveries] }
     }
 
     /// Hands the script at a place what is for it, which is known to take messages, or may; gives the deliveries
     /// to its entity if any is.
     fn take(
         &mut self,
-        deliveries: &[Delivery],
+        deliveries: &Deliveries,
         entity: Entity,
         slot: usize,
         is_known: bool,
     ) -> Range<u32> {
         let receiver = if is_known { Receiver::Found } else { Receiver::Perhaps };
-        let to_entity = Self::of(deliveries, entity);
+        let any = self.find(deliveries, entity, Some(slot), receiver);
+        if any { deliveries.to(entity) } else { 0..0 }
+    }
+
+    /// Leaves what is for the script at a place, or for all scripts of an entity: they can't take it yet.
+    fn wait(&mut self, deliveries: &mut Deliveries, entity: Entity, slot: Option<usize>) {
+        self.find(deliveries, entity, slot, Receiver::Found);
+        match slot {
+            Some(slot) => deliveries.leave(deliveries.to(entity), slot, 0),
+            None => deliveries.leave_all(deliveries.to(entity)),
+        }
+    }
+
+    /// Notes that what is for the script at a place, or for all, found a receiver; gives whether anything is.
+    fn find(
+        &mut self,
+        deliveries: &Deliveries,
+        entity: Entity,
+        slot: Option<usize>,
+        receiver: Receiver,
+    ) -> bool {
         let mut any = false;
-        for index in to_entity.clone() {
-            if deliveries[index].is_for(slot) {
+        for index in deliveries.to(entity) {
+            let index = index as usize;
+            if slot.is_none_or(|slot| deliveries[index].is_for(slot)) {
                 self.found[index] = self.found[index].max(receiver);
                 any = true;
             }
         }
-        // The mailbox holds fewer than that.
-        if any { to_entity.start as u32..to_entity.end as u32 } else { 0..0 }
+        any
     }
 
-    /// Keeps what is for the script at a place, or for all scripts of an entity.
-    fn wait(&mut self, deliveries: &[Delivery], entity: Entity, slot: Option<usize>) {
-        for index in Self::of(deliveries, entity) {
-            if slot.is_none_or(|slot| deliveries[index].is_for(slot)) {
-                self.found[index] = Receiver::Found;
-                self.waiting.push(deliveries[index].only_for(slot));
-            }
-        }
-    }
-
-    /// Puts back what waits for a script, and counts what found none. Of what perhaps found one, `unsure` tells,
-    /// if there is any.
+    /// Counts what found no script. Of what perhaps found one, `unsure` tells, if there is any.
     fn settle(self, mailbox: &mut Mailbox, report: &mut Report, unsure: &mut Vec<bool>) {
-        // What waited longer goes before what was sent meanwhile.
-        mailbox.put_back(self.waiting);
         let of = |receiver| self.found.iter().filter(|found| **found == receiver).count();
         report.frame.undelivered += of(Receiver::None) as u64 + mailbox.take_dropped();
         if of(Receiver::Perhaps) > 0 {

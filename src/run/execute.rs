@@ -417,6 +417,7 @@ impl<'s> Worker<'s> {
         };
         let limits = stage.limits(unit);
         self.context.turn_to(unit.entity, entity, limits.commands);
+        self.context.set_origin(stage.frame.shares.origin_of(unit));
         self.context.set_script(stage.frame.program(unit).name());
         self.context.set_allow_non_finite(limits.allow_non_finite);
         let mut runs = UnitRuns {

@@ -9,7 +9,7 @@ use bevy::prelude::{Entity, Resource, SystemSet, Transform};
 
 use super::budget::Budget;
 use super::collect::order;
-use super::mailbox::Delivery;
+use super::mailbox::Deliveries;
 use super::plain::PlainQuery;
 use super::programs::Programs;
 use super::quiet::Found;
@@ -158,8 +158,8 @@ pub(crate) struct Frame {
     pub(crate) found: Vec<Found>,
     /// The programs of the units, by number.
     pub(crate) programs: Programs,
-    /// The messages that are delivered in this stage, sorted by receiver.
-    pub(crate) deliveries: Vec<Delivery>,
+    /// The messages that are delivered in this stage.
+    pub(crate) deliveries: Deliveries,
     /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
     pub(crate) outcomes: Vec<UnitOutcome>,
     /// What units share with others, and what they used up of it.
@@ -202,12 +202,10 @@ impl Frame {
         to_entity.filter(|delivery| delivery.is_for(unit.slot())).map(|delivery| &*delivery.mail)
     }
 
-    /// The messages of a unit that did not get to take them.
-    pub(crate) fn undelivered(&self, unit: &Unit) -> impl Iterator<Item = Delivery> {
-        let (mail, slot) = (unit.mail(), unit.slot());
-        let to_entity = self.deliveries[mail.start as usize..mail.end as usize].iter();
-        let for_it = to_entity.filter(move |delivery| delivery.is_for(slot));
-        for_it.map(move |delivery| delivery.only_for(Some(slot)))
+    /// A unit took so many of its messages and no more: the others wait on.
+    pub(crate) fn leave_mail(&mut self, unit: usize, taken: usize) {
+        let unit = &self.units[unit];
+        self.deliveries.leave(unit.mail(), unit.slot(), taken);
     }
 
     /// What the runs of each program may use up, by number.
@@ -388,6 +386,8 @@ pub(crate) struct MoreOutcome {
     /// How many of its messages it took; the others wait for the next frame.
     pub(crate) mail_taken: usize,
     pub(crate) effects: Effects,
+    /// From which those descend that it spawned, once that is known.
+    pub(crate) origin: Option<Entity>,
     /// The entities that it spawned, once they have their places in the world.
     pub(crate) new: Vec<Entity>,
     /// How many of them there was room for; the others come to nothing.

@@ -51,12 +51,11 @@ impl Default for LogBudget {
     }
 }
 
-/// How many of its own lines a script may log, on all entities that carry it: many at once, and fewer when it goes
-/// on and on.
-#[derive(Clone, Copy, Debug)]
+/// How many of their own lines scripts have logged: many at once, and fewer when they go on and on.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LineBudget {
-    lines: usize,
-    bytes: usize,
+    /// Lines and their bytes, less what was allowed since.
+    spent: (usize, usize),
     /// The frame in which it was looked at last.
     frame: u64,
     left_out: u64,
@@ -64,27 +63,34 @@ pub(crate) struct LineBudget {
     told: u64,
 }
 
-impl LineBudget {
-    /// So many at once, with so many bytes,
-    const MOST: (usize, usize) = (1024, 128 * 1024);
-    /// and so many more after each frame.
-    const A_FRAME: (usize, usize) = (32, 4096);
+/// How many lines may be logged, with so many bytes as they are written.
+pub(crate) struct LineRate {
+    at_once: (usize, usize),
+    /// So many more after each frame.
+    a_frame: (usize, usize),
+}
 
+impl LineRate {
+    /// Those of one script, on all entities that carry it.
+    pub(crate) const OF_A_SCRIPT: Self = Self { at_once: (1024, 128 * 1024), a_frame: (32, 4096) };
+    /// Those of all scripts of an app.
+    pub(crate) const OF_ALL: Self = Self { at_once: (4096, 256 * 1024), a_frame: (128, 16 * 1024) };
+}
+
+impl LineBudget {
     /// Whether a line of so many bytes may be logged in this frame.
-    pub(crate) fn take(&mut self, frame: u64, bytes: usize) -> bool {
+    pub(crate) fn take(&mut self, rate: &LineRate, frame: u64, bytes: usize) -> bool {
         let frames = usize::try_from(frame.saturating_sub(self.frame)).unwrap_or(usize::MAX);
         if frames > 0 {
-            let refilled = |left: usize, most, a_frame| {
-                left.saturating_add(frames.saturating_mul(a_frame)).min(most)
-            };
-            self.lines = refilled(self.lines, Self::MOST.0, Self::A_FRAME.0);
-            self.bytes = refilled(self.bytes, Self::MOST.1, Self::A_FRAME.1);
+            let (lines, bytes) = rate.a_frame;
+            self.spent.0 = self.spent.0.saturating_sub(frames.saturating_mul(lines));
+            self.spent.1 = self.spent.1.saturating_sub(frames.saturating_mul(bytes));
             self.frame = frame;
         }
-        let may = self.lines > 0 && self.bytes >= bytes;
+        let (lines, all_bytes) = (self.spent.0 + 1, self.spent.1.saturating_add(bytes));
+        let may = lines <= rate.at_once.0 && all_bytes <= rate.at_once.1;
         if may {
-            self.lines -= 1;
-            self.bytes -= bytes;
+            self.spent = (lines, all_bytes);
         } else {
             self.left_out += 1;
         }
@@ -101,13 +107,6 @@ impl LineBudget {
     }
 }
 
-impl Default for LineBudget {
-    fn default() -> Self {
-        let (lines, bytes) = Self::MOST;
-        Self { lines, bytes, frame: 0, left_out: 0, told: 0 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,13 +115,15 @@ mod tests {
     fn a_script_logs_much_at_once_and_less_for_ever() {
         for bytes in [10, 2000] {
             let mut budget = LineBudget::default();
-            let at_once = LineBudget::MOST.0.min(LineBudget::MOST.1 / bytes);
+            let rate = LineRate::OF_A_SCRIPT;
+            let at_once = rate.at_once.0.min(rate.at_once.1 / bytes);
             let taken = |budget: &mut LineBudget, frame| {
-                (0..2000).filter(|_| budget.take(frame, bytes)).count()
+                (0..2000).filter(|_| budget.take(&rate, frame, bytes)).count()
             };
             assert_eq!(taken(&mut budget, 0), at_once);
             let later: usize = (1..=100).map(|frame| taken(&mut budget, frame)).sum();
-            let most = (100 * LineBudget::A_FRAME.0).min(100 * LineBudget::A_FRAME.1 / bytes + 1);
+            let a_frame = rate.a_frame;
+            let most = (100 * a_frame.0).min(100 * a_frame.1 / bytes + 1);
             assert!(later <= most && later + 1 >= most, "{later} of {most}");
             assert_eq!(budget.take_left_out(63), None);
             let left_out = 101 * 2000 - (at_once + later) as u64;

@@ -1,19 +1,22 @@
 //! [`Mailbox`]: messages that wait for the scripts of entities, within bounds.
 
 use std::fmt;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{Entity, Resource};
+use smallvec::SmallVec;
 
+use super::collect::order;
 use crate::bindings::{Amount, Backlog, Mail, OF_A_PAIR};
 
 /// A message on its way to the scripts of an entity.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) mail: Arc<Mail>,
-    /// The place of the one script that still has to take it; without one all of them have to.
-    pub(crate) only: Option<usize>,
+    /// The scripts that still have to take it.
+    places: Places,
     /// The hash of the name of the script that sent it; 0: the game did.
     from: u64,
     /// Roughly the bytes that it takes.
@@ -25,21 +28,123 @@ impl Delivery {
     pub(crate) fn new(mail: Mail, from: u64) -> Self {
         let size = size_of::<Self>() + size_of::<Mail>() + mail.name.len() + mail.payload.size();
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Self { mail: Arc::new(mail), only: None, from, size }
-    }
-
-    /// The same message, for one script of the entity alone.
-    pub(crate) fn only_for(&self, slot: Option<usize>) -> Self {
-        Self { mail: Arc::clone(&self.mail), only: slot.or(self.only), ..*self }
+        Self { mail: Arc::new(mail), places: Places::All, from, size }
     }
 
     /// Whether the script at this place is to take it.
     pub(crate) fn is_for(&self, slot: usize) -> bool {
-        self.only.is_none_or(|only| only == slot)
+        self.places.contain(slot)
     }
 
     fn amount(&self) -> Amount {
         Amount { count: 1, bytes: self.size as usize }
+    }
+}
+
+/// The places of scripts on an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Places {
+    All,
+    /// A bit for each.
+    Of(SmallVec<[u64; 1]>),
+}
+
+impl Places {
+    const NONE: Self = Self::Of(SmallVec::new_const());
+
+    fn contain(&self, slot: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(bits) => bits.get(slot / 64).is_some_and(|bits| bits >> (slot % 64) & 1 > 0),
+        }
+    }
+
+    fn add(&mut self, slot: usize) {
+        if let Self::Of(bits) = self {
+            if bits.len() <= slot / 64 {
+                bits.resize(slot / 64 + 1, 0);
+            }
+            bits[slot / 64] |= 1 << (slot % 64);
+        }
+    }
+}
+
+/// The messages that are delivered in a stage, sorted by receiver, and who of them has to wait on for which of
+/// its receiver's scripts. However many these are, it stays one message.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    all: Vec<Delivery>,
+    /// The scripts that don't take them in this stage, by the numbers of the deliveries.
+    left: Vec<Places>,
+}
+
+impl Deliveries {
+    pub(super) fn of(mut all: Vec<Delivery>) -> Self {
+        all.sort_by_key(|delivery| order(delivery.mail.to));
+        let left = vec![Places::NONE; all.len()];
+        Self { all, left }
+    }
+
+    /// The script at a place takes so many of the messages in a range that are for it, and no more in this stage.
+    pub(super) fn leave(&mut self, range: Range<u32>, slot: usize, taken: usize) {
+        let range = range.start as usize..range.end as usize;
+        let all = self.all[range.clone()].iter().zip(&mut self.left[range]);
+        let for_it = all.filter(|(delivery, _)| delivery.is_for(slot));
+        for_it.skip(taken).for_each(|(_, left)| left.add(slot));
+    }
+
+    /// No script takes any of the messages in a range in this stage.
+    pub(super) fn leave_all(&mut self, range: Range<u32>) {
+        for number in range.start as usize..range.end as usize {
+            self.left[number] = self.all[number].places.clone();
+        }
+    }
+
+    /// The messages to an entity.
+    pub(super) fn to(&self, entity: Entity) -> Range<u32> {
+        if self.all.is_empty() {
+            return 0..0;
+        }
+        let key = order(entity);
+        let start = self.all.partition_point(|delivery| order(delivery.mail.to) < key);
+        let to_it = self.all[start..].partition_point(|delivery| order(delivery.mail.to) == key);
+        // The mailbox holds fewer than that.
+        start as u32..(start + to_it) as u32
+    }
+
+    /// What waits on, as far as that is known.
+    fn waiting(&self) -> impl Iterator<Item = &Delivery> {
+        let waits = self.all.iter().zip(&self.left).filter(|(_, left)| **left != Places::NONE);
+        waits.map(|(delivery, _)| delivery)
+    }
+
+    /// Tells what waits for entities that take nothing, as far as it is so much that it matters.
+    pub(super) fn tell(&self, backlog: &mut Backlog) {
+        backlog.clear();
+        let all: Amount = self.waiting().map(Delivery::amount).sum();
+        if all.count < OF_A_PAIR.count && all.is_within(OF_A_PAIR) {
+            return;
+        }
+        for delivery in self.waiting() {
+            if let Some(sender) = delivery.mail.sender {
+                backlog.note(sender, delivery.mail.to, delivery.amount());
+            }
+        }
+    }
+
+    /// Takes out what waits on, in order; the rest is gone.
+    fn take_waiting(&mut self) -> impl Iterator<Item = Delivery> {
+        let all = self.all.drain(..).zip(self.left.drain(..));
+        let waits = all.filter(|(_, left)| *left != Places::NONE);
+        waits.map(|(delivery, places)| Delivery { places, ..delivery })
+    }
+}
+
+impl Deref for Deliveries {
+    type Target = [Delivery];
+
+    fn deref(&self) -> &[Delivery] {
+        &self.all
     }
 }
 
@@ -108,13 +213,18 @@ impl Mailbox {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Puts back what was taken and not delivered: it goes before what was sent meanwhile. It may be more than
-    /// was taken, since each script of an entity takes for itself; then the latest are dropped.
-    pub(crate) fn put_back(&mut self, deliveries: impl IntoIterator<Item = Delivery>) {
-        self.waiting.splice(0..0, deliveries);
-        let most = 2 * OF_ALL.count;
-        self.dropped += self.waiting.len().saturating_sub(most) as u64;
-        self.waiting.truncate(most);
+    /// Puts back what was taken and has to wait on: it goes before what was sent meanwhile. If the game sent much
+    /// before the stage came to its end, the latest of that is dropped.
+    pub(super) fn put_back(&mut self, deliveries: &mut Deliveries) {
+        let sent_meanwhile = self.waiting.len();
+        self.waiting.splice(0..0, deliveries.take_waiting());
+        if sent_meanwhile == 0 {
+            return;
+        }
+        let all = self.waiting.len();
+        let mut of_game = Amount::default();
+        self.waiting.retain(|waiting| waiting.from != 0 || of_game.add(waiting.amount(), OF_ALL));
+        self.dropped += (all - self.waiting.len()) as u64;
     }
 
     /// Takes what the game sends. What is over the bound is dropped.
@@ -170,21 +280,6 @@ impl Mailbox {
     pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
-
-    /// Tells what waits for entities that take nothing, as far as it is so much that it matters.
-    pub(crate) fn tell(&self, backlog: &mut Backlog) {
-        backlog.clear();
-        if self.waiting.len() < OF_A_PAIR.count
-            && self.waiting.iter().map(Delivery::amount).sum::<Amount>().is_within(OF_A_PAIR)
-        {
-            return;
-        }
-        for Delivery { mail, size, .. } in &self.waiting {
-            if let Some(sender) = mail.sender {
-                backlog.note(sender, mail.to, Amount { count: 1, bytes: *size as usize });
-            }
-        }
-    }
 }
 
 /// How much there is of all that has a bound.
@@ -234,6 +329,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::ScriptValue;
 
     fn entity(index: u32) -> Entity {
         Entity::from_raw_u32(index).expect("a small index")
@@ -325,12 +421,51 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_is_bounded_too() {
+    fn a_message_that_many_scripts_have_to_take_waits_once() {
         let mut mailbox = Mailbox::default();
-        mailbox.put(vec![delivery(1, 1, 1, "sent meanwhile")]);
-        let one = delivery(1, 1, 1, "waits");
-        mailbox.put_back((0..3 * OF_ALL.count).map(|_| one.only_for(Some(0))));
-        assert_eq!(mailbox.waiting.len(), 2 * OF_ALL.count);
+        mailbox.put(vec![delivery(1, 7, 2, "b"), delivery(1, 7, 1, "a"), delivery(1, 7, 2, "c")]);
+        for _ in 0..3 {
+            let mut deliveries = Deliveries::of(mailbox.take());
+            for slot in [0, 3, 70] {
+                deliveries.leave(deliveries.to(entity(2)), slot, 0);
+            }
+            let mut backlog = Backlog::default();
+            deliveries.tell(&mut backlog);
+            assert_eq!(backlog.len(), 0, "it is little");
+            mailbox.put(vec![delivery(1, 7, 2, "sent meanwhile")]);
+            mailbox.put_back(&mut deliveries);
+            let payloads = mailbox.waiting.iter().map(|waiting| waiting.mail.payload.clone());
+            let expected = ["b", "c", "sent meanwhile"].map(ScriptValue::from);
+            assert_eq!(payloads.collect::<Vec<_>>(), expected);
+            let slots = |number: usize| {
+                (0..200).filter(|slot| mailbox.waiting[number].is_for(*slot)).collect::<Vec<_>>()
+            };
+            assert_eq!((slots(0), slots(1)), (vec![0, 3, 70], vec![0, 3, 70]));
+            assert_eq!(slots(2).len(), 200);
+            mailbox.waiting.pop();
+            mailbox.waiting.insert(0, delivery(1, 7, 1, "is taken"));
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_if_the_game_sends_and_no_stage_is_applied() {
+        let mut mailbox = Mailbox::default();
+        mailbox.put(vec![delivery(1, 1, 1, "of a script")]);
+        for _ in 0..3 {
+            let mut deliveries = Deliveries::of(mailbox.take());
+            deliveries.leave_all(deliveries.to(entity(1)));
+            let mail = |_| Mail {
+                to: entity(1),
+                name: String::new(),
+                payload: 1.0.into(),
+                sender: None,
+                line: None,
+            };
+            mailbox.put_of_game((0..OF_ALL.count - 10).map(mail));
+            mailbox.put_back(&mut deliveries);
+            assert!(mailbox.waiting.len() <= OF_ALL.count + 1);
+            assert_eq!(mailbox.waiting.iter().filter(|waiting| waiting.from == 1).count(), 1);
+        }
         assert!(mailbox.take_dropped() > 0);
     }
 }

@@ -10,7 +10,7 @@ use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Reso
 
 use super::figures::Figures;
 use super::frame::Tally;
-use super::log::LogBudget;
+use super::log::{LineBudget, LogBudget};
 use super::messages::Outbox;
 use super::programs::Programs;
 use crate::bindings::NamedScripts;
@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) incidents: VecDeque<IncidentRow>,
     pub(crate) frames: u64,
     pub(crate) log: LogBudget,
+    /// What all scripts together logged themselves.
+    pub(crate) lines: LineBudget,
     pub(crate) outbox: Outbox,
     /// That a VM is too small for what a frame needs was logged already.
     pub(crate) told_crowded_out: bool,
@@ -279,11 +281,11 @@ pub(crate) fn report_load_failures(
             other => (None, other.to_string()),
         };
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        let told = format!("{}{place}: {}", escaped(&script), escaped(&message));
+        let told = format!("{}{place}: {}", log_text(&script), escaped(&message));
         report.figures.of(&script).broken = Some(told.into());
         let row = ErrorRow { line, ..report.row(&script, &message) };
         if report.note(row) {
-            error!("{}{place}: {}", escaped(&script), log_text(&message));
+            error!("{}{place}: {}", log_text(&script), log_text(&message));
         }
     }
 }

@@ -7,7 +7,7 @@ use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
 use super::frame::{Unit, UnitOutcome};
-use crate::bindings::Amount;
+use crate::bindings::{Amount, SpawnedByScript};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::{Program, StateChange};
@@ -141,11 +141,12 @@ impl StopQueue {
 /// `LuaScripts` or `ScriptStates` goes, or the entity with them: whichever comes first.
 pub(crate) fn on_scripts_removed(
     removed: On<Remove, (LuaScripts, ScriptStates)>,
-    mut states: Query<&mut ScriptStates>,
+    mut states: Query<(&mut ScriptStates, Option<&SpawnedByScript>)>,
     mut queue: ResMut<StopQueue>,
 ) {
-    if let Ok(mut states) = states.get_mut(removed.entity) {
-        let (origin, changed) = (states.origin, states.last_changed());
+    if let Ok((mut states, spawned)) = states.get_mut(removed.entity) {
+        let origin = states.origin.or(spawned.map(|spawned| spawned.origin));
+        let changed = states.last_changed();
         let states = std::mem::take(&mut states.states);
         for (slot, mut state) in (0..).zip(states) {
             queue.push(removed.entity, LastPlace { slot, changed }, &mut state, origin);

@@ -7,6 +7,7 @@ use bevy::asset::{Asset, AssetLoader, LoadContext};
 use bevy::reflect::TypePath;
 
 use crate::error::{Failure, ScriptError};
+use crate::escape::is_unsafe;
 use crate::vm::{MAX_SOURCE_SIZE, Program};
 
 /// A script, compiled. Loaded from `.luau` and `.lua` files, as source text of at most 256 KiB.
@@ -57,6 +58,7 @@ impl AssetLoader for LuaScriptLoader {
         read_at_most(reader, &mut source, MAX_SOURCE_SIZE + 1)
             .await
             .map_err(|error| ScriptError::Host { message: format!("can't be read: {error}") })
+            .and_then(|()| refuse_unsafe(&name))
             .and_then(|()| Program::compile_bytes(&name, &source))
             .map(|program| LuaScript { program: Arc::new(program) })
             .map_err(|error| Failure::new(&name, error))
@@ -64,6 +66,16 @@ impl AssetLoader for LuaScriptLoader {
 
     fn extensions(&self) -> &[&str] {
         &["luau", "lua"]
+    }
+}
+
+/// Refuses the name of a file that would act on a terminal, or that looks like a line of its own in a log.
+fn refuse_unsafe(name: &str) -> Result<(), ScriptError> {
+    match name.chars().find(|c| c.is_control() || is_unsafe(*c)) {
+        None => Ok(()),
+        Some(c) => Err(ScriptError::Host {
+            message: format!("its path has the character {c:?} in it; rename the file"),
+        }),
     }
 }
 

@@ -219,6 +219,7 @@ fn note(world: &mut World) {
     for mail in &world.resource::<Mailbox>().waiting {
         seen.push(format!("{mail:?}"));
     }
+    seen.push(format!("{:?}", frame.deliveries));
     for stopped in &world.resource::<StopQueue>().stopped {
         seen.push(format!("{} {} {}", stopped.entity, stopped.program.name(), stopped.last.fields));
     }
