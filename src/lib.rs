@@ -134,9 +134,10 @@
 //! entity to another may wait, 16,384 to one entity, and 32 MiB in all, of which 16 MiB by one script: what is over
 //! is refused, and told as an error of the sender. A spawn is one command (`max_commands`), whatever the new entity
 //! comes with. An entity that a script spawns has at most 16 scripts, from the default asset source, by paths that
-//! don't leave it; detours are left out, so that a script has one name. One script may have asked for 256 others that
-//! are not loaded. Scripts nest entities at most 256 levels deep, by `world.spawn` or by `ChildOf`, if the app
-//! exposes that. Of the entities that scripts spawned 16,384 live at most that descend from one, and 131,072 in all.
+//! don't leave it; detours are left out, so that a script has one name. In 3,600 frames, one script may ask for 256
+//! others that are not loaded yet, whether they are found or not; those that the game has loaded don't count.
+//! Scripts nest entities at most 256 levels deep, by `world.spawn` or by `ChildOf`, if the app exposes that. Of the
+//! entities that scripts spawned 16,384 live at most that descend from one, and 131,072 in all.
 //!
 //! All entities that descend from one because scripts spawned them may spawn together, in one frame, what one run
 //! may: `max_commands`, or `max_spawned_together` of the [`ScriptLimits`](sandbox::ScriptLimits) of the script that

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bevy::ecs::observer::Observer;
@@ -651,6 +652,62 @@ fn a_run_writes_no_more_text_to_fields_than_it_may_hand_over() {
 }
 
 #[test]
+fn a_run_writes_no_more_to_lists_that_it_changes_in_place_than_it_may_hand_over() {
+    let mut lab = lab();
+    for body in [
+        "for n = 1, 17 do entity.Bag.tags[n] = n .. text end",
+        "for n = 1, 17 do entity.Bag.by_rank[n] = text end",
+        // A call writes back what was changed before it.
+        "for n = 1, 17 do entity.Bag.tags[n] = n .. text world.exists(entity.id) end",
+    ] {
+        let error = lab.refuses(full_bag(), &format!("local text = ('x'):rep(64000) {body}"));
+        assert_says(&error, &["bytes in components"]);
+    }
+    let long = |count| Bag {
+        by_rank: (0..count).map(|n| (n, "x".repeat(64_000))).collect(),
+        ..Bag::default()
+    };
+    // Together they are too large, though none of them is.
+    let error = lab.refuses(
+        long(110),
+        "local text, _ = ('x'):rep(64000), entity.Bag.by_rank
+        for n = 1, 30 do entity.Bag.tags[n] = n .. text end",
+    );
+    assert_says(&error, &["bytes in lists and maps"]);
+    // What was there before can be changed, however long it is.
+    let entity = lab.does(
+        long(40),
+        "local text = ('y'):rep(64000)
+        for n = 0, 39 do entity.Bag.by_rank[n] = text world.exists(entity.id) end
+        for n = 1, 15 do entity.Bag.tags[n] = n .. text end",
+    );
+    let bag = lab.get::<Bag>(entity);
+    assert!(bag.by_rank.values().all(|text| text.starts_with('y')));
+    assert_eq!((bag.by_rank.len(), bag.tags.len()), (40, 15));
+}
+
+#[test]
+fn lists_that_are_changed_in_place_fill_only_so_much_memory_in_one_stage() {
+    let mut lab = lab();
+    let world = lab.app.world_mut();
+    let texts = (0..60).map(|n| (n, "x".repeat(64_000)));
+    let parent = world.spawn(Bag { by_rank: texts.collect(), ..Bag::default() }).id();
+    let script = lab.script(
+        "changes.luau",
+        "function on_update(self) entity.parent.Bag.by_rank[1] = tostring(entity.id) end",
+    );
+    for _ in 0..100 {
+        lab.app.world_mut().spawn((ChildOf(parent), LuaScripts::new(script.clone())));
+    }
+    lab.frame();
+    // Each has a copy of nearly 4 MB, and all together may have 256 MiB.
+    assert_eq!(lab.failures(), [""; 0]);
+    assert!((60..80).contains(&lab.stats().runs), "{:?}", lab.stats());
+    lab.frame();
+    assert!(lab.stats().deferred > 0, "those that waited come first: {:?}", lab.stats());
+}
+
+#[test]
 fn a_shorter_list_in_an_option_or_a_variant_leaves_nothing_of_the_longer_one() {
     let mut lab = lab();
     let mood = Mood::Chasing { speed: 1.0, path: vec![1.0, 2.0, 3.0] };
@@ -943,6 +1000,40 @@ fn a_spawn_with_a_wrong_component_spawns_nothing_even_if_the_script_goes_on() {
     assert_says(&failure, &["world.spawn{parent}", "an entity", "number 5"]);
     let failure = lab.refuses((), "world.spawn{scripts = 5}");
     assert_says(&failure, &["world.spawn{scripts}", "number 5"]);
+}
+
+/// Counts how often it is cloned.
+#[derive(Component, Reflect, Debug, Default)]
+#[reflect(Component, Default, Clone)]
+struct Cloned {
+    n: f32,
+}
+
+static CLONES: AtomicUsize = AtomicUsize::new(0);
+
+impl Clone for Cloned {
+    fn clone(&self) -> Self {
+        CLONES.fetch_add(1, Ordering::Relaxed);
+        Self { n: self.n }
+    }
+}
+
+#[test]
+fn what_a_spawn_costs_does_not_grow_with_what_was_spawned_before() {
+    let mut lab = lab();
+    lab.app.expose_component::<Cloned>();
+    lab.does(
+        (),
+        "for n = 1, 100 do
+            world.spawn{Cloned = {n = n}}
+            assert(not pcall(world.spawn, {Cloned = {n = n}, Health = 'much'}))
+        end",
+    );
+    let mut all = lab.app.world_mut().query::<&Cloned>();
+    let sum: f32 = all.iter(lab.app.world()).map(|cloned| cloned.n).sum();
+    assert_eq!(sum, 5050.0, "what came of the failed ones is gone, and nothing else");
+    let clones = CLONES.load(Ordering::Relaxed);
+    assert!(clones < 1000, "{clones} clones");
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub struct ScriptContext<'w> {
     pub(super) allow_non_finite: bool,
     /// Bytes that the runs of this unit handed over in messages and components.
     bytes: usize,
+    /// Bytes that lists and maps had which these runs wrote back: until the stage is applied, they are there twice.
+    copied: usize,
     /// Where the current run began to count its output.
     base: Output,
     /// Where to return to if the current run fails or begins once more.
@@ -93,6 +95,7 @@ struct Output {
     /// Components inserted or removed by this run.
     changes: usize,
     bytes: usize,
+    copied: usize,
 }
 
 impl<'w> ScriptContext<'w> {
@@ -121,6 +124,7 @@ impl<'w> ScriptContext<'w> {
             max_commands: 0,
             allow_non_finite: false,
             bytes: 0,
+            copied: 0,
             base: Output::default(),
             start: None,
         }
@@ -245,6 +249,7 @@ impl<'w> ScriptContext<'w> {
         self.own = found.filter(|entity| self.is_visible(*entity));
         self.max_commands = max_commands;
         self.bytes = 0;
+        self.copied = 0;
         self.base = Output::default();
         self.start = None;
     }
@@ -269,6 +274,7 @@ impl<'w> ScriptContext<'w> {
             logs: self.effects.logs.len(),
             changes: 0,
             bytes: self.bytes,
+            copied: self.copied,
         };
         // Where there is nothing yet, there is nothing to note.
         self.start = if self.effects.is_empty() { None } else { Some(self.checkpoint()) };
@@ -279,10 +285,8 @@ impl<'w> ScriptContext<'w> {
         self.effects.roll_back(self.start.take().unwrap_or_default());
     }
 
-    // ---- for the built-in functions --------------------------------------------------------------
-
     /// Notes where the effects stand.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
+    fn checkpoint(&self) -> Checkpoint {
         self.effects.checkpoint(|component, value| {
             self.bindings
                 .exposure
@@ -291,6 +295,8 @@ impl<'w> ScriptContext<'w> {
                 .expect("a value that can't be copied doesn't become a draft")
         })
     }
+
+    // ---- for the built-in functions --------------------------------------------------------------
 
     /// Spawns an entity with scripts of these names: one command, whatever it comes with.
     pub(super) fn spawn(
@@ -341,7 +347,7 @@ impl<'w> ScriptContext<'w> {
         level_below(parent, child, parent_of).map_err(misfit)
     }
 
-    /// How many names of scripts these are that nobody has asked for yet.
+    /// How many names of scripts these are that nobody has asked for lately.
     fn count_unknown(&self, scripts: &[String]) -> Result<usize, ScriptError> {
         let (Some(named), Some(assets), Some(script)) = (
             self.world.get_resource::<NamedScripts>(),
@@ -427,10 +433,33 @@ impl<'w> ScriptContext<'w> {
         {
             return Ok(());
         }
-        let spot = self.bindings.exposure.spots.at(place.component, place.path);
-        let written = |leaf: &&LeafWrite| leaf.entity == place.entity && Some(leaf.spot) == spot;
-        let before = self.effects.leaves.iter().find(written).map_or(0, |leaf| leaf.value.size());
+        let before = self.written_leaf(place).map_or(0, |leaf| leaf.value.size());
         self.count_bytes("bytes in components", value.size().saturating_sub(before))
+    }
+
+    /// Counts a list or map that a script changed in place: as far as it is larger than it was `before`. The first
+    /// time, what was there before counts as well, but only in the stage: a long list can be changed.
+    fn count_replaced(
+        &mut self,
+        place: Place,
+        size: usize,
+        before: usize,
+    ) -> Result<(), ScriptError> {
+        let is_copied = self.draft_index(place.entity, place.component).is_some()
+            || self.written_leaf(place).is_some();
+        if !is_copied {
+            self.copied += before;
+        }
+        match size.saturating_sub(before) {
+            0 => Ok(()),
+            grown => self.count_bytes("bytes in components", grown),
+        }
+    }
+
+    /// What was written to the leaf at a place.
+    fn written_leaf(&self, place: Place) -> Option<&LeafWrite> {
+        let spot = self.bindings.exposure.spots.at(place.component, place.path)?;
+        self.effects.leaves.iter().find(|leaf| leaf.entity == place.entity && leaf.spot == spot)
     }
 
     /// Whether the runs so far have asked for so many times what one run may.
@@ -446,7 +475,9 @@ impl<'w> ScriptContext<'w> {
     /// Bytes of messages, components and log lines so far.
     #[inline]
     pub(crate) fn bytes_handed_over(&self) -> usize {
-        self.bytes + self.effects.logs.iter().map(|line| line.text.len()).sum::<usize>()
+        self.bytes
+            + self.copied
+            + self.effects.logs.iter().map(|line| line.text.len()).sum::<usize>()
     }
 
     fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! [`NamedScripts`]: scripts that scripts asked for by name, as long as they are not loaded.
+//! [`NamedScripts`]: scripts that scripts asked for by name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,9 +8,12 @@ use bevy::prelude::{Assets, Handle, Resource};
 
 use crate::script::LuaScript;
 
-/// Scripts that scripts asked for by name, as long as they are not loaded: because that takes a while, or because
-/// there are none of these names. A name that failed is tried again when it is asked for much later, and when
-/// its file appears; until then asking for it again costs nothing.
+/// Names of scripts that scripts asked for lately, and that nobody had asked for before: each may be one that is
+/// missing, which costs a look at the disk and a line of the log.
+///
+/// A name counts for some time from the frame in which it was asked for first, whether or not it could be loaded: what
+/// a script may do must not depend on how fast that is. A name that failed is tried again when it is asked
+/// for much later, and when its file appears; until then asking for it again costs nothing.
 #[derive(Resource, Default)]
 pub(crate) struct NamedScripts {
     names: HashMap<Box<str>, Named>,
@@ -19,11 +22,12 @@ pub(crate) struct NamedScripts {
 }
 
 struct Named {
-    handle: Handle<LuaScript>,
+    /// It, as long as it is not loaded.
+    handle: Option<Handle<LuaScript>>,
     /// The script that asked for it.
     by: Arc<str>,
-    /// The frame in which it was found that it can't be loaded.
-    failed: Option<u64>,
+    /// The frame in which it did.
+    asked: u64,
 }
 
 impl NamedScripts {
@@ -31,7 +35,7 @@ impl NamedScripts {
     pub(crate) const OF_ONE: usize = 256;
     /// As many there may be in all.
     const MOST: usize = 4096;
-    /// A name that failed is forgotten after so many frames.
+    /// A name is forgotten so many frames after it was asked for first.
     const FORGOTTEN_AFTER: u64 = 3600;
 
     #[cfg(test)]
@@ -42,9 +46,10 @@ impl NamedScripts {
     /// Why a script may not ask for more.
     pub(crate) fn refusal() -> String {
         format!(
-            "this script asked for {} scripts that are not loaded: missing ones, broken ones, and such as \
-             are loading still; it can ask for others when some are loaded, or {} frames after they failed",
+            "this script asked for {} scripts that were not loaded, or all scripts for {}; each counts for {} \
+             frames, whether it was found or not; load those that there are beforehand, as assets of the game",
             Self::OF_ONE,
+            Self::MOST,
             Self::FORGOTTEN_AFTER
         )
     }
@@ -65,51 +70,50 @@ impl NamedScripts {
         &mut self,
         name: &str,
         by: &Arc<str>,
+        frame: u64,
         assets: &AssetServer,
     ) -> Option<Handle<LuaScript>> {
-        if let Some(named) = self.names.get(name) {
-            return Some(named.handle.clone());
+        let known = self.names.get(name);
+        if let Some(handle) = known.and_then(|named| named.handle.as_ref()) {
+            return Some(handle.clone());
         }
         // One that failed would be tried again by `load`.
         if let Some(handle) = asset(name, assets) {
             return Some(handle);
         }
+        if let Some(named) = self.names.get_mut(name) {
+            // Nobody has it any more.
+            return Some(named.handle.insert(assets.load(name.to_owned())).clone());
+        }
         if !self.has_room(by, 1) {
             return None;
         }
         let handle: Handle<LuaScript> = assets.load(name.to_owned());
-        let named = Named { handle: handle.clone(), by: Arc::clone(by), failed: None };
+        let named = Named { handle: Some(handle.clone()), by: Arc::clone(by), asked: frame };
         self.names.insert(name.into(), named);
         *self.counts.entry(Arc::clone(by)).or_default() += 1;
         Some(handle)
     }
 
-    /// The script of this name is loaded.
+    /// The script of this name is loaded: who has it keeps it.
     pub(crate) fn loaded(&mut self, name: &str) {
-        if let Some(named) = self.names.remove(name) {
-            self.discount(&named);
-        }
-    }
-
-    /// The script of this name can't be loaded.
-    pub(crate) fn failed(&mut self, name: &str, frame: u64) {
         if let Some(named) = self.names.get_mut(name) {
-            named.failed = Some(frame);
+            named.handle = None;
         }
     }
 
-    /// Forgets names that failed long ago, and those of which it was missed that they are loaded.
+    /// Forgets names that were asked for long ago, and lets go of scripts of which it was missed that they are loaded.
     pub(crate) fn tidy(&mut self, frame: u64, scripts: &Assets<LuaScript>) {
         if !frame.is_multiple_of(64) || self.names.is_empty() {
             return;
         }
-        let is_old = |named: &Named| {
-            named.failed.is_some_and(|failed| failed + Self::FORGOTTEN_AFTER <= frame)
-                || scripts.contains(&named.handle)
-        };
+        let is_old = |named: &Named| named.asked + Self::FORGOTTEN_AFTER <= frame;
         let old: Vec<Named> =
             self.names.extract_if(|_, named| is_old(named)).map(|(_, named)| named).collect();
         old.iter().for_each(|named| self.discount(named));
+        for named in self.names.values_mut() {
+            named.handle.take_if(|handle| scripts.contains(&*handle));
+        }
     }
 
     fn discount(&mut self, named: &Named) {
@@ -145,7 +149,7 @@ mod tests {
     /// Asks for ever new names; gives how many were granted.
     fn ask(named: &mut NamedScripts, by: &Arc<str>, frame: u64, assets: &AssetServer) -> usize {
         let names = (0..100).map(|number| format!("{by}/{frame}/{number}.luau"));
-        names.filter(|name| named.load(name, by, assets).is_some()).count()
+        names.filter(|name| named.load(name, by, frame, assets).is_some()).count()
     }
 
     #[test]
@@ -160,8 +164,6 @@ mod tests {
                     granted += ask(&mut named, by, frame, &assets);
                 }
             }
-            // As if all of them had failed at once.
-            named.names.values_mut().for_each(|named| _ = named.failed.get_or_insert(frame));
             named.tidy(frame, app.world().resource());
             assert!(named.names.len() <= NamedScripts::MOST);
             assert!(named.counts.values().all(|count| *count <= NamedScripts::OF_ONE));
@@ -173,18 +175,45 @@ mod tests {
     }
 
     #[test]
-    fn asking_again_loads_nothing_and_what_is_loaded_no_longer_counts() {
-        let (_app, assets) = app();
+    fn what_a_script_may_ask_for_does_not_depend_on_how_fast_scripts_load() {
+        let (app, assets) = app();
+        let by: Arc<str> = "level.luau".into();
+        let granted = |frames_to_load: u64| {
+            let mut named = NamedScripts::default();
+            let ask = |frame| {
+                let granted = ask(&mut named, &by, frame, &assets);
+                if frame >= frames_to_load {
+                    for number in 0..100 {
+                        named.loaded(&format!("{by}/{}/{number}.luau", frame - frames_to_load));
+                    }
+                }
+                named.tidy(frame, app.world().resource());
+                granted
+            };
+            (0..4000).map(ask).collect::<Vec<_>>()
+        };
+        let at_once = granted(0);
+        assert_eq!(at_once[..4], [100, 100, 56, 0]);
+        assert_eq!(at_once.iter().sum::<usize>(), 2 * NamedScripts::OF_ONE);
+        assert_eq!(granted(3), at_once);
+        assert_eq!(granted(u64::MAX), at_once);
+    }
+
+    #[test]
+    fn asking_again_loads_nothing_and_does_not_count() {
+        let (app, assets) = app();
         let mut named = NamedScripts::default();
         let by: Arc<str> = "a.luau".into();
-        let first = named.load("b.luau", &by, &assets);
+        let first = named.load("b.luau", &by, 0, &assets);
         assert!(first.is_some());
-        assert_eq!(named.load("b.luau", &by, &assets), first);
+        assert_eq!(named.load("b.luau", &by, 1, &assets), first);
         assert!(named.is_known("b.luau", &assets) && !named.is_known("c.luau", &assets));
+        named.loaded("b.luau");
+        assert_eq!(named.load("b.luau", &by, 2, &assets), first, "somebody has it");
         assert!(named.has_room(&by, NamedScripts::OF_ONE - 1));
         assert!(!named.has_room(&by, NamedScripts::OF_ONE));
-        named.loaded("b.luau");
-        assert!(named.has_room(&by, NamedScripts::OF_ONE));
+        named.tidy(NamedScripts::FORGOTTEN_AFTER.next_multiple_of(64), app.world().resource());
+        assert!(named.has_room(&by, NamedScripts::OF_ONE), "it was long ago");
         assert!(named.is_known("b.luau", &assets), "somebody has it");
     }
 }

@@ -64,8 +64,13 @@ impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
     fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
         self.no_world.copy(place)
     }
-    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
-        self.no_world.replace(place, value)
+    fn replace(
+        &mut self,
+        place: Place,
+        value: ScriptValue,
+        before: usize,
+    ) -> Result<(), ScriptError> {
+        self.no_world.replace(place, value, before)
     }
     fn name(&self, place: Place) -> String {
         self.no_world.name(place)

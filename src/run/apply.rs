@@ -22,7 +22,7 @@ use super::shares::Shares;
 use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
     Backlog, Bindings, Change, Command, Effects, KnownSpot, LateBindings, LeafWrite, LogLine,
-    SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
+    Population, SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
 use crate::script::{Judgement, Patience, ScriptStates};
@@ -221,9 +221,17 @@ impl ApplyingStage<'_> {
             let origin = origin_of(world, unit.entity).or_else(|| self.shares.origin_of(unit));
             let origin = origin.unwrap_or(unit.entity);
             more.origin = Some(origin);
-            let spawned = more.effects.spawned.iter();
-            more.new.extend(spawned.map(|_| world.spawn(SpawnedByScript { origin }).id()));
-            self.report.frame.spawned += more.new.len() as u64;
+            for _ in &more.effects.spawned {
+                // Others were quicker: it has a place only until it is told that it can't stay.
+                let id = if world.resource::<Population>().has_room(origin, 1) {
+                    more.admitted += 1;
+                    world.spawn(SpawnedByScript { origin }).id()
+                } else {
+                    world.spawn_empty().id()
+                };
+                more.new.push(id);
+            }
+            self.report.frame.spawned += more.admitted as u64;
             settle_new_entities(&mut outcome.state, more);
         }
         outcome.put_aside = self.keep_state(world, unit, outcome);
@@ -257,7 +265,7 @@ impl ApplyingStage<'_> {
         if !more.effects.spawned.is_empty() {
             let origin = more.origin.unwrap_or(unit.entity);
             let spawner = Spawner { entity: unit.entity, script, origin };
-            furnish(world, &spawner, &mut more.effects, &more.new, self.report);
+            furnish(world, &spawner, &mut more, self.report);
         }
         self.write_components(world, (unit.entity, script), &mut more.effects, &more.new);
         for command in more.effects.commands.drain(..) {

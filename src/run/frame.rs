@@ -390,6 +390,8 @@ pub(crate) struct MoreOutcome {
     pub(crate) origin: Option<Entity>,
     /// The entities that it spawned, once they have their places in the world.
     pub(crate) new: Vec<Entity>,
+    /// How many of them there was room for; the others come to nothing.
+    pub(crate) admitted: usize,
     pub(crate) failures: Vec<(Callback, Failure)>,
     /// What its runs came to, if any of them failed, or failed in a row before.
     pub(crate) verdicts: Option<Verdicts>,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bevy::prelude::{AssetServer, ChildOf, Entity, World};
 
 use super::apply::settle;
+use super::frame::MoreOutcome;
 use super::report::Report;
-use crate::bindings::{Effects, Misfit, NamedScripts, Population, level_below, parent_in};
+use crate::bindings::{Misfit, NamedScripts, Population, level_below, parent_in};
 use crate::script::{LuaScripts, ScriptStates};
 
 /// The unit that spawned entities.
@@ -22,13 +23,13 @@ pub(super) struct Spawner<'s> {
 pub(super) fn furnish(
     world: &mut World,
     &Spawner { entity: spawner, script, origin }: &Spawner<'_>,
-    effects: &mut Effects,
-    new: &[Entity],
+    MoreOutcome { effects, new, admitted, .. }: &mut MoreOutcome,
     report: &mut Report,
 ) {
     let mut named = std::mem::take(&mut *world.resource_mut::<NamedScripts>());
-    for (spawn, entity) in effects.spawned.drain(..).zip(new) {
-        if !world.resource::<Population>().has_room(origin, 0) {
+    let (new, frame) = (&new[..], report.frames);
+    for (index, (spawn, entity)) in effects.spawned.drain(..).zip(new).enumerate() {
+        if index >= *admitted {
             report.refused((script, None), spawner, &Population::refusal());
             world.despawn(*entity);
             continue;
@@ -36,7 +37,7 @@ pub(super) fn furnish(
         let scripts: Option<Vec<_>> = match world.get_resource::<AssetServer>() {
             Some(assets) => {
                 let names = spawn.scripts.iter();
-                names.map(|name| named.load(name, script, assets)).collect()
+                names.map(|name| named.load(name, script, frame, assets)).collect()
             }
             None => Some(Vec::new()),
         };

@@ -271,7 +271,6 @@ pub(crate) fn report_load_failures(
     }
     for event in failed.read() {
         let script: Arc<str> = event.path.to_string().into();
-        named.failed(&script, report.frames);
         let (line, message) = match &event.error {
             bevy::asset::AssetLoadError::AssetLoaderError(error) => {
                 match error.error().downcast_ref::<Failure>() {

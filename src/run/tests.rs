@@ -12,11 +12,12 @@ use super::mailbox::Mailbox;
 use super::report::Report;
 use super::stop::StopQueue;
 use super::{ScriptEvent, ScriptFailed};
-use crate::bindings::{Backlog, NamedScripts, Population};
+use crate::bindings::{Backlog, NamedScripts, Population, SpawnedByScript};
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
-use crate::script::{LuaScript, LuaScripts};
+use crate::script::{LuaScript, LuaScripts, ScriptStates};
 use crate::snapshot::{ERROR_ROWS, INCIDENT_ROWS, LuaSnapshot};
+use crate::value::ScriptValue;
 
 /// Makes ever new ones of all that it can.
 const HOSTILE: &str = r#"
@@ -114,4 +115,38 @@ fn nothing_that_lasts_grows_for_ever() {
     assert_eq!(versions, 600);
     let total = get::<LuaSnapshot>(&app).total;
     assert!(total.failed > 1000 && total.undelivered > 1000, "it tried: {total:?}");
+}
+
+#[test]
+fn of_spawns_that_are_too_many_together_those_that_come_first_in_the_order_of_the_stage_stay() {
+    let config = PoolConfig { run_time_limit: Duration::from_secs(60), ..PoolConfig::default() };
+    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
+    app.finish();
+    app.cleanup();
+    let world = app.world_mut();
+    let source = "function on_start(self) for n = 1, 3 do self[`e{n}`] = world.spawn() end end";
+    let script = LuaScript::from_source("spawns.luau", source).unwrap();
+    let script = world.resource_mut::<Assets<LuaScript>>().add(script);
+    let origin = world.spawn_empty().id();
+    let mut spawned = || world.spawn(SpawnedByScript { origin }).id();
+    let (first, second) = (spawned(), spawned());
+    // There is room for four more.
+    (0..Population::OF_ONE - 6).for_each(|_| _ = spawned());
+    for entity in [first, second] {
+        world.entity_mut(entity).insert(LuaScripts::new(script.clone()));
+    }
+    app.update();
+    let lives = |entity| {
+        let states = app.world().get::<ScriptStates>(entity).expect("it carries a script");
+        let fields = &states.iter().next().expect("it ran").fields;
+        ["e1", "e2", "e3"].map(|name| match fields.get(name) {
+            ScriptValue::Entity(entity) => app.world().get_entity(*entity).is_ok(),
+            other => panic!("{name} is {other}"),
+        })
+    };
+    assert_eq!((lives(first), lives(second)), ([true; 3], [true, false, false]));
+    let total = get::<LuaSnapshot>(&app).total;
+    assert_eq!(total.spawned, 4, "{total:?}");
 }

@@ -54,11 +54,17 @@ pub trait Host {
     /// If the place is gone, or holds what Lua can't.
     fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError>;
 
-    /// Replaces the whole value at a place: how a table that was changed in Lua comes back.
+    /// Replaces the whole value at a place: how a table that was changed in Lua comes back. That table had `before`
+    /// bytes when it was last the value of the place.
     ///
     /// # Errors
-    /// If it can't hold the value; then nothing has changed.
-    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError>;
+    /// If it can't hold the value, or the run handed over too much; then nothing has changed.
+    fn replace(
+        &mut self,
+        place: Place,
+        value: ScriptValue,
+        before: usize,
+    ) -> Result<(), ScriptError>;
 
     /// Names a place, for messages: `Transform.translation`.
     fn name(&self, place: Place) -> String;
@@ -293,7 +299,7 @@ impl Host for NoWorld {
     fn copy(&mut self, _: Place) -> Result<ScriptValue, ScriptError> {
         Self::refuse("entity")
     }
-    fn replace(&mut self, _: Place, _: ScriptValue) -> Result<(), ScriptError> {
+    fn replace(&mut self, _: Place, _: ScriptValue, _: usize) -> Result<(), ScriptError> {
         Self::refuse("entity")
     }
     fn name(&self, _: Place) -> String {

@@ -2845,9 +2845,7 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
             let counted = with_run("table", |run| {
                 let bytes = run.own.handed_bytes.saturating_add(size);
                 if bytes > MAX_HANDED {
-                    let what = "bytes in lists and maps of components";
-                    let setting = "max_value_size";
-                    return Err(ScriptError::TooMuch { what, limit: MAX_HANDED, setting });
+                    return Err(handed_too_much());
                 }
                 run.own.handed_bytes = bytes;
                 Ok(())
@@ -2865,6 +2863,11 @@ unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
         }
         ffi::lua_remove(state, -2);
     }
+}
+
+fn handed_too_much() -> ScriptError {
+    let (what, setting) = ("bytes in lists and maps of components", "max_value_size");
+    ScriptError::TooMuch { what, limit: MAX_HANDED, setting }
 }
 
 /// Writes back the handed tables that were changed, from within a C function.
@@ -2888,24 +2891,27 @@ unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptEr
     if run.own.handed.is_empty() {
         return Ok(());
     }
-    let limit = MAX_HANDED;
+    // All of them together have room for as much as was handed out at most.
+    let mut left = MAX_HANDED;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
         for index in 0..run.own.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
-            let mut reader = Reader::new(limit, Some(&mut *run.host), &mut run.deadline);
+            let mut reader = Reader::new(left, Some(&mut *run.host), &mut run.deadline);
             let table = reader.table(state, ffi::lua_gettop(state));
+            left = reader.budget;
             ffi::lua_pop(state, 1);
             let (place, before) = &mut run.own.handed[index];
             let host = &mut *run.host;
             let result = guarded("component", || {
-                let table = table.map_err(|problem| {
-                    problem.into_error(&host.name(*place), limit, "handed over")
+                let table = table.map_err(|problem| match problem.what {
+                    ProblemKind::TooLarge => handed_too_much(),
+                    _ => problem.into_error(&host.name(*place), MAX_HANDED, "handed over"),
                 })?;
                 if table != *before {
-                    host.replace(*place, ScriptValue::Table(table.clone()))?;
+                    host.replace(*place, ScriptValue::Table(table.clone()), before.size())?;
                     *before = table;
                 }
                 Ok(())

@@ -90,7 +90,13 @@ impl Host for ScriptContext<'_> {
         self.look_at(place, reflect::read)
     }
 
-    fn replace(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
+    fn replace(
+        &mut self,
+        place: Place,
+        value: ScriptValue,
+        before: usize,
+    ) -> Result<(), ScriptError> {
+        self.count_replaced(place, value.size(), before)?;
         self.edit(place, value)
     }
 
@@ -240,6 +246,8 @@ impl Host for ScriptContext<'_> {
     fn rewind(&mut self) {
         self.roll_back();
         self.effects.logs.truncate(self.base.logs);
+        // Whether a run begins once more depends on the VM; what its unit handed over must not.
+        (self.bytes, self.copied) = (self.base.bytes, self.base.copied);
         self.begin_run();
     }
 }
