@@ -7,18 +7,31 @@
 //!
 //! No text is trusted to say that memory ran out: see `raw/refusal.rs`.
 
+use mlua::chunk::Compiler;
 use mlua::{Function, Lua, Table};
 
 use super::raw;
 
 /// Written in Luau, since a function in Rust could not be yielded across.
+///
+/// A wrong call is an error at the place of the call, as Luau's own function words it.
 const SOURCE: &str = "
 local pcall, xpcall, resume, error, note = ...
-return function(f, ...)
-    return note(pcall(f, ...))
+local function refuse(f, ...)
+    local _, message = pcall(f, ...)
+    error(message, 3)
+end
+return function(...)
+    if (...) == nil and select('#', ...) == 0 then
+        refuse(pcall)
+    end
+    return note(pcall(...))
 end, function(f, handler, ...)
     if type(handler) ~= 'function' then
-        return xpcall(f, handler)
+        if handler == nil then
+            refuse(xpcall, f)
+        end
+        refuse(xpcall, f, handler)
     end
     return note(xpcall(f, function(...)
         note(false, ...)
@@ -29,8 +42,11 @@ end, function(f, handler, ...)
         end
         return result
     end, ...))
-end, function(co, ...)
-    return note(resume(co, ...))
+end, function(...)
+    if type((...)) ~= 'thread' then
+        refuse(resume, ...)
+    end
+    return note(resume(...))
 end
 ";
 
@@ -46,8 +62,11 @@ pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         (globals.raw_get("pcall")?, globals.raw_get("xpcall")?, coroutine.raw_get("resume")?);
     let (pcall, xpcall, resume) = originals;
     let error: Function = globals.raw_get("error")?;
+    // Without lines, Luau puts no place in front of an error for whom this is the caller, as if it were C.
+    let compiler = Compiler::new().set_debug_level(0);
+    let chunk = lua.load(SOURCE).set_name("=[host]").set_compiler(compiler);
     let guarded: (Function, Function, Function) =
-        lua.load(SOURCE).set_name("=[host]").call((pcall, xpcall, resume, error, note))?;
+        chunk.call((pcall, xpcall, resume, error, note))?;
     globals.raw_set("pcall", guarded.0)?;
     globals.raw_set("xpcall", guarded.1)?;
     coroutine.raw_set("resume", guarded.2)

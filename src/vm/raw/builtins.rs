@@ -23,7 +23,7 @@ use std::time::Duration;
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 
-use self::own::{close, codes, concat, format, set_metatable, sort, split};
+use self::own::{close, codes, concat, error, format, set_metatable, sort, split};
 use super::{TOO_DEEP, raise, safepoint, text_bytes, with_run};
 use crate::error::ScriptError;
 use crate::vm::{STEP_NANOS, cost};
@@ -77,7 +77,7 @@ static BUILT_INS: &[BuiltIn] = unsafe {
                 0 => texts(state, 2, 2) / 4,
                 _ => 0,
             }),
-            c"error" => Counted(|state| sum([texts(state, 1, 1) / 4, reading(state, 2, 2)])),
+            c"error" => Replaced(error),
             c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"type" c"typeof" => Small,
             // Its second argument is found at once; it passes over empty slots.
             c"next" => Safepoint,
@@ -510,7 +510,7 @@ pub(super) unsafe fn begin_reading(state: *mut lua_State, name: &CStr, last: c_i
 /// # Safety
 ///
 /// Inside a closure whose first upvalue is a C function without upvalues.
-unsafe fn call_original(state: *mut lua_State) -> c_int {
+pub(super) unsafe fn call_original(state: *mut lua_State) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let original = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1));

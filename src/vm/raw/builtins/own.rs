@@ -1,16 +1,50 @@
 //! Built-ins that are written anew, or have more than a look at their arguments in front.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::time::Duration;
 
 use mlua::ffi::{self, lua_State};
 
 use super::super::{
-    OUT_OF_MEMORY, Run, TOO_DEEP, push_function, push_text, raise, safepoint, with_run,
+    OURS, OUT_OF_MEMORY, Run, TOO_DEEP, push_function, push_text, raise, safepoint, with_run,
 };
 use super::{begin, call_original, length, number, reading, sum, text, text_length, texts};
 use crate::error::ScriptError;
 use crate::vm::cost;
+
+/// `error(value, level)`; Luau's own is the first upvalue. Functions of ours that are in front of Luau's count as no
+/// level.
+pub(super) unsafe extern "C-unwind" fn error(state: *mut lua_State) -> c_int {
+    /// Beyond this, nobody counts calls.
+    const MOST: f64 = 32.0;
+    // SAFETY: arguments lie from 1 to the top, and one that is replaced is one of them.
+    unsafe {
+        begin(state, c"error", sum([texts(state, 1, 1) / 4, reading(state, 2, 2)]));
+        let level = number(state, 2);
+        if (2.0..MOST).contains(&level) {
+            ffi::lua_pushnumber(state, f64::from(level_with_ours(state, level as c_int)));
+            ffi::lua_replace(state, 2);
+        }
+        call_original(state)
+    }
+}
+
+/// The level of a call, if calls of [`OURS`](super::super::OURS) count, that has this level if they don't.
+unsafe fn level_with_ours(state: *mut lua_State, level: c_int) -> c_int {
+    let (mut real, mut counted) = (0, 0);
+    while counted < level {
+        real += 1;
+        // SAFETY: fills the record, whose text lives as long as the function, and raises nothing.
+        unsafe {
+            let mut record: ffi::lua_Debug = std::mem::zeroed();
+            if ffi::lua_getinfo(state, real, c"s".as_ptr(), &raw mut record) == 0 {
+                break;
+            }
+            counted += c_int::from(CStr::from_ptr(record.short_src) != OURS);
+        }
+    }
+    real
+}
 
 /// `string.format(format, …)`; Luau's own is the first upvalue. Shows no address.
 pub(super) unsafe extern "C-unwind" fn format(state: *mut lua_State) -> c_int {
