@@ -924,6 +924,10 @@ fn a_parent_that_is_gone_is_an_error_that_names_the_place() {
         ("\nentity.ChildOf = {nil}", "`ChildOf"),
         ("\nentity.ChildOf = {}", "`ChildOf"),
         ("\nentity.ChildOf = {entity.id}", "itself"),
+        (
+            "local gone = world.spawn() world.despawn(gone)\nworld.spawn{ChildOf = {gone}}",
+            "does not",
+        ),
     ] {
         let failure = lab.refuses(name.clone(), text);
         assert_says(&failure, &["ChildOf", ".luau:2", says]);
@@ -935,6 +939,21 @@ fn a_parent_that_is_gone_is_an_error_that_names_the_place() {
     lab.frame();
     let failure = lab.failures().remove(0);
     assert_says(&failure, &["ChildOf", "moves.luau:3", "does not exist"]);
+
+    // Gone in the same stage, by what another run did.
+    let taker =
+        lab.entity("takes.luau", "function on_message(self, name, id) world.despawn(id) end");
+    let world = lab.app.world_mut();
+    let [parent, child] = [(); 2].map(|()| world.spawn(LuaScripts::default()).id());
+    let mover = world.get::<LuaScripts>(entity).expect("it carries one").clone();
+    world.entity_mut(child).insert(mover);
+    world.write_message(ToScript::new(taker, "go", parent));
+    world.write_message(ToScript::new(child, "go", parent));
+    lab.frame();
+    assert_eq!(lab.app.world().get::<ChildOf>(child), None);
+    let told = lab.snapshot().errors.iter().find(|row| row.message.contains("ChildOf`: entity"));
+    let told = told.expect("it is told").message.clone();
+    assert_says(&told, &[&child.to_string(), &parent.to_string(), "does not exist"]);
 }
 
 #[test]

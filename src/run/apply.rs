@@ -501,7 +501,7 @@ impl ApplyingStage<'_> {
                     if let Some(ChildOf(parent)) = value.downcast_ref()
                         && let Err(misfit) = fits(world, entity, *parent, &mut self.looks_left)
                     {
-                        refuse_child(self.report, script, spawner, misfit);
+                        refuse_child(self.report, script, spawner, (entity, *parent), misfit);
                         continue;
                     }
                     exposed.insert(world, entity, value.as_partial_reflect(), self.registry);
