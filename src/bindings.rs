@@ -26,7 +26,7 @@ pub(crate) use self::backlog::{Amount, Backlog, OF_A_PAIR};
 pub(crate) use self::column::{Column, ColumnQuery};
 pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{
-    Change, Command, Effects, LeafWrite, Leaves, LogLine, Mail, new_entity_index,
+    Change, Command, Effects, LeafWrite, Leaves, Mail, new_entity_index,
 };
 pub(crate) use self::exposure::write_transform;
 pub(crate) use self::hierarchy::{Misfit, fits, level_below, parent_in};

@@ -116,7 +116,8 @@
 //! Such a file level runs once in a VM, and serves every run. One that a run could change (a function assigns a
 //! variable that lives on when it returns, a callback changes a table, a buffer or a coroutine is kept) runs anew
 //! for every run, to the same effect, but that takes longer: the panel, and [`ScriptRow::afresh`], say which
-//! line is the reason.
+//! line is the reason. It has no entity and no world. What it prints comes into the log once for each load of the
+//! file, however many VMs and runs it serves: at most 32 lines.
 //!
 //! | in reach | |
 //! | --- | --- |
@@ -131,6 +132,25 @@
 //! | `log.info`, `log.warn`, `log.error`, `print` | to `tracing`, with script, line and entity |
 //! | `quat.from_euler(x, y, z)`, `.from_axis_angle(axis, angle)`, `.mul(a, b)`, `.rotate(q, v)`, `.inverse(q)` | rotations |
 //! | `math`, `string`, `table`, `coroutine`, `bit32`, `utf8`, `buffer`, `vector` | Luau's libraries |
+//!
+//! # Intended differences from plain Luau
+//!
+//! All else that Luau's libraries do, with whatever arguments, they do here, and fail with the same messages:
+//! `tests/plain_luau.rs` compares the two.
+//!
+//! | what | here |
+//! | --- | --- |
+//! | `collectgarbage`, `gcinfo`, `getfenv`, `setfenv`, `loadstring`, `require`, `newproxy`, `os`, `integer`, `debug.info`, `math.randomseed`, `table.foreach`, `table.foreachi`, `table.getn`, `table.maxn` | are not there |
+//! | libraries, what the host offers, `getmetatable('')` | read-only; metatables of strings, vectors and `_G` can't be had: `getmetatable` gives `false` |
+//! | `tostring`, `print`, `%*`, `{x}` of a table, function, coroutine, buffer | `table`, without an address |
+//! | `print` | writes to the log or an engine's output, no more than 2,000 bytes a line |
+//! | `math.random` | draws from the run's own numbers, which depend on the seed; takes whole numbers beyond 32 bits |
+//! | `setmetatable` with `__mode` | an error, but in a [`LuaEngine`] |
+//! | a built-in that would take longer than the run may | an error that says so, before it begins: also where plain Luau would say that a size is out of range |
+//! | running out of time or memory | ends the run, also within `pcall`, `xpcall` and coroutines |
+//! | `debug.traceback` | has a line `[host]` for each `pcall`, `xpcall` and `coroutine.resume` |
+//! | `xpcall(f, nil)` | says that its second argument is missing, not that it is nil |
+//! | a source with a NUL byte, or of more than 256 KiB | doesn't compile |
 //!
 //! # How much, and when
 //!

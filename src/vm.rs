@@ -38,7 +38,8 @@ pub(crate) use self::change::StateChange;
 pub use self::factory::{LuauFactory, LuauResetter};
 pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
 pub use self::host::{
-    Field, FieldPath, Host, Leaf, Live, LogLevel, NoWorld, Place, Reading, Spot, SpotReading,
+    Field, FieldPath, Host, Leaf, Live, LogLevel, LogLine, NoWorld, Place, Reading, Spot,
+    SpotReading,
 };
 pub use self::loaded::ProgramStats;
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Mutable, Program};

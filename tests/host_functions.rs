@@ -29,6 +29,8 @@ fn closures_take_no_one_or_several_arguments_with_and_without_context() {
         .add_lua_function("one", |x: f64| x * 2.0)
         .add_lua_function("two", |(a, b): (String, u8)| format!("{a}{b}"))
         .add_lua_function("whoami", |ctx: &mut ScriptContext, (): ()| ctx.entity())
+        .add_lua_function("bare", || 8.0)
+        .add_lua_function("me", |ctx: &mut ScriptContext| ctx.entity())
         .add_lua_function("me_and", |ctx: &mut ScriptContext, x: f64| {
             vec![ScriptValue::from(ctx.entity()), ScriptValue::from(x)]
         })
@@ -40,6 +42,8 @@ fn closures_take_no_one_or_several_arguments_with_and_without_context() {
         assert(one(4) == 8)
         assert(two('a', 5) == 'a5')
         assert(whoami() == entity.id)
+        assert(bare() == 8 and bare(1, 2) == 8)
+        assert(me() == entity.id)
         local both = me_and(3)
         assert(both[1] == entity.id and both[2] == 3)
         assert(silent(1) == nil)",

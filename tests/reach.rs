@@ -10,7 +10,7 @@ use bevy::ecs::observer::Observer;
 use bevy::math::{Vec3A, Vec4};
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
-use common::{Lab, patient};
+use common::{Lab, keep_log, log, patient};
 
 /// One field of each kind that Lua holds as one value.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
@@ -936,6 +936,84 @@ fn a_spawned_entity_has_its_components_at_once_for_the_run_and_then_for_all() {
 }
 
 #[test]
+fn a_run_that_moves_an_entity_sees_its_new_parent() {
+    let mut lab = lab();
+    lab.app.expose_component::<ChildOf>();
+    let world = lab.app.world_mut();
+    let old = world.spawn(Name::new("old")).id();
+    let [first, second] = [(); 2].map(|()| world.spawn(ChildOf(old)).id());
+    let entity = lab.does(
+        (ChildOf(old), Name::new("new")),
+        "local old = entity.parent
+        local me, child = entity.id, world.get(old.children[1])
+        child.ChildOf = {me}
+        assert(child.parent == me and child.ChildOf[1] == me, 'parent')
+        assert(#entity.children == 1 and entity.children[1] == child.id, 'children of the new one')
+        assert(#old.children == 2 and not table.find(old.children, child.id), 'of the old one')
+        local new = world.spawn{parent = old}
+        world.get(new).ChildOf = {child.id}
+        assert(world.get(new).parent == child.id and child.children[1] == new, 'one that is new')
+        assert(#old.children == 2)
+        entity.ChildOf = nil
+        assert(entity.parent == nil and #old.children == 1, 'none')
+        entity.ChildOf = {old.id}
+        assert(entity.parent == old and #old.children == 2, 'and back')",
+    );
+    let parent = |lab: &Lab, entity| lab.app.world().get::<ChildOf>(entity).map(ChildOf::parent);
+    assert_eq!(parent(&lab, first), Some(entity));
+    assert_eq!(parent(&lab, second), Some(old));
+    assert_eq!(parent(&lab, entity), Some(old));
+}
+
+#[test]
+fn a_parent_that_is_gone_is_an_error_that_names_the_place() {
+    let mut lab = lab();
+    lab.app.expose_component::<ChildOf>();
+    let world = lab.app.world_mut();
+    let gone = world.spawn_empty().id();
+    world.despawn(gone);
+    let name = Name::new("x");
+    for (text, says) in [
+        (
+            "local gone = world.spawn() world.despawn(gone)\nentity.ChildOf = {gone}",
+            "does not exist",
+        ),
+        ("\nentity.ChildOf = {nil}", "`ChildOf"),
+        ("\nentity.ChildOf = {}", "`ChildOf"),
+        ("\nentity.ChildOf = {entity.id}", "itself"),
+        (
+            "local gone = world.spawn() world.despawn(gone)\nworld.spawn{ChildOf = {gone}}",
+            "does not",
+        ),
+    ] {
+        let failure = lab.refuses(name.clone(), text);
+        assert_says(&failure, &["ChildOf", ".luau:2", says]);
+    }
+    let text =
+        "function on_message(self, name, gone)\n\n world.get(entity.id).ChildOf = {gone} end";
+    let entity = lab.entity("moves.luau", text);
+    lab.app.world_mut().write_message(ToScript::new(entity, "go", gone));
+    lab.frame();
+    let failure = lab.failures().remove(0);
+    assert_says(&failure, &["ChildOf", "moves.luau:3", "does not exist"]);
+
+    // Gone in the same stage, by what another run did.
+    let taker =
+        lab.entity("takes.luau", "function on_message(self, name, id) world.despawn(id) end");
+    let world = lab.app.world_mut();
+    let [parent, child] = [(); 2].map(|()| world.spawn(LuaScripts::default()).id());
+    let mover = world.get::<LuaScripts>(entity).expect("it carries one").clone();
+    world.entity_mut(child).insert(mover);
+    world.write_message(ToScript::new(taker, "go", parent));
+    world.write_message(ToScript::new(child, "go", parent));
+    lab.frame();
+    assert_eq!(lab.app.world().get::<ChildOf>(child), None);
+    let told = lab.snapshot().errors.iter().find(|row| row.message.contains("ChildOf`: entity"));
+    let told = told.expect("it is told").message.clone();
+    assert_says(&told, &[&child.to_string(), &parent.to_string(), "does not exist"]);
+}
+
+#[test]
 fn a_field_that_is_set_to_an_entity_spawned_in_the_run_holds_the_real_one() {
     let mut lab = lab();
     let me = lab.app.world_mut().spawn_empty().id();
@@ -1303,6 +1381,45 @@ fn the_file_level_has_no_entity_and_says_where_there_is_one() {
         );
         lab.app.world_mut().despawn(entity);
     }
+}
+
+#[test]
+fn the_file_level_prints_once_for_each_load_whoever_carries_the_script() {
+    keep_log();
+    let logged = |text: &str| log().lines().filter(|line| line.contains(text)).count();
+    let config = PoolConfig { min_size: 3, max_size: 3, ..patient() };
+    let mut lab = Lab::with_config(config);
+    // One that serves every run, one that runs anew for each run, one that fails.
+    for (path, rest) in [
+        ("shared.luau", "function on_update(self) self.n = (self.n or 0) + 1 end"),
+        ("anew.luau", "local n = 0 function on_update(self) n += 1 self.n = (self.n or 0) + n end"),
+        ("fails.luau", "function on_update(self) end error('after that')"),
+    ] {
+        let text =
+            format!("print('loads {path}', vector.one)\nlog.warn('beware of {path}') {rest}");
+        let script = lab.script(path, &text);
+        let world = lab.app.world_mut();
+        let entities = [(); 200].map(|()| world.spawn(LuaScripts::new(script.clone())).id());
+        lab.frame();
+        assert_eq!(lab.stats().log_lines, 2, "{path}");
+        lab.frames(4);
+        let state = lab.field(entities[199], "n");
+        let counted = if path == "fails.luau" { ScriptValue::Nil } else { 5.0.into() };
+        assert_eq!(state, counted, "{path}");
+        assert_eq!(logged(&format!("loads {path}\t1, 1, 1")), 1, "{path}");
+        assert_eq!(logged(&format!("beware of {path}")), 1, "{path}");
+        entities.into_iter().for_each(|entity| _ = lab.app.world_mut().despawn(entity));
+    }
+    lab.entity("edited.luau", "print('loads one') function on_update() end");
+    lab.frames(2);
+    lab.edit("edited.luau", "print('loads another') function on_update() end");
+    lab.until(|_| logged("loads another") > 0);
+    lab.frames(2);
+    assert_eq!((logged("loads one"), logged("loads another")), (1, 1));
+    lab.entity("much.luau", "for n = 1, 1000 do print('much', n) end function on_update() end");
+    lab.frames(2);
+    assert_eq!(logged("much\t"), 32);
+    assert_eq!(logged("writes 968 more lines"), 1);
 }
 
 #[test]

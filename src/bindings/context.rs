@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bevy::ecs::archetype::ArchetypeId;
+use bevy::ecs::entity::EntityIndexMap;
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
 use bevy::prelude::{AssetServer, ChildOf, Children, Entity, EntityRef, Reflect, Transform, World};
@@ -335,16 +336,40 @@ impl<'w> ScriptContext<'w> {
             let level = spawn.level + 1;
             return if level > MAX_LEVELS { Err(misfit(Misfit::TooDeep)) } else { Ok(level) };
         }
-        let parent_of = |entity| match moved.and_then(|number| self.draft(entity, number)) {
-            Some(Change::Edited { copy, .. }) => parent_named_by(copy.as_ref()),
-            Some(Change::Inserted(value)) => parent_named_by(value.as_ref()),
-            Some(Change::Removed) => None,
-            None => match new_entity_index(entity) {
-                Some(index) => self.effects.spawned.get(index)?.parent,
-                None => self.world.get::<ChildOf>(entity).map(ChildOf::parent),
-            },
-        };
-        level_below(parent, child, parent_of).map_err(misfit)
+        level_below(parent, child, |entity| self.parent(entity)).map_err(misfit)
+    }
+
+    /// The parent of an entity, as this script sees it.
+    fn parent(&self, entity: Entity) -> Option<Entity> {
+        let moved = self.bindings.exposure.child_of().and_then(|number| self.draft(entity, number));
+        match (moved, new_entity_index(entity)) {
+            (Some(change), _) => change.parent(),
+            (None, Some(index)) => self.effects.spawned.get(index)?.parent,
+            (None, None) => self.world.get::<ChildOf>(entity).map(ChildOf::parent),
+        }
+    }
+
+    /// The children of an entity, as this script sees them: those that it had, that were spawned as such, and that
+    /// were moved here.
+    fn children(&self, entity: Entity) -> Vec<Entity> {
+        let child_of = self.bindings.exposure.child_of();
+        let moved: EntityIndexMap<_> = (self.effects.drafts.iter())
+            .filter(|draft| Some(draft.component) == child_of)
+            .map(|draft| (draft.entity, draft.change.parent()))
+            .collect();
+        let present = self.world.get::<Children>(entity).into_iter().flatten().copied();
+        let spawned = (0..)
+            .zip(&self.effects.spawned)
+            .filter(|(_, spawn)| spawn.parent == Some(entity))
+            .map(|(index, _)| new_entity(index));
+        let mut children: Vec<_> = present.chain(spawned).collect();
+        if !moved.is_empty() {
+            children.retain(|child| !moved.contains_key(child));
+            let here = moved.iter().filter(|(_, parent)| **parent == Some(entity));
+            children.extend(here.map(|(child, _)| *child));
+        }
+        children.retain(|child| !self.despawned(*child));
+        children
     }
 
     /// How many names of scripts these are that nobody has asked for lately.
@@ -794,8 +819,14 @@ impl<'w> ScriptContext<'w> {
             && self.bindings.exposure.child_of() == Some(component)
             && let Some(parent) = parent_named_by(value.as_ref())
         {
-            self.must_exist(parent)?;
-            self.level_below(parent, Some(entity))?;
+            let name = self.bindings.exposure.get(component).name;
+            let refused = |why: String| ScriptError::Host { message: format!("`{name}`: {why}") };
+            if !self.exists(parent) {
+                let why =
+                    format!("entity {parent} does not exist (any more), so it has no children");
+                return Err(refused(why));
+            }
+            self.level_below(parent, Some(entity)).map_err(|error| refused(error.to_string()))?;
         }
         // What a new entity gets belongs to its spawn.
         if new_entity_index(entity).is_none() {
@@ -815,23 +846,10 @@ impl<'w> ScriptContext<'w> {
 
     fn property(&self, entity: Entity, name: &str) -> ScriptValue {
         match name {
-            "parent" => {
-                let parent = match new_entity_index(entity) {
-                    Some(index) => self.effects.spawned[index].parent,
-                    None => self.world.get::<ChildOf>(entity).map(ChildOf::parent),
-                };
-                parent.map_or(ScriptValue::Nil, Into::into)
-            }
+            "parent" => self.parent(entity).map_or(ScriptValue::Nil, Into::into),
             "children" => {
-                let present = self.world.get::<Children>(entity).into_iter().flatten().copied();
-                let spawned = (0..)
-                    .zip(&self.effects.spawned)
-                    .filter(|(_, spawn)| spawn.parent == Some(entity))
-                    .map(|(index, _)| new_entity(index));
                 let mut list = ScriptTable::default();
-                for child in present.chain(spawned).filter(|child| !self.despawned(*child)) {
-                    list.push(child);
-                }
+                self.children(entity).into_iter().for_each(|child| list.push(child));
                 list.into()
             }
             _ => entity.into(),
@@ -857,6 +875,17 @@ impl<'w> ScriptContext<'w> {
             message: format!("`{}` is nested too deeply", self.name(place)),
         })?;
         Ok(Place { path, ..place })
+    }
+}
+
+impl Change {
+    /// The parent that an entity has after a change of its [`ChildOf`].
+    fn parent(&self) -> Option<Entity> {
+        match self {
+            Self::Edited { copy, .. } => parent_named_by(copy.as_ref()),
+            Self::Inserted(value) => parent_named_by(value.as_ref()),
+            Self::Removed => None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::reflect::{SmallLeaf, assign_if_it_differs};
 use crate::value::ScriptValue;
-use crate::vm::{FieldPath, LogLevel, Spot};
+use crate::vm::{FieldPath, LogLine, Spot};
 
 /// Everything that the runs of one script on one entity want to change in one stage.
 #[derive(Default)]
@@ -75,13 +75,6 @@ pub(crate) struct Mail {
     pub(crate) payload: ScriptValue,
     pub(crate) sender: Option<Entity>,
     /// The line that sent it, if that was noted.
-    pub(crate) line: Option<u32>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LogLine {
-    pub(crate) level: LogLevel,
-    pub(crate) text: String,
     pub(crate) line: Option<u32>,
 }
 

@@ -52,12 +52,13 @@ impl HostFunction {
 }
 
 /// A closure that can become a host function: `Fn(Args) -> Result`, or with a context first,
-/// `Fn(&mut ScriptContext, Args) -> Result`.
+/// `Fn(&mut ScriptContext, Args) -> Result`; `Fn() -> Result` and `Fn(&mut ScriptContext) -> Result` if it takes no
+/// arguments.
 ///
 /// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the result
 /// an [`IntoScript`] type; a `Result` raises its error in the script.
 ///
-/// `M` only tells the two kinds apart.
+/// `M` only tells the kinds apart.
 pub trait IntoLuaFunction<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_lua_function(self, name: String) -> BoxedFunction;
@@ -87,3 +88,28 @@ where
         })
     }
 }
+
+impl<F, R> IntoLuaFunction<fn() -> R> for F
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: IntoScript,
+{
+    fn into_lua_function(self, _: String) -> BoxedFunction {
+        Box::new(move |_, _| self().into_script())
+    }
+}
+
+impl<F, R> IntoLuaFunction<(ContextAlone, R)> for F
+where
+    F: Fn(&mut ScriptContext<'_>) -> R + Send + Sync + 'static,
+    R: IntoScript,
+{
+    fn into_lua_function(self, _: String) -> BoxedFunction {
+        Box::new(move |context, _| self(context).into_script())
+    }
+}
+
+/// Marks a closure that takes a context and no arguments.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ContextAlone;

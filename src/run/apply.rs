@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::reflect::AppTypeRegistry;
-use bevy::log::{error, info, warn};
+use bevy::log::{error, info, tracing, warn};
 use bevy::prelude::{ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
@@ -21,12 +21,12 @@ use super::report::Report;
 use super::shares::Shares;
 use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
-    Backlog, Bindings, Change, Command, Effects, KnownSpot, LateBindings, LeafWrite, LogLine,
-    Population, SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
+    Backlog, Bindings, Change, Command, Effects, KnownSpot, LateBindings, LeafWrite, Population,
+    SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
 use crate::script::{Judgement, Patience, ScriptStates};
-use crate::vm::{Callback, FieldPath, LogLevel, StateChange};
+use crate::vm::{Callback, FieldPath, LogLevel, LogLine, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
@@ -80,6 +80,7 @@ pub(crate) fn apply(world: &mut World) {
         let writes = plain.apply(world, &mut query, &mut outcomes, &mut left);
         stage.report.frame.writes += writes;
         frame.plain = Some(query);
+        stage.tell_of_file_levels();
         // States first: what follows may run code of the game, which may change any of them.
         for number in numbers(&left) {
             let outcome = &mut outcomes[number];
@@ -260,7 +261,8 @@ impl ApplyingStage<'_> {
         let program = Arc::clone(&self.programs.list[unit.program as usize].program);
         let script = program.name();
         if !more.effects.logs.is_empty() {
-            self.log(unit, script, &more.effects.logs);
+            let program = unit.program as usize;
+            self.log(program, Some(unit.entity), script, &more.effects.logs);
         }
         // Nearly all spawn nothing.
         if !more.effects.spawned.is_empty() {
@@ -299,18 +301,35 @@ impl ApplyingStage<'_> {
         }
     }
 
+    /// Writes what file levels wrote when they ran first.
+    fn tell_of_file_levels(&mut self) {
+        for number in 0..self.programs.list.len() {
+            let program = Arc::clone(&self.programs.list[number].program);
+            let lines = program.take_file_lines();
+            if !lines.is_empty() {
+                self.log(number, None, program.name(), &lines);
+            }
+        }
+    }
+
     /// Writes the lines that a script logged, as far as it may.
-    fn log(&mut self, unit: &Unit, script: &Arc<str>, lines: &[LogLine]) {
+    fn log(
+        &mut self,
+        program: usize,
+        entity: Option<Entity>,
+        script: &Arc<str>,
+        lines: &[LogLine],
+    ) {
         let frame = self.number;
         let report = &mut *self.report;
         report.frame.log_lines += lines.len() as u64;
-        let of_script = &mut report.figures.at(self.figures[unit.program as usize]).lines;
+        let of_script = &mut report.figures.at(self.figures[program]).lines;
         for line in lines {
             let text = log_text(&line.text);
             if of_script.take(&LineRate::OF_A_SCRIPT, frame, text.len())
                 && report.lines.take(&LineRate::OF_ALL, frame, text.len())
             {
-                write_log(unit, script, line, &text);
+                write_log(entity, script, line, &text);
             }
         }
         if let Some(count) = of_script.take_left_out(frame)
@@ -478,7 +497,7 @@ impl ApplyingStage<'_> {
                     if let Some(ChildOf(parent)) = value.downcast_ref()
                         && let Err(misfit) = fits(world, entity, *parent, &mut self.looks_left)
                     {
-                        refuse_child(self.report, script, spawner, misfit);
+                        refuse_child(self.report, script, spawner, (entity, *parent), misfit);
                         continue;
                     }
                     exposed.insert(world, entity, value.as_partial_reflect(), self.registry);
@@ -547,12 +566,13 @@ fn settle_new_entities(state: &mut StateChange, more: &mut MoreOutcome) {
     }
 }
 
-fn write_log(unit: &Unit, script: &str, line: &LogLine, text: &str) {
-    let (entity, at) = (unit.entity, line.line.unwrap_or(0));
+/// The file level has no entity.
+fn write_log(entity: Option<Entity>, script: &str, line: &LogLine, text: &str) {
+    let (entity, at) = (entity.map(tracing::field::display), line.line.unwrap_or(0));
     match line.level {
-        LogLevel::Info => info!(%script, line = at, %entity, "{text}"),
-        LogLevel::Warn => warn!(%script, line = at, %entity, "{text}"),
-        LogLevel::Error => error!(%script, line = at, %entity, "{text}"),
+        LogLevel::Info => info!(%script, line = at, entity, "{text}"),
+        LogLevel::Warn => warn!(%script, line = at, entity, "{text}"),
+        LogLevel::Error => error!(%script, line = at, entity, "{text}"),
     }
 }
 

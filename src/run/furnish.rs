@@ -54,7 +54,7 @@ pub(super) fn furnish(
             match level_below(parent, Some(*entity), parent_in(world)) {
                 Ok(_) => _ = world.entity_mut(*entity).insert(ChildOf(parent)),
                 Err(misfit) => {
-                    refuse_child(report, script, spawner, misfit);
+                    refuse_child(report, script, spawner, (*entity, parent), misfit);
                     world.despawn(*entity);
                     continue;
                 }
@@ -75,10 +75,10 @@ pub(super) fn refuse_child(
     report: &mut Report,
     script: &Arc<str>,
     spawner: Entity,
+    (child, parent): (Entity, Entity),
     misfit: Misfit,
 ) {
     report.frame.conflicts += 1;
-    let message =
-        format!("an entity did not become the child of another, though it was asked for: {misfit}");
+    let message = format!("`ChildOf`: entity {child} did not become a child of {parent}: {misfit}");
     report.refused((script, None), spawner, &message);
 }

@@ -72,12 +72,12 @@ impl fmt::Debug for NativeFunction {
 }
 
 /// A closure that can become a [`NativeFunction`]: `Fn(Args) -> Result`, or with the caller first,
-/// `Fn(&mut Caller, Args) -> Result`.
+/// `Fn(&mut Caller, Args) -> Result`; `Fn() -> Result` and `Fn(&mut Caller) -> Result` if it takes no arguments.
 ///
 /// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the result
 /// an [`IntoScript`] type; a `Result` raises its error in the script.
 ///
-/// `M` only tells the two kinds apart.
+/// `M` only tells the kinds apart.
 pub trait IntoNativeFunction<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_body(self, name: String) -> Arc<Body>;
@@ -108,6 +108,31 @@ where
     }
 }
 
+impl<F, R> IntoNativeFunction<fn() -> R> for F
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: IntoScript,
+{
+    fn into_body(self, _: String) -> Arc<Body> {
+        Arc::new(move |_, _| self().into_script())
+    }
+}
+
+impl<F, R> IntoNativeFunction<(CallerAlone, R)> for F
+where
+    F: Fn(&mut Caller<'_>) -> R + Send + Sync + 'static,
+    R: IntoScript,
+{
+    fn into_body(self, _: String) -> Arc<Body> {
+        Arc::new(move |caller, _| self(caller).into_script())
+    }
+}
+
+/// Marks a closure that takes the caller and no arguments.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct CallerAlone;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +145,19 @@ mod tests {
         assert_eq!(call(vec![1.0.into(), 2.0.into()]), Ok(3.0.into()));
         let error = call(vec![1.0.into(), "x".into()]).expect_err("a string is no number");
         assert!(matches!(error, ScriptError::Argument { position: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_function_without_arguments_is_a_closure_without_arguments() {
+        let mut random = RunRandom::new(0);
+        let mut call = |function: NativeFunction| {
+            function.call(&mut Caller::new(&mut random), vec!["surplus".into()])
+        };
+        assert_eq!(call(NativeFunction::new("one", || 1.0)), Ok(1.0.into()));
+        assert_eq!(call(NativeFunction::new("one", |(): ()| 1.0)), Ok(1.0.into()));
+        let draw = |caller: &mut Caller<'_>| rand::Rng::next_u32(caller.random());
+        let drawn = call(NativeFunction::new("draw", draw)).expect("it draws");
+        assert_eq!(drawn, rand::Rng::next_u32(&mut RunRandom::new(0)).into());
     }
 
     #[test]

@@ -123,7 +123,8 @@ pub trait Host {
         Ok(Vec::new())
     }
 
-    /// Takes a log line.
+    /// Takes a log line of a callback. Those of the file level are kept for
+    /// [`Program::take_file_lines`](super::Program::take_file_lines).
     ///
     /// # Errors
     /// If the run wrote more than it may.
@@ -268,6 +269,17 @@ pub enum LogLevel {
     Warn,
     /// `log.error`.
     Error,
+}
+
+/// A line that a script wrote with `print` or `log.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How urgent it is.
+    pub level: LogLevel,
+    /// What it says.
+    pub text: String,
+    /// Where the script wrote it, counted from 1, if that is known.
+    pub line: Option<u32>,
 }
 
 /// A host without a world: what a VM sees outside Bevy, and at the file level.

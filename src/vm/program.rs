@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bevy::platform::hash::FixedHasher;
 use mlua::chunk::Compiler;
 
-use super::NATIVE_STACK;
 use super::bytecode::{self, AssigningFunctions, NoSafepoints};
 use super::sandbox::Purpose;
 use super::text::{Text, weigh_text};
+use super::{LogLine, NATIVE_STACK};
 use crate::error::ScriptError;
 
 /// The largest source text that compiles, in bytes.
@@ -162,6 +162,17 @@ pub struct Program {
     /// Its strings.
     texts: Box<[Text]>,
     strays: Mutex<Vec<(Callback, String)>>,
+    file_lines: FileLines,
+}
+
+/// What the file level of a script wrote when it ran first: it writes the same whenever it runs, on each VM, and
+/// for each run if it can't be shared.
+#[derive(Debug, Default)]
+struct FileLines {
+    is_known: AtomicBool,
+    /// Some wait to be taken.
+    any: AtomicBool,
+    lines: Mutex<Vec<LogLine>>,
 }
 
 impl Program {
@@ -206,6 +217,7 @@ impl Program {
             searched: AtomicU8::new(0),
             any_strays: AtomicBool::new(false),
             strays: Mutex::new(Vec::new()),
+            file_lines: FileLines::default(),
         })
     }
 
@@ -290,6 +302,31 @@ impl Program {
         }
         self.any_strays.store(false, Ordering::Relaxed);
         std::mem::take(&mut *self.strays.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the file level has not run yet, so that what it writes is news.
+    pub(super) fn wants_file_lines(&self) -> bool {
+        !self.file_lines.is_known.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what the file level wrote, if it is the first time that it ran.
+    pub(super) fn learn_file_lines(&self, lines: Vec<LogLine>) {
+        let FileLines { is_known, any, lines: kept } = &self.file_lines;
+        if !is_known.swap(true, Ordering::Relaxed) && !lines.is_empty() {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+            any.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes the lines that the file level wrote with `print` or `log.*`: those of the first time that it ran, at
+    /// most 32, and a warning if there were more. It writes the same each time, so each is told once.
+    pub fn take_file_lines(&self) -> Vec<LogLine> {
+        let FileLines { any, lines, .. } = &self.file_lines;
+        if !any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Why the file level of this script runs anew before every callback; `None` as long as it need not.

@@ -44,7 +44,7 @@ pub(super) use self::refusal::watch as watch_refusals;
 pub(super) use self::weak::forbid_weak_tables;
 pub(super) use self::weigh::{Counting, object_bytes};
 use super::atom::{Atom, NO_ATOM, atom_of_string};
-use super::host::{Field, Host, Leaf, Live, LogLevel, Place, Reading, Spot, SpotReading};
+use super::host::{Field, Host, Leaf, Live, LogLevel, LogLine, Place, Reading, Spot, SpotReading};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
@@ -64,6 +64,8 @@ const OUT_OF_MEMORY: &str = "not enough memory";
 /// The most bytes that all lists and maps of components may have together that a run gets, and each one when
 /// it comes back.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
+/// The most lines of a file level that are kept.
+const MAX_FILE_LINES: usize = 32;
 /// The most globals of a script that are told apart from stray ones.
 const MAX_GLOBALS: usize = 256;
 /// The longest name of a component or field, in bytes.
@@ -134,6 +136,34 @@ struct Own {
     steps: u64,
     /// Those of the file level that ran for it.
     file_steps: u64,
+    /// What the file level writes, if that is news.
+    file_lines: Option<Box<FileLines>>,
+}
+
+/// Lines that a file level writes.
+#[derive(Default)]
+struct FileLines {
+    kept: Vec<LogLine>,
+    left_out: usize,
+}
+
+impl FileLines {
+    fn add(&mut self, line: LogLine) {
+        if self.kept.len() < MAX_FILE_LINES {
+            self.kept.push(line);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn into_lines(self) -> Vec<LogLine> {
+        let Self { mut kept, left_out } = self;
+        if left_out > 0 {
+            let text = format!("the file level writes {left_out} more lines, which are left out");
+            kept.push(LogLine { level: LogLevel::Warn, text, line: None });
+        }
+        kept
+    }
 }
 
 impl Own {
@@ -150,6 +180,7 @@ impl Own {
             out_of_memory: false,
             steps: 0,
             file_steps: 0,
+            file_lines: None,
         }
     }
 }
@@ -500,13 +531,22 @@ pub(super) fn log_function(lua: &Lua, level: LogLevel) -> mlua::Result<Function>
 
 /// `math.random` on the run's own generator.
 pub(super) fn random_function(lua: &Lua) -> mlua::Result<Function> {
-    numbered(lua, 0, "math.random", random)
+    // SAFETY: rule 1; one closure without upvalues.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_pushcclosurek(state, random, c"random".as_ptr(), 0, None);
+        })
+    }
 }
 
 /// `tostring` that shows no address.
 pub(super) fn tostring_function(lua: &Lua) -> mlua::Result<Function> {
     // SAFETY: rule 1.
-    unsafe { lua.exec_raw((), |state| push_function(state, tostring)) }
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_pushcclosurek(state, tostring, c"tostring".as_ptr(), 0, None);
+        })
+    }
 }
 
 fn numbered(
@@ -709,10 +749,20 @@ unsafe fn run_file_level(
         ffi::lua_clonefunction(state, MAIN);
         ffi::lua_pushvalue(state, ENVIRONMENT);
         ffi::lua_setfenv(state, -2);
+        (*run).own.file_lines = program.wants_file_lines().then(Box::default);
         let status = ffi::lua_pcall(state, 0, 0, HANDLER);
-        if status != ffi::LUA_OK {
-            return Err(failed(state, status, program, &mut *run));
+        let lines = (*run).own.file_lines.take();
+        let ended = match status {
+            ffi::LUA_OK => Ok(()),
+            _ => Err(failed(state, status, program, &mut *run)),
+        };
+        // One that is out of memory may run again with more.
+        if let Some(lines) = lines
+            && !matches!(ended, Err(Ended::OutOfMemory))
+        {
+            program.learn_file_lines(lines.into_lines());
         }
+        ended?;
         program.learn_callbacks(|| {
             let mut defined = CallbackSet::default();
             for callback in Callback::ALL {
@@ -2449,7 +2499,16 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
         }
         cut(&mut text);
         let line = caller_line(state);
-        answer_nothing(state, with_host("print", |host, _| host.log(level, text, line)))
+        let result = match with_run("print", |run| Ok(run.in_callback)) {
+            Ok(false) => with_run("print", |run| {
+                if let Some(lines) = &mut run.own.file_lines {
+                    lines.add(LogLine { level, text, line });
+                }
+                Ok(())
+            }),
+            _ => with_host("print", |host, _| host.log(level, text, line)),
+        };
+        answer_nothing(state, result)
     }
 }
 
@@ -2505,12 +2564,15 @@ unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
         begin_reading(state, c"random", 2);
         let (low, high) = match count {
             0 => (0, 0),
-            1 => (1, ffi::luaL_checkinteger(state, 1)),
-            _ => (ffi::luaL_checkinteger(state, 1), ffi::luaL_checkinteger(state, 2)),
+            1 => (1, ffi::luaL_checknumber(state, 1) as i64),
+            2 => {
+                let low = ffi::luaL_checknumber(state, 1);
+                (low as i64, ffi::luaL_checknumber(state, 2) as i64)
+            }
+            _ => ffi::luaL_error(state, c"wrong number of arguments".as_ptr()),
         };
         if low > high {
-            let message = format!("math.random: the interval from {low} to {high} is empty");
-            raise(state, ScriptError::Raised { message });
+            ffi::luaL_argerror(state, count, c"interval is empty".as_ptr());
         }
         let bits = with_run("math.random", |run| Ok(run.own.random.next_u64()));
         let bits = match bits {
@@ -3513,13 +3575,13 @@ pub(super) fn coroutine_holder(lua: &Lua) -> mlua::Result<Table> {
 /// own.
 pub(super) fn recording_function(
     lua: &Lua,
-    original: Function,
+    (name, original): (&'static CStr, Function),
     holder: &Table,
 ) -> mlua::Result<Function> {
     // SAFETY: rule 1; one closure with the two upvalues that were pushed.
     unsafe {
         lua.exec_raw((original, holder), |state| {
-            ffi::lua_pushcclosurek(state, record_coroutine, c"coroutine".as_ptr(), 2, None);
+            ffi::lua_pushcclosurek(state, record_coroutine, name.as_ptr(), 2, None);
         })
     }
 }
@@ -4046,11 +4108,8 @@ unsafe extern "C-unwind" fn record_coroutine(state: *mut lua_State) -> c_int {
     // SAFETY: arguments lie from 1 to the top; the upvalues are a function and the holder. What
     // `coroutine.wrap` gives is a C function with the coroutine as upvalue.
     unsafe {
-        let count = ffi::lua_gettop(state);
         ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(state, 1);
-        ffi::lua_call(state, count, 1);
+        builtins::call_original(state);
         let made = ffi::lua_gettop(state);
         if ffi::lua_type(state, made) == ffi::LUA_TTHREAD {
             ffi::lua_pushvalue(state, made);

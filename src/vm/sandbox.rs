@@ -172,9 +172,10 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
 pub(super) fn build_for_sessions(lua: &Lua, api: &Api, coroutines: &Table) -> mlua::Result<Table> {
     let globals = lua.globals();
     let coroutine = globals.raw_get::<Table>("coroutine")?;
-    for name in ["create", "wrap"] {
-        let original = coroutine.raw_get(name)?;
-        coroutine.raw_set(name, raw::recording_function(lua, original, coroutines)?)?;
+    for name in [c"create", c"wrap"] {
+        let key = lua.create_string(name.to_bytes())?;
+        let original = coroutine.raw_get(&key)?;
+        coroutine.raw_set(key, raw::recording_function(lua, (name, original), coroutines)?)?;
     }
     globals.raw_set("rawset", raw::rawset_function(lua, &globals)?)?;
     build_all(lua, api)

@@ -3,13 +3,13 @@
 use bevy::prelude::Entity;
 
 use super::{PROPERTIES, ScriptContext};
-use crate::bindings::effects::{Change, LeafValue, LeafWrite, LogLine, new_entity_index};
+use crate::bindings::effects::{Change, LeafValue, LeafWrite, new_entity_index};
 use crate::bindings::reflect;
 use crate::bindings::spots::KnownSpot;
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
 use crate::vm::{
-    Atom, Field, FieldPath, Host, Leaf, Live, LogLevel, Place, Reading, RunRandom, Spot,
+    Atom, Field, FieldPath, Host, Leaf, Live, LogLevel, LogLine, Place, Reading, RunRandom, Spot,
     SpotReading,
 };
 

@@ -91,7 +91,7 @@ fn ten_large_programs_stay_loaded() {
 fn where_not_all_have_room_those_stay_that_have() {
     let programs: Vec<Program> =
         (0..12).map(|n| with_data(&format!("large{n}.luau"), 4000)).collect();
-    let mut vm = Vm::new(&Api::default(), 6 * MIB).expect("it can be made");
+    let mut vm = Vm::new(&Api::default(), 7 * MIB).expect("it can be made");
     in_turn(&mut vm, &programs, 4);
     let later = in_turn(&mut vm, &programs, 4);
     assert!(later.crowded_out > 0, "{later:?}");
@@ -103,7 +103,7 @@ fn where_not_all_have_room_those_stay_that_have() {
 fn programs_that_nobody_uses_any_more_make_room() {
     let old: Vec<Program> = (0..5).map(|n| with_data(&format!("old{n}.luau"), 4000)).collect();
     let new: Vec<Program> = (0..5).map(|n| with_data(&format!("new{n}.luau"), 4000)).collect();
-    let mut vm = Vm::new(&Api::default(), 6 * MIB).expect("it can be made");
+    let mut vm = Vm::new(&Api::default(), 7 * MIB).expect("it can be made");
     in_turn(&mut vm, &old, 3);
     in_turn(&mut vm, &new, 6);
     let later = in_turn(&mut vm, &new, 4);
