@@ -145,11 +145,9 @@
 //! | `tostring`, `print`, `%*`, `{x}` of a table, function, coroutine, buffer | `table`, without an address |
 //! | `print` | writes to the log or an engine's output, no more than 2,000 bytes a line |
 //! | `math.random` | draws from the run's own numbers, which depend on the seed; takes whole numbers beyond 32 bits |
-//! | `setmetatable` with `__mode` | an error, but in a [`LuaEngine`] |
+//! | `__mode` in a metatable | a field like any other, but in a [`LuaEngine`]: no table is weak |
 //! | a built-in that would take longer than the run may | an error that says so, before it begins: also where plain Luau would say that a size is out of range |
 //! | running out of time or memory | ends the run, also within `pcall`, `xpcall` and coroutines |
-//! | `debug.traceback` | has a line `[host]` for each `pcall`, `xpcall` and `coroutine.resume` |
-//! | `xpcall(f, nil)` | says that its second argument is missing, not that it is nil |
 //! | a source with a NUL byte, or of more than 256 KiB | doesn't compile |
 //!
 //! # How much, and when

@@ -17,9 +17,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Lua, Table};
 
 use super::builtins::call_original;
-use super::{
-    MAX_FRAMES, TOO_DEEP, Trace, frame_at, push_function, refusal, safepoint, text_bytes, with_run,
-};
+use super::{MAX_FRAMES, TOO_DEEP, Trace, frame_at, refusal, safepoint, text_bytes, with_run};
 
 /// Replaces the functions that catch errors, and those that tell whether a table is frozen.
 pub(in crate::vm) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
@@ -42,7 +40,7 @@ pub(in crate::vm) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
             ffi::lua_pushcclosurek(state, resume, c"resume".as_ptr(), 1, None);
             ffi::lua_rawsetfield(state, COROUTINE, c"resume".as_ptr());
 
-            push_function(state, is_frozen);
+            ffi::lua_pushcclosurek(state, is_frozen, c"isfrozen".as_ptr(), 0, None);
             ffi::lua_rawsetfield(state, TABLE, c"isfrozen".as_ptr());
             ffi::lua_rawgetfield(state, TABLE, c"freeze".as_ptr());
             ffi::lua_pushcclosurek(state, freeze, c"freeze".as_ptr(), 1, None);
