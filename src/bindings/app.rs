@@ -39,7 +39,7 @@ pub trait LuaAppExt {
     /// A run may begin once more: one that comes near its memory limit does, and the first one that could tell that
     /// its file level is shared (see [what is not the same everywhere](crate#what-is-not-the-same-everywhere)). What
     /// the first attempt did by `ctx` is taken back then. What a function did to anything else isn't, and is done
-    /// twice: do such things in what is given to [`ScriptContext::queue`], which is called once, if the run succeeds.
+    /// twice: do such things in what is given to [`ScriptContext::queue`](crate::ScriptContext::queue), which is called once, if the run succeeds.
     ///
     /// A name that is no Lua name, or is taken, is logged as an error and left out.
     fn add_lua_function<M>(&mut self, name: &str, function: impl IntoLuaFunction<M>) -> &mut Self;

@@ -145,7 +145,7 @@ impl SpawnsTooMuch {
     }
 
     /// The number of the program, if it has not been told yet.
-    fn to_tell(&mut self) -> Option<usize> {
+    fn take_untold(&mut self) -> Option<usize> {
         let program = self.program.get_mut().checked_sub(1).filter(|_| !self.told);
         self.told |= program.is_some();
         program
@@ -443,7 +443,7 @@ impl Shares {
             (&mut self.stops_spawn, "all `on_stop`s, whoever's they are,"),
         ];
         for (too_much, who) in who {
-            let Some(program) = too_much.to_tell() else { continue };
+            let Some(program) = too_much.take_untold() else { continue };
             let (script, limit) = (programs.list[program].program.name(), limits[program].spawned);
             warn!(
                 %script,

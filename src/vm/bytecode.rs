@@ -133,7 +133,7 @@ struct Lines {
 impl Lines {
     /// Where what it says of so many words ends.
     fn end(self, words: usize) -> usize {
-        self.intervals + 4 * ((words.max(1) - 1 >> self.gap) + 1)
+        self.intervals + 4 * (((words.max(1) - 1) >> self.gap) + 1)
     }
 }
 
