@@ -20,7 +20,7 @@ const OP_JUMPX: u8 = 67;
 /// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
 /// `table.unpack`, `rawlen`, `tonumber`. None other works on more than its arguments.
 const COSTLY: [(u8, u32); 7] =
-    [(45, 1000), (49, 250), (50, 4), (52, 250), (53, 10), (58, 4), (62, 1600)];
+    [(45, 2900), (49, 250), (50, 4), (52, 250), (53, 150), (58, 4), (62, 2900)];
 
 impl Function {
     /// The instructions before which a safepoint must be, by their place in the code, so that no way from
@@ -118,17 +118,17 @@ impl Function {
         let [operation, builtin, ..] = self.code[at].to_le_bytes();
         match operation {
             // Text in one piece as large as memory allows.
-            49 => 1600,
+            49 => 2900,
             // Comparison of such texts.
-            28 | 29 | 31 | 32 => 200,
+            28 | 29 | 31 | 32 => 400,
             // A table that grows.
             8 | 14 | 16 | 18 => 250,
             // Where a loop begins and ends, and its step, may be texts that hold numbers.
             OP_FORNPREP => 300,
             // Arithmetic, also with such texts.
             33..=44 | 51 | 71 | 72 | 81 | 82 => 200,
-            // All arguments of a call.
-            55 | 63 => 10,
+            // All arguments of a call, and memory for them.
+            55 | 63 => 150,
             // A table all of whose keys collide.
             7 | 13 | 15 | 17 | 20 | 52 => 4,
             19 | 27 | 30 | 53 | 54 | 64 => 1,
@@ -138,7 +138,7 @@ impl Function {
                 let [_, _, arguments, _] = call.to_le_bytes();
                 let known = COSTLY.iter().find(|(number, _)| *number == builtin);
                 // None stands for as many as there are.
-                known.map_or(if arguments == 0 { 10 } else { 0 }, |(_, cost)| *cost)
+                known.map_or(if arguments == 0 { 150 } else { 0 }, |(_, cost)| *cost)
             }
             _ => 0,
         }
