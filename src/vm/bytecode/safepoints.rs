@@ -1,7 +1,7 @@
 //! Safepoints put into code that would work for too long without one.
 //!
 //! A safepoint is a jump to the instruction after it (`JUMPBACK` over no distance), where Luau asks whether the run
-//! is to end. It takes about a nanosecond. To put one in, what lies after it moves on by one word: all distances of
+//! is to end. To put one in, what lies after it moves on by one word: all distances of
 //! jumps across it grow, and so does the table that tells the lines of instructions. Whoever jumped to the
 //! instruction that has a safepoint before it now, jumps to the safepoint.
 
