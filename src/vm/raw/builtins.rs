@@ -399,13 +399,16 @@ unsafe fn search(state: *mut lua_State, name: &CStr, plain: bool) -> usize {
 
 /// Of pushing the elements of a list.
 unsafe fn unpacking(state: *mut lua_State) -> usize {
+    /// So many values a C function can have on the stack; Luau refuses more before it pushes any.
+    const MOST: usize = (-ffi::LUA_REGISTRYINDEX - 2000) as usize;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let all = length(state, 1);
         let last =
             if ffi::lua_type(state, 3) <= ffi::LUA_TNIL { all as f64 } else { number(state, 3) };
         let count = (last - number(state, 2)).max(0.0) as usize;
-        sum([reading(state, 2, 3), results(count, 6)])
+        let pushed = if count > MOST { 0 } else { count };
+        sum([reading(state, 2, 3), results(pushed, 6)])
     }
 }
 
