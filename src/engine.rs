@@ -38,6 +38,7 @@
 mod answers;
 mod builder;
 mod cache;
+mod execution;
 mod host;
 mod interrupter;
 mod offer;
@@ -47,11 +48,12 @@ mod set;
 mod stats;
 
 pub use self::builder::{EngineBuilder, EngineError};
+pub use self::execution::{Executed, Execution};
 pub use self::interrupter::Interrupter;
 pub use self::output::OutputLine;
 pub use self::pool::{ExecuteError, LuauPool, LuauPoolBuilder};
 pub use self::set::{EngineSet, EngineSetConfig, EngineSetError, EngineSetStats, Evicted};
-pub use self::stats::{CoroutineInfo, CoroutineStatus, EngineStats};
+pub use self::stats::{CoroutineInfo, CoroutineStatus, EngineStats, Resumed};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,10 +68,12 @@ use self::output::Output;
 use crate::error::{Failure, ScriptError};
 use crate::modules::{self, Module};
 use crate::pool::TimingHistogram;
-use crate::value::{IntoScriptArgs, ScriptTable, ScriptValue, from_value};
+use crate::value::{
+    IntoScript, IntoScriptArgs, ScriptTable, ScriptValue, ScriptValues, from_value,
+};
 use crate::vm::{
-    CallBounds, IntoNativeFunction, LoadedChunk, NativeFunction, Results, Session, SessionLimits,
-    Task, ValueServer, WallDeadline,
+    CallBounds, IntoNativeFunction, LoadedChunk, NativeFunction, Performed, Results, Session,
+    SessionLimits, Task, ValueServer, WallDeadline,
 };
 
 /// What [`LuaEngine::run`] and [`LuaEngine::evaluate`] call a source in errors.
@@ -157,8 +161,9 @@ impl LuaEngine {
         engine.core.session.seed(engine.seed);
         for (name, source) in &builder.preludes {
             engine.core.begin();
-            let prelude = engine.core.load(name, source)?;
-            engine.core.perform(Task::Run(&prelude, Results::Ignored))?;
+            let prelude = engine.core.load(name, source).map_err(EngineError::Prelude)?;
+            let run = engine.core.perform(Task::Run(&prelude, Results::Ignored));
+            run.map_err(EngineError::Prelude)?;
             engine.preludes.push(prelude);
         }
         Ok(engine)
@@ -202,6 +207,18 @@ impl LuaEngine {
     /// # Errors
     /// As [`LuaEngine::run`]; also if the value is not plain data.
     pub fn evaluate(&mut self, source: &str) -> Result<ScriptValue, Failure> {
+        self.evaluate_for(source, Results::First).map(ScriptValues::into_first)
+    }
+
+    /// As [`LuaEngine::evaluate`], for all values: `string.find(text, 'key')` gives two.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::evaluate`]; together they may have as many bytes as one.
+    pub fn evaluate_all(&mut self, source: &str) -> Result<ScriptValues, Failure> {
+        self.evaluate_for(source, Results::All)
+    }
+
+    fn evaluate_for(&mut self, source: &str, results: Results) -> Result<ScriptValues, Failure> {
         self.core.begin();
         let loaded;
         let chunk = match self.expressions.get(source) {
@@ -213,8 +230,8 @@ impl LuaEngine {
                 &loaded
             }
         };
-        let result = self.core.call(Task::Run(chunk, Results::First));
-        self.make_room(result)
+        let result = self.core.call(Task::Run(chunk, results));
+        self.make_room(result).map(|done| done.values)
     }
 
     /// As [`LuaEngine::evaluate`], into any type that serde can deserialize.
@@ -233,12 +250,31 @@ impl LuaEngine {
     /// As [`LuaEngine::run`]; also if there is no such function, or an argument or the result is not
     /// plain data.
     pub fn call(&mut self, name: &str, args: impl IntoScriptArgs) -> Result<ScriptValue, Failure> {
+        self.call_for(name, args, Results::First).map(ScriptValues::into_first)
+    }
+
+    /// As [`LuaEngine::call`], for all values that the function returns.
+    ///
+    /// # Errors
+    /// As [`LuaEngine::call`]; together they may have as many bytes as one.
+    pub fn call_all(
+        &mut self,
+        name: &str,
+        args: impl IntoScriptArgs,
+    ) -> Result<ScriptValues, Failure> {
+        self.call_for(name, args, Results::All)
+    }
+
+    fn call_for(
+        &mut self,
+        name: &str,
+        args: impl IntoScriptArgs,
+        results: Results,
+    ) -> Result<ScriptValues, Failure> {
         self.core.begin();
-        let args = self.core.counted(|_| {
-            args.into_script_args().map_err(|error| Failure::new(&name.into(), error))
-        })?;
-        let result = self.core.call(Task::Call(name, &args));
-        self.make_room(result)
+        let args = self.core.arguments(name, args)?;
+        let result = self.core.call(Task::Call(name, &args, results));
+        self.make_room(result).map(|done| done.values)
     }
 
     /// As [`LuaEngine::call`], into any type that serde can deserialize.
@@ -261,16 +297,17 @@ impl LuaEngine {
     /// If it is not plain data, or something on the way has no fields.
     pub fn get(&mut self, name: &str) -> Result<ScriptValue, Failure> {
         self.core.begin();
-        self.core.perform(Task::Get(name))
+        self.core.perform(Task::Get(name)).map(|done| done.values.into_first())
     }
 
     /// Writes a global, or a field of a table in one.
     ///
     /// # Errors
-    /// If something on the way has no fields, or can't be written.
-    pub fn set(&mut self, name: &str, value: impl Into<ScriptValue>) -> Result<(), Failure> {
+    /// If something on the way has no fields, or can't be written; or if Lua can't hold the value exactly.
+    pub fn set(&mut self, name: &str, value: impl IntoScript) -> Result<(), Failure> {
         self.core.begin();
-        self.core.perform(Task::Set(name, &value.into())).map(|_| ())
+        let value = value.into_script().map_err(|error| Failure::new(&name.into(), error))?;
+        self.core.perform(Task::Set(name, &value)).map(|_| ())
     }
 
     /// All globals that are plain data, such as to save them. Functions, and tables that hold any, are
@@ -334,6 +371,23 @@ impl LuaEngine {
         self.core.offer(|offer| Ok(offer.add_function(function)?))
     }
 
+    /// Offers a function of the host from now on, in place of the one of this name if there is one: whatever scripts
+    /// kept of that calls the new one.
+    ///
+    /// # Errors
+    /// [`EngineError::Name`] if the name is no Lua name, or that of something else.
+    pub fn replace_function<M>(
+        &mut self,
+        name: &str,
+        function: impl IntoNativeFunction<M>,
+    ) -> Result<(), EngineError> {
+        let function = NativeFunction::new(name, function);
+        if self.core.offer.replace_function(&function) {
+            return Ok(());
+        }
+        self.core.offer(|offer| Ok(offer.add_function(function)?))
+    }
+
     /// Offers live values of the host from now on: what `server` has at `path.to.value` is what
     /// `namespace.path.to.value` gives, asked anew by each read.
     ///
@@ -379,6 +433,11 @@ impl LuaEngine {
         self.core.output.lines()
     }
 
+    /// What the last call printed, the oldest first, as far as nobody has taken it.
+    pub fn last_output(&self) -> impl ExactSizeIterator<Item = &OutputLine> {
+        self.core.output.last_lines()
+    }
+
     /// Takes what scripts printed, the oldest first.
     pub fn take_output(&mut self) -> Vec<OutputLine> {
         self.core.output.take()
@@ -390,6 +449,41 @@ impl LuaEngine {
     pub fn coroutines(&self) -> Vec<CoroutineInfo> {
         self.core.session.collect_garbage();
         self.core.session.coroutines().into_iter().map(CoroutineInfo::from).collect()
+    }
+
+    /// Goes on with a coroutine, of which [`LuaEngine::coroutines`] gives the number. What it waits for, its
+    /// `coroutine.yield`, gives `args`; if it hasn't started, its function is called with them.
+    ///
+    /// ```
+    /// use bevy_lua_pool::engine::Resumed;
+    /// use bevy_lua_pool::LuaEngine;
+    ///
+    /// let mut engine = LuaEngine::new()?;
+    /// engine.run("talk = coroutine.create(function(name) return coroutine.yield('hello ' .. name) end)")?;
+    /// let talk = engine.coroutines()[0].id;
+    /// let waits = engine.resume_coroutine(talk, "you")?;
+    /// assert_eq!(waits, Resumed::Yielded([ "hello you".into() ].into_iter().collect()));
+    /// let over = engine.resume_coroutine(talk, (1, 2))?;
+    /// assert_eq!(over.values()[..], [1.into(), 2.into()]);
+    /// assert!(engine.coroutines().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`LuaEngine::run`]; [`ScriptError::NoCoroutine`] if it is over. If what it hands out isn't plain data it has
+    /// gone on all the same.
+    pub fn resume_coroutine(
+        &mut self,
+        id: u64,
+        args: impl IntoScriptArgs,
+    ) -> Result<Resumed, Failure> {
+        self.core.begin();
+        let args = self.core.arguments("coroutine", args)?;
+        let result = self.core.call(Task::Resume(id, &args));
+        self.make_room(result).map(|Performed { values, yielded }| match yielded {
+            true => Resumed::Yielded(values),
+            false => Resumed::Finished(values),
+        })
     }
 
     /// Ends a coroutine where it stands; whoever resumes it finds it dead. Gives whether there was one
@@ -524,7 +618,17 @@ impl Core {
         result
     }
 
-    fn call(&mut self, task: Task<'_>) -> Result<ScriptValue, Failure> {
+    /// The arguments of a call.
+    fn arguments(
+        &mut self,
+        name: &str,
+        args: impl IntoScriptArgs,
+    ) -> Result<Vec<ScriptValue>, Failure> {
+        let failed = |error| Failure::new(&name.into(), error);
+        self.counted(|_| args.into_script_args().map_err(failed))
+    }
+
+    fn call(&mut self, task: Task<'_>) -> Result<Performed, Failure> {
         let result = self.perform(task);
         self.calls += 1;
         self.call_time.record(self.session.last_time());
@@ -535,7 +639,7 @@ impl Core {
         result
     }
 
-    fn perform(&mut self, task: Task<'_>) -> Result<ScriptValue, Failure> {
+    fn perform(&mut self, task: Task<'_>) -> Result<Performed, Failure> {
         self.check_time(task)?;
         let output = &mut self.output;
         output.begin();
@@ -544,7 +648,7 @@ impl Core {
     }
 
     fn read_state(&mut self) -> Result<ScriptTable, Failure> {
-        match self.perform(Task::State)? {
+        match self.perform(Task::State)?.values.into_first() {
             ScriptValue::Table(state) => Ok(state),
             _ => Ok(ScriptTable::default()),
         }

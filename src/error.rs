@@ -129,7 +129,8 @@ pub enum ScriptError {
     /// A value can't be kept in `self`, sent, or handed to the host.
     #[error(
         "`{place}` is {what}; only nil, booleans, numbers, strings, vectors, entities and \
-             tables of these can be {purpose}"
+             tables of these can be {purpose}{}",
+        instead(.what, .purpose)
     )]
     NotData {
         /// Where in the value, such as `self.items[3]`.
@@ -251,6 +252,14 @@ pub enum ScriptError {
         /// What is there.
         got: String,
     },
+    /// There is no coroutine of this number that could be resumed.
+    #[error(
+        "there is no coroutine {id} that waits: it is over, or there never was one; ask `coroutines()`"
+    )]
+    NoCoroutine {
+        /// The number.
+        id: u64,
+    },
     /// A function or a value server that the host took away.
     #[error("`{name}` is gone: the host has unregistered it")]
     Unregistered {
@@ -308,6 +317,22 @@ fn place_of(setting: &str) -> String {
                            `sandbox.scripts` (a spawn is one command, whatever it comes with)"
             .to_owned(),
         _ => format!("`{setting}` in the pool's configuration"),
+    }
+}
+
+/// What is done with the values that a source or a function gives to the host.
+pub(crate) const RETURNED: &str = "returned";
+
+/// What to do instead of giving to the host what is no data.
+fn instead(what: &str, purpose: &str) -> &'static str {
+    match (purpose, what) {
+        (RETURNED, "a function") => {
+            "; call the function in the source, or (in an engine) define it under a name with `run` and use `call`"
+        }
+        (RETURNED, _) => {
+            "; return what the host needs of it, or (in an engine) use `run`, which gives nothing"
+        }
+        _ => "",
     }
 }
 

@@ -344,8 +344,9 @@ pub use self::snapshot::{
     Sample, ScriptRow,
 };
 pub use self::value::{
-    FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, Plain, PlainSeed, PlainValue,
-    ScriptFields, ScriptKey, ScriptTable, ScriptValue, from_value, to_value,
+    FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, IntoScriptResults, Plain, PlainSeed,
+    PlainValue, ScriptFields, ScriptKey, ScriptTable, ScriptValue, ScriptValues, Variadic,
+    from_value, to_value,
 };
 pub use self::vm::Callback;
 /// The text of a [`ScriptKey`].

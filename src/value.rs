@@ -8,9 +8,12 @@ mod args;
 mod convert;
 mod fields;
 mod math;
+mod path;
 mod plain;
 mod reflect;
+mod results;
 mod save;
+mod variadic;
 
 pub use self::args::IntoScriptArgs;
 pub use self::convert::{FromScript, FromScriptArgs, IntoScript};
@@ -18,7 +21,9 @@ pub(crate) use self::convert::{describe, exact};
 pub use self::fields::ScriptFields;
 pub use self::plain::{Plain, PlainSeed, PlainValue, from_value, to_value};
 pub(crate) use self::reflect::{reflect_as, reflect_struct, replacement};
+pub use self::results::{IntoScriptResults, ScriptValues};
 pub(crate) use self::save::{numbered, self_of_state, text};
+pub use self::variadic::Variadic;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -92,21 +97,57 @@ pub enum ScriptKey {
 }
 
 impl ScriptTable {
-    /// The value of a field, or [`ScriptValue::Nil`].
+    /// The value of a field, or of an element by its number from 1 on; [`ScriptValue::Nil`] if there is none.
     #[must_use]
     pub fn get(&self, key: impl Into<ScriptKey>) -> &ScriptValue {
-        self.fields.get(&key.into()).unwrap_or(&ScriptValue::Nil)
+        let key = key.into();
+        match self.element(&key) {
+            Some(index) => &self.array[index],
+            None => self.fields.get(&key).unwrap_or(&ScriptValue::Nil),
+        }
     }
 
-    /// Sets a field; [`ScriptValue::Nil`] removes it. Many are set at once by collecting them.
+    /// Where among the elements it is that a key stands for, if it is there.
+    fn element(&self, key: &ScriptKey) -> Option<usize> {
+        let ScriptKey::Number(number) = key else { return None };
+        let index = (*number as usize).checked_sub(1)?;
+        (index < self.array.len() && (index + 1) as f64 == *number).then_some(index)
+    }
+
+    /// Sets a field, or an element by its number; [`ScriptValue::Nil`] removes it. Many fields are set at once by
+    /// collecting them.
     pub fn set(&mut self, key: impl Into<ScriptKey>, value: impl Into<ScriptValue>) {
-        match value.into() {
+        let (key, value) = (key.into(), value.into());
+        if let Some(index) = self.element(&key) {
+            self.set_element(index, value);
+            return;
+        }
+        if key == ScriptKey::Number(self.array.len() as f64 + 1.0) && value != ScriptValue::Nil {
+            self.fields.remove(&key);
+            self.array.push(value);
+            self.settle();
+            return;
+        }
+        match value {
             ScriptValue::Nil => {
-                self.fields.remove(&key.into());
+                self.fields.remove(&key);
             }
             value => {
-                self.fields.insert(key.into(), value);
+                self.fields.insert(key, value);
             }
+        }
+    }
+
+    /// Without one of its elements the list ends there: those after it are fields.
+    fn set_element(&mut self, index: usize, value: ScriptValue) {
+        if value != ScriptValue::Nil {
+            self.array[index] = value;
+            return;
+        }
+        let mut position = index as f64 + 1.0;
+        for value in self.array.split_off(index).into_iter().skip(1) {
+            position += 1.0;
+            self.fields.insert(ScriptKey::Number(position), value);
         }
     }
 

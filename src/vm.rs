@@ -47,11 +47,12 @@ pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
+pub(crate) use self::evaluate::Evaluation;
 pub(crate) use self::limits::{CallBounds, WallDeadline};
 pub(crate) use self::raw::prefetch;
 pub(crate) use self::server::NamedServer;
 pub(crate) use self::session::{
-    CoroutineState, LoadedChunk, Results, Session, SessionLimits, Task,
+    CoroutineState, LoadedChunk, Performed, Results, Session, SessionLimits, Task,
 };
 pub(crate) use self::watchdog::{Engaged, ticks};
 

@@ -2,11 +2,11 @@
 
 use super::context::ScriptContext;
 use crate::error::ScriptError;
-use crate::value::{FromScriptArgs, IntoScript, ScriptValue};
+use crate::value::{FromScriptArgs, IntoScriptResults, ScriptValue, ScriptValues};
 use crate::vm::{Caller, NativeFunction, RunRandom};
 
 type BoxedFunction = Box<
-    dyn Fn(&mut ScriptContext<'_>, Vec<ScriptValue>) -> Result<ScriptValue, ScriptError>
+    dyn Fn(&mut ScriptContext<'_>, Vec<ScriptValue>) -> Result<ScriptValues, ScriptError>
         + Send
         + Sync,
 >;
@@ -43,7 +43,7 @@ impl HostFunction {
         context: &mut ScriptContext<'_>,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValues, ScriptError> {
         match &self.body {
             Body::InContext(function) => function(context, args),
             Body::Native(function) => function.call(&mut Caller::new(random), args),
@@ -55,8 +55,9 @@ impl HostFunction {
 /// `Fn(&mut ScriptContext, Args) -> Result`; `Fn() -> Result` and `Fn(&mut ScriptContext) -> Result` if it takes no
 /// arguments.
 ///
-/// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the result
-/// an [`IntoScript`] type; a `Result` raises its error in the script.
+/// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the last one can be
+/// [`Variadic`](crate::Variadic). The result is an [`IntoScript`](crate::IntoScript) type; a tuple of them is several
+/// results, a `Result` raises its error in the script: see [`IntoScriptResults`].
 ///
 /// `M` only tells the kinds apart.
 pub trait IntoLuaFunction<M>: Send + Sync + 'static {
@@ -68,10 +69,10 @@ impl<F, A, R> IntoLuaFunction<fn(A) -> R> for F
 where
     F: Fn(A) -> R + Send + Sync + 'static,
     A: FromScriptArgs,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_lua_function(self, name: String) -> BoxedFunction {
-        Box::new(move |_, args| self(A::from_script_args(&name, args)?).into_script())
+        Box::new(move |_, args| self(A::from_script_args(&name, args)?).into_script_results())
     }
 }
 
@@ -79,12 +80,12 @@ impl<F, A, R> IntoLuaFunction<fn(&mut ScriptContext<'_>, A) -> R> for F
 where
     F: Fn(&mut ScriptContext<'_>, A) -> R + Send + Sync + 'static,
     A: FromScriptArgs,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_lua_function(self, name: String) -> BoxedFunction {
         Box::new(move |context, args| {
             let args = A::from_script_args(&name, args)?;
-            self(context, args).into_script()
+            self(context, args).into_script_results()
         })
     }
 }
@@ -92,20 +93,20 @@ where
 impl<F, R> IntoLuaFunction<fn() -> R> for F
 where
     F: Fn() -> R + Send + Sync + 'static,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_lua_function(self, _: String) -> BoxedFunction {
-        Box::new(move |_, _| self().into_script())
+        Box::new(move |_, _| self().into_script_results())
     }
 }
 
 impl<F, R> IntoLuaFunction<(ContextAlone, R)> for F
 where
     F: Fn(&mut ScriptContext<'_>) -> R + Send + Sync + 'static,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_lua_function(self, _: String) -> BoxedFunction {
-        Box::new(move |context, _| self(context).into_script())
+        Box::new(move |context, _| self(context).into_script_results())
     }
 }
 

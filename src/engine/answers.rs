@@ -1,7 +1,7 @@
 //! [`Answers`]: what functions of the host told a run, for when that begins once more.
 
 use crate::error::ScriptError;
-use crate::value::ScriptValue;
+use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::RunRandom;
 
 /// Bytes of arguments and results that are kept of one run; one that has had more doesn't begin once more.
@@ -27,7 +27,7 @@ pub(super) struct Answers {
 struct Answer {
     function: u32,
     args: Vec<ScriptValue>,
-    result: Result<ScriptValue, ScriptError>,
+    result: Result<ScriptValues, ScriptError>,
     /// The random numbers as the function left them.
     random: RunRandom,
 }
@@ -54,8 +54,8 @@ impl Answers {
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
-        call: impl FnOnce(Vec<ScriptValue>, &mut RunRandom) -> Result<ScriptValue, ScriptError>,
-    ) -> Result<ScriptValue, ScriptError> {
+        call: impl FnOnce(Vec<ScriptValue>, &mut RunRandom) -> Result<ScriptValues, ScriptError>,
+    ) -> Result<ScriptValues, ScriptError> {
         let Some(again) = &mut self.again else {
             return self.keep(function, args, random, call);
         };
@@ -78,15 +78,15 @@ impl Answers {
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
-        call: impl FnOnce(Vec<ScriptValue>, &mut RunRandom) -> Result<ScriptValue, ScriptError>,
-    ) -> Result<ScriptValue, ScriptError> {
+        call: impl FnOnce(Vec<ScriptValue>, &mut RunRandom) -> Result<ScriptValues, ScriptError>,
+    ) -> Result<ScriptValues, ScriptError> {
         self.made += 1;
         self.bytes += CALL + args.iter().map(ScriptValue::size).sum::<usize>();
         if self.bytes > KEPT {
             return call(args, random);
         }
         let result = call(args.clone(), random);
-        self.bytes += result.as_ref().map_or(0, ScriptValue::size);
+        self.bytes += result.as_ref().map_or(0, ScriptValues::size);
         if self.bytes <= KEPT {
             let answer = Answer { function, args, result: result.clone(), random: random.clone() };
             self.kept.push(answer);
@@ -117,10 +117,10 @@ mod tests {
     fn told(answers: &mut Answers, function: u32, arg: f64) -> Result<f64, ScriptError> {
         let mut random = RunRandom::new(1);
         let answer = answers.to(function, vec![arg.into()], &mut random, |_, random| {
-            Ok(f64::from(random.next_u32()).into())
+            Ok(ScriptValue::from(random.next_u32()).into())
         });
         let drawn = f64::from(random.next_u32());
-        answer.map(|answer| match answer {
+        answer.map(|answer| match answer.into_first() {
             ScriptValue::Number(number) => number + drawn,
             other => panic!("{other:?}"),
         })
@@ -135,6 +135,7 @@ mod tests {
         let never = |_: Vec<ScriptValue>, _: &mut RunRandom| panic!("it was called already");
         let mut random = RunRandom::new(1);
         let again = answers.to(0, vec![f64::NAN.into()], &mut random, never);
+        let again = again.map(ScriptValues::into_first);
         let Ok(ScriptValue::Number(again)) = again else { panic!("{again:?}") };
         assert_eq!(Ok(again + f64::from(random.next_u32())), first);
         assert_eq!(told(&mut answers, 0, 1.0), first, "from there on it is really called");

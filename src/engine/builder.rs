@@ -172,5 +172,8 @@ pub enum EngineError {
     Config(#[from] ConfigError),
     /// A prelude failed.
     #[error("the prelude failed: {0}")]
-    Prelude(#[from] Failure),
+    Prelude(Failure),
+    /// A script failed that was run to set an engine up.
+    #[error(transparent)]
+    Script(#[from] Failure),
 }

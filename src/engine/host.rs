@@ -5,7 +5,7 @@ use bevy::prelude::Entity;
 use super::answers::Answers;
 use super::offer::Offer;
 use crate::error::ScriptError;
-use crate::value::ScriptValue;
+use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{Field, Host, Live, LogLevel, NoWorld, Place, Reading, RunRandom};
 
 /// What takes the lines that a run logs.
@@ -91,7 +91,7 @@ impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValues, ScriptError> {
         let call = |args, random: &mut RunRandom| self.offer.call(function, args, random);
         match &mut self.answers {
             Some(answers) => answers.to(function, args, random, call),

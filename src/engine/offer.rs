@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::ScriptError;
 use crate::modules::Module;
-use crate::value::ScriptValue;
+use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
     Api, ApiMark, Caller, Live, NameError, NamedServer, NativeFunction, RunRandom, ValueServer,
 };
@@ -89,6 +89,17 @@ impl Offer {
         Ok(())
     }
 
+    /// Puts a function in place of the one of its name, if there is one, or was.
+    pub(crate) fn replace_function(&mut self, function: &NativeFunction) -> bool {
+        match self.names.get(&Name::Function(function.name().to_owned())) {
+            Some(place) => {
+                self.functions[*place].function = Some(function.clone());
+                true
+            }
+            None => false,
+        }
+    }
+
     fn push(&mut self, name: Name, function: NativeFunction) {
         self.names.insert(name, self.functions.len());
         let name = function.name().to_owned();
@@ -159,7 +170,7 @@ impl Offer {
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValues, ScriptError> {
         let slot = self.functions.get(function as usize).ok_or_else(unknown)?;
         match &slot.function {
             Some(function) => function.call(&mut Caller::new(random), args),

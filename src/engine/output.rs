@@ -25,8 +25,10 @@ pub struct OutputLine {
 pub(crate) struct Output {
     lines: VecDeque<OutputLine>,
     bytes: usize,
-    /// Of the call that is going on.
+    /// Of the call that is going on, or of the last one.
     call_bytes: usize,
+    /// How many of the lines are its, those at the end.
+    call_lines: usize,
     limit: usize,
     /// Lines that were not taken in time.
     lost: u64,
@@ -34,12 +36,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { lines: VecDeque::new(), bytes: 0, call_bytes: 0, limit, lost: 0 }
+        Self { lines: VecDeque::new(), bytes: 0, call_bytes: 0, call_lines: 0, limit, lost: 0 }
     }
 
     /// A call begins.
     pub(crate) fn begin(&mut self) {
-        self.call_bytes = 0;
+        (self.call_bytes, self.call_lines) = (0, 0);
     }
 
     pub(crate) fn write(
@@ -54,6 +56,7 @@ impl Output {
             return Err(ScriptError::TooMuch { what, limit, setting: "output_limit" });
         }
         self.call_bytes += bytes;
+        self.call_lines += 1;
         self.bytes += bytes;
         self.lines.push_back(OutputLine { level, text: text.into(), line });
         while self.bytes > self.limit {
@@ -68,8 +71,13 @@ impl Output {
         self.lines.iter()
     }
 
+    /// Those of the last call.
+    pub(crate) fn last_lines(&self) -> impl ExactSizeIterator<Item = &OutputLine> {
+        self.lines.range(self.lines.len() - self.call_lines..)
+    }
+
     pub(crate) fn take(&mut self) -> Vec<OutputLine> {
-        self.bytes = 0;
+        (self.bytes, self.call_lines) = (0, 0);
         std::mem::take(&mut self.lines).into()
     }
 
@@ -79,7 +87,7 @@ impl Output {
 
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
-        (self.bytes, self.call_bytes, self.lost) = (0, 0, 0);
+        (self.bytes, self.call_bytes, self.call_lines, self.lost) = (0, 0, 0, 0);
     }
 }
 

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use bevy::log::{error, info, warn};
 use cpu_time::ThreadTime;
+use serde::de::DeserializeOwned;
 
 use super::cache::{CacheBounds, SourceCache};
 use super::host::Outside;
 use super::offer::Offer;
-use super::{EngineError, Interrupter};
+use super::{EngineError, Execution, Interrupter, OutputLine};
 use crate::error::{Failure, ScriptError};
 use crate::escape::log_text;
 use crate::modules::Module;
 use crate::pool::{ConfigError, DestroyReason, Lease, PoolConfig, PoolError, VmPool};
-use crate::value::{ScriptTable, ScriptValue};
+use crate::value::{ScriptTable, ScriptValue, ScriptValues, from_value};
 use crate::vm::{
-    CallBounds, IntoNativeFunction, LogLevel, LuauFactory, LuauResetter, MAX_SOURCE_SIZE,
-    NameError, NativeFunction, Program, RunLimits, ValueServer, Vm, WallDeadline,
+    CallBounds, Evaluation, IntoNativeFunction, LogLevel, LuauFactory, LuauResetter,
+    MAX_SOURCE_SIZE, NameError, NativeFunction, Program, Results, RunLimits, ValueServer, Vm,
+    WallDeadline,
 };
 
 /// What errors call a source that has no name.
@@ -112,6 +114,31 @@ impl LuauPool {
         LuauPoolBuilder::default()
     }
 
+    /// The configuration of a pool for which none is given. It isn't that of a game's frame, which is
+    /// [`PoolConfig::default`]: a run may take 1 s of CPU time, hold 32 MiB in a VM of 64 MiB, log 1000 lines, and
+    /// return values of 1 MiB; a call waits for a VM for 1 s. All else is as there.
+    ///
+    /// ```
+    /// use bevy_lua_pool::{LuauPool, PoolConfig};
+    ///
+    /// let pool = LuauPool::builder()
+    ///     .config(PoolConfig { max_size: 4, ..LuauPool::default_config() })
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn default_config() -> PoolConfig {
+        const MIB: usize = 1024 * 1024;
+        PoolConfig {
+            acquire_timeout: Duration::from_secs(1),
+            run_time_limit: Duration::from_secs(1),
+            memory_limit: 64 * MIB,
+            max_log_lines: 1000,
+            max_value_size: MIB,
+            ..PoolConfig::default()
+        }
+    }
+
     /// The pool itself: leases, figures, maintenance.
     #[must_use]
     pub fn vms(&self) -> &VmPool<Vm> {
@@ -128,7 +155,8 @@ impl LuauPool {
     }
 
     /// Runs an expression, or a whole source with `return`, for the first value that it returns.
-    /// `params` is a global of that name. What the run prints goes to `tracing`.
+    /// `params` is a global of that name; `()` stands for none. What the run prints goes to `tracing`:
+    /// [`LuauPool::execution`] gives it to the caller instead, and all values that are returned.
     ///
     /// Nothing of a run remains: each starts from the same pristine state, its random numbers from the
     /// pool's seed, so the same source with the same `params` gives the same value. Up to 1024 sources
@@ -152,8 +180,30 @@ impl LuauPool {
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        let wall = self.call_timeout.and_then(WallDeadline::within);
-        self.execute_until(None, source, params.into(), wall)
+        self.first_value(&self.execution(source).params(params))
+    }
+
+    /// As [`LuauPool::execute`], into any type that serde can deserialize.
+    ///
+    /// ```
+    /// use bevy_lua_pool::LuauPool;
+    ///
+    /// let pool = LuauPool::builder().build()?;
+    /// let squares = pool.execute_as::<Vec<u32>>("local t = {} for i = 1, 3 do t[i] = i * i end return t", ())?;
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`LuauPool::execute`]; also if the value doesn't fit the type.
+    #[track_caller]
+    pub fn execute_as<T: DeserializeOwned>(
+        &self,
+        source: &str,
+        params: impl Into<ScriptTable>,
+    ) -> Result<T, ExecuteError> {
+        let value = self.execute(source, params)?;
+        from_value(value).map_err(|error| Failure::new(&NAME.into(), error).into())
     }
 
     /// As [`LuauPool::execute`]; `name` is what errors, log lines and [`VmInfo`](crate::VmInfo) call the
@@ -169,8 +219,7 @@ impl LuauPool {
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        let wall = self.call_timeout.and_then(WallDeadline::within);
-        self.execute_until(Some(name), source, params.into(), wall)
+        self.first_value(&self.execution(source).named(name).params(params))
     }
 
     /// As [`LuauPool::execute`], but fails with [`ScriptError::Overdue`] if it isn't over within so much time by
@@ -186,7 +235,13 @@ impl LuauPool {
         source: &str,
         params: impl Into<ScriptTable>,
     ) -> Result<ScriptValue, ExecuteError> {
-        self.execute_until(None, source, params.into(), WallDeadline::within(timeout))
+        self.first_value(&self.execution(source).within(timeout).params(params))
+    }
+
+    /// A source to be run, for all values that it returns and all that it prints: see [`Execution`].
+    pub fn execution<'e>(&'e self, source: &'e str) -> Execution<'e> {
+        let timeout = self.call_timeout;
+        Execution { pool: self, source, name: None, params: ScriptTable::default(), timeout }
     }
 
     /// What ends all calls that are under way, from any thread; those that wait for a VM, or for one to be made, too.
@@ -196,16 +251,33 @@ impl LuauPool {
         Interrupter::new(move || calls.end())
     }
 
+    /// Runs a source for the first value that it returns, and tells `tracing` what it printed.
     #[track_caller]
-    fn execute_until(
+    fn first_value(&self, execution: &Execution<'_>) -> Result<ScriptValue, ExecuteError> {
+        let mut output = Vec::new();
+        let result = execution.perform(Results::First, &mut output);
+        let name = execution.name.unwrap_or(NAME);
+        for OutputLine { level, text, line } in output {
+            let line = line.unwrap_or_default();
+            match level {
+                LogLevel::Info => info!("{name}:{line}: {}", log_text(&text)),
+                LogLevel::Warn => warn!("{name}:{line}: {}", log_text(&text)),
+                LogLevel::Error => error!("{name}:{line}: {}", log_text(&text)),
+            }
+        }
+        result.map(ScriptValues::into_first)
+    }
+
+    #[track_caller]
+    pub(super) fn perform(
         &self,
-        name: Option<&str>,
-        source: &str,
-        params: ScriptTable,
+        execution: &Execution<'_>,
+        results: Results,
         wall: Option<WallDeadline>,
-    ) -> Result<ScriptValue, ExecuteError> {
+        output: &mut Vec<OutputLine>,
+    ) -> Result<ScriptValues, ExecuteError> {
         let began = self.calls.ended();
-        let (program, used) = self.program(name, source)?;
+        let (program, used) = self.program(execution.name, execution.source)?;
         let late = |error| Failure::new(program.name(), error);
         let config = self.vms.config_in_force();
         let limits = RunLimits::of_script(&config, program.name());
@@ -229,7 +301,9 @@ impl LuauPool {
         };
         let cancelled = || late(ScriptError::Cancelled);
         let running = self.calls.begin(began, &lease).ok_or_else(cancelled)?;
-        let result = self.run_on(&mut lease, &program, &params, (&limits, bounds));
+        let evaluation =
+            Evaluation { program: &program, params: &execution.params, seed: self.seed, results };
+        let result = self.run_on(&mut lease, evaluation, (&limits, bounds), output);
         drop(running);
         if lease.is_spent() {
             Lease::discard(lease, DestroyReason::Discarded);
@@ -240,40 +314,31 @@ impl LuauPool {
     fn run_on(
         &self,
         vm: &mut Vm,
-        program: &Program,
-        params: &ScriptTable,
+        evaluation: Evaluation<'_>,
         (limits, bounds): (&RunLimits, CallBounds),
-    ) -> Result<ScriptValue, Failure> {
+        output: &mut Vec<OutputLine>,
+    ) -> Result<ScriptValues, Failure> {
         // Now that the VM is there: it never offers more than what is offered now.
         let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
         let max_log_lines = self.vms.config_in_force().max_log_lines;
-        // Not told before the run is over: it may begin once more.
-        let lines = RefCell::new(Vec::new());
+        // Some of it may be for nothing: the run may begin once more.
+        let lines = RefCell::new(output);
         let log = |level, text: String, line: Option<u32>| {
             let mut lines = lines.borrow_mut();
             if lines.len() == max_log_lines {
                 let (what, limit) = ("log lines", max_log_lines);
                 return Err(ScriptError::TooMuch { what, limit, setting: "max_log_lines" });
             }
-            lines.push((level, text, line));
+            lines.push(OutputLine { level, text: text.into(), line });
             Ok(())
         };
         let mut host = Outside::new(&offer, log).rewound_by(|| lines.borrow_mut().clear());
-        let mut result = vm.evaluate_in(program, params, self.seed, &mut host, (limits, bounds));
-        let name = program.name();
+        let name = evaluation.program.name();
+        let result = vm.evaluate_in(evaluation, &mut host, (limits, bounds));
         if host.has_strayed() {
             let (limit, used) = (limits.memory, limits.memory / 2);
             let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
-            result = Err(Failure::new(name, error));
-        }
-        drop(host);
-        for (level, text, line) in lines.into_inner() {
-            let line = line.unwrap_or_default();
-            match level {
-                LogLevel::Info => info!("{name}:{line}: {}", log_text(&text)),
-                LogLevel::Warn => warn!("{name}:{line}: {}", log_text(&text)),
-                LogLevel::Error => error!("{name}:{line}: {}", log_text(&text)),
-            }
+            return Err(Failure::new(name, error));
         }
         result
     }
@@ -317,6 +382,26 @@ impl LuauPool {
         function: impl IntoNativeFunction<M>,
     ) -> Result<(), NameError> {
         let function = NativeFunction::new(name, function);
+        self.offering(|offer| offer.add_function(function))
+    }
+
+    /// Offers a function of the host to every run that begins from now on, in place of the one of this name if there
+    /// is one; then no VM is replaced. Runs that are under way go on with the old one.
+    ///
+    /// # Errors
+    /// If the name is no Lua name, or that of something else.
+    pub fn replace_function<M>(
+        &self,
+        name: &str,
+        function: impl IntoNativeFunction<M>,
+    ) -> Result<(), NameError> {
+        let function = NativeFunction::new(name, function);
+        {
+            let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
+            if Arc::make_mut(&mut current).replace_function(&function) {
+                return Ok(());
+            }
+        }
         self.offering(|offer| offer.add_function(function))
     }
 
@@ -385,7 +470,7 @@ pub struct LuauPoolBuilder {
 impl Default for LuauPoolBuilder {
     fn default() -> Self {
         Self {
-            config: PoolConfig::default(),
+            config: LuauPool::default_config(),
             seed: 0,
             max_source_size: MAX_SOURCE_SIZE,
             call_timeout: None,
@@ -395,9 +480,15 @@ impl Default for LuauPoolBuilder {
 }
 
 impl LuauPoolBuilder {
-    /// Sizes and limits. Default: [`PoolConfig::default`].
+    /// Sizes and limits. Default: [`LuauPool::default_config`].
     pub fn config(mut self, config: PoolConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Changes some of the sizes and limits: `configure(|config| config.max_size = 4)`.
+    pub fn configure(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+        change(&mut self.config);
         self
     }
 

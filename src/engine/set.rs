@@ -67,7 +67,7 @@ pub struct EngineSetStats {
     pub evicted: u64,
 }
 
-/// Why [`EngineSet::with`] gives no engine, or [`EngineSet::new`] no set.
+/// Why [`EngineSet::with`] gives no engine, [`EngineSet::try_with`] no value, or [`EngineSet::new`] no set.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineSetError {
@@ -80,9 +80,12 @@ pub enum EngineSetError {
         /// The time spent waiting.
         waited: Duration,
     },
-    /// The engine can't be made.
+    /// The engine can't be made, or something can't be offered to it.
     #[error(transparent)]
     Make(#[from] EngineError),
+    /// A script failed.
+    #[error(transparent)]
+    Script(#[from] Failure),
     /// The configuration is not valid.
     #[error("`{field}` is {value}: at least {least} is needed")]
     Config {
@@ -126,9 +129,9 @@ type OnEvict<K> = dyn Fn(Evicted<K>) + Send + Sync;
 ///         }
 ///     },
 /// )?;
-/// users.with(&"ann".to_owned(), |engine| engine.run("gold = 5"))??;
-/// users.with(&"bob".to_owned(), |engine| engine.run("gold = 1"))??;
-/// let gold = users.with(&"ann".to_owned(), |engine| engine.evaluate("gold"))??;
+/// users.try_with("ann", |engine| engine.run("gold = 5"))?;
+/// users.try_with("bob", |engine| engine.run("gold = 1"))?;
+/// let gold = users.try_with("ann", |engine| engine.evaluate("gold"))?;
 /// assert_eq!(gold, 5.0.into());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -189,22 +192,27 @@ impl<K: Hash + Eq + Clone> EngineSet<K> {
         })
     }
 
-    /// Uses the engine of a key; makes it if there is none. Use one at a time: a thread that asks for a
-    /// second one from within `body` may wait for itself.
+    /// Uses the engine of a key, which can be borrowed: a `&str` where the keys are `String`s. Makes it if there is
+    /// none. Use one at a time: a thread that asks for a second one from within `body` may wait for itself.
+    ///
+    /// [`EngineSet::try_with`] is for a `body` that can fail.
     ///
     /// # Errors
     /// [`EngineSetError::Busy`] when the time to wait is over, [`EngineSetError::Make`] when the engine
     /// can't be made.
-    pub fn with<R>(
+    pub fn with<Q, R>(
         &self,
-        key: &K,
+        key: &Q,
         body: impl FnOnce(&mut LuaEngine) -> R,
-    ) -> Result<R, EngineSetError> {
-        let mut taken = self.take(key)?;
+    ) -> Result<R, EngineSetError>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+    {
+        let mut taken = self.take(key.to_owned())?;
         let engine = match taken.engine.take() {
             Some(engine) => engine,
             None => {
-                let mut engine = Box::new((self.make)(key)?);
+                let mut engine = Box::new((self.make)(&taken.key)?);
                 if engine.stats().memory_limit > self.config.max_engine_memory {
                     engine.set_memory_limit(self.config.max_engine_memory);
                 }
@@ -215,14 +223,34 @@ impl<K: Hash + Eq + Clone> EngineSet<K> {
         Ok(body(taken.engine.insert(engine)))
     }
 
+    /// As [`EngineSet::with`], for a `body` that can fail as scripts do: there is one error for all that can go wrong.
+    ///
+    /// # Errors
+    /// As [`EngineSet::with`]; [`EngineSetError::Script`] when a script failed.
+    pub fn try_with<Q, R, E>(
+        &self,
+        key: &Q,
+        body: impl FnOnce(&mut LuaEngine) -> Result<R, E>,
+    ) -> Result<R, EngineSetError>
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+        E: Into<EngineSetError>,
+    {
+        self.with(key, body)?.map_err(E::into)
+    }
+
     /// Evicts the engine of a key, if there is one that nobody uses; `on_evict` gets its state. Gives
     /// whether there was.
-    pub fn evict(&self, key: &K) -> bool {
+    pub fn evict<Q>(&self, key: &Q) -> bool
+    where
+        Q: ToOwned<Owned = K> + ?Sized,
+    {
+        let key = key.to_owned();
         let mut inner = self.lock();
-        match inner.take(key) {
+        match inner.take(&key) {
             Some(victim) => {
                 drop(inner);
-                self.let_go(key.clone(), victim);
+                self.let_go(key, victim);
                 true
             }
             None => false,
@@ -258,16 +286,16 @@ impl<K: Hash + Eq + Clone> EngineSet<K> {
     }
 
     /// Takes the engine of a key, or the right to make it, once there is room for it.
-    fn take(&self, key: &K) -> Result<Taken<'_, K>, EngineSetError> {
+    fn take(&self, key: K) -> Result<Taken<'_, K>, EngineSetError> {
         let start = Instant::now();
         let mut inner = self.lock();
         loop {
-            if !matches!(inner.slots.peek(key), Some(Slot::Away)) {
-                if inner.has_room_for(key, &self.config) {
-                    let engine = inner.reserve(key, self.config.max_engine_memory);
-                    return Ok(Taken { set: self, key: key.clone(), engine });
+            if !matches!(inner.slots.peek(&key), Some(Slot::Away)) {
+                if inner.has_room_for(&key, &self.config) {
+                    let engine = inner.reserve(&key, self.config.max_engine_memory);
+                    return Ok(Taken { set: self, key, engine });
                 }
-                if let Some((other, victim)) = inner.take_oldest(Some(key)) {
+                if let Some((other, victim)) = inner.take_oldest(Some(&key)) {
                     drop(inner);
                     self.let_go(other, victim);
                     inner = self.lock();

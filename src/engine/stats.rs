@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::pool::Timing;
+use crate::value::ScriptValues;
 use crate::vm::CoroutineState;
 
 /// The figures of an engine at one moment.
@@ -59,6 +60,26 @@ pub enum CoroutineStatus {
     NotStarted,
     /// It yielded and waits to be resumed.
     Suspended,
+}
+
+/// What a coroutine came to that was
+/// [resumed](super::LuaEngine::resume_coroutine).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resumed {
+    /// It waits again, and handed these values out.
+    Yielded(ScriptValues),
+    /// It is over, and returned these values.
+    Finished(ScriptValues),
+}
+
+impl Resumed {
+    /// The values that it handed out or returned.
+    #[must_use]
+    pub const fn values(&self) -> &ScriptValues {
+        match self {
+            Self::Yielded(values) | Self::Finished(values) => values,
+        }
+    }
 }
 
 impl From<CoroutineState> for CoroutineInfo {

@@ -3,7 +3,7 @@ mod numbers;
 
 use super::*;
 use crate::error::ScriptError;
-use crate::value::ScriptTable;
+use crate::value::{ScriptTable, ScriptValues};
 use crate::vm::{Caller, RunRandom};
 
 /// Calls a function of one of this crate's modules.
@@ -19,7 +19,7 @@ fn call_in(
     let modules = all();
     let mut functions = modules.iter().flat_map(Module::functions);
     let function = functions.find(|function| function.name() == name).expect("there is such a one");
-    function.call(&mut Caller::new(random), args.into())
+    function.call(&mut Caller::new(random), args.into()).map(ScriptValues::into_first)
 }
 
 fn list(values: impl IntoIterator<Item = impl Into<ScriptValue>>) -> ScriptValue {

@@ -1,12 +1,12 @@
 //! Rust types to and from [`ScriptValue`].
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
 use bevy::prelude::{Entity, Vec2, Vec3};
+use smol_str::SmolStr;
 
-use super::{ScriptFields, ScriptKey, ScriptTable, ScriptValue};
+use super::{ScriptKey, ScriptTable, ScriptValue};
 use crate::error::ScriptError;
 
 /// A Rust type that a script can pass to the host.
@@ -32,12 +32,12 @@ pub trait IntoScript {
     /// Converts the value.
     ///
     /// # Errors
-    /// [`ScriptError::Inexact`] if Lua can't hold it without loss; what a `Result` holds if it is an
-    /// error.
+    /// [`ScriptError::Inexact`] if Lua can't hold it without loss.
     fn into_script(self) -> Result<ScriptValue, ScriptError>;
 }
 
-/// The arguments of a host function: a tuple of [`FromScript`] types, or a single one.
+/// The arguments of a host function: a tuple of [`FromScript`] types, or a single one. The last one can be
+/// [`Variadic`](super::Variadic), for all that are left.
 pub trait FromScriptArgs: Sized {
     /// Converts the arguments that the script passed. Missing ones are [`ScriptValue::Nil`];
     /// surplus ones are ignored, as Lua functions do.
@@ -47,7 +47,8 @@ pub trait FromScriptArgs: Sized {
     fn from_script_args(function: &str, args: Vec<ScriptValue>) -> Result<Self, ScriptError>;
 }
 
-fn argument<T: FromScript>(
+/// The argument at a position; one that is missing is nil.
+pub(super) fn argument<T: FromScript>(
     function: &str,
     position: usize,
     value: Option<ScriptValue>,
@@ -282,16 +283,6 @@ impl<T: IntoScript> IntoScript for Option<T> {
     }
 }
 
-impl<T: IntoScript, E: std::fmt::Display + 'static> IntoScript for Result<T, E> {
-    fn into_script(self) -> Result<ScriptValue, ScriptError> {
-        self.map_err(|error| match (&error as &dyn Any).downcast_ref::<ScriptError>() {
-            Some(error) => error.clone(),
-            None => ScriptError::Host { message: error.to_string() },
-        })?
-        .into_script()
-    }
-}
-
 impl<T: FromScript> FromScript for Vec<T> {
     fn expected() -> String {
         format!("list of {}", T::expected())
@@ -306,10 +297,73 @@ impl<T: FromScript> FromScript for Vec<T> {
     }
 }
 
-impl<T: IntoScript> IntoScript for Vec<T> {
-    fn into_script(self) -> Result<ScriptValue, ScriptError> {
-        let array = self.into_iter().map(T::into_script).collect::<Result<_, _>>()?;
-        Ok(ScriptValue::Table(ScriptTable { array, fields: ScriptFields::new() }))
+/// A list. An element that is nil ends what Lua counts; those after it are fields.
+fn list(elements: impl IntoIterator<Item = ScriptValue>) -> ScriptTable {
+    let mut table = ScriptTable::default();
+    let mut rest = Vec::new();
+    for (element, position) in elements.into_iter().zip(1_usize..) {
+        if element == ScriptValue::Nil {
+            continue;
+        }
+        if table.array.len() + 1 == position {
+            table.array.push(element);
+        } else {
+            rest.push((ScriptKey::Number(position as f64), element));
+        }
+    }
+    table.fields = rest.into();
+    table
+}
+
+macro_rules! lists {
+    ($($list:ty, [$($generic:tt)*]);* $(;)?) => {$(
+        impl<T: IntoScript, $($generic)*> IntoScript for $list {
+            fn into_script(self) -> Result<ScriptValue, ScriptError> {
+                let elements = self.into_iter().map(T::into_script).collect::<Result<Vec<_>, _>>()?;
+                Ok(ScriptValue::Table(list(elements)))
+            }
+        }
+
+        impl<T: Into<ScriptValue>, $($generic)*> From<$list> for ScriptValue {
+            fn from(elements: $list) -> Self {
+                Self::Table(list(elements.into_iter().map(T::into)))
+            }
+        }
+    )*};
+}
+lists! {
+    Vec<T>, [];
+    [T; N], [const N: usize];
+}
+
+impl<T: Into<ScriptValue> + Clone> From<&[T]> for ScriptValue {
+    fn from(elements: &[T]) -> Self {
+        Self::Table(list(elements.iter().map(|element| element.clone().into())))
+    }
+}
+
+impl<T: Into<ScriptValue>> From<Vec<T>> for ScriptTable {
+    fn from(elements: Vec<T>) -> Self {
+        list(elements.into_iter().map(T::into))
+    }
+}
+
+impl<T: Into<ScriptValue>> From<Option<T>> for ScriptValue {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Nil, T::into)
+    }
+}
+
+impl From<()> for ScriptValue {
+    fn from((): ()) -> Self {
+        Self::Nil
+    }
+}
+
+/// An empty table: no parameters.
+impl From<()> for ScriptTable {
+    fn from((): ()) -> Self {
+        Self::default()
     }
 }
 
@@ -340,14 +394,35 @@ string_maps! {
     HashMap<String, V, S>, [S: BuildHasher + Default];
 }
 
-impl<V: IntoScript> IntoScript for BTreeMap<String, V> {
-    fn into_script(self) -> Result<ScriptValue, ScriptError> {
-        let mut table = ScriptTable::default();
-        for (key, value) in self {
-            table.set(key, value.into_script()?);
+macro_rules! maps {
+    ($($map:ty, [$($generic:tt)*]);* $(;)?) => {$(
+        impl<K: Into<ScriptKey>, V: IntoScript, $($generic)*> IntoScript for $map {
+            fn into_script(self) -> Result<ScriptValue, ScriptError> {
+                let pairs = self.into_iter().map(|(key, value)| Ok((key, value.into_script()?)));
+                let mut table: ScriptTable = pairs.collect::<Result<_, ScriptError>>()?;
+                table.settle();
+                Ok(table.into())
+            }
         }
-        Ok(table.into())
-    }
+
+        impl<K: Into<ScriptKey>, V: Into<ScriptValue>, $($generic)*> From<$map> for ScriptTable {
+            fn from(map: $map) -> Self {
+                let mut table: Self = map.into_iter().collect();
+                table.settle();
+                table
+            }
+        }
+
+        impl<K: Into<ScriptKey>, V: Into<ScriptValue>, $($generic)*> From<$map> for ScriptValue {
+            fn from(map: $map) -> Self {
+                Self::Table(map.into())
+            }
+        }
+    )*};
+}
+maps! {
+    BTreeMap<K, V>, [];
+    HashMap<K, V, S>, [S];
 }
 
 impl From<&str> for ScriptValue {
@@ -373,6 +448,36 @@ macro_rules! small_numbers {
 }
 small_numbers!(i8, i16, i32, u8, u16, u32);
 
+macro_rules! large_numbers {
+    ($($int:ty),*) => {$(
+        /// Rounded to the nearest number that Lua has: whole numbers are exact up to 2^53. [`IntoScript`], by which
+        /// arguments, results and globals are converted, refuses what isn't.
+        impl From<$int> for ScriptValue {
+            fn from(value: $int) -> Self {
+                Self::Number(value as f64)
+            }
+        }
+    )*};
+}
+large_numbers!(i64, u64, isize, usize);
+
+impl From<&String> for ScriptValue {
+    fn from(value: &String) -> Self {
+        Self::String(value.clone())
+    }
+}
+
+macro_rules! number_keys {
+    ($($int:ty),*) => {$(
+        impl From<$int> for ScriptKey {
+            fn from(value: $int) -> Self {
+                Self::Number(value.into())
+            }
+        }
+    )*};
+}
+number_keys!(i8, i16, i32, u8, u16, u32, f32);
+
 macro_rules! keys {
     ($($ty:ty, $variant:ident);* $(;)?) => {$(
         impl From<$ty> for ScriptKey {
@@ -387,7 +492,14 @@ keys! {
     f64, Number;
     &str, String;
     String, String;
+    SmolStr, String;
     Entity, Entity;
+}
+
+impl From<&String> for ScriptKey {
+    fn from(value: &String) -> Self {
+        Self::String(value.into())
+    }
 }
 
 impl From<ScriptKey> for ScriptValue {
@@ -453,6 +565,26 @@ mod tests {
     fn a_missing_argument_is_nil() {
         assert_eq!(<(f64, Option<f64>)>::from_script_args("f", vec![1.0.into()]), Ok((1.0, None)));
         assert!(<(f64, f64)>::from_script_args("f", vec![1.0.into()]).is_err());
+    }
+
+    #[test]
+    fn lists_maps_options_and_all_numbers_become_values() {
+        let list = ScriptValue::from(vec![1_usize, 2]);
+        assert_eq!(list.to_string(), "{1, 2}");
+        assert_eq!(
+            ScriptValue::from([Some("a"), None, Some("c")]).to_string(),
+            "{\"a\", [3] = \"c\"}"
+        );
+        assert_eq!(ScriptValue::from(&[true][..]).to_string(), "{true}");
+        assert_eq!(ScriptValue::from(None::<f32>), ScriptValue::Nil);
+        let scores = HashMap::from([("ann", 3_u64), ("bob", 4)]);
+        assert_eq!(ScriptValue::from(scores).to_string(), "{ann = 3, bob = 4}");
+        let rows = BTreeMap::from([(1, vec!["x"]), (2, vec![]), (7, vec!["y"])]);
+        let shown = "{{\"x\"}, {}, [7] = {\"y\"}}";
+        assert_eq!(ScriptTable::from(rows.clone()).to_string(), shown);
+        assert_eq!(rows.into_script().expect("it is data").to_string(), shown);
+        assert_eq!(ScriptTable::from(()), ScriptTable::default());
+        assert_eq!(ScriptValue::from(i64::MIN), (-9_223_372_036_854_775_808.0).into());
     }
 
     #[test]

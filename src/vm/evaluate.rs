@@ -10,9 +10,10 @@ use mlua::Function;
 use super::limits::{CallBounds, Deadline};
 use super::raw::{self, SessionEnded};
 use super::sandbox::Purpose;
+use super::session::Results;
 use super::{Host, MAX_SOURCE_SIZE, Program, RunLimits, Verdict, Vm, engage};
 use crate::error::{Failure, ScriptError};
-use crate::value::{ScriptTable, ScriptValue};
+use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 
 /// Sources that a VM keeps loaded; the least recently used goes first. Loading one again takes less
 /// than a microsecond for a few lines, so there is no need for many.
@@ -92,22 +93,22 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
     ) -> Result<ScriptValue, Failure> {
-        self.evaluate_in(program, params, seed, host, (limits, CallBounds::default()))
+        let evaluation = Evaluation { program, params, seed, results: Results::First };
+        let bounds = CallBounds::default();
+        self.evaluate_in(evaluation, host, (limits, bounds)).map(ScriptValues::into_first)
     }
 
     /// As [`Vm::evaluate`], as a part of a call.
     pub(crate) fn evaluate_in(
         &mut self,
-        program: &Program,
-        params: &ScriptTable,
-        seed: u64,
+        evaluation: Evaluation<'_>,
         host: &mut dyn Host,
         (limits, bounds): (&RunLimits, CallBounds),
-    ) -> Result<ScriptValue, Failure> {
+    ) -> Result<ScriptValues, Failure> {
         let start = Instant::now();
+        let program = evaluation.program;
         self.runs += 1;
         self.note_program(program);
-        let evaluation = Evaluation { program, params, seed };
         let quick = self.limit_memory(limits) && !program.is_hungry();
         let outcome = engage(|_| {
             if quick {
@@ -129,12 +130,12 @@ impl Vm {
         evaluation: Evaluation<'_>,
         host: &mut dyn Host,
         limits: (&RunLimits, CallBounds),
-    ) -> Result<ScriptValue, Failure> {
+    ) -> Result<ScriptValues, Failure> {
         let main = self.source(evaluation.program)?;
         if self.is_cramped() {
             // By what was loaded just now: it runs where that is not in its way.
             self.ran_out = true;
-            return Ok(ScriptValue::Nil);
+            return Ok(ScriptValues::default());
         }
         self.evaluate_main(&main, evaluation, host, limits)
     }
@@ -164,15 +165,15 @@ impl Vm {
     pub(super) fn evaluate_main(
         &mut self,
         main: &Function,
-        Evaluation { program, params, seed }: Evaluation<'_>,
+        Evaluation { program, params, seed, results }: Evaluation<'_>,
         host: &mut dyn Host,
         (limits, bounds): (&RunLimits, CallBounds),
-    ) -> Result<ScriptValue, Failure> {
+    ) -> Result<ScriptValues, Failure> {
         let counting = self.allowance.count(&self.lua);
         let deadline = Deadline::of_call(&self.watch, limits.time, bounds);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
-        let ended = raw::run_alone(&self.lua, &self.refs, main, params, &mut run);
+        let ended = raw::run_alone(&self.lua, &self.refs, main, params, results, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
         let (out_of_memory, hard, (line, frames)) =
@@ -197,9 +198,9 @@ impl Vm {
             SessionEnded::Failed { error, script, line, frames } => {
                 fail(error, script, line, frames)
             }
-            SessionEnded::Done(value) => match &hard {
+            SessionEnded::Done(values) | SessionEnded::Yielded(values) => match &hard {
                 Some(error) => fail(error.clone(), None, None, String::new()),
-                None => Ok(value),
+                None => Ok(values),
             },
         }
     }
@@ -207,8 +208,11 @@ impl Vm {
 
 /// A source that is to run once.
 #[derive(Clone, Copy)]
-pub(super) struct Evaluation<'e> {
-    pub(super) program: &'e Program,
-    params: &'e ScriptTable,
-    seed: u64,
+pub(crate) struct Evaluation<'e> {
+    pub(crate) program: &'e Program,
+    /// The global of that name.
+    pub(crate) params: &'e ScriptTable,
+    /// Where its random numbers start.
+    pub(crate) seed: u64,
+    pub(crate) results: Results,
 }

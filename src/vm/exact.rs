@@ -12,7 +12,7 @@ use super::limits::CallBounds;
 use super::raw::{self, Measuring};
 use super::{Call, Host, Program, Ran, RunLimits, Vm};
 use crate::error::{Failure, ScriptError};
-use crate::value::ScriptValue;
+use crate::value::ScriptValues;
 
 /// What a run may have in pages: what it holds, garbage, and pages that are not full. In times of its limit.
 const PAGES: usize = 2;
@@ -79,7 +79,7 @@ impl Vm {
         evaluation: Evaluation<'_>,
         host: &mut dyn Host,
         (limits, bounds): (&RunLimits, CallBounds),
-    ) -> Result<ScriptValue, Failure> {
+    ) -> Result<ScriptValues, Failure> {
         let program = evaluation.program;
         let measured = self.on_twin(|twin| {
             let main = twin.source(program).map_err(|failure| failure.error)?;

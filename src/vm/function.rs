@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::RunRandom;
 use crate::error::ScriptError;
-use crate::value::{FromScriptArgs, IntoScript, ScriptValue};
+use crate::value::{FromScriptArgs, IntoScriptResults, ScriptValue, ScriptValues};
 
 /// Who called a function of the host.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl<'r> Caller<'r> {
 }
 
 type Body =
-    dyn Fn(&mut Caller<'_>, Vec<ScriptValue>) -> Result<ScriptValue, ScriptError> + Send + Sync;
+    dyn Fn(&mut Caller<'_>, Vec<ScriptValue>) -> Result<ScriptValues, ScriptError> + Send + Sync;
 
 /// A function written in Rust that a script calls, and that needs nothing of the world: the same for
 /// entity scripts, engines and pools. Cheap to clone.
@@ -60,7 +60,7 @@ impl NativeFunction {
         &self,
         caller: &mut Caller<'_>,
         args: Vec<ScriptValue>,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValues, ScriptError> {
         (self.body)(caller, args)
     }
 }
@@ -74,8 +74,9 @@ impl fmt::Debug for NativeFunction {
 /// A closure that can become a [`NativeFunction`]: `Fn(Args) -> Result`, or with the caller first,
 /// `Fn(&mut Caller, Args) -> Result`; `Fn() -> Result` and `Fn(&mut Caller) -> Result` if it takes no arguments.
 ///
-/// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the result
-/// an [`IntoScript`] type; a `Result` raises its error in the script.
+/// `Args` is a tuple of [`FromScript`](crate::FromScript) types (or a single one, or `()`), the last one can be
+/// [`Variadic`](crate::Variadic). The result is an [`IntoScript`](crate::IntoScript) type; a tuple of them is several
+/// results, a `Result` raises its error in the script: see [`IntoScriptResults`].
 ///
 /// `M` only tells the kinds apart.
 pub trait IntoNativeFunction<M>: Send + Sync + 'static {
@@ -87,10 +88,10 @@ impl<F, A, R> IntoNativeFunction<fn(A) -> R> for F
 where
     F: Fn(A) -> R + Send + Sync + 'static,
     A: FromScriptArgs,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_body(self, name: String) -> Arc<Body> {
-        Arc::new(move |_, args| self(A::from_script_args(&name, args)?).into_script())
+        Arc::new(move |_, args| self(A::from_script_args(&name, args)?).into_script_results())
     }
 }
 
@@ -98,12 +99,12 @@ impl<F, A, R> IntoNativeFunction<fn(&mut Caller<'_>, A) -> R> for F
 where
     F: Fn(&mut Caller<'_>, A) -> R + Send + Sync + 'static,
     A: FromScriptArgs,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_body(self, name: String) -> Arc<Body> {
         Arc::new(move |caller, args| {
             let args = A::from_script_args(&name, args)?;
-            self(caller, args).into_script()
+            self(caller, args).into_script_results()
         })
     }
 }
@@ -111,20 +112,20 @@ where
 impl<F, R> IntoNativeFunction<fn() -> R> for F
 where
     F: Fn() -> R + Send + Sync + 'static,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_body(self, _: String) -> Arc<Body> {
-        Arc::new(move |_, _| self().into_script())
+        Arc::new(move |_, _| self().into_script_results())
     }
 }
 
 impl<F, R> IntoNativeFunction<(CallerAlone, R)> for F
 where
     F: Fn(&mut Caller<'_>) -> R + Send + Sync + 'static,
-    R: IntoScript,
+    R: IntoScriptResults,
 {
     fn into_body(self, _: String) -> Arc<Body> {
-        Arc::new(move |caller, _| self(caller).into_script())
+        Arc::new(move |caller, _| self(caller).into_script_results())
     }
 }
 
@@ -141,7 +142,9 @@ mod tests {
     fn a_function_converts_its_arguments_and_names_the_wrong_one() {
         let add = NativeFunction::new("add", |(a, b): (f64, f64)| a + b);
         let mut random = RunRandom::new(0);
-        let mut call = |args: Vec<ScriptValue>| add.call(&mut Caller::new(&mut random), args);
+        let mut call = |args: Vec<ScriptValue>| {
+            add.call(&mut Caller::new(&mut random), args).map(ScriptValues::into_first)
+        };
         assert_eq!(call(vec![1.0.into(), 2.0.into()]), Ok(3.0.into()));
         let error = call(vec![1.0.into(), "x".into()]).expect_err("a string is no number");
         assert!(matches!(error, ScriptError::Argument { position: 2, .. }), "{error}");
@@ -151,7 +154,9 @@ mod tests {
     fn a_function_without_arguments_is_a_closure_without_arguments() {
         let mut random = RunRandom::new(0);
         let mut call = |function: NativeFunction| {
-            function.call(&mut Caller::new(&mut random), vec!["surplus".into()])
+            function
+                .call(&mut Caller::new(&mut random), vec!["surplus".into()])
+                .map(ScriptValues::into_first)
         };
         assert_eq!(call(NativeFunction::new("one", || 1.0)), Ok(1.0.into()));
         assert_eq!(call(NativeFunction::new("one", |(): ()| 1.0)), Ok(1.0.into()));

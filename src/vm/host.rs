@@ -4,7 +4,7 @@ use bevy::prelude::{Entity, Vec3};
 
 use super::{Atom, RunRandom};
 use crate::error::ScriptError;
-use crate::value::{ScriptTable, ScriptValue};
+use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 
 /// The world as one run sees it. The VM knows nothing of what is behind it.
 ///
@@ -94,8 +94,8 @@ pub trait Host {
         unreachable!("no host that has no spots gives out spot {spot}")
     }
 
-    /// Calls a host function by its number in the [`Api`](super::Api); `random` are the random numbers
-    /// of the run.
+    /// Calls a host function by its number in the [`Api`](super::Api), for all that it gives; `random` are the
+    /// random numbers of the run.
     ///
     /// # Errors
     /// What the function reports.
@@ -104,7 +104,7 @@ pub trait Host {
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError>;
+    ) -> Result<ScriptValues, ScriptError>;
 
     /// Reads a live value, such as `time.delta`, by the number of its namespace and the path below
     /// that, which has at least one part.
@@ -329,7 +329,7 @@ impl Host for NoWorld {
         _: u32,
         _: Vec<ScriptValue>,
         _: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValues, ScriptError> {
         Self::refuse("a host function")
     }
     fn live(&mut self, _: u32, path: &[&str]) -> Result<Live, ScriptError> {

@@ -48,10 +48,11 @@ use super::host::{Field, Host, Leaf, Live, LogLevel, LogLine, Place, Reading, Sp
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
+use super::session::Results;
 use super::text::Text;
 use super::{Call, Row, StateChange, Used};
-use crate::error::ScriptError;
-use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+use crate::error::{RETURNED, ScriptError};
+use crate::value::{ScriptKey, ScriptTable, ScriptValue, ScriptValues};
 
 /// Tables nested deeper than this are not data.
 const MAX_DEPTH: u32 = 32;
@@ -877,7 +878,7 @@ unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
         // May run the error object's `__tostring`: the limits are still armed.
         push_text(state, 1);
         let message = text_at(state, -1).unwrap_or_default();
-        let (line, frames) = call_stack(state);
+        let (line, frames) = call_stack(state, 1);
         let _ = with_run("error", |run| {
             run.own.trace = Some(Box::new(Trace { message, line, frames }));
             Ok(())
@@ -886,14 +887,16 @@ unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
     }
 }
 
+/// The calls from a level on, the innermost first, and the first line among them that is known.
+///
 /// # Safety
 ///
 /// `lua_getinfo` fills the record that it gets and raises no error with these letters; its
 /// strings live while the functions do.
-unsafe fn call_stack(state: *mut lua_State) -> (Option<u32>, String) {
+unsafe fn call_stack(state: *mut lua_State, level: c_int) -> (Option<u32>, String) {
     let mut first = None;
     let mut text = String::new();
-    for level in 1..=MAX_FRAMES {
+    for level in level..=MAX_FRAMES {
         // SAFETY: the caller keeps what this function asks for.
         let Some((place, name, line)) = (unsafe { frame_at(state, level) }) else {
             break;
@@ -2201,6 +2204,38 @@ unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) ->
     }
 }
 
+/// Ends a C function: these results, or an error.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+unsafe fn answer_all(state: *mut lua_State, result: Result<ScriptValues, ScriptError>) -> c_int {
+    /// A function of Lua has no more results, as [`MAX_ARGUMENTS`] of a function of the host.
+    const MOST: usize = MAX_ARGUMENTS as usize;
+    let result = result.and_then(|values| match values.len() {
+        ..=MOST => Ok(values),
+        count => {
+            let message = format!("{count} results; at most {MOST} are given");
+            Err(ScriptError::Host { message })
+        }
+    });
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        safepoint(state);
+        match result {
+            Ok(values) => {
+                let count = values.len() as c_int;
+                ffi::luaL_checkstack(state, count.saturating_add(8), TOO_DEEP.as_ptr());
+                for value in &values {
+                    push_value(state, value, 0);
+                }
+                count
+            }
+            Err(error) => raise(state, error),
+        }
+    }
+}
+
 /// # Safety
 ///
 /// Inside a C function that Luau called.
@@ -2457,7 +2492,7 @@ unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
                 host.call(number, args, random)
             })
         });
-        answer(state, result.map(Reading::Value))
+        answer_all(state, result)
     }
 }
 
@@ -3438,10 +3473,12 @@ pub(super) struct SessionRefs {
 /// What a session is to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SessionTask<'t> {
-    /// Run the main function of a chunk, and read what it returns first, or nothing.
-    Chunk(&'t Function, bool),
+    /// Run the main function of a chunk.
+    Chunk(&'t Function, Results),
     /// Call the function at this path.
-    Call(&'t str, &'t [ScriptValue]),
+    Call(&'t str, &'t [ScriptValue], Results),
+    /// Go on with the coroutine of this number.
+    Resume(u64, &'t [ScriptValue]),
     /// Read what is at this path.
     Get(&'t str),
     /// Write what is at this path.
@@ -3454,8 +3491,10 @@ pub(super) enum SessionTask<'t> {
 
 /// How a task ended.
 pub(super) enum SessionEnded {
-    /// With this value.
-    Done(ScriptValue),
+    /// With these values.
+    Done(ScriptValues),
+    /// A coroutine that was resumed waits again, and handed out these values.
+    Yielded(ScriptValues),
     /// With an error: what, in which script and line, the call stack.
     Failed { error: ScriptError, script: Option<String>, line: Option<u32>, frames: String },
     /// The memory limit was reached.
@@ -3725,6 +3764,7 @@ pub(super) fn run_alone(
     refs: &Refs,
     main: &Function,
     params: &ScriptTable,
+    results: Results,
     run: &mut Run<'_>,
 ) -> SessionEnded {
     const MAIN: c_int = 1;
@@ -3739,8 +3779,8 @@ pub(super) fn run_alone(
             push_table(state, params, 0);
             ffi::lua_rawsetfield(state, -2, c"params".as_ptr());
             ffi::lua_setfenv(state, -2);
-            let status = ffi::lua_pcall(state, 0, 1, HANDLER);
-            returned(state, status, run)
+            let status = ffi::lua_pcall(state, 0, results.count(), HANDLER);
+            returned(state, status, HANDLER + 1, run)
         }
     })
 }
@@ -3792,34 +3832,32 @@ unsafe fn perform(
     const MAIN: c_int = 1;
     const HANDLER: c_int = 2;
     const ENVIRONMENT: c_int = 3;
+    const RESULTS: c_int = 4;
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 16, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment.into());
         match task {
-            SessionTask::Chunk(_, reads) => {
+            SessionTask::Chunk(_, results) => {
                 ffi::lua_pushvalue(state, ENVIRONMENT);
                 ffi::lua_setfenv(state, MAIN);
                 ffi::lua_pushvalue(state, MAIN);
-                let status = ffi::lua_pcall(state, 0, 1, HANDLER);
-                if status == ffi::LUA_OK && !reads {
-                    return SessionEnded::Done(ScriptValue::Nil);
-                }
-                returned(state, status, run)
+                let status = ffi::lua_pcall(state, 0, results.count(), HANDLER);
+                returned(state, status, RESULTS, run)
             }
             SessionTask::Get(path) => {
                 let status = follow(state, path, None);
-                returned(state, status, run)
+                returned(state, status, RESULTS, run)
             }
             SessionTask::Set(path, value) => {
                 let status = follow(state, path, Some(value));
-                returned(state, status, run)
+                returned(state, status, RESULTS, run)
             }
-            SessionTask::Call(path, args) => {
+            SessionTask::Call(path, args, results) => {
                 let status = follow(state, path, None);
                 if status != ffi::LUA_OK {
-                    return returned(state, status, run);
+                    return returned(state, status, RESULTS, run);
                 }
                 if !is_callable(state) {
                     let kind = ffi::lua_typename(state, ffi::lua_type(state, -1));
@@ -3831,13 +3869,17 @@ unsafe fn perform(
                 for arg in args {
                     push_value(state, arg, 0);
                 }
-                let status = ffi::lua_pcall(state, args.len() as c_int, 1, HANDLER);
-                returned(state, status, run)
+                let status = ffi::lua_pcall(state, args.len() as c_int, results.count(), HANDLER);
+                returned(state, status, RESULTS, run)
+            }
+            SessionTask::Resume(id, args) => {
+                push_coroutine(state, refs, id);
+                resume_coroutine(state, id, args, run)
             }
             SessionTask::State => {
                 let (limit, deadline) = ((*run).max_value_size, &mut (*run).deadline);
                 match globals_as_data(state, ENVIRONMENT, limit, deadline) {
-                    Ok(state) => SessionEnded::Done(ScriptValue::Table(state)),
+                    Ok(state) => SessionEnded::Done(ScriptValue::Table(state).into()),
                     Err(error) => failed_with(error),
                 }
             }
@@ -3850,8 +3892,57 @@ unsafe fn perform(
                     ffi::lua_settable(state, ENVIRONMENT);
                     next = ffi::lua_rawiter(state, table, next);
                 }
-                SessionEnded::Done(ScriptValue::Nil)
+                SessionEnded::Done(ScriptValues::default())
             }
+        }
+    }
+}
+
+/// Goes on with a coroutine, with `args` as what it was waiting for.
+///
+/// # Safety
+///
+/// As `perform`, with the coroutine, or anything else, on top.
+unsafe fn resume_coroutine(
+    state: *mut lua_State,
+    id: u64,
+    args: &[ScriptValue],
+    run: *mut Run<'_>,
+) -> SessionEnded {
+    // SAFETY: the caller keeps what this function asks for. The coroutine stays on the stack of `state`, so that it
+    // lives, and one that is suspended may be resumed. What is moved is below the top of the one, and there is room
+    // for it on the other. No memory is asked for from the coroutine's state, where nothing would catch an error.
+    unsafe {
+        let coroutine = ffi::lua_tothread(state, -1);
+        if coroutine.is_null() || !is_suspended(state, coroutine) {
+            return failed_with(ScriptError::NoCoroutine { id });
+        }
+        let count = args.len() as c_int;
+        ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
+        if ffi::lua_checkstack(coroutine, count.saturating_add(4)) == 0 {
+            ffi::luaL_checkstack(state, c_int::MAX, TOO_DEEP.as_ptr());
+        }
+        for arg in args {
+            push_value(state, arg, 0);
+        }
+        ffi::lua_xmove(state, coroutine, count);
+        let mut count = 0;
+        let status = ffi::lua_resume(coroutine, state, args.len() as c_int, &raw mut count);
+        if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
+            ffi::lua_xmove(coroutine, state, 1);
+            note_error(state, ffi::lua_gettop(state));
+            push_text(state, -1);
+            let message = text_at(state, -1).unwrap_or_default();
+            let (line, frames) = call_stack(coroutine, 0);
+            (*run).own.trace = Some(Box::new(Trace { message, line, frames }));
+            return session_failed(state, status, &mut *run);
+        }
+        ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
+        ffi::lua_xmove(coroutine, state, count);
+        let first = ffi::lua_gettop(state) - count + 1;
+        match returned(state, ffi::LUA_OK, first, run) {
+            SessionEnded::Done(values) if status == ffi::LUA_YIELD => SessionEnded::Yielded(values),
+            ended => ended,
         }
     }
 }
@@ -3970,23 +4061,40 @@ unsafe fn globals_as_data(
     Ok(globals.into_table())
 }
 
-/// What a protected call came to: the value or the error is on top.
+/// What a protected call came to: its values lie from `first` to the top, or the error is on top.
 ///
 /// # Safety
 ///
 /// As `perform`.
-unsafe fn returned(state: *mut lua_State, status: c_int, run: *mut Run<'_>) -> SessionEnded {
+unsafe fn returned(
+    state: *mut lua_State,
+    status: c_int,
+    first: c_int,
+    run: *mut Run<'_>,
+) -> SessionEnded {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         if status != ffi::LUA_OK {
             return session_failed(state, status, &mut *run);
         }
         let limit = (*run).max_value_size;
+        ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+        let last = ffi::lua_gettop(state);
         let mut reader = Reader::new(limit, None, &mut (*run).deadline);
-        match reader.value(state, ffi::lua_gettop(state)) {
-            Ok(value) => SessionEnded::Done(value),
-            Err(problem) => failed_with(problem.into_error("result", limit, "returned")),
+        let mut values = ScriptValues::default();
+        for index in first..=last {
+            match reader.value(state, index) {
+                Ok(value) => values.push(value),
+                Err(problem) => {
+                    let place = match last - first {
+                        0 => "result".to_owned(),
+                        _ => format!("result {}", index - first + 1),
+                    };
+                    return failed_with(problem.into_error(&place, limit, RETURNED));
+                }
+            }
         }
+        SessionEnded::Done(values)
     }
 }
 
@@ -4175,6 +4283,21 @@ pub(super) fn coroutines(lua: &Lua, refs: &SessionRefs) -> mlua::Result<Vec<RawC
     Ok(found)
 }
 
+/// Pushes the holder of a session's coroutines, the table of those that there are, and the one of a number, or nil.
+///
+/// # Safety
+///
+/// Inside a protected call; five free slots; `set_up_session` filled the slots.
+unsafe fn push_coroutine(state: *mut lua_State, refs: &SessionRefs, id: u64) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
+        ffi::lua_rawgeti(state, -1, ALIVE);
+        ffi::lua_pushnumber(state, id as f64);
+        ffi::lua_rawget(state, -2);
+    }
+}
+
 /// Ends a coroutine of a session where it stands. Gives whether there was one that was not over.
 pub(super) fn destroy_coroutine(lua: &Lua, refs: &SessionRefs, id: u64) -> mlua::Result<bool> {
     let mut destroyed = false;
@@ -4184,10 +4307,7 @@ pub(super) fn destroy_coroutine(lua: &Lua, refs: &SessionRefs, id: u64) -> mlua:
     unsafe {
         lua.exec_raw::<()>((), |state| {
             ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
-            ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
-            ffi::lua_rawgeti(state, -1, ALIVE);
-            ffi::lua_pushnumber(state, id as f64);
-            ffi::lua_rawget(state, -2);
+            push_coroutine(state, refs, id);
             let coroutine = ffi::lua_tothread(state, -1);
             if !coroutine.is_null() && is_suspended(state, coroutine) {
                 ffi::lua_resetthread(coroutine);

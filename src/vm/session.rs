@@ -1,5 +1,6 @@
 //! [`Session`]: a VM with one environment that lasts from run to run.
 
+use std::ffi::c_int;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::sandbox::{self, Purpose};
 use super::watchdog::Watch;
 use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, watch};
 use crate::error::{Failure, ScriptError};
-use crate::value::{ScriptTable, ScriptValue};
+use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 
 /// What one task may use up.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +46,10 @@ impl LoadedChunk {
 pub(crate) enum Task<'t> {
     /// Run a chunk.
     Run(&'t LoadedChunk, Results),
-    /// Call the function at a dotted path; its value is what it returns first.
-    Call(&'t str, &'t [ScriptValue]),
+    /// Call the function at a dotted path.
+    Call(&'t str, &'t [ScriptValue], Results),
+    /// Go on with the coroutine of this number.
+    Resume(u64, &'t [ScriptValue]),
     /// Read what is at a dotted path.
     Get(&'t str),
     /// Write what is at a dotted path.
@@ -57,13 +60,35 @@ pub(crate) enum Task<'t> {
     Restore(&'t ScriptTable),
 }
 
-/// What becomes of the values that a chunk returns.
+/// Which of the values that a function returns are wanted. The others may be anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Results {
-    /// Nothing: they may be anything.
+    /// None.
     Ignored,
-    /// The first one is the task's value.
+    /// The first one, which is nil if there is none.
     First,
+    /// All that there are.
+    All,
+}
+
+impl Results {
+    /// How many results Luau is to leave.
+    pub(super) const fn count(self) -> c_int {
+        match self {
+            Self::Ignored => 0,
+            Self::First => 1,
+            Self::All => mlua::ffi::LUA_MULTRET,
+        }
+    }
+}
+
+/// What a task came to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Performed {
+    /// What was asked for.
+    pub(crate) values: ScriptValues,
+    /// Whether a coroutine that was resumed waits again.
+    pub(crate) yielded: bool,
 }
 
 /// A coroutine that is not over.
@@ -227,14 +252,15 @@ impl Session {
         task: Task<'_>,
         host: &mut dyn Host,
         limits: &SessionLimits,
-    ) -> Result<ScriptValue, Failure> {
+    ) -> Result<Performed, Failure> {
         let script = match task {
             Task::Run(chunk, _) => Arc::clone(&chunk.name),
             _ => Arc::clone(&self.name),
         };
         let raw_task = match task {
-            Task::Run(chunk, results) => SessionTask::Chunk(&chunk.main, results == Results::First),
-            Task::Call(path, args) => SessionTask::Call(path, args),
+            Task::Run(chunk, results) => SessionTask::Chunk(&chunk.main, results),
+            Task::Call(path, args, results) => SessionTask::Call(path, args, results),
+            Task::Resume(id, args) => SessionTask::Resume(id, args),
             Task::Get(path) => SessionTask::Get(path),
             Task::Set(path, value) => SessionTask::Set(path, value),
             Task::State => SessionTask::State,
@@ -279,7 +305,11 @@ impl Session {
         &self,
         ended: SessionEnded,
         hard: Option<ScriptError>,
-    ) -> Result<ScriptValue, (ScriptError, Option<Place>)> {
+    ) -> Result<Performed, (ScriptError, Option<Place>)> {
+        let done = |values, yielded| match hard.clone() {
+            Some(error) => Err((error, None)),
+            None => Ok(Performed { values, yielded }),
+        };
         match ended {
             SessionEnded::OutOfMemory => {
                 // What the failed task left behind must not stand in the way of the next one.
@@ -289,10 +319,8 @@ impl Session {
             SessionEnded::Failed { error, script, line, frames } => {
                 Err((hard.unwrap_or(error), Some((script, line, frames))))
             }
-            SessionEnded::Done(value) => match hard {
-                Some(error) => Err((error, None)),
-                None => Ok(value),
-            },
+            SessionEnded::Done(values) => done(values, false),
+            SessionEnded::Yielded(values) => done(values, true),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::bindings::effects::{Change, LeafValue, LeafWrite, new_entity_index};
 use crate::bindings::reflect;
 use crate::bindings::spots::KnownSpot;
 use crate::error::ScriptError;
-use crate::value::ScriptValue;
+use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
     Atom, Field, FieldPath, Host, Leaf, Live, LogLevel, LogLine, Place, Reading, RunRandom, Spot,
     SpotReading,
@@ -180,7 +180,7 @@ impl Host for ScriptContext<'_> {
         function: u32,
         mut args: Vec<ScriptValue>,
         random: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValues, ScriptError> {
         let bindings = self.bindings;
         let function = bindings.function(function);
         if !function.takes_new_entities && !self.effects.spawned.is_empty() {
