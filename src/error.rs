@@ -244,6 +244,17 @@ pub enum ScriptError {
         /// The panic's message.
         message: String,
     },
+    /// A text that would take long to be read as a number.
+    #[error(
+        "a text with {row} digits, or spaces, in a row: at most {limit} are allowed, since to read them as one \
+         number would take long; put something else between them, or keep them in a table or a buffer"
+    )]
+    LongNumeral {
+        /// How many there are in a row.
+        row: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// What was to be called is no function.
     #[error("`{name}` is {got}, not a function; define it before it is called")]
     NotCallable {

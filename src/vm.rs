@@ -23,6 +23,7 @@ mod host;
 mod limits;
 mod loaded;
 mod memory;
+mod numerals;
 mod program;
 mod random;
 mod raw;

@@ -9,6 +9,8 @@ mod jumps;
 mod safepoints;
 mod stretch;
 
+use super::numerals;
+
 pub(super) use self::assigning::AssigningFunctions;
 pub(super) use self::safepoints::{NoSafepoints, with_safepoints};
 
@@ -100,6 +102,8 @@ fn hash(string: &[u8]) -> u32 {
 
 struct Chunk {
     functions: Vec<Function>,
+    /// The longest row in its texts that would take long to be read as a number, or 0.
+    numeral: usize,
     main: usize,
 }
 
@@ -221,9 +225,10 @@ impl<'b> Reader<'b> {
 
     fn chunk(mut self) -> Option<Chunk> {
         let types = self.header()?;
+        let mut numeral = 0;
         for _ in 0..self.number()? {
             let length = self.number()?;
-            self.skip(length)?;
+            numeral = numerals::longest(self.take(length)?).map_or(numeral, |row| row.max(numeral));
         }
         if types == 3 {
             // Names of userdata types, up to a zero.
@@ -238,7 +243,11 @@ impl<'b> Reader<'b> {
             functions.push(self.function()?);
         }
         let main = self.number()?;
-        (self.rest.is_empty() && main < functions.len()).then_some(Chunk { functions, main })
+        (self.rest.is_empty() && main < functions.len()).then_some(Chunk {
+            functions,
+            numeral,
+            main,
+        })
     }
 
     fn function(&mut self) -> Option<Function> {
@@ -500,7 +509,7 @@ local h = function() return n end";
     /// How many safepoints it gets.
     fn missing(bytecode: &[u8]) -> usize {
         let chunk = Reader::new(bytecode).chunk().expect("it can be read");
-        chunk.functions.iter().map(|function| function.missing_safepoints().len()).sum()
+        chunk.functions.iter().map(|function| function.missing_safepoints(0).len()).sum()
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod builtins;
 mod exact;
 mod guards;
 mod internals;
+mod numerals;
 mod refusal;
 mod weak;
 mod weigh;
@@ -108,6 +109,7 @@ pub(super) struct Run<'h> {
     handles: Option<&'h OwnHandles>,
     /// The registry slot of the array that holds the handed tables.
     handed_ref: c_int,
+    vm: *mut ffi::lua_Callbacks,
     /// Whether it runs on an image.
     on_image: bool,
     own: Own,
@@ -241,6 +243,7 @@ impl<'h> Run<'h> {
             max_value_size,
             handles: Some(&refs.own),
             handed_ref: refs.handed,
+            vm: refs.vm.0,
             on_image: false,
             own: Own::new(Entity::PLACEHOLDER, RunRandom::new(0)),
         }
@@ -311,7 +314,17 @@ pub(super) struct Refs {
     job: c_int,
     /// The addresses of everything that is shared and frozen.
     shared: Arc<HashSet<usize>>,
+    vm: Callbacks,
 }
+
+/// The callbacks of a VM, whose place is theirs as long as it lives.
+#[derive(Clone, Copy, Debug)]
+struct Callbacks(*mut ffi::lua_Callbacks);
+
+// SAFETY: it is an address, which is used where the VM runs.
+unsafe impl Send for Callbacks {}
+// SAFETY: as above.
+unsafe impl Sync for Callbacks {}
 
 thread_local! {
     static CURRENT: Cell<*mut c_void> = const { Cell::new(std::ptr::null_mut()) };
@@ -322,15 +335,20 @@ fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) -> R {
     struct Restore {
         outer: *mut c_void,
         refused: bool,
+        vm: *mut ffi::lua_Callbacks,
     }
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.outer);
+            numerals::turn_to(self.vm);
             refusal::replace(self.refused);
         }
     }
+    // SAFETY: no reference to the run is used meanwhile.
+    let vm = unsafe { run.as_ref() }.map_or(std::ptr::null_mut(), |run| run.vm);
     let outer = CURRENT.replace(run.cast());
-    let _restore = Restore { outer, refused: refusal::replace(false) };
+    let vm = numerals::turn_to(vm);
+    let _restore = Restore { outer, refused: refusal::replace(false), vm };
     body()
 }
 
@@ -402,6 +420,7 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
         handed: 0,
         job: 0,
         shared: Arc::default(),
+        vm: Callbacks(std::ptr::null_mut()),
     };
     let slots = &mut refs;
     // SAFETY: rule 1: a protected call is below; the stack holds `builtins` at 1 and has room for
@@ -410,6 +429,7 @@ pub(super) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
         lua.exec_raw::<()>(builtins, |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
             (*ffi::lua_callbacks(state)).useratom = Some(atom_of);
+            slots.vm = Callbacks(ffi::lua_callbacks(state));
 
             ffi::lua_pushstring(state, c"entity".as_ptr());
             slots.entity = ffi::lua_ref(state, -1);
@@ -2109,8 +2129,13 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
         return;
     }
     let current = CURRENT.get().cast::<Run<'_>>();
-    // SAFETY: as in `with_run`.
-    let Some(run) = (unsafe { current.as_mut() }) else { return };
+    // SAFETY: as in `with_run`; the collector's calls are over, so it may raise.
+    let Some(run) = (unsafe {
+        numerals::look_at_registers(state);
+        current.as_mut()
+    }) else {
+        return;
+    };
     run.own.steps = run.own.steps.saturating_add(1);
     let passed = match look {
         exact::Look::Unmeasured => run.deadline.has_passed_at_safepoint(),
@@ -2119,13 +2144,13 @@ unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_State, gc: c_int) {
         exact::Look::Over { limit, used } => {
             let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
             // SAFETY: the caller keeps what this function asks for.
-            unsafe { raise(state, error) }
+            unsafe { raise_at_safepoint(state, error) }
         }
     };
     if passed {
         let error = run.deadline.error();
         // SAFETY: the caller keeps what this function asks for.
-        unsafe { raise(state, error) }
+        unsafe { raise_at_safepoint(state, error) }
     }
 }
 
@@ -2157,6 +2182,29 @@ unsafe fn safepoint(state: *mut lua_State) {
 /// Inside a C function that Luau called.
 unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
     // SAFETY: the caller keeps what this function asks for.
+    unsafe { raise_from(state, 1, error) }
+}
+
+/// Raises an error at a safepoint, where either a function of Lua is at work or a C function that it called.
+///
+/// # Safety
+///
+/// At a safepoint that may raise.
+unsafe fn raise_at_safepoint(state: *mut lua_State, error: ScriptError) -> ! {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let in_lua = frame_at(state, 0).is_some_and(|(_, _, line)| line.is_some());
+        raise_from(state, c_int::from(!in_lua), error)
+    }
+}
+
+/// As [`raise`], with the place of the function at a level; that which is at work is 0.
+///
+/// # Safety
+///
+/// As [`raise`], or at a safepoint that may raise.
+unsafe fn raise_from(state: *mut lua_State, level: c_int, error: ScriptError) -> ! {
+    // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let mut message = error.to_string();
         cut(&mut message);
@@ -2165,7 +2213,7 @@ unsafe fn raise(state: *mut lua_State, error: ScriptError) -> ! {
             Ok(())
         });
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
-        ffi::luaL_where(state, 1);
+        ffi::luaL_where(state, level);
         ffi::lua_pushlstring(state, message.as_ptr().cast(), message.len());
         drop(message);
         ffi::lua_concat(state, 2);
@@ -2195,9 +2243,15 @@ unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) ->
         safepoint(state);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         match result {
-            Ok(Reading::Value(value)) => push_value(state, &value, 0),
+            Ok(Reading::Value(value)) => match numerals::check(&value) {
+                Ok(()) => push_value(state, &value, 0),
+                Err(error) => raise(state, error),
+            },
             Ok(Reading::Place(place)) => push_place(state, place),
-            Ok(Reading::Table(table, place)) => push_handed(state, table, place),
+            Ok(Reading::Table(table, place)) => match numerals::check_table(&table) {
+                Ok(()) => push_handed(state, table, place),
+                Err(error) => raise(state, error),
+            },
             Err(error) => raise(state, error),
         }
         1
@@ -2213,7 +2267,7 @@ unsafe fn answer_all(state: *mut lua_State, result: Result<ScriptValues, ScriptE
     /// A function of Lua has no more results, as [`MAX_ARGUMENTS`] of a function of the host.
     const MOST: usize = MAX_ARGUMENTS as usize;
     let result = result.and_then(|values| match values.len() {
-        ..=MOST => Ok(values),
+        ..=MOST => values.iter().try_for_each(numerals::check).map(|()| values),
         count => {
             let message = format!("{count} results; at most {MOST} are given");
             Err(ScriptError::Host { message })
@@ -3468,6 +3522,7 @@ pub(super) struct SessionRefs {
     coroutines: c_int,
     message_handler: c_int,
     handed: c_int,
+    vm: Callbacks,
 }
 
 /// What a session is to do.
@@ -3526,6 +3581,7 @@ impl<'h> Run<'h> {
             max_value_size,
             handles: None,
             handed_ref: refs.handed,
+            vm: refs.vm.0,
             on_image: false,
             own: Own::new(Entity::PLACEHOLDER, random),
         }
@@ -3647,6 +3703,7 @@ pub(super) fn set_up_session(
         environment: 0,
         coroutines: 0,
         message_handler: refs.message_handler,
+        vm: refs.vm,
         handed: refs.handed,
     };
     let slots = &mut session;

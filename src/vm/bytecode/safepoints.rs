@@ -24,7 +24,8 @@ pub(in crate::vm) enum NoSafepoints {
 /// # Errors
 /// If it can't be read, or a function is so long that its jumps can't get any longer.
 pub(in crate::vm) fn with_safepoints(bytecode: &[u8]) -> Result<Cow<'_, [u8]>, NoSafepoints> {
-    insert(bytecode, Function::missing_safepoints)
+    let numeral = Reader::new(bytecode).chunk().map_or(0, |chunk| chunk.numeral);
+    insert(bytecode, |function| function.missing_safepoints(numeral))
 }
 
 /// Puts safepoints before the instructions that are asked for in each function.

@@ -8,6 +8,11 @@ use super::{Function, OP_CAPTURE, OP_JUMPBACK, length};
 /// A run that is out of time ends so much later at worst.
 pub(super) const LIMIT: u32 = 3000;
 
+/// What arithmetic costs at worst, in microseconds: with a text, which is read as a number. No such text is longer than
+/// `numerals::MOST`, or it is one of the source.
+const ARITHMETIC: u32 = 200;
+
+const OP_CONCAT: u8 = 49;
 const OP_NAMECALL: u8 = 20;
 const OP_CALL: u8 = 21;
 const OP_RETURN: u8 = 22;
@@ -24,10 +29,14 @@ const COSTLY: [(u8, u32); 7] =
 
 impl Function {
     /// The instructions before which a safepoint must be, by their place in the code, so that no way from
-    /// safepoint to safepoint costs more than it may. As few as can be told from front to back.
-    pub(super) fn missing_safepoints(&self) -> Vec<usize> {
+    /// safepoint to safepoint costs more than it may. As few as can be told from front to back. `numeral` is the longest
+    /// row among the texts of the source that would take long to be read as a number.
+    pub(super) fn missing_safepoints(&self, numeral: usize) -> Vec<usize> {
+        /// So many bytes of one are read in a microsecond.
+        const READ: usize = 250;
+        let arithmetic = ARITHMETIC.max(u32::try_from(numeral / READ).unwrap_or(u32::MAX));
         let mut missing = Vec::new();
-        self.walk(|at, spent, may_break| {
+        self.walk(arithmetic, |at, spent, may_break| {
             let breaks = may_break && spent > LIMIT;
             if breaks {
                 missing.push(at);
@@ -41,7 +50,7 @@ impl Function {
     #[cfg(test)]
     pub(super) fn longest_stretch(&self) -> u32 {
         let mut longest = 0;
-        self.walk(|_, spent, _| {
+        self.walk(ARITHMETIC, |_, spent, _| {
             longest = longest.max(spent);
             false
         });
@@ -52,7 +61,7 @@ impl Function {
     #[cfg(test)]
     pub(super) fn possible_safepoints(&self) -> Vec<usize> {
         let mut possible = Vec::new();
-        self.walk(|at, _, may_break| {
+        self.walk(ARITHMETIC, |at, _, may_break| {
             if may_break {
                 possible.push(at);
             }
@@ -64,7 +73,7 @@ impl Function {
     /// Goes through the code from front to back. `breaks` is told of each instruction where it is, what may have
     /// been spent with it since the last safepoint, and whether there may be a safepoint before it; it says
     /// whether there is one.
-    fn walk(&self, mut breaks: impl FnMut(usize, u32, bool) -> bool) {
+    fn walk(&self, arithmetic: u32, mut breaks: impl FnMut(usize, u32, bool) -> bool) {
         let end = self.code.len();
         // What may have been spent since the last safepoint, before each instruction.
         let mut before = vec![0_u32; end + 1];
@@ -76,7 +85,7 @@ impl Function {
             let [operation, ..] = word.to_le_bytes();
             let Some(length) = length(operation) else { break };
             let may_break = at > joined && operation != OP_CAPTURE;
-            let cost = if is_safepoint(operation) { 0 } else { self.cost(at) };
+            let cost = if is_safepoint(operation) { 0 } else { self.cost(at, arithmetic) };
             let spent = if is_safepoint(operation) { 0 } else { before[at].saturating_add(cost) };
             let (spent_before, spent) = match breaks(at, spent, may_break) {
                 true => (0, cost),
@@ -103,6 +112,8 @@ impl Function {
                     }
                 }
                 None if operation == OP_RETURN => {}
+                // What it made is looked at before anything is done with it: see `raw::numerals`.
+                None if operation == OP_CONCAT => goes_to(at + length, LIMIT + 1),
                 None => goes_to(at + length, spent),
             }
             if operation == OP_NAMECALL {
@@ -114,19 +125,18 @@ impl Function {
     }
 
     /// What an instruction costs at worst, in microseconds.
-    fn cost(&self, at: usize) -> u32 {
+    fn cost(&self, at: usize, arithmetic: u32) -> u32 {
         let [operation, builtin, ..] = self.code[at].to_le_bytes();
         match operation {
             // Text in one piece as large as memory allows.
-            49 => 2900,
+            OP_CONCAT => 2900,
             // Comparison of such texts.
             28 | 29 | 31 | 32 => 400,
             // A table that grows.
             8 | 14 | 16 | 18 => 250,
             // Where a loop begins and ends, and its step, may be texts that hold numbers.
             OP_FORNPREP => 300,
-            // Arithmetic, also with such texts.
-            33..=44 | 51 | 71 | 72 | 81 | 82 => 200,
+            33..=44 | 51 | 71 | 72 | 81 | 82 => arithmetic,
             // All arguments of a call, and memory for them.
             55 | 63 => 150,
             // A table all of whose keys collide.

@@ -29,7 +29,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table};
 
 use self::own::{close, codes, concat, format, sort, split};
-use super::{TOO_DEEP, raise, safepoint, text_bytes, weigh, with_run};
+use super::{TOO_DEEP, numerals, raise, safepoint, text_bytes, weigh, with_run};
 use crate::error::ScriptError;
 use crate::vm::{STEP_NANOS, cost};
 
@@ -75,13 +75,15 @@ enum Bound {
     /// It costs so many nanoseconds, by the arguments on the stack, and doesn't begin if the run has no time
     /// left for that. Finding it out may raise an error, and takes some microseconds at most.
     Counted(unsafe fn(*mut lua_State) -> usize),
+    /// As [`Bound::Counted`], and its first result is a text that it put together: see [`numerals`].
+    Made(unsafe fn(*mut lua_State) -> usize),
     /// A function of ours is in its place, with safepoints; it gets Luau's own, which is its upvalue too.
     Replaced(unsafe fn(*mut lua_State, &Original) -> c_int),
     /// A function of ours is in its place, or in front of it, which was put there before.
     Ours,
 }
 
-use Bound::{Counted, Ours, Replaced, Safepoint, Small};
+use Bound::{Counted, Made, Ours, Replaced, Safepoint, Small};
 
 /// Functions of one library with one bound.
 macro_rules! built_ins {
@@ -99,6 +101,12 @@ macro_rules! built_ins {
             unsafe {
                 match BOUND {
                     Counted(cost) => begin(state, $name, cost(state)),
+                    Made(cost) => {
+                        begin(state, $name, cost(state));
+                        let count = ORIGINAL.call(state);
+                        numerals::look(state, -count);
+                        return count;
+                    }
                     Replaced(function) => return function(state, &ORIGINAL),
                     _ => safepoint(state),
                 }
@@ -145,28 +153,28 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         c"byte" => Counted(|state| {
             sum([reading(state, 2, 3), results(slice(state, End::First), 4)])
         }),
-        c"char" => Counted(|state| sum([numbers(state), arguments(state, 5)])),
+        c"char" => Made(|state| sum([numbers(state), arguments(state, 5)])),
         c"find" => Counted(|state| {
             let plain = ffi::lua_toboolean(state, 4) != 0;
             sum([reading(state, 3, 3), search(state, c"find", plain)])
         }),
         c"format" => Replaced(format),
         c"gmatch" => Counted(|state| search(state, c"gmatch", false)),
-        c"gsub" => Counted(|state| {
+        c"gsub" => Made(|state| {
             let replacement = cost::replacement(text_length(state, 1), text(state, 3));
             sum([reading(state, 4, 4), search(state, c"gsub", false), replacement])
         }),
         c"len" => Small,
-        c"lower" c"upper" c"reverse" => Counted(|state| text_length(state, 1)),
+        c"lower" c"upper" c"reverse" => Made(|state| text_length(state, 1)),
         c"match" => Counted(|state| sum([reading(state, 3, 3), search(state, c"match", false)])),
-        c"pack" => Counted(|state| {
+        c"pack" => Made(|state| {
             // As numbers, or as they are.
             let values = texts(state, 2, ffi::lua_gettop(state)).saturating_mul(2);
             let count = arguments(state, 1);
             sum([values, cost::packing(text(state, 1)), cost::interned(text(state, 1), count)])
         }),
         c"packsize" => Counted(|state| 10 * text_length(state, 1)),
-        c"rep" => Counted(|state| {
+        c"rep" => Made(|state| {
             let times = number(state, 2).max(0.0) as usize;
             sum([reading(state, 2, 2), text_length(state, 1).saturating_mul(times) / 3])
         }),
@@ -179,7 +187,7 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
             sum([30 * format.len(), texts, reading(state, 3, 3), interned])
         });
     c"utf8":
-        c"char" => Counted(|state| sum([numbers(state), arguments(state, 20)])),
+        c"char" => Made(|state| sum([numbers(state), arguments(state, 20)])),
         c"codepoint" => Counted(|state| {
             sum([reading(state, 2, 3), results(slice(state, End::First), 8)])
         }),
@@ -242,11 +250,11 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         c"readbits" c"readf32" c"readf64" c"readi16" c"readi32" c"readi8" c"readu16" c"readu32" c"readu8"
         c"writebits" c"writef32" c"writef64" c"writei16" c"writei32" c"writei8" c"writeu16" c"writeu32"
         c"writeu8" => Counted(numbers),
-        c"readstring" => Counted(|state| {
+        c"readstring" => Made(|state| {
             let bytes = (number(state, 3).max(0.0) as usize).min(length(state, 1));
             sum([reading(state, 2, 3), bytes])
         }),
-        c"tostring" => Counted(|state| length(state, 1)),
+        c"tostring" => Made(|state| length(state, 1)),
         c"writestring" => Counted(|state| {
             sum([reading(state, 2, 2), reading(state, 4, 4), text_length(state, 3) / 4])
         });
@@ -513,7 +521,7 @@ pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result
             for built_in in BUILT_INS {
                 let upvalues = match built_in.bound {
                     Small | Ours => continue,
-                    Safepoint | Counted(_) => 0,
+                    Safepoint | Counted(_) | Made(_) => 0,
                     Replaced(_) => 1,
                 };
                 ffi::lua_settop(state, GLOBALS);

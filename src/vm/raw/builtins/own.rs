@@ -6,8 +6,8 @@ use std::time::Duration;
 use mlua::ffi::{self, lua_State};
 
 use super::super::{
-    OUT_OF_MEMORY, Run, TOO_DEEP, may_have_address, push_function, push_text, raise, safepoint,
-    with_run,
+    OUT_OF_MEMORY, Run, TOO_DEEP, may_have_address, numerals, push_function, push_text, raise,
+    safepoint, with_run,
 };
 use super::{Original, begin, length, number, reading, sum, text, text_length};
 use crate::error::ScriptError;
@@ -50,7 +50,9 @@ pub(super) unsafe fn format(state: *mut lua_State, original: &Original) -> c_int
         let interned = cost::interned(format, numbers);
         let cost = cost::format(format, count as usize);
         begin(state, c"format", sum([cost, values.saturating_mul(4), interned]));
-        original.call(state)
+        let count = original.call(state);
+        numerals::look(state, -count);
+        count
     }
 }
 
@@ -95,7 +97,9 @@ pub(super) unsafe fn concat(state: *mut lua_State, original: &Original) -> c_int
         let is_list =
             ffi::lua_type(state, 1) == ffi::LUA_TTABLE && first >= 1 && last <= length(state, 1);
         if count <= PIECE || !is_list || !has_numbers(state, first..=last) {
-            return original.call(state);
+            let count = original.call(state);
+            numerals::look(state, -count);
+            return count;
         }
         ffi::lua_settop(state, 2);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
@@ -114,6 +118,7 @@ pub(super) unsafe fn concat(state: *mut lua_State, original: &Original) -> c_int
         ffi::lua_insert(state, 3);
         ffi::lua_pushvalue(state, 2);
         ffi::lua_call(state, 2, 1);
+        numerals::look(state, -1);
         1
     }
 }
