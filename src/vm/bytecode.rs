@@ -604,9 +604,9 @@ local _
     fn a_safepoint_on_one_way_alone_breaks_nothing_up() {
         let source = "local function g1(a, b, t)
 local _
-_ = a .. b
+_ = string.sub(a, b)
 if t then f() end
-_ = a .. b
+_ = string.sub(a, b)
 end";
         assert!(is_long(&compile(source)));
         let source = source.replace("if t then f() end", "f()");
@@ -617,13 +617,30 @@ end";
     fn a_fast_call_is_no_safepoint_and_a_call_is_one() {
         let source = "local function g1(a, b, t)
 local _
-_ = a .. b
+_ = string.sub(a, b)
 _ = math.abs(t)
-_ = a .. b
+_ = string.sub(a, b)
 end";
         assert!(is_long(&compile(source)));
         let source = source.replace("math.abs", "t.abs");
         assert!(!is_long(&compile(&source)));
+    }
+
+    #[test]
+    fn what_texts_are_joined_to_is_looked_at_before_anything_is_done_with_it() {
+        let missing = |body: &str| {
+            let bytecode = compile(&format!("local function g1(a, f, t) {body} end"));
+            let chunk = Reader::new(&bytecode).chunk().expect("it can be read");
+            chunk
+                .functions
+                .iter()
+                .map(|function| function.missing_safepoints(0).len())
+                .sum::<usize>()
+        };
+        assert_eq!(missing("t.x = a .. t"), 1);
+        assert_eq!(missing("a ..= a a ..= a t = a .. f f = nil"), 3);
+        assert_eq!(missing("f(a .. a)"), 0, "the call looks at its arguments");
+        assert_eq!(missing("return a .. a"), 0, "and the return at its values");
     }
 
     #[test]

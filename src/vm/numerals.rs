@@ -102,7 +102,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn a_row_is_found_as_by_looking_at_every_byte(
@@ -117,8 +117,8 @@ mod tests {
                 });
                 starts.filter_map(move |at| {
                     let row = text[at..].iter().take_while(|byte| (kind.belongs)(**byte)).count();
-                    let front = text[..at].to_ascii_lowercase();
-                    (row > MOST && front.ends_with(kind.in_front)).then_some(row)
+                    let front = &text[at.saturating_sub(kind.in_front.len())..at];
+                    (row > MOST && front.eq_ignore_ascii_case(kind.in_front)).then_some(row)
                 })
             });
             prop_assert_eq!(longest(&text), slow.max());
