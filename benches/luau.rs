@@ -7,20 +7,20 @@
 //!
 //! They are not part of this crate: the folder is `bench/tests` of <https://github.com/luau-lang/luau>. Each source
 //! hands its work to `bench.runCode`, and only that is measured, by the CPU clock of the thread. All three sides get
-//! the same text, compiled alike, a VM that is new for each round, and the same small [`PRELUDE`] in front; they take
-//! turns. Of each the best round counts: whatever else the machine does can only make one longer.
+//! the same text, compiled alike, with the same small [`PRELUDE`] in front; they take turns. Of each the best round counts: whatever else the machine does can only make one longer.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy::prelude::Entity;
 use bevy_lua_pool::vm::{
     Api, Field, Host, Live, LogLevel, NoWorld, Place, Program, Reading, RunLimits, RunRandom, Vm,
 };
-use bevy_lua_pool::{LuaEngine, ScriptError, ScriptTable, ScriptValue};
+use bevy_lua_pool::{Failure, LuaEngine, ScriptError, ScriptTable, ScriptValue};
 use cpu_time::ThreadTime;
 use mlua::chunk::Compiler;
 use mlua::{Function, Lua};
@@ -28,23 +28,25 @@ use mlua::{Function, Lua};
 const FOLDER: &str = "LUAU_BENCH";
 
 /// In front of each source: what Luau's `bench_support` and its command line offer, as far as they are used. `os` has
-/// the clock alone and nothing is printed, on all sides: neither is what is measured.
+/// the clock alone and nothing is printed, on all sides: neither is what is measured. Some sources measure a part of
+/// their work themselves, and return how long that took.
+///
+/// It goes before the first line, so that errors tell the lines of the source.
 const PRELUDE: &str = r#"
-BENCH = BENCH or { modules = {}, loaded = {}, runs = 1, spent = 0 }
+BENCH = BENCH or { modules = {}, loaded = {}, spent = 0 }
 local BENCH, os, print = BENCH, { clock = cpu_clock }, function() end
 local function require(path)
     local name = string.match(path, "[^/]*$")
     if name == "bench_support" then
         return {
             runCode = function(work)
-                local spent = 0
-                for _ = 1, BENCH.runs do
+                local spent, runs = 0, bench_runs()
+                for _ = 1, runs do
                     local start = os.clock()
                     local own = work()
-                    -- Some measure a part of what they do, and say how long that took.
                     spent += if type(own) == "number" then own else os.clock() - start
                 end
-                BENCH.spent += spent / BENCH.runs
+                BENCH.spent += spent / runs
             end,
         }
     end
@@ -56,12 +58,13 @@ local function require(path)
 end
 "#;
 
-/// The work of a round lasts so long at least: if it is shorter, it is done several times.
-const LEAST: f64 = 0.025;
+/// Seconds that the work of a round lasts at least: if it is shorter, it is done several times. Not many, so that some
+/// rounds of each side meet a quiet moment.
+const LEAST: f64 = 0.01;
 
 /// Rounds of each benchmark, unless they take longer than [`LONGEST`] together: then [`FEWEST`] are enough.
-const ROUNDS: usize = 12;
-const FEWEST: usize = 4;
+const ROUNDS: usize = 50;
+const FEWEST: usize = 6;
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Who takes this much longer than plain mlua is named at the end.
@@ -136,21 +139,24 @@ impl Source {
     }
 
     /// What runs one after the other where globals last.
-    fn chunks(&self, runs: usize) -> Vec<String> {
-        let modules =
-            self.modules.iter().map(|(name, text)| format!("{PRELUDE}{}", module(name, text)));
-        modules.chain([format!("{PRELUDE}{}", self.work(runs))]).collect()
+    fn chunks(&self) -> Vec<String> {
+        let modules = self.modules.iter().map(|(name, text)| module(name, text));
+        modules.chain([self.work()]).map(|text| with_prelude(&text)).collect()
     }
 
     /// The same in one text.
-    fn whole(&self, runs: usize) -> String {
+    fn whole(&self) -> String {
         let modules: String = self.modules.iter().map(|(name, text)| module(name, text)).collect();
-        format!("{PRELUDE}{modules}{}", self.work(runs))
+        with_prelude(&format!("{modules}{}", self.work()))
     }
 
-    fn work(&self, runs: usize) -> String {
-        format!("BENCH.runs = {runs}\n{}\nreturn BENCH.spent", self.main)
+    fn work(&self) -> String {
+        format!("BENCH.spent = 0 {}\nreturn BENCH.spent", self.main)
     }
+}
+
+fn with_prelude(text: &str) -> String {
+    format!("{} {text}", PRELUDE.replace('\n', " "))
 }
 
 fn module(name: &str, text: &str) -> String {
@@ -179,19 +185,23 @@ fn add_modules(path: &Path, text: &str, modules: &mut BTreeMap<String, String>) 
 /// The seconds of a benchmark in plain mlua, an engine, a pooled VM: the best round of each; or why it doesn't run.
 type Times = [Result<f64, String>; 3];
 
+/// Does the work of a benchmark so often as [`RUNS`] says; gives the seconds of each time.
+type Side = Box<dyn FnMut() -> Result<f64, String>>;
+
 fn compare(source: &Source) -> Times {
-    let once = |runs| [plain(source, runs), engine(source, runs), pooled(source, runs)];
-    let mut best = once(1);
-    let Ok(first) = best[0] else { return best };
-    let runs = (LEAST / first).ceil().clamp(1.0, 1000.0) as usize;
-    // What was found just now was the first touch.
-    best.iter_mut().flatten().for_each(|best| *best = f64::INFINITY);
+    RUNS.store(1, Ordering::Relaxed);
+    let mut sides = [plain(source), engine(source), pooled(source)];
+    // Warms up, too.
+    let first = sides.each_mut().map(|side| side.as_mut().map_err(|reason| reason.clone())?());
+    let Ok(once) = first[0] else { return first };
+    RUNS.store((LEAST / once).ceil().clamp(1.0, 1000.0) as usize, Ordering::Relaxed);
+    let mut best = first.map(|seconds| seconds.map(|_| f64::INFINITY));
     let start = Instant::now();
     let mut round = 0;
     while round < ROUNDS && (round < FEWEST || start.elapsed() < LONGEST) {
-        for (best, side) in best.iter_mut().zip([plain, engine, pooled]) {
-            if let Ok(seconds) = best {
-                match side(source, runs) {
+        for (best, side) in best.iter_mut().zip(&mut sides) {
+            if let (Ok(seconds), Ok(side)) = (best.as_mut(), side) {
+                match side() {
                     Ok(now) => *seconds = now.min(*seconds),
                     Err(reason) => *best = Err(reason),
                 }
@@ -202,55 +212,72 @@ fn compare(source: &Source) -> Times {
     best
 }
 
-fn plain(source: &Source, runs: usize) -> Result<f64, String> {
-    let run = || -> mlua::Result<f64> {
+fn plain(source: &Source) -> Result<Side, String> {
+    let text = |error: mlua::Error| error.to_string();
+    let make = || -> mlua::Result<(Lua, Function)> {
         let lua = Lua::new();
-        let clock = lua.create_function(|_, ()| Ok(now()))?;
-        lua.globals().set("cpu_clock", clock)?;
+        lua.globals().set("cpu_clock", lua.create_function(|_, ()| Ok(now()))?)?;
+        lua.globals().set("bench_runs", lua.create_function(|_, ()| Ok(runs()))?)?;
         lua.sandbox(true)?;
-        // As this crate compiles.
-        let compiler = || Compiler::new().set_optimization_level(1).set_debug_level(1);
         let load = |text: &String| -> mlua::Result<Function> {
-            lua.load(text).set_name("=chunk").set_compiler(compiler()).into_function()
+            // As this crate compiles.
+            let compiler = Compiler::new().set_optimization_level(1).set_debug_level(1);
+            lua.load(text).set_name("=chunk").set_compiler(compiler).into_function()
         };
-        let chunks: Vec<_> = source.chunks(runs).iter().map(load).collect::<mlua::Result<_>>()?;
-        lua.gc_collect()?;
+        let chunks: Vec<_> = source.chunks().iter().map(load).collect::<mlua::Result<_>>()?;
         let (main, modules) = chunks.split_last().expect("there is one at least");
         modules.iter().try_for_each(|module| module.call::<()>(()))?;
-        main.call(())
+        Ok((lua, main.clone()))
     };
-    run().map_err(|error| error.to_string()).and_then(some_work)
+    let (lua, main) = make().map_err(text)?;
+    Ok(Box::new(move || {
+        lua.gc_collect().map_err(text)?;
+        main.call(()).map_err(text).and_then(some_work)
+    }))
 }
 
-fn engine(source: &Source, runs: usize) -> Result<f64, String> {
+fn engine(source: &Source) -> Result<Side, String> {
+    let text = |failure: Failure| failure.to_string();
     let builder = LuaEngine::builder().time_limit(TIME).memory_limit(MEMORY);
-    let mut engine = builder.function("cpu_clock", now).build().expect("it can be made");
-    let chunks = source.chunks(runs);
-    let (main, modules) = chunks.split_last().expect("there is one at least");
-    modules
-        .iter()
-        .try_for_each(|module| engine.run(module))
-        .map_err(|failure| failure.to_string())?;
-    engine.evaluate_as(main).map_err(|failure| failure.to_string()).and_then(some_work)
+    let builder = builder.function("cpu_clock", now).function("bench_runs", runs);
+    let mut engine = builder.build().expect("it can be made");
+    let mut chunks = source.chunks();
+    let main = chunks.pop().expect("there is one at least");
+    chunks.iter().try_for_each(|module| engine.run(module)).map_err(text)?;
+    Ok(Box::new(move || {
+        engine.collect_garbage();
+        engine.evaluate_as(&main).map_err(text).and_then(some_work)
+    }))
 }
 
-fn pooled(source: &Source, runs: usize) -> Result<f64, String> {
+fn pooled(source: &Source) -> Result<Side, String> {
     let mut api = Api::default();
-    api.add_function("cpu_clock").expect("the name is free");
+    for (number, name) in (0..).zip(["cpu_clock", "bench_runs"]) {
+        assert_eq!(api.add_function(name), Ok(number));
+    }
     let mut vm = Vm::new(&api, VM_MEMORY).expect("it can be made");
     let limits = RunLimits { time: TIME, memory: MEMORY, value_size: 1 << 20 };
-    let program =
-        Program::compile("chunk", &source.whole(runs)).map_err(|error| error.to_string())?;
-    let mut clock = Clock::default();
-    let value = vm.evaluate(&program, &ScriptTable::default(), 0, &mut clock, &limits);
-    match value.map_err(|failure| failure.to_string())? {
-        ScriptValue::Number(seconds) => some_work(seconds),
-        other => Err(format!("it returned {other:?}")),
-    }
+    let program = Program::compile("chunk", &source.whole());
+    let program = program.map_err(|error| format!("chunk: {error}"))?;
+    let mut host = Clock::default();
+    Ok(Box::new(move || {
+        let value = vm.evaluate(&program, &ScriptTable::default(), 0, &mut host, &limits);
+        match value.map_err(|failure| failure.to_string())? {
+            ScriptValue::Number(seconds) => some_work(seconds),
+            other => Err(format!("it returned {other:?}")),
+        }
+    }))
 }
 
 fn some_work(seconds: f64) -> Result<f64, String> {
     if seconds > 0.0 { Ok(seconds) } else { Err("it gave no work to `bench.runCode`".to_owned()) }
+}
+
+/// How often the work of a benchmark is done in a round.
+static RUNS: AtomicUsize = AtomicUsize::new(1);
+
+fn runs() -> f64 {
+    RUNS.load(Ordering::Relaxed) as f64
 }
 
 /// CPU time of this thread, in seconds.
@@ -266,11 +293,11 @@ struct Clock(NoWorld);
 impl Host for Clock {
     fn call(
         &mut self,
-        _: u32,
+        function: u32,
         _: Vec<ScriptValue>,
         _: &mut RunRandom,
     ) -> Result<ScriptValue, ScriptError> {
-        Ok(now().into())
+        Ok(if function == 0 { now() } else { runs() }.into())
     }
     fn entity(&self) -> Entity {
         self.0.entity()
@@ -329,10 +356,9 @@ impl Host for Clock {
 #[derive(Default)]
 struct Found {
     ratios: [Vec<(String, f64)>; 2],
+    /// The name, where it doesn't run, and why. Where plain mlua doesn't run it, nothing else is said.
     refused: Vec<(String, &'static str, String)>,
 }
-
-const SIDES: [&str; 3] = ["mlua", "engine", "pool"];
 
 impl Found {
     /// A line of the table.
@@ -351,12 +377,18 @@ impl Found {
             }
         }
         println!();
-        for (side, result) in SIDES.iter().zip([plain].into_iter().chain(ours)) {
-            if let Err(reason) = result {
-                let reason = reason.lines().next().unwrap_or_default().to_owned();
-                self.refused.push((name.to_owned(), side, reason));
+        let first_line = |reason: String| reason.lines().next().unwrap_or_default().to_owned();
+        let [engine, pool] = ours.map(|side| side.err().map(first_line));
+        let refused = match (plain.err().map(first_line), engine, pool) {
+            (Some(reason), ..) => vec![("mlua", reason)],
+            (None, Some(engine), Some(pool)) if engine == pool => vec![("engine, pool", engine)],
+            (None, engine, pool) => {
+                let each = [("engine", engine), ("pool", pool)];
+                each.into_iter().filter_map(|(side, reason)| Some((side, reason?))).collect()
             }
-        }
+        };
+        let of = |(side, reason)| (name.to_owned(), side, reason);
+        self.refused.extend(refused.into_iter().map(of));
     }
 
     fn sum_up(&mut self) {
