@@ -1,13 +1,14 @@
 //! Luau's own benchmarks, on a pooled VM and in an engine beside plain mlua with Luau's sandbox.
 //!
 //! ```text
-//! LUAU_BENCH=luau/bench/tests cargo bench --bench luau             # all
-//! LUAU_BENCH=luau/bench/tests cargo bench --bench luau -- queen    # those with this in their path
+//! LUAU_BENCH=/path/to/luau/bench/tests cargo bench --bench luau             # all
+//! LUAU_BENCH=/path/to/luau/bench/tests cargo bench --bench luau -- queen    # those with this in their path
 //! ```
 //!
 //! They are not part of this crate: the folder is `bench/tests` of <https://github.com/luau-lang/luau>. Each source
 //! hands its work to `bench.runCode`, and only that is measured, by the CPU clock of the thread. All three sides get
-//! the same text, compiled alike, with the same small [`PRELUDE`] in front; they take turns. Of each the best round counts: whatever else the machine does can only make one longer.
+//! the same text, compiled alike, with the same small [`PRELUDE`] in front, and no limit that they could meet; they take
+//! turns. Of each the best round counts: whatever else the machine does can only make one longer.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -70,7 +71,7 @@ const ROUNDS: usize = 15;
 const FEWEST: usize = 2;
 const LONGEST: Duration = Duration::from_secs(4);
 
-/// Who takes this much longer than plain mlua is named at the end.
+/// Those that take more than so many times as long as in plain mlua are counted.
 const SLOW: f64 = 1.05;
 
 const TIME: Duration = Duration::from_secs(60);
@@ -93,7 +94,11 @@ fn main() {
     files.sort();
 
     println!("### Luau's own benchmarks\n");
-    println!("CPU ms of plain mlua; times as long\n");
+    println!(
+        "CPU ms of plain mlua with Luau's sandbox, and how many times as long they take in a `LuaEngine` and on a \
+         pooled VM, with limits that they don't meet. The sources are `bench/tests` of \
+         [Luau](https://github.com/luau-lang/luau): `{FOLDER}=<folder> cargo bench --no-default-features --bench luau`.\n"
+    );
     println!("| | mlua | engine | pool |\n| --- | ---: | ---: | ---: |");
     let mut found = Found::default();
     for file in files {
@@ -411,6 +416,9 @@ impl Found {
         };
         line("benchmarks", &|all| all.len().to_string());
         line("geometric mean", &|all| {
+            if all.is_empty() {
+                return String::new();
+            }
             let sum: f64 = all.iter().map(|(_, ratio)| ratio.ln()).sum();
             format!("{:.3}x", (sum / all.len() as f64).exp())
         });
