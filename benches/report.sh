@@ -2,7 +2,10 @@
 # Runs all benches and writes BENCHMARKS.md. Some ten minutes once everything is built; the machine should
 # have nothing else to do. `BENCH_QUICK=1` gives a first look in some three minutes, and writes to the
 # terminal; `WITHOUT_PEERS=1` leaves out the peers, which the first time take as long again to build.
+#
+# `LUAU_BENCH=luau/bench/tests` adds Luau's own benchmarks, from a copy of its sources, and some fifteen minutes.
 set -euo pipefail
+[ -z "${LUAU_BENCH:-}" ] || LUAU_BENCH=$(realpath "$LUAU_BENCH")
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never
 
@@ -17,6 +20,7 @@ load=$(cut -d' ' -f2 /proc/loadavg)
 benches=(frame profile reach instructions)
 [ -e benches/pool.rs ] && benches+=(pool)
 benches+=(wrappers)
+[ -z "${LUAU_BENCH:-}" ] || benches+=(luau)
 cargo bench --locked --no-default-features --no-run $(printf -- '--bench %s ' "${benches[@]}")
 
 # Runs a command and keeps the tables that it prints: everything from the first heading on, or from the
