@@ -312,8 +312,8 @@ impl Host for Clock {
         function: u32,
         _: Vec<ScriptValue>,
         _: &mut RunRandom,
-    ) -> Result<ScriptValue, ScriptError> {
-        Ok(if function == 0 { now() } else { runs() }.into())
+    ) -> Result<ScriptValues, ScriptError> {
+        Ok(ScriptValue::from(if function == 0 { now() } else { runs() }).into())
     }
     fn entity(&self) -> Entity {
         self.0.entity()
@@ -325,7 +325,7 @@ impl Host for Clock {
         &mut self,
         entity: Entity,
         name: &str,
-        value: ScriptValue,
+        value: ScriptValue, ScriptValues,
     ) -> Result<(), ScriptError> {
         self.0.set_component(entity, name, value)
     }

@@ -644,6 +644,28 @@ end";
     }
 
     #[test]
+    fn a_loop_has_its_safepoint_in_front_where_that_is_enough() {
+        let before = |body: &str| {
+            let bytecode = compile(&format!("local function g1(a, b, c, d, n) {body} end"));
+            let chunk = Reader::new(&bytecode).chunk().expect("it can be read");
+            let function = &chunk.functions[0];
+            let missing = function.missing_safepoints(0);
+            missing.iter().map(|at| function.code[*at].to_le_bytes()[0]).collect::<Vec<_>>()
+        };
+        const OP_FORNPREP: u8 = 56;
+        let sum = "a = a + b + c + d + n + a + b + c + d + n";
+        assert_eq!(before(&format!("{sum} for _ = 1, n do {sum} end")), [OP_FORNPREP]);
+        let inner = format!("for _ = 1, n do {sum} end");
+        let outer = format!("for _ = 1, n do {sum} {inner} {inner} end");
+        assert_eq!(before(&outer), [OP_FORNPREP], "the second one comes after the first one's end");
+        // Not if the loop needs one of its own all the same.
+        let long = format!("{sum} {sum} {sum}");
+        assert!(!before(&format!("{sum} for _ = 1, n do {long} end")).contains(&OP_FORNPREP));
+        let body = format!("{sum} while n do {sum} n = b end");
+        assert_eq!(before(&body).len(), 1);
+    }
+
+    #[test]
     fn code_that_was_broken_up_does_what_it_did() {
         let source = r##"
             local log = {}

@@ -1,5 +1,8 @@
 //! How long code may work between two safepoints, and where it needs one more.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use super::jumps::{self, Jump};
 use super::{Function, OP_CAPTURE, OP_JUMPBACK, length};
 
@@ -35,9 +38,15 @@ impl Function {
         /// So many bytes of one are read in a microsecond.
         const READ: usize = 250;
         let arithmetic = ARITHMETIC.max(u32::try_from(numeral / READ).unwrap_or(u32::MAX));
+        let all = 0..self.code.len();
+        let entrances = self.loop_entrances(arithmetic);
         let mut missing = Vec::new();
-        self.walk(arithmetic, |at, spent, may_break| {
-            let breaks = may_break && spent > LIMIT;
+        self.walk(all, arithmetic, |at, spent, may_break| {
+            // Better once before a loop than each time in it.
+            let enters = entrances.get(&at).is_some_and(|within| {
+                spent + within > LIMIT && self.cost(at, arithmetic) + within <= LIMIT
+            });
+            let breaks = may_break && (spent > LIMIT || enters);
             if breaks {
                 missing.push(at);
             }
@@ -50,7 +59,7 @@ impl Function {
     #[cfg(test)]
     pub(super) fn longest_stretch(&self) -> u32 {
         let mut longest = 0;
-        self.walk(ARITHMETIC, |_, spent, _| {
+        self.walk(0..self.code.len(), ARITHMETIC, |_, spent, _| {
             longest = longest.max(spent);
             false
         });
@@ -61,7 +70,7 @@ impl Function {
     #[cfg(test)]
     pub(super) fn possible_safepoints(&self) -> Vec<usize> {
         let mut possible = Vec::new();
-        self.walk(ARITHMETIC, |at, _, may_break| {
+        self.walk(0..self.code.len(), ARITHMETIC, |at, _, may_break| {
             if may_break {
                 possible.push(at);
             }
@@ -70,31 +79,78 @@ impl Function {
         possible
     }
 
-    /// Goes through the code from front to back. `breaks` is told of each instruction where it is, what may have
+    /// The instructions from which the code goes on into a loop, each with what the costliest way in that costs up to
+    /// its first safepoint.
+    fn loop_entrances(&self, arithmetic: u32) -> HashMap<usize, u32> {
+        // Where each begins, and where the last jump back to there is.
+        let mut loops = HashMap::<usize, usize>::new();
+        let mut entrances = Vec::new();
+        self.each(|at, word| {
+            if let Some(jump) = Jump::of(at, word).filter(|jump| jump.target <= at) {
+                let end = loops.entry(jump.target).or_default();
+                *end = at.max(*end);
+            }
+        });
+        self.each(|at, word| {
+            let [operation, ..] = word.to_le_bytes();
+            let next = at + length(operation).unwrap_or(1);
+            if let Some(end) = loops.get(&next)
+                && !Jump::of(at, word).is_some_and(|jump| jump.always)
+                && !is_safepoint(operation)
+            {
+                let mut within = 0;
+                self.walk(next..*end, arithmetic, |_, spent, _| {
+                    within = spent.max(within);
+                    false
+                });
+                entrances.push((at, within));
+            }
+        });
+        entrances.into_iter().collect()
+    }
+
+    /// All instructions, and where they are.
+    fn each(&self, mut body: impl FnMut(usize, u32)) {
+        let mut at = 0;
+        while let Some(&word) = self.code.get(at) {
+            body(at, word);
+            let [operation, ..] = word.to_le_bytes();
+            at += length(operation).unwrap_or(self.code.len());
+        }
+    }
+
+    /// Goes through a part of the code from front to back. `breaks` is told of each instruction where it is, what may have
     /// been spent with it since the last safepoint, and whether there may be a safepoint before it; it says
     /// whether there is one.
-    fn walk(&self, arithmetic: u32, mut breaks: impl FnMut(usize, u32, bool) -> bool) {
-        let end = self.code.len();
+    fn walk(
+        &self,
+        part: Range<usize>,
+        arithmetic: u32,
+        mut breaks: impl FnMut(usize, u32, bool) -> bool,
+    ) {
+        let Range { start, end } = part;
         // What may have been spent since the last safepoint, before each instruction.
-        let mut before = vec![0_u32; end + 1];
+        let mut before = vec![0_u32; end.saturating_sub(start) + 1];
         // What belongs together: up to here.
-        let mut joined = 0;
-        let mut at = 0;
+        let mut joined = start;
+        let mut at = start;
         while at < end {
             let word = self.code[at];
             let [operation, ..] = word.to_le_bytes();
             let Some(length) = length(operation) else { break };
             let may_break = at > joined && operation != OP_CAPTURE;
             let cost = if is_safepoint(operation) { 0 } else { self.cost(at, arithmetic) };
-            let spent = if is_safepoint(operation) { 0 } else { before[at].saturating_add(cost) };
+            let spent =
+                if is_safepoint(operation) { 0 } else { before[at - start].saturating_add(cost) };
             let (spent_before, spent) = match breaks(at, spent, may_break) {
                 true => (0, cost),
-                false => (before[at], spent),
+                false => (before[at - start], spent),
             };
             let mut goes_to = |target: usize, spent: u32| {
                 // What goes back is a loop, and that has a safepoint.
                 if (at + 1..=end).contains(&target) {
-                    before[target] = before[target].max(spent);
+                    let before = &mut before[target - start];
+                    *before = spent.max(*before);
                 }
             };
             let jump = Jump::of(at, word);

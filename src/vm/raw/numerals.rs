@@ -28,6 +28,12 @@ pub(super) fn turn_to(vm: *mut ffi::lua_Callbacks) -> *mut ffi::lua_Callbacks {
     VM.replace(vm)
 }
 
+/// The VM that runs something on this thread, or null.
+#[inline]
+pub(super) fn vm() -> *mut ffi::lua_Callbacks {
+    VM.get()
+}
+
 /// The allocator hands out a new block of so many bytes.
 #[inline]
 pub(super) fn note_block(bytes: usize) {

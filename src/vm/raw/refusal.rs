@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use mlua::Lua;
 use mlua::ffi::{self, lua_Alloc, lua_State};
 
-use super::{internals, numerals};
+use super::{internals, numerals, weigh};
 
 thread_local! {
     /// What runs on this thread was refused memory.
@@ -74,7 +74,7 @@ unsafe fn put_before_allocator(state: *mut lua_State) -> bool {
     }
 }
 
-/// The allocator of mlua, which notes that it refused memory, and what may be a long text.
+/// The allocator of mlua, which notes that it refused memory, what may be a long text, and how much it gave.
 ///
 /// # Safety
 ///
@@ -89,6 +89,7 @@ unsafe extern "C" fn noting(
     // SAFETY: the caller keeps what mlua's allocator asks for.
     let result = unsafe { original(data, block, old_size, new_size) };
     numerals::note_block(new_size);
+    weigh::note_pages(numerals::vm(), old_size, new_size);
     if result.is_null() && new_size > 0 {
         REFUSED.set(true);
     }

@@ -79,7 +79,21 @@ impl Shapes {
 }
 
 thread_local! {
+    static PAGES: Cell<Pages> = const { Cell::new(Pages::UNWATCHED) };
     static CEILING: Cell<Ceiling> = const { Cell::new(Ceiling { bytes: usize::MAX, passed: false }) };
+}
+
+/// The pages of a VM on this thread, before its objects are counted.
+#[derive(Clone, Copy, Debug)]
+struct Pages {
+    /// The callbacks of the VM; null if nothing is watched.
+    vm: *mut ffi::lua_Callbacks,
+    /// Bytes that it may get before objects are counted.
+    left: isize,
+}
+
+impl Pages {
+    const UNWATCHED: Self = Self { vm: std::ptr::null_mut(), left: 0 };
 }
 
 /// What the objects of the VM on this thread that is counted may take.
@@ -108,19 +122,29 @@ pub(super) fn count_for_ever(lua: &Lua) {
     set_on_allocate(lua, Some(on_allocate));
 }
 
-/// Sees, as long as it lasts, whether the objects of a VM ever take more than so many bytes: pages may have room
-/// for many objects before the allocator hears of it. Costs some nanoseconds for each object.
+/// Sees, as long as it lasts, whether the objects of a VM ever take more than so many bytes.
+///
+/// Objects never take more than the pages that they lie in. So as long as those take no more, nobody is asked when an
+/// object is made; after that each costs some nanoseconds, since pages may have room for many objects before the
+/// allocator hears of it.
 #[must_use]
 pub(in crate::vm) struct Counting<'l> {
     lua: &'l Lua,
-    before: Ceiling,
+    before: (Ceiling, Pages),
 }
 
 impl<'l> Counting<'l> {
     pub(in crate::vm) fn begin(lua: &'l Lua, bytes: usize) -> Self {
-        let before = CEILING.replace(Ceiling { bytes, passed: false });
-        set_on_allocate(lua, Some(on_allocate));
-        Self { lua, before }
+        let ceiling = CEILING.replace(Ceiling { bytes, passed: false });
+        let mut vm = std::ptr::null_mut();
+        // SAFETY: gives an address.
+        lua.exec_raw_lua(|raw| vm = unsafe { ffi::lua_callbacks(raw.state()) });
+        let left = bytes.checked_sub(lua.used_memory()).and_then(|left| isize::try_from(left).ok());
+        if left.is_none() {
+            set_on_allocate(lua, Some(on_allocate));
+        }
+        let pages = left.map_or(Pages::UNWATCHED, |left| Pages { vm, left });
+        Self { lua, before: (ceiling, PAGES.replace(pages)) }
     }
 
     /// Whether they took more.
@@ -132,7 +156,24 @@ impl<'l> Counting<'l> {
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
         set_on_allocate(self.lua, None);
-        CEILING.set(self.before);
+        CEILING.set(self.before.0);
+        PAGES.set(self.before.1);
+    }
+}
+
+/// The allocator gave so many bytes in place of so many to the VM that runs on this thread.
+#[inline]
+pub(super) fn note_pages(vm: *mut ffi::lua_Callbacks, old_size: usize, new_size: usize) {
+    let pages = PAGES.get();
+    // Another VM may run meanwhile, called by a function of the host.
+    if pages.vm.is_null() || pages.vm != vm {
+        return;
+    }
+    let left = pages.left.saturating_add_unsigned(old_size).saturating_sub_unsigned(new_size);
+    PAGES.set(if left < 0 { Pages::UNWATCHED } else { Pages { left, ..pages } });
+    if left < 0 {
+        // SAFETY: the VM runs on this thread, so it is alive, and no other thread touches this place.
+        unsafe { (*vm).onallocate = Some(on_allocate) };
     }
 }
 

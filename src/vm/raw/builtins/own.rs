@@ -125,14 +125,26 @@ pub(super) unsafe fn concat(state: *mut lua_State, original: &Original) -> c_int
 
 /// Whether any of these elements of the list at 1 is a number.
 unsafe fn has_numbers(state: *mut lua_State, elements: std::ops::RangeInclusive<usize>) -> bool {
-    elements.into_iter().any(|position| {
-        // SAFETY: the caller keeps what this function asks for, and none is beyond the length of the list.
-        unsafe {
-            let kind = ffi::lua_rawgeti(state, 1, position as ffi::lua_Integer);
-            ffi::lua_pop(state, 1);
-            kind == ffi::LUA_TNUMBER
+    /// So many are pushed before they are popped, all at once.
+    const PUSHED: usize = 64;
+    // SAFETY: the caller keeps what this function asks for, there is room for those that are pushed, and none is beyond
+    // the length of the list.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, PUSHED as c_int, TOO_DEEP.as_ptr());
+        let mut found = false;
+        for (count, position) in elements.enumerate() {
+            if count % PUSHED == 0 {
+                ffi::lua_settop(state, top);
+            }
+            if ffi::lua_rawgeti(state, 1, position as ffi::lua_Integer) == ffi::LUA_TNUMBER {
+                found = true;
+                break;
+            }
         }
-    })
+        ffi::lua_settop(state, top);
+        found
+    }
 }
 
 /// Elements up to which a sort is native if they are no long texts.
