@@ -21,7 +21,7 @@ use bevy::prelude::Entity;
 use bevy_lua_pool::vm::{
     Api, Field, Host, Live, LogLevel, NoWorld, Place, Program, Reading, RunLimits, RunRandom, Vm,
 };
-use bevy_lua_pool::{Failure, LuaEngine, ScriptError, ScriptTable, ScriptValue};
+use bevy_lua_pool::{Failure, LuaEngine, ScriptError, ScriptTable, ScriptValue, ScriptValues};
 use cpu_time::ThreadTime;
 use mlua::chunk::Compiler;
 use mlua::{Function, Lua};
@@ -325,7 +325,7 @@ impl Host for Clock {
         &mut self,
         entity: Entity,
         name: &str,
-        value: ScriptValue, ScriptValues,
+        value: ScriptValue,
     ) -> Result<(), ScriptError> {
         self.0.set_component(entity, name, value)
     }
