@@ -246,12 +246,10 @@ pub enum ScriptError {
     },
     /// A text that would take long to be read as a number.
     #[error(
-        "a text with {row} digits, or spaces, in a row: at most {limit} are allowed, since to read them as one \
-         number would take long; put something else between them, or keep them in a table or a buffer"
+        "a text with more than {limit} digits, or spaces, in a row, which would take long to be read as one number; \
+         put something else between them, or keep them in a table or a buffer"
     )]
     LongNumeral {
-        /// How many there are in a row.
-        row: usize,
         /// How many are allowed.
         limit: usize,
     },

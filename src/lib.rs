@@ -147,6 +147,7 @@
 //! | `math.random` | draws from the run's own numbers, which depend on the seed; takes whole numbers beyond 32 bits |
 //! | `__mode` in a metatable | a field like any other, but in a [`LuaEngine`]: no table is weak |
 //! | a built-in that would take longer than the run may | an error that says so, before it begins: also where plain Luau would say that a size is out of range |
+//! | a text with more than 49,152 digits (after `0x`, hexadecimal ones) or spaces in a row | can't be made: an error, since arithmetic would take long to read it as a number |
 //! | running out of time or memory | ends the run, also within `pcall`, `xpcall` and coroutines |
 //! | a source with a NUL byte, or of more than 256 KiB | doesn't compile |
 //!
@@ -211,7 +212,7 @@
 //! - **What is limited** is CPU time: what the run's thread worked for it. Time in which the system ran something
 //!   else, or in which a host function waited or slept, is not charged: a busy machine must not fail good scripts.
 //!   This holds for [`run_time_limit`](PoolConfig::run_time_limit), in frames and in [`LuauPool`], and for the
-//!   `time_limit` of a [`LuaEngine`].
+//!   `time_limit` of a [`LuaEngine`]. In a frame it is 2 ms by default, elsewhere 1 s.
 //! - **What counts**: the callback and the file level before it, all built-ins, host functions while they work, and
 //!   what goes in and out as a value, also for [`LuaEngine::state`] and its like. Where the caller's thread compiles
 //!   a source (an engine's and a [`LuauPool`]'s), that counts as well; `max_source_size` bounds it, since it can't be
@@ -249,7 +250,9 @@
 //!   by its script's name: the asset path, or what [`LuaScript::from_source`] was given.
 //! - [`pool`], [`vm`], [`engine`] and [`modules`] work without any [`App`](bevy::app::App):
 //!   [`LuaEngine`] is a VM of your own, [`LuauPool`] runs strangers' sources, [`EngineSet`] has an engine for
-//!   each user.
+//!   each user. Values go in by `into()` from numbers, texts, lists, maps and options, and come out by
+//!   [`as_f64`](ScriptValue::as_f64) and its like, by path ([`ScriptValue::get`]), or as any type that serde knows;
+//!   functions take [`Variadic`] arguments and give several results. The examples `engine` and `pool_only` show them.
 //! - `add_value_server` and `add_lua_module` of [`LuaAppExt`] give scripts live values and libraries.
 //!
 //! # Cargo features

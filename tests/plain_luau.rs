@@ -504,6 +504,13 @@ fn what_can_not_be_done_in_time_says_so() {
 }
 
 #[test]
+fn no_text_takes_long_to_be_read_as_a_number() {
+    let error = pooled("('9'):rep(49153)").expect_err("it is too long");
+    assert!(error.contains("more than 49152 digits, or spaces, in a row"), "{error}");
+    assert_eq!(pooled("#('9'):rep(49152)"), Ok(49_152.into()));
+}
+
+#[test]
 fn no_limit_is_caught() {
     for (hang, says) in [
         ("pcall(function() while true do end end)", "time"),

@@ -11,51 +11,108 @@
 /// The most that `strtod` may have to go through in a row, in bytes: 0.16 ms.
 pub(super) const MOST: usize = 48 * 1024;
 
-/// What can be in a row.
-struct Kind {
-    belongs: fn(u8) -> bool,
-    /// What is in front, in small letters; without it nothing would go through the row.
-    in_front: &'static [u8],
-}
+/// What can be in a row. A parameter, so that the compiler sees what it looks for: it takes many bytes at once.
+type Kind = u8;
 
-const KINDS: [Kind; 4] = [
-    Kind { belongs: |byte| byte.is_ascii_digit() || byte == b'.', in_front: b"" },
-    Kind { belongs: |byte| byte.is_ascii_hexdigit() || byte == b'.', in_front: b"0x" },
-    Kind { belongs: |byte| byte.is_ascii_whitespace() || byte == 0x0b, in_front: b"" },
-    Kind { belongs: |byte| byte.is_ascii_alphanumeric() || byte == b'_', in_front: b"nan(" },
-];
+const DIGITS: Kind = 0;
+const HEXADECIMAL: Kind = 1;
+const SPACES: Kind = 2;
+const LETTERS: Kind = 3;
 
-/// The longest row in a text that is longer than [`MOST`], if there is one.
-pub(super) fn longest(text: &[u8]) -> Option<usize> {
-    if text.len() <= MOST {
-        return None;
+const fn belongs<const KIND: Kind>(byte: u8) -> bool {
+    match KIND {
+        DIGITS => byte.is_ascii_digit() | (byte == b'.'),
+        HEXADECIMAL => byte.is_ascii_hexdigit() | (byte == b'.'),
+        SPACES => byte.is_ascii_whitespace() | (byte == 0x0b),
+        _ => byte.is_ascii_alphanumeric() | (byte == b'_'),
     }
-    KINDS.iter().filter_map(|kind| kind.longest(text)).max()
 }
 
-impl Kind {
-    fn longest(&self, text: &[u8]) -> Option<usize> {
-        let mut longest = None;
-        // All before is known.
-        let mut known = 0;
-        // A row that is too long covers one of these places.
-        for place in (0..text.len()).step_by(MOST) {
-            if place < known || !(self.belongs)(text[place]) {
-                continue;
-            }
-            let before = text[..place].iter().rev().take_while(|byte| (self.belongs)(**byte));
-            let begin = place - before.count();
-            let after = text[place..].iter().take_while(|byte| (self.belongs)(**byte));
-            known = place + after.count();
-            let row = known - begin;
-            let (front, _) = text.split_at(begin);
-            let front = &front[begin.saturating_sub(self.in_front.len())..];
-            if row > MOST && front.eq_ignore_ascii_case(self.in_front) {
-                longest = longest.max(Some(row));
+/// What is in front of a row, in small letters; without it nothing would go through the row.
+const fn in_front<const KIND: Kind>() -> &'static [u8] {
+    match KIND {
+        HEXADECIMAL => b"0x",
+        LETTERS => b"nan(",
+        _ => b"",
+    }
+}
+
+/// Whether a text has a row that is longer than [`MOST`].
+pub(super) fn is_long(text: &[u8]) -> bool {
+    const ENOUGH: usize = MOST + 1;
+    text.len() > MOST
+        && (rows::<DIGITS>(text, ENOUGH).next().is_some()
+            || rows::<HEXADECIMAL>(text, ENOUGH).next().is_some()
+            || rows::<SPACES>(text, ENOUGH).next().is_some()
+            || rows::<LETTERS>(text, ENOUGH).next().is_some())
+}
+
+/// The longest row in a text, of those that are longer than [`MOST`].
+pub(super) fn longest(text: &[u8]) -> Option<usize> {
+    const ALL: usize = usize::MAX;
+    let numbers = rows::<DIGITS>(text, ALL).chain(rows::<HEXADECIMAL>(text, ALL));
+    numbers.chain(rows::<SPACES>(text, ALL)).chain(rows::<LETTERS>(text, ALL)).max()
+}
+
+/// Bytes between two that are looked at to find where a row may be.
+const STEP: usize = MOST / 64;
+/// So many of those a row covers at least that is too long.
+const COVERED: usize = MOST / STEP;
+
+/// The rows that are longer than [`MOST`], from front to back: how long each is, or so much if it is longer.
+fn rows<const KIND: Kind>(text: &[u8], enough: usize) -> impl Iterator<Item = usize> {
+    // All before is known.
+    let mut known = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let place = covered::<KIND>(text, known)?;
+            let before = text[known..place].iter().rev();
+            let begin = place - before.take_while(|byte| belongs::<KIND>(**byte)).count();
+            let (front, row) = text.split_at(begin);
+            let front = &front[begin.saturating_sub(in_front::<KIND>().len())..];
+            let counts = front.eq_ignore_ascii_case(in_front::<KIND>());
+            let length = length::<KIND>(row, if counts { enough } else { usize::MAX });
+            known = begin + length;
+            if counts && length > MOST {
+                return Some(length);
             }
         }
-        longest
+    })
+}
+
+/// The first place from `known` on that may be in a row which is too long.
+fn covered<const KIND: Kind>(text: &[u8], known: usize) -> Option<usize> {
+    let mut place = known.next_multiple_of(STEP);
+    let mut hits = 0;
+    for at in (place..text.len()).step_by(STEP) {
+        if !belongs::<KIND>(text[at]) {
+            (place, hits) = (at + STEP, 0);
+            continue;
+        }
+        hits += 1;
+        if hits == COVERED {
+            return Some(place);
+        }
     }
+    None
+}
+
+/// How many bytes at the beginning belong together, or some more than so many.
+fn length<const KIND: Kind>(text: &[u8], enough: usize) -> usize {
+    let (blocks, rest) = text.as_chunks::<64>();
+    // Without a way out, so that a block is looked at all at once.
+    let all = |block: &[u8]| block.iter().fold(true, |all, byte| all & belongs::<KIND>(*byte));
+    let some = |part: &[u8]| part.iter().take_while(|byte| belongs::<KIND>(**byte)).count();
+    for (number, block) in blocks.iter().enumerate() {
+        let before = 64 * number;
+        if before >= enough {
+            return before;
+        }
+        if !all(block) {
+            return before + some(block);
+        }
+    }
+    64 * blocks.len() + some(rest)
 }
 
 #[cfg(test)]
@@ -82,7 +139,9 @@ mod tests {
         ] {
             for shift in [0, 1, MOST - 1, MOST, 100_000] {
                 let front = "-".repeat(shift) + front;
-                assert_eq!(longest(&text(&front, piece, MOST, "-")), None, "{piece} at {shift}");
+                let just = text(&front, piece, MOST, "-");
+                assert!(!is_long(&just) && longest(&just).is_none(), "{piece} at {shift}");
+                assert!(is_long(&text(&front, piece, MOST + 1, "-")), "{piece} at {shift}");
                 let found = longest(&text(&front, piece, MOST + 1, "-"));
                 // The zero of `0x` isn't one of the row.
                 assert!(found.is_some_and(|row| row >= MOST + 1), "{piece} at {shift}: {found:?}");
@@ -110,18 +169,21 @@ mod tests {
         ) {
             let text: Vec<u8> =
                 pieces.iter().flat_map(|(piece, length)| piece.bytes().cycle().take(*length)).collect();
-            let slow = KINDS.iter().flat_map(|kind| {
-                let text = &text;
-                let starts = (0..text.len()).filter(move |at| {
-                    (kind.belongs)(text[*at]) && (*at == 0 || !(kind.belongs)(text[at - 1]))
+            fn slow<const KIND: Kind>(text: &[u8]) -> Option<usize> {
+                let begins = (0..text.len()).filter(|at| {
+                    belongs::<KIND>(text[*at]) && (*at == 0 || !belongs::<KIND>(text[at - 1]))
                 });
-                starts.filter_map(move |at| {
-                    let row = text[at..].iter().take_while(|byte| (kind.belongs)(**byte)).count();
-                    let front = &text[at.saturating_sub(kind.in_front.len())..at];
-                    (row > MOST && front.eq_ignore_ascii_case(kind.in_front)).then_some(row)
-                })
-            });
-            prop_assert_eq!(longest(&text), slow.max());
+                let rows = begins.filter_map(|at| {
+                    let row = text[at..].iter().take_while(|byte| belongs::<KIND>(**byte)).count();
+                    let front = &text[at.saturating_sub(in_front::<KIND>().len())..at];
+                    (row > MOST && front.eq_ignore_ascii_case(in_front::<KIND>())).then_some(row)
+                });
+                rows.max()
+            }
+            let numbers = slow::<DIGITS>(&text).max(slow::<HEXADECIMAL>(&text));
+            let slow = numbers.max(slow::<SPACES>(&text)).max(slow::<LETTERS>(&text));
+            prop_assert_eq!(is_long(&text), slow.is_some());
+            prop_assert_eq!(longest(&text), slow);
         }
     }
 }

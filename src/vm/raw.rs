@@ -348,6 +348,7 @@ fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) -> R {
     let vm = unsafe { run.as_ref() }.map_or(std::ptr::null_mut(), |run| run.vm);
     let outer = CURRENT.replace(run.cast());
     let vm = numerals::turn_to(vm);
+    numerals::forget_blocks();
     let _restore = Restore { outer, refused: refusal::replace(false), vm };
     body()
 }
@@ -715,6 +716,7 @@ unsafe fn execute(
         for arg in args {
             push_value(state, arg, 0);
         }
+        numerals::forget_blocks();
         let status = ffi::lua_pcall(state, args.len() as c_int + 1, 0, HANDLER);
         if status != ffi::LUA_OK {
             return failed(state, status, program, &mut *run);
@@ -1368,6 +1370,7 @@ unsafe fn protected_job(
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.job.into());
                 ffi::lua_pushlightuserdata(state, job);
+                numerals::forget_blocks();
                 let status = ffi::lua_pcall(state, 1, 0, base + 1);
                 let ended = (status != ffi::LUA_OK).then(|| {
                     // The handler has noted what it got, unless it failed.
@@ -3836,6 +3839,7 @@ pub(super) fn run_alone(
             push_table(state, params, 0);
             ffi::lua_rawsetfield(state, -2, c"params".as_ptr());
             ffi::lua_setfenv(state, -2);
+            numerals::forget_blocks();
             let status = ffi::lua_pcall(state, 0, results.count(), HANDLER);
             returned(state, status, HANDLER + 1, run)
         }
@@ -3926,6 +3930,7 @@ unsafe fn perform(
                 for arg in args {
                     push_value(state, arg, 0);
                 }
+                numerals::forget_blocks();
                 let status = ffi::lua_pcall(state, args.len() as c_int, results.count(), HANDLER);
                 returned(state, status, RESULTS, run)
             }
@@ -3984,6 +3989,7 @@ unsafe fn resume_coroutine(
         }
         ffi::lua_xmove(state, coroutine, count);
         let mut count = 0;
+        numerals::forget_blocks();
         let status = ffi::lua_resume(coroutine, state, args.len() as c_int, &raw mut count);
         if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
             ffi::lua_xmove(coroutine, state, 1);

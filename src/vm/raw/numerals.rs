@@ -6,7 +6,7 @@
 //! for a block that may be such a text.
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use mlua::ffi::{self, lua_State};
 
@@ -18,8 +18,8 @@ use crate::vm::numerals::{self, MOST};
 thread_local! {
     /// The callbacks of the VM that runs something on this thread, or null.
     static VM: Cell<*mut ffi::lua_Callbacks> = const { Cell::new(std::ptr::null_mut()) };
-    /// A block was handed out that may be a text which is too long.
-    static SEEN: Cell<bool> = const { Cell::new(false) };
+    /// Where the last blocks are that were handed out since a text was looked at, and may be texts that are too long.
+    static BLOCKS: Cell<[usize; 4]> = const { Cell::new([0; 4]) };
 }
 
 /// The VM that runs something on this thread from now on. Gives the one before.
@@ -34,19 +34,27 @@ pub(super) fn vm() -> *mut ffi::lua_Callbacks {
     VM.get()
 }
 
-/// The allocator hands out a new block of so many bytes.
+/// The allocator hands out a block of so many bytes, here.
 #[inline]
-pub(super) fn note_block(bytes: usize) {
+pub(super) fn note_block(bytes: usize, block: *mut c_void) {
     if bytes > MOST {
-        note_large();
+        note_large(block);
     }
 }
 
+/// A run begins: what was made before isn't its own. What it is given isn't looked at: no script made it.
+#[inline]
+pub(super) fn forget_blocks() {
+    BLOCKS.set([0; 4]);
+}
+
 #[cold]
-fn note_large() {
+fn note_large(block: *mut c_void) {
     let vm = VM.get();
     if !vm.is_null() {
-        SEEN.set(true);
+        // A text, and what it takes to keep it among all texts: more there are not between two looks.
+        let [a, b, c, _] = BLOCKS.get();
+        BLOCKS.set([block as usize, a, b, c]);
         // SAFETY: it is the VM that runs now, so it is alive.
         unsafe { Hook::install_at(vm) };
     }
@@ -60,9 +68,11 @@ fn note_large() {
 /// At a safepoint that may raise.
 #[inline]
 pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
-    if SEEN.replace(false) {
+    let blocks = BLOCKS.get();
+    if blocks[0] != 0 {
+        forget_blocks();
         // SAFETY: the caller keeps what this function asks for.
-        unsafe { look_at_all(state) }
+        unsafe { look_for(state, &blocks) }
     }
 }
 
@@ -70,23 +80,32 @@ pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
 ///
 /// As [`look_at_registers`].
 #[cold]
-unsafe fn look_at_all(state: *mut lua_State) {
+unsafe fn look_for(state: *mut lua_State, blocks: &[usize]) {
     /// No function has more.
     const REGISTERS: c_int = 255;
+    /// A large object has a block of its own, and lies behind less than so many bytes of it.
+    const HEAD: usize = 256;
     // SAFETY: all registers of a function hold values, if old ones: the collector goes through them as well. They are
     // counted from the top, since there may be more than the function has of its own: results that it is
     // about to pass on.
     unsafe {
         let top = ffi::lua_gettop(state);
-        for register in -top..=(REGISTERS - top).min(-1) {
-            if let Some(row) = row_at(state, register) {
-                // Nothing else holds it, so nothing does from now on.
-                ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
-                ffi::lua_pushnil(state);
-                ffi::lua_replace(state, register - 1);
-                raise_at_safepoint(state, ScriptError::LongNumeral { row, limit: MOST });
-            }
+        let registers = -top..=(REGISTERS - top).min(-1);
+        let is_long = |register: &c_int| {
+            let object = ffi::lua_topointer(state, *register) as usize;
+            blocks.iter().any(|block| object.wrapping_sub(*block) < HEAD)
+                && is_long_at(state, *register)
+        };
+        if !registers.clone().any(|register| is_long(&register)) {
+            return;
         }
+        // Nothing else holds it, so nothing does from now on.
+        ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+        for register in registers.filter(is_long) {
+            ffi::lua_pushnil(state);
+            ffi::lua_replace(state, register - 1);
+        }
+        raise_at_safepoint(state, ScriptError::LongNumeral { limit: MOST });
     }
 }
 
@@ -99,24 +118,27 @@ unsafe fn look_at_all(state: *mut lua_State) {
 pub(super) unsafe fn look(state: *mut lua_State, index: c_int) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        if let Some(row) = row_at(state, index) {
-            raise(state, ScriptError::LongNumeral { row, limit: MOST });
+        if is_long_at(state, index) {
+            raise(state, ScriptError::LongNumeral { limit: MOST });
         }
     }
 }
 
-/// The longest row in the text at an index, if it is such a text.
+/// Whether there is such a text at an index.
 ///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
-unsafe fn row_at(state: *mut lua_State, index: c_int) -> Option<usize> {
+unsafe fn is_long_at(state: *mut lua_State, index: c_int) -> bool {
     // SAFETY: the caller keeps what this function asks for; the text is not used after it was looked at.
     unsafe {
-        let is_long =
-            ffi::lua_type(state, index) == ffi::LUA_TSTRING && ffi::lua_objlen(state, index) > MOST;
-        if is_long { text_bytes(state, index).and_then(numerals::longest) } else { None }
+        if ffi::lua_type(state, index) != ffi::LUA_TSTRING || ffi::lua_objlen(state, index) <= MOST
+        {
+            return false;
+        }
+        forget_blocks();
+        text_bytes(state, index).is_some_and(numerals::is_long)
     }
 }
 
@@ -125,13 +147,13 @@ unsafe fn row_at(state: *mut lua_State, index: c_int) -> Option<usize> {
 /// # Errors
 /// If it holds such a text.
 pub(super) fn check(value: &ScriptValue) -> Result<(), ScriptError> {
-    let row = match value {
-        ScriptValue::String(text) => numerals::longest(text.as_bytes()),
-        ScriptValue::Bytes(bytes) => numerals::longest(bytes),
+    let is_long = match value {
+        ScriptValue::String(text) => numerals::is_long(text.as_bytes()),
+        ScriptValue::Bytes(bytes) => numerals::is_long(bytes),
         ScriptValue::Table(table) => return check_table(table),
-        _ => None,
+        _ => false,
     };
-    row.map_or(Ok(()), |row| Err(ScriptError::LongNumeral { row, limit: MOST }))
+    if is_long { Err(ScriptError::LongNumeral { limit: MOST }) } else { Ok(()) }
 }
 
 /// As [`check`].
