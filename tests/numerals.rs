@@ -149,6 +149,20 @@ fn the_host_hands_out_no_such_text_and_a_script_may_catch_that() {
     let failure = engine.evaluate("digits(50000)").unwrap_err();
     assert!(is_refused(&failure.error), "{failure}");
     assert_eq!(engine.evaluate("(pcall(nested, 50000))"), Ok(false.into()));
+    let digits = "9".repeat(50_000);
+    let given = [
+        engine.set("text", digits.as_str()),
+        engine.call("print", digits.as_str()).map(|_| ()),
+        engine.restore(&[("text", digits.as_str())].into()),
+    ];
+    for result in given {
+        assert!(is_refused(&result.unwrap_err().error));
+    }
+    let params = [("text", vec![digits])];
+    match LuauPool::builder().build().unwrap().execute("#params.text", params) {
+        Err(ExecuteError::Failed(failure)) if is_refused(&failure.error) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

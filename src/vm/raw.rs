@@ -3829,6 +3829,9 @@ pub(super) fn run_alone(
 ) -> SessionEnded {
     const MAIN: c_int = 1;
     const HANDLER: c_int = 2;
+    if let Err(error) = numerals::check_table(params) {
+        return failed_with(error);
+    }
     protected(lua, Some(main), run, |state, run| {
         // SAFETY: `protected` gives a state in a protected call, with the main function at 1.
         unsafe {
@@ -3894,6 +3897,17 @@ unsafe fn perform(
     const HANDLER: c_int = 2;
     const ENVIRONMENT: c_int = 3;
     const RESULTS: c_int = 4;
+    let given = match task {
+        SessionTask::Set(_, value) => numerals::check(value),
+        SessionTask::Call(_, args, _) | SessionTask::Resume(_, args) => {
+            args.iter().try_for_each(numerals::check)
+        }
+        SessionTask::Restore(globals) => numerals::check_table(globals),
+        SessionTask::Chunk(..) | SessionTask::Get(_) | SessionTask::State => Ok(()),
+    };
+    if let Err(error) = given {
+        return failed_with(error);
+    }
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 16, TOO_DEEP.as_ptr());

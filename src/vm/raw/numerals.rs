@@ -6,7 +6,7 @@
 //! for a block that may be such a text.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
@@ -18,8 +18,9 @@ use crate::vm::numerals::{self, MOST};
 thread_local! {
     /// The callbacks of the VM that runs something on this thread, or null.
     static VM: Cell<*mut ffi::lua_Callbacks> = const { Cell::new(std::ptr::null_mut()) };
-    /// Where the last blocks are that were handed out since a text was looked at, and may be texts that are too long.
-    static BLOCKS: Cell<[usize; 4]> = const { Cell::new([0; 4]) };
+    /// A block was handed out that may be a text which is too long. Which one it is doesn't matter: Luau may find that
+    /// it has such a text already, as garbage, and give that.
+    static SEEN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The VM that runs something on this thread from now on. Gives the one before.
@@ -34,27 +35,25 @@ pub(super) fn vm() -> *mut ffi::lua_Callbacks {
     VM.get()
 }
 
-/// The allocator hands out a block of so many bytes, here.
+/// The allocator hands out a block of so many bytes.
 #[inline]
-pub(super) fn note_block(bytes: usize, block: *mut c_void) {
+pub(super) fn note_block(bytes: usize) {
     if bytes > MOST {
-        note_large(block);
+        note_large();
     }
 }
 
 /// A run begins: what was made before isn't its own. What it is given isn't looked at: no script made it.
 #[inline]
 pub(super) fn forget_blocks() {
-    BLOCKS.set([0; 4]);
+    SEEN.set(false);
 }
 
 #[cold]
-fn note_large(block: *mut c_void) {
+fn note_large() {
     let vm = VM.get();
     if !vm.is_null() {
-        // A text, and what it takes to keep it among all texts: more there are not between two looks.
-        let [a, b, c, _] = BLOCKS.get();
-        BLOCKS.set([block as usize, a, b, c]);
+        SEEN.set(true);
         // SAFETY: it is the VM that runs now, so it is alive.
         unsafe { Hook::install_at(vm) };
     }
@@ -68,11 +67,9 @@ fn note_large(block: *mut c_void) {
 /// At a safepoint that may raise.
 #[inline]
 pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
-    let blocks = BLOCKS.get();
-    if blocks[0] != 0 {
-        forget_blocks();
+    if SEEN.replace(false) {
         // SAFETY: the caller keeps what this function asks for.
-        unsafe { look_for(state, &blocks) }
+        unsafe { look_at_all(state) }
     }
 }
 
@@ -80,30 +77,25 @@ pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
 ///
 /// As [`look_at_registers`].
 #[cold]
-unsafe fn look_for(state: *mut lua_State, blocks: &[usize]) {
+unsafe fn look_at_all(state: *mut lua_State) {
     /// No function has more.
     const REGISTERS: c_int = 255;
-    /// A large object has a block of its own, and lies behind less than so many bytes of it.
-    const HEAD: usize = 256;
     // SAFETY: all registers of a function hold values, if old ones: the collector goes through them as well. They are
     // counted from the top, since there may be more than the function has of its own: results that it is
     // about to pass on.
     unsafe {
         let top = ffi::lua_gettop(state);
         let registers = -top..=(REGISTERS - top).min(-1);
-        let is_long = |register: &c_int| {
-            let object = ffi::lua_topointer(state, *register) as usize;
-            blocks.iter().any(|block| object.wrapping_sub(*block) < HEAD)
-                && is_long_at(state, *register)
-        };
-        if !registers.clone().any(|register| is_long(&register)) {
+        if !registers.clone().any(|register| is_long_at(state, register)) {
             return;
         }
-        // Nothing else holds it, so nothing does from now on.
+        // Nothing else holds it, so nothing does from now on. See `clear`.
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
-        for register in registers.filter(is_long) {
-            ffi::lua_pushnil(state);
-            ffi::lua_replace(state, register - 1);
+        for register in registers {
+            if is_long_at(state, register) {
+                ffi::lua_pushnil(state);
+                ffi::lua_replace(state, register - 1);
+            }
         }
         raise_at_safepoint(state, ScriptError::LongNumeral { limit: MOST });
     }
@@ -119,8 +111,29 @@ pub(super) unsafe fn look(state: *mut lua_State, index: c_int) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         if is_long_at(state, index) {
+            clear(state, index);
             raise(state, ScriptError::LongNumeral { limit: MOST });
         }
+    }
+}
+
+/// Leaves nothing of what is from an index on, nor beyond the top, where a function that was called may have left it:
+/// a function whose registers lie there later would seem to have made it.
+///
+/// # Safety
+///
+/// As [`look`].
+#[cold]
+unsafe fn clear(state: *mut lua_State, index: c_int) {
+    /// What a built-in that is called with some arguments uses of the stack.
+    const USED: c_int = 40;
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_settop(state, index - 1);
+        ffi::luaL_checkstack(state, USED + 4, TOO_DEEP.as_ptr());
+        let top = ffi::lua_gettop(state);
+        (0..USED).for_each(|_| ffi::lua_pushnil(state));
+        ffi::lua_settop(state, top);
     }
 }
 
@@ -137,7 +150,6 @@ unsafe fn is_long_at(state: *mut lua_State, index: c_int) -> bool {
         {
             return false;
         }
-        forget_blocks();
         text_bytes(state, index).is_some_and(numerals::is_long)
     }
 }

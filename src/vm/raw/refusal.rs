@@ -88,7 +88,7 @@ unsafe extern "C" fn noting(
     let original = ORIGINAL.get().expect("`watch` found it");
     // SAFETY: the caller keeps what mlua's allocator asks for.
     let result = unsafe { original(data, block, old_size, new_size) };
-    numerals::note_block(new_size, result);
+    numerals::note_block(new_size);
     weigh::note_pages(numerals::vm(), old_size, new_size);
     if result.is_null() && new_size > 0 {
         REFUSED.set(true);
