@@ -504,6 +504,12 @@ fn what_can_not_be_done_in_time_says_so() {
 }
 
 #[test]
+fn libraries_are_found_through_a_metatable() {
+    let found = pooled("rawget(_G, 'bit32') == nil and _G.bit32 == bit32 and _G['math'] == math");
+    assert_eq!(found, Ok(true.into()));
+}
+
+#[test]
 fn no_text_takes_long_to_be_read_as_a_number() {
     let error = pooled("('9'):rep(49153)").expect_err("it is too long");
     assert!(error.contains("more than 49152 digits, or spaces, in a row"), "{error}");

@@ -70,14 +70,26 @@ fn rows<const KIND: Kind>(text: &[u8], enough: usize) -> impl Iterator<Item = us
             let begin = place - before.take_while(|byte| belongs::<KIND>(**byte)).count();
             let (front, row) = text.split_at(begin);
             let front = &front[begin.saturating_sub(in_front::<KIND>().len())..];
-            let counts = front.eq_ignore_ascii_case(in_front::<KIND>());
-            let length = length::<KIND>(row, if counts { enough } else { usize::MAX });
+            if !front.eq_ignore_ascii_case(in_front::<KIND>()) {
+                known = begin + next_front::<KIND>(row);
+                continue;
+            }
+            let length = length::<KIND>(row, enough);
             known = begin + length;
-            if counts && length > MOST {
+            if length > MOST {
                 return Some(length);
             }
         }
     })
+}
+
+/// Where the next row may begin: right after what ends what is in front of one.
+fn next_front<const KIND: Kind>(text: &[u8]) -> usize {
+    let end = match KIND {
+        HEXADECIMAL => memchr::memchr2(b'x', b'X', text),
+        _ => memchr::memchr(b'(', text),
+    };
+    end.map_or(text.len(), |end| end + 1)
 }
 
 /// The first place from `known` on that may be in a row which is too long.

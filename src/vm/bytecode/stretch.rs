@@ -28,7 +28,7 @@ const OP_JUMPX: u8 = 67;
 /// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
 /// `table.unpack`, `rawlen`, `tonumber`. None other works on more than its arguments.
 const COSTLY: [(u8, u32); 7] =
-    [(45, 2900), (49, 250), (50, 4), (52, 250), (53, 150), (58, 4), (62, 2900)];
+    [(45, 2900), (49, 250), (50, 4), (52, 250), (53, 150), (58, 4), (62, 200)];
 
 impl Function {
     /// The instructions before which a safepoint must be, by their place in the code, so that no way from

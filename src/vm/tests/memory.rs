@@ -168,7 +168,9 @@ fn hungry(file_level: &str) -> Vec<(Program, RunLimits)> {
                 let source = format!("{file_level} function on_update(self) {body} end");
                 let name = format!("hungry{which}_{size}_{memory}.luau");
                 let program = Program::compile(&name, &source).expect("it compiles");
-                programs.push((program, RunLimits { memory, ..LIMITS }));
+                // Under a sanitizer they take long.
+                let time = Duration::from_secs(60);
+                programs.push((program, RunLimits { memory, time, ..LIMITS }));
             }
         }
     }
