@@ -411,7 +411,8 @@ impl Found {
         println!("\n| | engine | pool |\n| --- | ---: | ---: |");
         let ratios = &mut self.ratios;
         ratios.iter_mut().for_each(|all| all.sort_by(|(_, a), (_, b)| b.total_cmp(a)));
-        let line = |what: &str, figure: &dyn Fn(&[(String, f64)]) -> String| {
+        type Figure = dyn Fn(&[(String, f64)]) -> String;
+        let line = |what: &str, figure: &Figure| {
             println!("| {what} | {} | {} |", figure(&ratios[0]), figure(&ratios[1]));
         };
         line("benchmarks", &|all| all.len().to_string());

@@ -393,7 +393,7 @@ fn a_set_of_engines_is_asked_by_borrowed_keys_and_has_one_error_for_all() {
         users.try_with(user, |engine| engine.evaluate("visits"))
     }
     assert_eq!(visit(&users, "ann"), Ok(1.into()));
-    assert_eq!(visit(&users, &"ann".to_owned()), Ok(2.into()));
+    assert_eq!(visit(&users, "ann"), Ok(2.into()));
     assert!(matches!(visit(&users, "nobody"), Err(EngineSetError::Make(_))));
     let failed = users.try_with("ann", |engine| engine.run("error('oh')"));
     assert!(matches!(&failed, Err(EngineSetError::Script(_))), "{failed:?}");
