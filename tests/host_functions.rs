@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::{ScriptValues, Variadic};
 use common::{Lab, keep_log, log};
 
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
@@ -47,6 +48,31 @@ fn closures_take_no_one_or_several_arguments_with_and_without_context() {
         local both = me_and(3)
         assert(both[1] == entity.id and both[2] == 3)
         assert(silent(1) == nil)",
+    );
+}
+
+#[test]
+fn closures_take_and_give_any_number_of_values() {
+    let mut lab = Lab::new();
+    lab.app
+        .add_lua_function("divide", |(a, b): (i64, i64)| match b {
+            0 => Err("divide: by zero"),
+            b => Ok((a / b, a % b)),
+        })
+        .add_lua_function("reversed", |ctx: &mut ScriptContext, all: Variadic<f64>| {
+            let me = (all.len(), ctx.entity());
+            let values = all.into_iter().rev().map(ScriptValue::from);
+            values.chain([me.0.into(), me.1.into()]).collect::<ScriptValues>()
+        });
+    lab.does(
+        (),
+        "local quotient, rest = divide(17, 5)
+        assert(quotient == 3 and rest == 2 and select('#', divide(1, 1)) == 2)
+        local ok, message = pcall(divide, 1, 0)
+        assert(not ok and string.find(message, 'by zero'))
+        local a, b, count, me = reversed(1, 2)
+        assert(a == 2 and b == 1 and count == 2 and me == entity.id)
+        assert(select('#', reversed()) == 2)",
     );
 }
 
