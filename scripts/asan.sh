@@ -11,6 +11,8 @@ source scripts/sanitizer.sh
 # With Luau's own checks.
 export LUAU_CXXFLAGS="-fsanitize=address -fno-omit-frame-pointer -gline-tables-only"
 export RUSTFLAGS="-Zsanitizer=address"
+# As in `fuzz.sh`.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16}"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/asan"
 
 # With a target of its own, build scripts and macros stay without the sanitizer.

@@ -17,8 +17,9 @@ fi
 source scripts/sanitizer.sh
 # With Luau's own checks, and with coverage of its branches.
 export LUAU_CXXFLAGS="-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -gline-tables-only"
-# Strangers announce much: an allocation that is refused is no error, and what is left at the end is none either.
-export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1}"
+# Strangers announce much: an allocation that is refused is no error, and what is left at the end is none either. What
+# was freed isn't kept for long, since the memory of the whole process is looked at.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16}"
 folder="${CARGO_TARGET_DIR:-target/fuzz}"
 name=$1
 shift
