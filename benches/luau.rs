@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use bevy::prelude::Entity;
 use bevy_lua_pool::vm::{
-    Api, Field, Host, Live, LogLevel, NoWorld, Place, Program, Reading, RunLimits, RunRandom, Vm,
+    Api, Field, FieldRef, Host, Live, LogLevel, NoWorld, Program, ReadResult, RunLimits, RunRandom,
+    Vm,
 };
 use bevy_lua_pool::{Failure, LuaEngine, ScriptError, ScriptTable, ScriptValue, ScriptValues};
 use cpu_time::ThreadTime;
@@ -318,7 +319,7 @@ impl Host for Clock {
     fn entity(&self) -> Entity {
         self.0.entity()
     }
-    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError> {
+    fn component(&mut self, entity: Entity, name: &str) -> Result<ReadResult, ScriptError> {
         self.0.component(entity, name)
     }
     fn set_component(
@@ -329,29 +330,29 @@ impl Host for Clock {
     ) -> Result<(), ScriptError> {
         self.0.set_component(entity, name, value)
     }
-    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError> {
+    fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError> {
         self.0.field(place, field)
     }
     fn set_field(
         &mut self,
-        place: Place,
+        place: FieldRef,
         field: Field<'_>,
         value: ScriptValue,
     ) -> Result<(), ScriptError> {
         self.0.set_field(place, field, value)
     }
-    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
+    fn copy(&mut self, place: FieldRef) -> Result<ScriptValue, ScriptError> {
         self.0.copy(place)
     }
     fn replace(
         &mut self,
-        place: Place,
+        place: FieldRef,
         value: ScriptValue,
         before: usize,
     ) -> Result<(), ScriptError> {
         self.0.replace(place, value, before)
     }
-    fn name(&self, place: Place) -> String {
+    fn name(&self, place: FieldRef) -> String {
         self.0.name(place)
     }
     fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError> {

@@ -26,14 +26,14 @@ pub(crate) use self::backlog::{Amount, Backlog, OF_A_PAIR};
 pub(crate) use self::column::{Column, ColumnQuery};
 pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{
-    Change, Command, Effects, LeafWrite, Leaves, Mail, new_entity_index,
+    Change, Command, Effects, Leaves, Mail, ScalarWrite, new_entity_index,
 };
 pub(crate) use self::exposure::write_transform;
 pub(crate) use self::hierarchy::{Misfit, fits, level_below, parent_in};
 pub(crate) use self::named::NamedScripts;
 pub(crate) use self::population::{Population, SpawnedByScript, origin_of};
 pub(crate) use self::reflect::map_entities;
-pub(crate) use self::spots::{KnownSpot, Spots};
+pub(crate) use self::spots::{KnownField, Spots};
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::snapshot::LuaSnapshot;
 /// Registers [`LuaSnapshot`]'s main figures as diagnostics, and names their paths. Added by
 /// [`LuaPoolPlugin`](crate::LuaPoolPlugin); adding it as well changes nothing.
 ///
-/// Outside an app with `DiagnosticsPlugin` nobody reads them.
+/// EngineHost an app with `DiagnosticsPlugin` nobody reads them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LuaDiagnosticsPlugin;
 

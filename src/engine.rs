@@ -62,7 +62,7 @@ use cpu_time::ThreadTime;
 use serde::de::DeserializeOwned;
 
 use self::cache::{CacheBounds, SourceCache};
-use self::host::Outside;
+use self::host::EngineHost;
 use self::offer::Offer;
 use self::output::Output;
 use crate::error::{Failure, ScriptError};
@@ -644,7 +644,7 @@ impl Core {
         let output = &mut self.output;
         output.begin();
         let log = |level, text, line| output.write(level, text, line);
-        self.session.perform(task, &mut Outside::new(&self.offer, log), &self.limits)
+        self.session.perform(task, &mut EngineHost::new(&self.offer, log), &self.limits)
     }
 
     fn read_state(&mut self) -> Result<ScriptTable, Failure> {

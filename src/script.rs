@@ -8,5 +8,5 @@ mod place;
 pub use self::asset::{LuaScript, LuaScriptLoader};
 pub use self::components::{LuaScripts, ScriptState, ScriptStates};
 
-pub(crate) use self::aside::{Aside, Judgement, Patience, Verdicts};
-pub(crate) use self::place::Place;
+pub(crate) use self::aside::{Backoff, Judgement, RetryPolicy, Verdicts};
+pub(crate) use self::place::StateLocation;

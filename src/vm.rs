@@ -39,8 +39,8 @@ pub(crate) use self::change::StateChange;
 pub use self::factory::{LuauFactory, LuauResetter};
 pub use self::function::{Caller, IntoNativeFunction, NativeFunction};
 pub use self::host::{
-    Field, FieldPath, Host, Leaf, Live, LogLevel, LogLine, NoWorld, Place, Reading, Spot,
-    SpotReading,
+    Field, FieldId, FieldPath, FieldRef, Host, Live, LogLevel, LogLine, NoWorld, ReadResult,
+    Scalar, ScalarRead,
 };
 pub use self::loaded::ProgramStats;
 pub use self::program::{Callback, CallbackSet, MAX_SOURCE_SIZE, Mutable, Program};
@@ -137,7 +137,7 @@ pub struct Call<'a> {
 /// Runs that follow one another on one VM: the same callback of one program, for one entity after another.
 ///
 /// `H` is the world, as the run sees it whose turn it is.
-pub(crate) trait Row<'w, H> {
+pub(crate) trait CallBatch<'w, H> {
     /// Turns the world to the next run; `None` ends the row.
     fn turn(&mut self, host: &mut H) -> Option<Turn<'w>>;
 
@@ -145,7 +145,7 @@ pub(crate) trait Row<'w, H> {
     fn done(&mut self, host: &mut H, change: StateChange, used: Used);
 }
 
-/// One run of a [`Row`].
+/// One run of a [`CallBatch`].
 pub(crate) struct Turn<'w> {
     pub(crate) entity: Entity,
     /// What becomes its `self`.
@@ -172,9 +172,9 @@ pub(crate) struct Used {
     pub(crate) drew: bool,
 }
 
-/// How a [`Row`] ended.
+/// How a [`CallBatch`] ended.
 #[derive(Debug)]
-pub(crate) enum RowEnd {
+pub(crate) enum BatchEnd {
     /// There was none left, or the VM has to be looked at before the next.
     Done,
     /// The run whose turn it was came to this.
@@ -369,7 +369,7 @@ impl Vm {
         ran
     }
 
-    /// Whether a callback of a program can run in a [`Row`]: its image is here.
+    /// Whether a callback of a program can run in a [`CallBatch`]: its image is here.
     pub(crate) fn is_ready_for(&mut self, program: &Program, callback: Callback) -> bool {
         program.mutable().is_none()
             && !program.is_hungry()
@@ -383,35 +383,35 @@ impl Vm {
     ///
     /// # Panics
     /// If it is not.
-    pub(crate) fn run_row<'w, H: Host>(
+    pub(crate) fn run_batch<'w, H: Host>(
         &mut self,
         program: &Program,
         callback: Callback,
         limits: &RunLimits,
-        (host, row): (&mut H, &mut impl Row<'w, H>),
+        (host, row): (&mut H, &mut impl CallBatch<'w, H>),
         _: &Engaged,
-    ) -> RowEnd {
+    ) -> BatchEnd {
         self.note_program(program);
         if !self.limit_memory(limits) {
-            return RowEnd::Again(Duration::ZERO);
+            return BatchEnd::Again(Duration::ZERO);
         }
         // That may have dropped it.
         let Some(place) = self.programs.place_of(program.id()) else {
-            return RowEnd::Again(Duration::ZERO);
+            return BatchEnd::Again(Duration::ZERO);
         };
         let Allowance { between_runs, most_objects, .. } = self.allowance;
         let counting = self.allowance.count(&self.lua);
         let Loaded { image, shapes, .. } = self.programs.at(place);
         let image = image.as_ref().expect("the program has an image");
-        let job = raw::RowJob {
+        let job = raw::BatchJob {
             callback,
             most_memory: between_runs,
             most_objects,
             deadline: Deadline::begin(&self.watch, limits.time),
             max_value_size: limits.value_size,
         };
-        let raw::RowRun { mut run, began, ended } =
-            raw::run_row(&self.lua, &self.refs, program, (image, shapes), job, (host, row));
+        let raw::BatchRun { mut run, began, ended } =
+            raw::run_batch(&self.lua, &self.refs, program, (image, shapes), job, (host, row));
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
         let out_of_memory = passed || matches!(ended, Some(raw::Ended::OutOfMemory));
@@ -421,19 +421,19 @@ impl Vm {
         drop(run);
         self.runs += began;
         let end = match ended {
-            None => RowEnd::Done,
+            None => BatchEnd::Done,
             Some(raw::Ended::TouchedImage(raw::Touched { line })) if !ran_out(&verdict) => {
                 program.found_mutable(Mutable::Tables { line });
                 self.drop_image(place, program);
-                RowEnd::Again(used)
+                BatchEnd::Again(used)
             }
             Some(ended) => match self.judge(program, ended, verdict) {
                 // It runs again where it can be measured.
                 _ if std::mem::take(&mut self.ran_out) => {
                     program.note_hungry();
-                    RowEnd::Again(Duration::ZERO)
+                    BatchEnd::Again(Duration::ZERO)
                 }
-                ran => RowEnd::With(ran),
+                ran => BatchEnd::With(ran),
             },
         };
         self.tidy();

@@ -18,19 +18,19 @@ use super::Bindings;
 use super::backlog::Backlog;
 use super::column::Column;
 use super::effects::{
-    Change, Checkpoint, Command, Draft, Effects, FieldValue, LeafValue, LeafWrite, Mail, Spawn,
+    Change, Checkpoint, Command, Draft, Effects, FieldValue, LeafValue, Mail, ScalarWrite, Spawn,
     new_entity, new_entity_index,
 };
 use super::exposure::{Exposable, PROPERTIES};
 use super::hierarchy::{MAX_LEVELS, Misfit, level_below};
 use super::named::NamedScripts;
 use super::population::{Population, origin_of};
-use super::reflect::{self, Shape, SmallLeaf};
-use super::spots::KnownSpot;
+use super::reflect::{self, ScalarType, Shape};
+use super::spots::KnownField;
 use crate::error::ScriptError;
 use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Field, FieldPath, Host, Place, Reading, Spot};
+use crate::vm::{Field, FieldId, FieldPath, FieldRef, Host, ReadResult};
 
 /// What a host function may do on behalf of the script that called it.
 ///
@@ -453,7 +453,7 @@ impl<'w> ScriptContext<'w> {
 
     /// Counts what a script writes to a field, if that can be large: as far as it is larger than what it wrote
     /// there before.
-    fn count_written(&mut self, place: Place, value: &ScriptValue) -> Result<(), ScriptError> {
+    fn count_written(&mut self, place: FieldRef, value: &ScriptValue) -> Result<(), ScriptError> {
         if !matches!(value, ScriptValue::String(_) | ScriptValue::Bytes(_) | ScriptValue::Table(_))
         {
             return Ok(());
@@ -466,7 +466,7 @@ impl<'w> ScriptContext<'w> {
     /// time, what was there before counts as well, but only in the stage: a long list can be changed.
     fn count_replaced(
         &mut self,
-        place: Place,
+        place: FieldRef,
         size: usize,
         before: usize,
     ) -> Result<(), ScriptError> {
@@ -482,7 +482,7 @@ impl<'w> ScriptContext<'w> {
     }
 
     /// What was written to the leaf at a place.
-    fn written_leaf(&self, place: Place) -> Option<&LeafWrite> {
+    fn written_leaf(&self, place: FieldRef) -> Option<&ScalarWrite> {
         let spot = self.bindings.exposure.spots.at(place.component, place.path)?;
         self.effects.leaves.iter().find(|leaf| leaf.entity == place.entity && leaf.spot == spot)
     }
@@ -533,12 +533,12 @@ impl<'w> ScriptContext<'w> {
     /// Shows the value at a place, up to date.
     fn look_at<R>(
         &mut self,
-        place: Place,
+        place: FieldRef,
         look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
     ) -> Result<R, ScriptError> {
         if !self.effects.leaves.is_empty() {
             self.must_exist(place.entity)?;
-            let written = |leaf: &&LeafWrite| {
+            let written = |leaf: &&ScalarWrite| {
                 self.is_of(leaf, place.entity, place.component)
                     && place.path.contains(&self.path_of(leaf))
             };
@@ -555,7 +555,7 @@ impl<'w> ScriptContext<'w> {
     /// As `look_at`, but leaves that the script wrote may have their old values still.
     fn look_at_make<R>(
         &self,
-        place: Place,
+        place: FieldRef,
         look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
     ) -> Result<R, ScriptError> {
         self.must_exist(place.entity)?;
@@ -565,7 +565,7 @@ impl<'w> ScriptContext<'w> {
         .unwrap_or_else(|| Err(self.lost(place)))
     }
 
-    fn lost(&self, place: Place) -> ScriptError {
+    fn lost(&self, place: FieldRef) -> ScriptError {
         ScriptError::NoComponent {
             entity: place.entity,
             component: self.bindings.exposure.get(place.component).name.to_owned(),
@@ -573,7 +573,7 @@ impl<'w> ScriptContext<'w> {
     }
 
     /// Writes the value at a place into a copy of the component.
-    fn edit(&mut self, place: Place, value: ScriptValue) -> Result<(), ScriptError> {
+    fn edit(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
         self.must_exist(place.entity)?;
         let exposed = self.bindings.exposure.get(place.component);
         if exposed.read_only {
@@ -626,8 +626,8 @@ impl<'w> ScriptContext<'w> {
     }
 
     /// Writes a small leaf of a component that has no draft; gives whether it is one and takes the value.
-    fn edit_leaf(&mut self, place: Place, value: &ScriptValue) -> bool {
-        let Place { entity, component, path } = place;
+    fn edit_leaf(&mut self, place: FieldRef, value: &ScriptValue) -> bool {
+        let FieldRef { entity, component, path } = place;
         let Some(spot) = self.bindings.exposure.spots.at(component, path) else { return false };
         let mut leaves = self.effects.leaves.iter_mut();
         if let Some(leaf) = leaves.find(|leaf| leaf.entity == entity && leaf.spot == spot) {
@@ -637,24 +637,24 @@ impl<'w> ScriptContext<'w> {
             };
         }
         let made = self.look(entity, component, |component| {
-            SmallLeaf::new(reflect::at(component, path.steps())?, value)
+            ScalarType::new(reflect::at(component, path.steps())?, value)
         });
         let Some(Some(value)) = made else { return false };
         let value = LeafValue::Small(value);
-        self.effects.leaves.push(LeafWrite { entity, spot, value });
+        self.effects.leaves.push(ScalarWrite { entity, spot, value });
         true
     }
 
     /// A copy of the field at a place, if it is always there, is written as a whole, and can be copied.
-    fn copy_field(&self, place: Place) -> Option<(Spot, Box<dyn PartialReflect>)> {
-        let Place { entity, component, path } = place;
+    fn copy_field(&self, place: FieldRef) -> Option<(FieldId, Box<dyn PartialReflect>)> {
+        let FieldRef { entity, component, path } = place;
         let spots = &self.bindings.exposure.spots;
         let spot = spots.at(component, path)?;
         // What is written may name entities that were spawned, for which the whole has to be looked through.
         if path.steps().is_empty() || spots.has_fields(spot) || !self.effects.spawned.is_empty() {
             return None;
         }
-        let written = |leaf: &&LeafWrite| leaf.entity == entity && leaf.spot == spot;
+        let written = |leaf: &&ScalarWrite| leaf.entity == entity && leaf.spot == spot;
         let copy =
             |value: &dyn PartialReflect| Some(value.reflect_clone().ok()?.into_partial_reflect());
         let copy = match self.effects.leaves.iter().find(written) {
@@ -668,8 +668,8 @@ impl<'w> ScriptContext<'w> {
     /// Writes a value into a copy of a field, and keeps that.
     fn edit_field(
         &mut self,
-        place: Place,
-        spot: Spot,
+        place: FieldRef,
+        spot: FieldId,
         mut copy: Box<dyn PartialReflect>,
         value: ScriptValue,
     ) -> Result<(), ScriptError> {
@@ -680,23 +680,23 @@ impl<'w> ScriptContext<'w> {
         let size = value.size();
         reflect::write(copy.as_mut(), value, &name, self.registry)
             .map_err(|error| self.named(place, error))?;
-        let Place { entity, .. } = place;
+        let FieldRef { entity, .. } = place;
         let value = LeafValue::Field(Box::new(FieldValue { value: copy, size }));
         let leaves = &mut self.effects.leaves;
         match leaves.iter_mut().find(|leaf| leaf.entity == entity && leaf.spot == spot) {
             Some(leaf) => leaf.value = value,
-            None => leaves.push(LeafWrite { entity, spot, value }),
+            None => leaves.push(ScalarWrite { entity, spot, value }),
         }
         Ok(())
     }
 
     /// The name of a place if it is needed: it costs an allocation, and comes up in errors alone.
-    fn name_for(&self, place: Place, needed: bool) -> String {
+    fn name_for(&self, place: FieldRef, needed: bool) -> String {
         if needed { self.name(place) } else { String::new() }
     }
 
     /// Names the place in an error that doesn't.
-    fn named(&self, place: Place, error: ScriptError) -> ScriptError {
+    fn named(&self, place: FieldRef, error: ScriptError) -> ScriptError {
         match error {
             ScriptError::WrongType { place: at, expected, got } if at.is_empty() => {
                 ScriptError::WrongType { place: self.name(place), expected, got }
@@ -726,17 +726,17 @@ impl<'w> ScriptContext<'w> {
         }
     }
 
-    fn is_of(&self, leaf: &LeafWrite, entity: Entity, component: u32) -> bool {
+    fn is_of(&self, leaf: &ScalarWrite, entity: Entity, component: u32) -> bool {
         leaf.entity == entity && self.bindings.exposure.spots.get(leaf.spot).component == component
     }
 
-    fn path_of(&self, leaf: &LeafWrite) -> FieldPath {
+    fn path_of(&self, leaf: &ScalarWrite) -> FieldPath {
         self.bindings.exposure.spots.get(leaf.spot).path
     }
 
     /// Makes a draft of the component at a place, with the leaves that were written; gives its number.
-    fn open_draft(&mut self, place: Place) -> Result<usize, ScriptError> {
-        let Place { entity, component, .. } = place;
+    fn open_draft(&mut self, place: FieldRef) -> Result<usize, ScriptError> {
+        let FieldRef { entity, component, .. } = place;
         let exposed = self.bindings.exposure.get(component);
         let mut copy =
             exposed.copy(self.world, entity, self.registry).ok_or_else(|| self.lost(place))??;
@@ -761,10 +761,10 @@ impl<'w> ScriptContext<'w> {
     /// Makes drafts of all components of which leaves were written.
     pub(super) fn open_drafts(&mut self) {
         for leaf in self.effects.leaves.clone() {
-            let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(leaf.spot);
+            let KnownField { component, path, .. } = *self.bindings.exposure.spots.get(leaf.spot);
             if self.draft_index(leaf.entity, component).is_none() {
                 // If it can't be copied, nobody but scripts can see what they wrote.
-                let _ = self.open_draft(Place { entity: leaf.entity, component, path });
+                let _ = self.open_draft(FieldRef { entity: leaf.entity, component, path });
             }
         }
     }
@@ -782,7 +782,7 @@ impl<'w> ScriptContext<'w> {
         }
         let present = self.look(entity, component, |_| ()).is_some();
         if present && !exposed.read_only {
-            return self.edit(Place { entity, component, path: FieldPath::default() }, value);
+            return self.edit(FieldRef { entity, component, path: FieldPath::default() }, value);
         }
         let not_finite = self.not_finite_in(exposed.name, &value);
         let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
@@ -856,16 +856,16 @@ impl<'w> ScriptContext<'w> {
         }
     }
 
-    fn reading(value: &dyn PartialReflect, place: Place) -> Result<Reading, ScriptError> {
+    fn reading(value: &dyn PartialReflect, place: FieldRef) -> Result<ReadResult, ScriptError> {
         Ok(match reflect::shape(value)? {
-            Shape::Leaf(value) => Reading::Value(value),
-            Shape::Fields => Reading::Place(place),
-            Shape::Table(table) => Reading::Table(table, place),
+            Shape::Scalar(value) => ReadResult::Value(value),
+            Shape::Fields => ReadResult::FieldRef(place),
+            Shape::Table(table) => ReadResult::Table(table, place),
         })
     }
 
     /// The place of a field within a place.
-    fn within(&self, place: Place, field: Field<'_>) -> Result<Place, ScriptError> {
+    fn within(&self, place: FieldRef, field: Field<'_>) -> Result<FieldRef, ScriptError> {
         let step = self.look_at_make(place, |value| {
             // Names cost an allocation and are only needed in errors.
             reflect::step(value, field, "")
@@ -874,7 +874,7 @@ impl<'w> ScriptContext<'w> {
         let path = place.path.then(step).ok_or_else(|| ScriptError::Host {
             message: format!("`{}` is nested too deeply", self.name(place)),
         })?;
-        Ok(Place { path, ..place })
+        Ok(FieldRef { path, ..place })
     }
 }
 

@@ -4,9 +4,9 @@ use bevy::prelude::{Entity, Reflect, World};
 use bevy::reflect::PartialReflect;
 use smallvec::SmallVec;
 
-use super::reflect::{SmallLeaf, assign_if_it_differs};
+use super::reflect::{ScalarType, assign_if_it_differs};
 use crate::value::ScriptValue;
-use crate::vm::{FieldPath, LogLine, Spot};
+use crate::vm::{FieldId, FieldPath, LogLine};
 
 /// Everything that the runs of one script on one entity want to change in one stage.
 #[derive(Default)]
@@ -23,13 +23,13 @@ pub(crate) struct Effects {
     pub(crate) logs: Vec<LogLine>,
 }
 
-pub(crate) type Leaves = SmallVec<[LeafWrite; 1]>;
+pub(crate) type Leaves = SmallVec<[ScalarWrite; 1]>;
 
 /// A leaf of a present component that has a new value.
 #[derive(Clone, Debug)]
-pub(crate) struct LeafWrite {
+pub(crate) struct ScalarWrite {
     pub(crate) entity: Entity,
-    pub(crate) spot: Spot,
+    pub(crate) spot: FieldId,
     pub(crate) value: LeafValue,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Mail {
 /// What a leaf is to be.
 #[derive(Debug)]
 pub(crate) enum LeafValue {
-    Small(SmallLeaf),
+    Small(ScalarType),
     /// A text, an enum, a list, a map: whatever has no leaves of its own that could be written one by one.
     Field(Box<FieldValue>),
 }

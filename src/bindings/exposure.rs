@@ -16,8 +16,8 @@ use bevy::reflect::{
 };
 use bevy::transform::components::TransformTreeChanged;
 
-use super::effects::{LeafValue, LeafWrite};
-use super::reflect::{self, SmallLeaf};
+use super::effects::{LeafValue, ScalarWrite};
+use super::reflect::{self, ScalarType};
 use super::spots::{Spots, TransformVector};
 use crate::error::{ScriptError, suggest};
 use crate::vm::FieldPath;
@@ -178,7 +178,7 @@ impl ExposedComponent {
         leaf: &LeafValue,
     ) -> Option<bool> {
         if self.is_transform()
-            && let LeafValue::Small(SmallLeaf::Vec3(new)) = leaf
+            && let LeafValue::Small(ScalarType::Vec3(new)) = leaf
             && let Some(vector) = TransformVector::at(path)
         {
             let mut transform = world.get_mut::<Transform>(entity)?;
@@ -221,11 +221,11 @@ impl ExposedComponent {
 /// it changed is for the caller to note.
 pub(crate) fn write_transform(
     spots: &Spots,
-    leaf: &LeafWrite,
+    leaf: &ScalarWrite,
     transform: &mut Transform,
 ) -> Option<bool> {
     match (spots.get(leaf.spot).of_transform, &leaf.value) {
-        (Some(vector), LeafValue::Small(SmallLeaf::Vec3(new))) => {
+        (Some(vector), LeafValue::Small(ScalarType::Vec3(new))) => {
             Some(vector.write(transform, *new))
         }
         _ => None,
@@ -374,7 +374,7 @@ mod tests {
             let path = FieldPath::default().then(field.expect("a field")).expect("one step");
             assert_eq!(TransformVector::at(&path), Some(vector));
             let new = Vec3::new(1.0, 2.0, 3.0);
-            let leaf = LeafValue::Small(SmallLeaf::Vec3(new));
+            let leaf = LeafValue::Small(ScalarType::Vec3(new));
             assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(true));
             assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(false));
             let now = world.get::<Transform>(entity).expect("it is there");
@@ -383,7 +383,7 @@ mod tests {
             assert_eq!(vector.of(now), new);
         }
         let rotation = FieldPath::default().then(1).expect("one step");
-        let leaf = LeafValue::Small(SmallLeaf::Vec3(Vec3::ONE));
+        let leaf = LeafValue::Small(ScalarType::Vec3(Vec3::ONE));
         assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
     }
 }

@@ -10,7 +10,7 @@ use super::context::ScriptContext;
 use super::reflect;
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
-use crate::vm::{Host, Place};
+use crate::vm::{FieldRef, Host};
 
 impl ScriptContext<'_> {
     /// Whether the current script may write numbers that are not finite.
@@ -20,7 +20,11 @@ impl ScriptContext<'_> {
 
     /// The error if a script may not write this value to a place, because a number in it is not finite. What was
     /// there before may stay; what doesn't fit there anyway is another error.
-    pub(super) fn not_finite(&mut self, place: Place, value: &ScriptValue) -> Option<ScriptError> {
+    pub(super) fn not_finite(
+        &mut self,
+        place: FieldRef,
+        value: &ScriptValue,
+    ) -> Option<ScriptError> {
         if self.allow_non_finite || is_finite(value) {
             return None;
         }
@@ -37,7 +41,7 @@ impl ScriptContext<'_> {
     }
 
     /// The error if a value doesn't fit into a place.
-    fn misfit(&self, place: Place, value: &ScriptValue) -> Option<ScriptError> {
+    fn misfit(&self, place: FieldRef, value: &ScriptValue) -> Option<ScriptError> {
         let name = self.name(place);
         let exposed = self.bindings.exposure.get(place.component);
         let copy = |component: &dyn PartialReflect| exposed.duplicate(component, self.registry);

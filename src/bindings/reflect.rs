@@ -28,5 +28,5 @@ pub(crate) use self::copy::{assign_if_it_differs, duplicate};
 pub(crate) use self::leaf::is_leaf;
 pub(crate) use self::place::{at, at_mut, field_name, map_entities, step};
 pub(crate) use self::read::{Shape, read, shape};
-pub(crate) use self::small::{LeafKind, SmallLeaf};
+pub(crate) use self::small::{ScalarKind, ScalarType};
 pub(crate) use self::write::write;

@@ -9,25 +9,25 @@ use bevy::prelude::{Transform, Vec3};
 use bevy::reflect::TypeInfo;
 
 use super::exposure::ExposedComponent;
-use super::reflect::{LeafKind, is_leaf};
-use crate::vm::{Atom, FieldPath, Spot};
+use super::reflect::{ScalarKind, is_leaf};
+use crate::vm::{Atom, FieldId, FieldPath};
 
 /// Spots that one app may have; what exceeds them is found as it is used.
 const MAX_SPOTS: usize = 10_000;
 
 /// A component, or a field within it.
 #[derive(Clone, Debug)]
-pub(crate) struct KnownSpot {
+pub(crate) struct KnownField {
     /// The number of the component.
     pub(crate) component: u32,
     /// The fields that lead there.
     pub(crate) path: FieldPath,
     /// What it holds, if that is a leaf of a common type.
-    pub(crate) leaf: Option<LeafKind>,
+    pub(crate) leaf: Option<ScalarKind>,
     /// Which vector of a `Transform` it is: those are reached without reflection.
     pub(crate) of_transform: Option<TransformVector>,
     /// Its fields by name, sorted.
-    fields: Box<[(Atom, Spot)]>,
+    fields: Box<[(Atom, FieldId)]>,
 }
 
 /// A vector of a [`Transform`], the component that scripts use most.
@@ -72,11 +72,11 @@ impl TransformVector {
 /// All spots of an app, by number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spots {
-    list: Vec<KnownSpot>,
+    list: Vec<KnownField>,
     /// The components by the atoms of their names.
-    components: Vec<Option<Spot>>,
+    components: Vec<Option<FieldId>>,
     /// The spots by where they are.
-    places: HashMap<(u32, FieldPath), Spot>,
+    places: HashMap<(u32, FieldPath), FieldId>,
     /// The number of `Transform`.
     transform: Option<u32>,
 }
@@ -105,16 +105,16 @@ impl Spots {
         spots
     }
 
-    fn add(&mut self, component: u32, path: FieldPath, info: &TypeInfo) -> Option<Spot> {
+    fn add(&mut self, component: u32, path: FieldPath, info: &TypeInfo) -> Option<FieldId> {
         if self.list.len() >= MAX_SPOTS {
             return None;
         }
-        let spot = self.list.len() as Spot;
+        let spot = self.list.len() as FieldId;
         self.places.insert((component, path), spot);
-        let leaf = LeafKind::of(info.type_id());
+        let leaf = ScalarKind::of(info.type_id());
         let of_transform =
             if self.transform == Some(component) { TransformVector::at(&path) } else { None };
-        self.list.push(KnownSpot { component, path, leaf, of_transform, fields: Box::default() });
+        self.list.push(KnownField { component, path, leaf, of_transform, fields: Box::default() });
         if !is_leaf(info.type_id())
             && let TypeInfo::Struct(info) = info
         {
@@ -130,7 +130,7 @@ impl Spots {
     }
 
     #[inline]
-    pub(crate) fn get(&self, spot: Spot) -> &KnownSpot {
+    pub(crate) fn get(&self, spot: FieldId) -> &KnownField {
         &self.list[spot as usize]
     }
 
@@ -141,24 +141,24 @@ impl Spots {
     }
 
     /// The spot of a place, if it has one.
-    pub(crate) fn at(&self, component: u32, path: FieldPath) -> Option<Spot> {
+    pub(crate) fn at(&self, component: u32, path: FieldPath) -> Option<FieldId> {
         self.places.get(&(component, path)).copied()
     }
 
     /// The component of a name.
     #[inline]
-    pub(crate) fn component(&self, name: Atom) -> Option<Spot> {
+    pub(crate) fn component(&self, name: Atom) -> Option<FieldId> {
         self.components.get(name.index()).copied().flatten()
     }
 
     /// Whether a spot has fields that are reached one by one.
-    pub(crate) fn has_fields(&self, spot: Spot) -> bool {
+    pub(crate) fn has_fields(&self, spot: FieldId) -> bool {
         !self.get(spot).fields.is_empty()
     }
 
     /// A field within a spot.
     #[inline]
-    pub(crate) fn field(&self, within: Spot, name: Atom) -> Option<Spot> {
+    pub(crate) fn field(&self, within: FieldId, name: Atom) -> Option<FieldId> {
         let fields = &self.get(within).fields;
         // Nearly all have a few.
         fields.iter().find(|(known, _)| *known == name).map(|(_, spot)| *spot)
@@ -195,7 +195,7 @@ mod tests {
         let inner = spots.field(deep, atom("inner")).expect("it has the field");
         let speed = spots.get(spots.field(inner, atom("speed")).expect("it has the field"));
         assert_eq!((speed.component, speed.path.steps()), (1, &[0, 1][..]));
-        assert_eq!(speed.leaf, LeafKind::of(std::any::TypeId::of::<f32>()));
+        assert_eq!(speed.leaf, ScalarKind::of(std::any::TypeId::of::<f32>()));
         assert_eq!(spots.field(deep, atom("speed")), None);
         let kind = spots.get(spots.field(deep, atom("kind")).expect("it has the field"));
         assert!(
@@ -207,7 +207,7 @@ mod tests {
         let translation = spots.field(transform, atom("translation")).expect("it has the field");
         assert_eq!(
             spots.get(translation).leaf,
-            LeafKind::of(std::any::TypeId::of::<Vec3>()),
+            ScalarKind::of(std::any::TypeId::of::<Vec3>()),
             "a vector is one value"
         );
         assert_eq!(spots.field(translation, atom("x")), None);

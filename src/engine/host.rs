@@ -1,4 +1,4 @@
-//! [`Outside`]: the host of runs outside Bevy.
+//! [`EngineHost`]: the host of runs outside Bevy.
 
 use bevy::prelude::Entity;
 
@@ -6,7 +6,7 @@ use super::answers::Answers;
 use super::offer::Offer;
 use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
-use crate::vm::{Field, Host, Live, LogLevel, NoWorld, Place, Reading, RunRandom};
+use crate::vm::{Field, FieldRef, Host, Live, LogLevel, NoWorld, ReadResult, RunRandom};
 
 /// What takes the lines that a run logs.
 pub(crate) trait TakeLine:
@@ -17,7 +17,7 @@ pub(crate) trait TakeLine:
 impl<F: FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>> TakeLine for F {}
 
 /// A host that has an [`Offer`] and no world.
-pub(crate) struct Outside<'o, L, R = fn()> {
+pub(crate) struct EngineHost<'o, L, R = fn()> {
     offer: &'o Offer,
     log: L,
     /// Forgets what was logged.
@@ -27,30 +27,30 @@ pub(crate) struct Outside<'o, L, R = fn()> {
     no_world: NoWorld,
 }
 
-impl<'o, L: TakeLine> Outside<'o, L> {
+impl<'o, L: TakeLine> EngineHost<'o, L> {
     pub(crate) fn new(offer: &'o Offer, log: L) -> Self {
         Self { offer, log, rewind: || (), answers: None, no_world: NoWorld::default() }
     }
 
     /// Lets a run begin once more. Then this is called: what it logged was for nothing.
-    pub(crate) fn rewound_by<R: FnMut()>(self, rewind: R) -> Outside<'o, L, R> {
+    pub(crate) fn rewound_by<R: FnMut()>(self, rewind: R) -> EngineHost<'o, L, R> {
         let Self { offer, log, no_world, .. } = self;
-        Outside { offer, log, rewind, answers: Some(Answers::default()), no_world }
+        EngineHost { offer, log, rewind, answers: Some(Answers::default()), no_world }
     }
 }
 
-impl<L, R> Outside<'_, L, R> {
+impl<L, R> EngineHost<'_, L, R> {
     /// Whether the run began once more and then went another way.
     pub(crate) fn has_strayed(&self) -> bool {
         self.answers.as_ref().is_some_and(Answers::has_strayed)
     }
 }
 
-impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
+impl<L: TakeLine, R: FnMut()> Host for EngineHost<'_, L, R> {
     fn entity(&self) -> Entity {
         self.no_world.entity()
     }
-    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError> {
+    fn component(&mut self, entity: Entity, name: &str) -> Result<ReadResult, ScriptError> {
         self.no_world.component(entity, name)
     }
     fn set_component(
@@ -61,29 +61,29 @@ impl<L: TakeLine, R: FnMut()> Host for Outside<'_, L, R> {
     ) -> Result<(), ScriptError> {
         self.no_world.set_component(entity, name, value)
     }
-    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError> {
+    fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError> {
         self.no_world.field(place, field)
     }
     fn set_field(
         &mut self,
-        place: Place,
+        place: FieldRef,
         field: Field<'_>,
         value: ScriptValue,
     ) -> Result<(), ScriptError> {
         self.no_world.set_field(place, field, value)
     }
-    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
+    fn copy(&mut self, place: FieldRef) -> Result<ScriptValue, ScriptError> {
         self.no_world.copy(place)
     }
     fn replace(
         &mut self,
-        place: Place,
+        place: FieldRef,
         value: ScriptValue,
         before: usize,
     ) -> Result<(), ScriptError> {
         self.no_world.replace(place, value, before)
     }
-    fn name(&self, place: Place) -> String {
+    fn name(&self, place: FieldRef) -> String {
         self.no_world.name(place)
     }
     fn call(

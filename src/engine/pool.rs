@@ -11,7 +11,7 @@ use cpu_time::ThreadTime;
 use serde::de::DeserializeOwned;
 
 use super::cache::{CacheBounds, SourceCache};
-use super::host::Outside;
+use super::host::EngineHost;
 use super::offer::Offer;
 use super::{EngineError, Execution, Interrupter, OutputLine};
 use crate::error::{Failure, ScriptError};
@@ -332,7 +332,7 @@ impl LuauPool {
             lines.push(OutputLine { level, text: text.into(), line });
             Ok(())
         };
-        let mut host = Outside::new(&offer, log).rewound_by(|| lines.borrow_mut().clear());
+        let mut host = EngineHost::new(&offer, log).rewound_by(|| lines.borrow_mut().clear());
         let name = evaluation.program.name();
         let result = vm.evaluate_in(evaluation, &mut host, (limits, bounds));
         if host.has_strayed() {

@@ -10,28 +10,28 @@ use bevy::log::{error, info, tracing, warn};
 use bevy::prelude::{ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
-use super::frame::{Frame, LuaPool, MoreOutcome, Stage, Unit, UnitOutcome};
+use super::frame::{Frame, Invocation, InvocationOutcome, LuaPool, OutcomeExtras, Stage};
 use super::furnish::{Spawner, furnish, refuse_child};
 use super::log::LineRate;
 use super::mailbox::{Deliveries, Delivery, Mailbox, Refused};
 use super::messages::{Outbox, ScriptEvent, ScriptFailed};
 use super::plain::{PlainStage, numbers};
-use super::programs::{CarriedProgram, Programs};
+use super::programs::{CarriedProgram, ProgramTable};
 use super::report::Report;
 use super::shares::Shares;
 use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
-    Backlog, Bindings, Change, Command, Effects, KnownSpot, LateBindings, LeafWrite, Population,
+    Backlog, Bindings, Change, Command, Effects, KnownField, LateBindings, Population, ScalarWrite,
     SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
-use crate::script::{Judgement, Patience, ScriptStates};
+use crate::script::{Judgement, RetryPolicy, ScriptStates};
 use crate::vm::{Callback, FieldPath, LogLevel, LogLine, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 pub(crate) fn apply(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
-    // If a run condition held back the execution, collecting puts the units back.
+    // If a run condition held back the execution, collecting puts the invocations back.
     if let Some(executed) = frame.executed.take()
         && let Some(began) = frame.began.take()
     {
@@ -48,7 +48,7 @@ pub(crate) fn apply(world: &mut World) {
             programs: &mut programs,
             shares: &shares,
             number: frame.number,
-            patience: Patience::from(world.resource::<LuaPool>().config()),
+            patience: RetryPolicy::from(world.resource::<LuaPool>().config()),
             registry: &registry.read(),
             bindings: &bindings,
             report: &mut report,
@@ -67,7 +67,7 @@ pub(crate) fn apply(world: &mut World) {
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         let mut query = frame.plain.take().unwrap_or_else(|| world.query());
         let plain = PlainStage {
-            units: &frame.units,
+            invocations: &frame.invocations,
             programs: stage.programs,
             spots: &bindings.exposure.spots,
             contended: &stage.contended.entities,
@@ -85,25 +85,25 @@ pub(crate) fn apply(world: &mut World) {
         for number in numbers(&left) {
             let outcome = &mut outcomes[number];
             if !outcome.deferred {
-                stage.settle(world, &frame.units[number], outcome);
+                stage.settle(world, &frame.invocations[number], outcome);
             }
         }
         let undelivered = count_unheard(&mut frame, stage.programs, &outcomes, &left);
         stage.report.frame.undelivered += undelivered;
         for number in numbers(&left) {
             let outcome = &mut outcomes[number];
-            if !frame.units[number].mail().is_empty() {
+            if !frame.invocations[number].mail().is_empty() {
                 let taken = outcome.more.as_ref().map_or(0, |more| more.mail_taken);
                 frame.leave_mail(number, taken);
             }
-            let unit = &frame.units[number];
+            let invocation = &frame.invocations[number];
             if outcome.deferred {
-                stage.defer(world, &mut frame.units[number]);
+                stage.defer(world, &mut frame.invocations[number]);
             } else {
-                stage.apply(world, unit, outcome);
+                stage.apply(world, invocation, outcome);
             }
             outcome.deferred = false;
-            frame.units[number].more = None;
+            frame.invocations[number].more = None;
         }
         frame.outcomes = outcomes;
         frame.left = left;
@@ -119,7 +119,7 @@ pub(crate) fn apply(world: &mut World) {
         report.end_of_stage(began.elapsed(), frame.leased);
         *world.resource_mut::<Report>() = report;
         world.insert_resource(bindings);
-        frame.spare = std::mem::take(&mut frame.units);
+        frame.spare = std::mem::take(&mut frame.invocations);
     }
     *world.resource_mut::<Frame>() = frame;
     // Nothing is in use any more, the registry of types included.
@@ -130,7 +130,7 @@ struct ApplyingStage<'s> {
     registry: &'s TypeRegistry,
     bindings: &'s Bindings,
     report: &'s mut Report,
-    programs: &'s mut Programs,
+    programs: &'s mut ProgramTable,
     shares: &'s Shares,
     /// The numbers of the programs' figures in the report.
     figures: Vec<usize>,
@@ -140,10 +140,10 @@ struct ApplyingStage<'s> {
     executed: Tick,
     /// Frames before this one.
     number: u64,
-    patience: Patience,
+    patience: RetryPolicy,
     /// The last entity whose states were kept.
     kept: Option<Entity>,
-    /// Stops that were queued when the units were collected.
+    /// Stops that were queued when the invocations were collected.
     known_stops: usize,
     mail: Vec<Delivery>,
     /// Scripts some of whose events were not emitted, and an entity that wanted it.
@@ -193,20 +193,20 @@ impl ApplyingStage<'_> {
         }
     }
 
-    fn defer(&mut self, world: &mut World, unit: &mut Unit) {
+    fn defer(&mut self, world: &mut World, invocation: &mut Invocation) {
         let stage = self.stage as usize;
-        if let Some(mut last) = unit.take_stop() {
-            let program = Arc::clone(&self.programs.list[unit.program as usize].program);
+        if let Some(mut last) = invocation.take_stop() {
+            let program = Arc::clone(&self.programs.list[invocation.program as usize].program);
             last.waiting = last.waiting.saturating_add(1);
-            let stopped = Stopped { entity: unit.entity, program, last };
+            let stopped = Stopped { entity: invocation.entity, program, last };
             world.resource_mut::<StopQueue>().stopped.push(stopped);
-        } else if let Some(mut states) = world.get_mut::<ScriptStates>(unit.entity)
-            && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
-            && self.programs.is_run_by(unit, state)
+        } else if let Some(mut states) = world.get_mut::<ScriptStates>(invocation.entity)
+            && let Some(state) = states.bypass_change_detection().states.get_mut(invocation.slot())
+            && self.programs.is_run_by(invocation, state)
         {
             let waiting = &mut state.attached.waiting[stage];
             *waiting = waiting.saturating_add(1);
-            state.attached.owed[stage] = unit.delta;
+            state.attached.pending_delta[stage] = invocation.delta;
         } else {
             // The game took it away.
             return;
@@ -214,14 +214,20 @@ impl ApplyingStage<'_> {
         self.report.frame.deferred += 1;
     }
 
-    /// Gives the entities that a unit spawned their places in the world, and keeps its state.
-    fn settle(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
+    /// Gives the entities that an invocation spawned their places in the world, and keeps its state.
+    fn settle(
+        &mut self,
+        world: &mut World,
+        invocation: &Invocation,
+        outcome: &mut InvocationOutcome,
+    ) {
         if let Some(more) = &mut outcome.more
             && !more.effects.spawned.is_empty()
         {
             // It, or one of this stage before it, may despawn its entity.
-            let origin = origin_of(world, unit.entity).or_else(|| self.shares.origin_of(unit));
-            let origin = origin.unwrap_or(unit.entity);
+            let origin =
+                origin_of(world, invocation.entity).or_else(|| self.shares.origin_of(invocation));
+            let origin = origin.unwrap_or(invocation.entity);
             more.origin = Some(origin);
             for _ in &more.effects.spawned {
                 // Others were quicker: it has a place only until it is told that it can't stay.
@@ -236,41 +242,46 @@ impl ApplyingStage<'_> {
             self.report.frame.spawned += more.admitted as u64;
             settle_new_entities(&mut outcome.state, more);
         }
-        outcome.put_aside = self.keep_state(world, unit, outcome);
+        outcome.put_aside = self.keep_state(world, invocation, outcome);
     }
 
     /// Applies the rest, and leaves an empty outcome.
-    fn apply(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) {
+    fn apply(
+        &mut self,
+        world: &mut World,
+        invocation: &Invocation,
+        outcome: &mut InvocationOutcome,
+    ) {
         for leaf in outcome.leaves.drain(..) {
             self.write_leaf(world, leaf);
         }
         if let Some(more) = outcome.more.take() {
-            self.apply_more(world, unit, *more, outcome.put_aside);
+            self.apply_more(world, invocation, *more, outcome.put_aside);
         }
     }
 
     fn apply_more(
         &mut self,
         world: &mut World,
-        unit: &Unit,
-        mut more: MoreOutcome,
+        invocation: &Invocation,
+        mut more: OutcomeExtras,
         put_aside: bool,
     ) {
-        let figures = self.figures[unit.program as usize];
+        let figures = self.figures[invocation.program as usize];
         self.report.failed(figures, more.failures.len() as u64);
-        let program = Arc::clone(&self.programs.list[unit.program as usize].program);
+        let program = Arc::clone(&self.programs.list[invocation.program as usize].program);
         let script = program.name();
         if !more.effects.logs.is_empty() {
-            let program = unit.program as usize;
-            self.log(program, Some(unit.entity), script, &more.effects.logs);
+            let program = invocation.program as usize;
+            self.log(program, Some(invocation.entity), script, &more.effects.logs);
         }
         // Nearly all spawn nothing.
         if !more.effects.spawned.is_empty() {
-            let origin = more.origin.unwrap_or(unit.entity);
-            let spawner = Spawner { entity: unit.entity, script, origin };
+            let origin = more.origin.unwrap_or(invocation.entity);
+            let spawner = Spawner { entity: invocation.entity, script, origin };
             furnish(world, &spawner, &mut more, self.report);
         }
-        self.write_components(world, (unit.entity, script), &mut more.effects, &more.new);
+        self.write_components(world, (invocation.entity, script), &mut more.effects, &more.new);
         for command in more.effects.commands.drain(..) {
             match command {
                 Command::Despawn(entity) => {
@@ -284,18 +295,19 @@ impl ApplyingStage<'_> {
         self.mail.extend(messages.map(|mail| Delivery::new(mail, from)));
         for (name, payload) in more.effects.emitted.drain(..) {
             let mut events = world.resource_mut::<Messages<ScriptEvent>>();
-            let event = ScriptEvent { entity: unit.entity, script: script.clone(), name, payload };
+            let event =
+                ScriptEvent { entity: invocation.entity, script: script.clone(), name, payload };
             if self.report.outbox.has_room_for(&event, events.len()) {
                 events.write(event);
             } else if self.unheard.iter().all(|(known, _)| known != script) {
-                self.unheard.push((script.clone(), unit.entity));
+                self.unheard.push((script.clone(), invocation.entity));
             }
         }
         for (callback, failure) in more.failures.drain(..) {
-            self.report.failure(unit.entity, callback, &failure);
+            self.report.failure(invocation.entity, callback, &failure);
             let mut failures = world.resource_mut::<Messages<ScriptFailed>>();
             if failures.len() < Outbox::MOST_FAILURES {
-                let entity = unit.entity;
+                let entity = invocation.entity;
                 failures.write(ScriptFailed { entity, callback, failure, put_aside });
             }
         }
@@ -340,37 +352,42 @@ impl ApplyingStage<'_> {
     }
 
     /// Stores `self` and what the frame knows of the script. Gives whether it is put aside now.
-    fn keep_state(&mut self, world: &mut World, unit: &Unit, outcome: &mut UnitOutcome) -> bool {
-        if unit.stop().is_some() {
+    fn keep_state(
+        &mut self,
+        world: &mut World,
+        invocation: &Invocation,
+        outcome: &mut InvocationOutcome,
+    ) -> bool {
+        if invocation.stop().is_some() {
             return false;
         }
         let now = world.change_tick();
-        let mut states = world.get_mut::<ScriptStates>(unit.entity);
+        let mut states = world.get_mut::<ScriptStates>(invocation.entity);
         // The game changed it since the runs ended; it knew better.
-        let touched = self.kept != Some(unit.entity)
+        let touched = self.kept != Some(invocation.entity)
             && states
                 .as_ref()
                 .is_some_and(|states| states.last_changed().is_newer_than(self.executed, now));
         if !touched {
-            self.kept = Some(unit.entity);
+            self.kept = Some(invocation.entity);
         }
         let state = states
             .as_mut()
-            .and_then(|states| states.bypass_change_detection().states.get_mut(unit.slot()))
+            .and_then(|states| states.bypass_change_detection().states.get_mut(invocation.slot()))
             // The game may have put another state there in the same stage.
-            .filter(|state| self.programs.is_run_by(unit, state));
+            .filter(|state| self.programs.is_run_by(invocation, state));
         let Some(state) = state else {
-            let program = &self.programs.list[unit.program as usize].program;
+            let program = &self.programs.list[invocation.program as usize].program;
             let mut queue = world.resource_mut::<StopQueue>();
-            let origin = self.shares.origin_of(unit);
+            let origin = self.shares.origin_of(invocation);
             let (known, executed) = (self.known_stops, self.executed);
             let meanwhile = Meanwhile { known, executed, now };
-            let conflict = queue.catch_up(unit, program, outcome, origin, &meanwhile);
+            let conflict = queue.catch_up(invocation, program, outcome, origin, &meanwhile);
             self.report.frame.conflicts += u64::from(conflict);
             return false;
         };
         // What the game started or stopped meanwhile stays so.
-        let mut changed = state.started == unit.started && state.started != outcome.started;
+        let mut changed = state.started == invocation.started && state.started != outcome.started;
         if changed {
             state.started = outcome.started;
         }
@@ -387,15 +404,16 @@ impl ApplyingStage<'_> {
         }
         let attached = &mut state.attached;
         attached.waiting[self.stage as usize] = 0;
-        attached.owed[self.stage as usize] = if outcome.unfinished { unit.delta } else { 0.0 };
-        if unit.reload && !outcome.unfinished {
+        attached.pending_delta[self.stage as usize] =
+            if outcome.unfinished { invocation.delta } else { 0.0 };
+        if invocation.reload && !outcome.unfinished {
             attached.reload = false;
         }
         let before = attached.aside.is_put_aside();
         let verdicts = outcome.more.as_mut().and_then(|more| more.verdicts.take());
         let judgement = match verdicts {
             Some(verdicts) => {
-                attached.aside.judge(&verdicts, &self.patience, self.number, unit.entity)
+                attached.aside.judge(&verdicts, &self.patience, self.number, invocation.entity)
             }
             None if outcome.runs > 0 && attached.aside.has_failures() => {
                 attached.aside.succeeded(self.stage.callback(), &self.patience)
@@ -403,7 +421,7 @@ impl ApplyingStage<'_> {
             None => Judgement::default(),
         };
         if judgement.tried {
-            self.report.retried(self.figures[unit.program as usize]);
+            self.report.retried(self.figures[invocation.program as usize]);
         }
         let put_aside = attached.aside.is_put_aside();
         let next_try = attached.aside.next_try();
@@ -411,12 +429,12 @@ impl ApplyingStage<'_> {
             states.set_changed();
         }
         if let Some(newly) = judgement.newly {
-            let carried = &mut self.programs.list[unit.program as usize];
+            let carried = &mut self.programs.list[invocation.program as usize];
             if !before {
                 carried.count_aside(next_try);
             }
             let interval = next_try.map(|frame| frame.saturating_sub(self.number));
-            self.report.put_aside(carried.program.name(), unit.entity, newly, interval);
+            self.report.put_aside(carried.program.name(), invocation.entity, newly, interval);
         }
         put_aside
     }
@@ -444,9 +462,9 @@ impl ApplyingStage<'_> {
         }
     }
 
-    fn write_leaf(&mut self, world: &mut World, leaf: LeafWrite) {
-        let LeafWrite { entity, spot, value } = leaf;
-        let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(spot);
+    fn write_leaf(&mut self, world: &mut World, leaf: ScalarWrite) {
+        let ScalarWrite { entity, spot, value } = leaf;
+        let KnownField { component, path, .. } = *self.bindings.exposure.spots.get(spot);
         let conflicts = self.contended.claim(entity, component, &[path]);
         self.report.frame.conflicts += conflicts;
         match self.bindings.exposure.get(component).write_leaf(world, entity, &path, &value) {
@@ -516,8 +534,8 @@ impl ApplyingStage<'_> {
 /// they ran.
 fn count_unheard(
     frame: &mut Frame,
-    programs: &Programs,
-    outcomes: &[UnitOutcome],
+    programs: &ProgramTable,
+    outcomes: &[InvocationOutcome],
     left: &[u64],
 ) -> u64 {
     if frame.unsure.is_empty() {
@@ -525,14 +543,14 @@ fn count_unheard(
     }
     let mut unsure = std::mem::take(&mut frame.unsure);
     for number in numbers(left) {
-        let (unit, outcome) = (&frame.units[number], &outcomes[number]);
-        let known = programs.list[unit.program as usize].program.callbacks();
+        let (invocation, outcome) = (&frame.invocations[number], &outcomes[number]);
+        let known = programs.list[invocation.program as usize].program.callbacks();
         let hears = known.is_none_or(|known| known.contains(Callback::Message));
         let takes = outcome.deferred || outcome.unfinished || !outcome.started || hears;
-        if takes && unit.more.as_ref().is_some_and(|more| more.unsure) {
-            for delivery in unit.mail() {
+        if takes && invocation.more.as_ref().is_some_and(|more| more.unsure) {
+            for delivery in invocation.mail() {
                 let delivery = delivery as usize;
-                unsure[delivery] &= !frame.deliveries[delivery].is_for(unit.slot());
+                unsure[delivery] &= !frame.deliveries[delivery].is_for(invocation.slot());
             }
         }
     }
@@ -548,8 +566,8 @@ pub(super) fn settle(entity: Entity, new: &[Entity]) -> Entity {
 }
 
 /// Replaces stand-ins in everything but components.
-fn settle_new_entities(state: &mut StateChange, more: &mut MoreOutcome) {
-    let MoreOutcome { new, effects, .. } = more;
+fn settle_new_entities(state: &mut StateChange, more: &mut OutcomeExtras) {
+    let OutcomeExtras { new, effects, .. } = more;
     let map = &mut |entity| settle(entity, new);
     state.map_entities(map);
     for mail in &mut effects.messages {
@@ -576,9 +594,9 @@ fn write_log(entity: Option<Entity>, script: &str, line: &LogLine, text: &str) {
     }
 }
 
-/// Fields that more than one unit may write in this stage, and who did.
+/// Fields that more than one invocation may write in this stage, and who did.
 ///
-/// Most units write only their own entity, which no other unit touches: for those nothing is noted.
+/// Most invocations write only their own entity, which no other invocation touches: for those nothing is noted.
 struct Contended {
     entities: EntityHashSet,
     written: HashMap<(Entity, u32), Vec<FieldPath>>,
@@ -588,17 +606,17 @@ impl Contended {
     fn of(frame: &mut Frame) -> Self {
         let mut entities: EntityHashSet = frame.shared.iter().copied().collect();
         for number in frame.tallies.iter_mut().flat_map(|tally| tally.reaching.drain(..)) {
-            let (unit, outcome) = (&frame.units[number], &frame.outcomes[number]);
+            let (invocation, outcome) = (&frame.invocations[number], &frame.outcomes[number]);
             let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
             let drafts = drafts.map(|draft| draft.entity);
             let leaves = outcome.leaves.iter().map(|leaf| leaf.entity);
             let others = drafts.chain(leaves);
-            entities.extend(others.filter(|other| *other != unit.entity));
+            entities.extend(others.filter(|other| *other != invocation.entity));
         }
         Self { entities, written: HashMap::new() }
     }
 
-    /// Notes the places that a unit wrote; gives how many an earlier unit had written.
+    /// Notes the places that an invocation wrote; gives how many an earlier invocation had written.
     fn claim(&mut self, entity: Entity, component: u32, paths: &[FieldPath]) -> u64 {
         if self.entities.is_empty() || !self.entities.contains(&entity) {
             return 0;

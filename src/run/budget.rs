@@ -46,7 +46,7 @@ pub(crate) struct StageBudget {
     began: Duration,
     /// When it is spent, by the clock; `None`: never.
     deadline: Option<Duration>,
-    /// One unit runs however late it is, so that everybody does in the end.
+    /// One invocation runs however late it is, so that everybody does in the end.
     pub(super) one_may_run: bool,
 }
 

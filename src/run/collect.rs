@@ -11,15 +11,15 @@ use bevy::prelude::{
 };
 use smallvec::SmallVec;
 
-use super::frame::{Frame, LuaPool, LuaScripting, MoreUnit, Stage, Tally, Unit};
+use super::frame::{Frame, Invocation, InvocationExtras, LuaPool, LuaScripting, Stage, Tally};
 use super::known::KnownScripts;
 use super::mailbox::{Deliveries, Mailbox};
-use super::programs::Programs;
+use super::programs::ProgramTable;
 use super::quiet::{QuietStage, Scripted};
 use super::report::Report;
 use super::stop::{LastPlace, StopQueue, Stopped};
 use crate::bindings::Backlog;
-use crate::script::{Aside, LuaScript, LuaScripts, Place, ScriptState, ScriptStates};
+use crate::script::{Backoff, LuaScript, LuaScripts, ScriptState, ScriptStates, StateLocation};
 use crate::vm::Callback;
 
 /// What collecting reads and writes.
@@ -50,7 +50,7 @@ pub(crate) fn collect_fixed_update(world: &mut World, collector: &mut SystemStat
     collect(Stage::FixedUpdate, world, collector);
 }
 
-/// Fills [`Frame`] with the units of this stage, in the stable order: stopped ones first, then by the
+/// Fills [`Frame`] with the invocations of this stage, in the stable order: stopped ones first, then by the
 /// entity's index and generation, then by the script's place on it.
 fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collector>) {
     let Collector {
@@ -100,14 +100,15 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     frame.programs.begin(stage, &scripts);
     frame.shares.clear();
     frame.shared.clear();
-    let mut units = std::mem::take(&mut frame.spare);
+    let mut invocations = std::mem::take(&mut frame.spare);
     let mut found = std::mem::take(&mut frame.found);
     let quiet = QuietStage { stage, delta: frame.delta, deliveries: &frame.deliveries };
     let threads = pool.config().max_size;
-    let quiet = quiet.collect(threads, &entities, &mut frame.programs, &mut units, &mut found);
-    frame.units = units;
+    let quiet =
+        quiet.collect(threads, &entities, &mut frame.programs, &mut invocations, &mut found);
+    frame.invocations = invocations;
     frame.any_waits = quiet.any_waits;
-    let of_quiet = frame.units.len();
+    let of_quiet = frame.invocations.len();
 
     for entity in found.iter().flat_map(|found| &found.rest) {
         let Ok((entity, scripts_of, mut states)) = entities.get_mut(*entity) else { continue };
@@ -124,7 +125,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
             }
             continue;
         }
-        let before = frame.units.len();
+        let before = frame.invocations.len();
         for (slot, (handle, state)) in scripts_of.scripts.iter().zip(states).enumerate() {
             let Some(script) = scripts.get(handle) else {
                 taken.wait(&mut frame.deliveries, entity, Some(slot));
@@ -133,24 +134,24 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
             if state.attached.program.is_none() {
                 known.keep(handle);
             }
-            if let Some(mut unit) = due(at, slot, script, state, stage, frame, &mut taken) {
+            if let Some(mut invocation) = due(at, slot, script, state, stage, frame, &mut taken) {
                 if let Some(origin) = frame.shares.count(origin) {
-                    unit.more.get_or_insert_default().origin = Some(origin);
+                    invocation.more.get_or_insert_default().origin = Some(origin);
                 }
-                frame.any_waits |= unit.waiting > 0;
-                frame.units.push(unit);
+                frame.any_waits |= invocation.waiting > 0;
+                frame.invocations.push(invocation);
             }
         }
-        if frame.units.len() > before + 1 {
+        if frame.invocations.len() > before + 1 {
             frame.shared.push(entity);
         }
     }
     found.iter().for_each(|found| frame.shared.extend_from_slice(&found.shared));
     frame.found = found;
     // They nearly always are in order already.
-    let in_order = quiet.in_order && frame.units.len() == of_quiet;
-    if !in_order && !frame.units.is_sorted_by_key(Unit::key) {
-        frame.units.sort_by_key(Unit::key);
+    let in_order = quiet.in_order && frame.invocations.len() == of_quiet;
+    if !in_order && !frame.invocations.is_sorted_by_key(Invocation::key) {
+        frame.invocations.sort_by_key(Invocation::key);
     }
 
     if stage == Stage::Update {
@@ -160,15 +161,15 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
             let program = programs.number(&stopped.program, None, 0);
             programs.list[program as usize].count(0);
             shared.push(stopped.entity);
-            let mut unit = Unit::new(stopped.entity, 0, program);
-            unit.waiting = stopped.last.waiting;
-            *any_waits |= unit.waiting > 0;
-            let more = unit.more.get_or_insert_default();
+            let mut invocation = Invocation::new(stopped.entity, 0, program);
+            invocation.waiting = stopped.last.waiting;
+            *any_waits |= invocation.waiting > 0;
+            let more = invocation.more.get_or_insert_default();
             more.stop = Some(stopped.last);
             more.origin = shares.count_stop();
-            unit
+            invocation
         });
-        frame.units.splice(0..0, stops);
+        frame.invocations.splice(0..0, stops);
         taken.settle(&mut mailbox, &mut report, &mut frame.unsure);
         frame.deliveries.tell(&mut backlog);
     }
@@ -189,27 +190,27 @@ fn put_back(
     mailbox: &mut Mailbox,
     stopped: &mut StopQueue,
 ) {
-    for number in 0..frame.units.len() {
+    for number in 0..frame.invocations.len() {
         frame.leave_mail(number, 0);
     }
     mailbox.put_back(&mut frame.deliveries);
-    if frame.units.is_empty() {
+    if frame.invocations.is_empty() {
         return;
     }
-    let units = std::mem::take(&mut frame.units);
-    for unit in units.iter().filter(|unit| unit.stop().is_none()) {
-        if let Ok((_, _, mut states)) = entities.get_mut(unit.entity)
-            && let Some(state) = states.bypass_change_detection().states.get_mut(unit.slot())
-            && state.attached.number == unit.program
+    let invocations = std::mem::take(&mut frame.invocations);
+    for invocation in invocations.iter().filter(|invocation| invocation.stop().is_none()) {
+        if let Ok((_, _, mut states)) = entities.get_mut(invocation.entity)
+            && let Some(state) = states.bypass_change_detection().states.get_mut(invocation.slot())
+            && state.attached.number == invocation.program
         {
-            state.attached.owed[frame.stage as usize] = unit.delta;
+            state.attached.pending_delta[frame.stage as usize] = invocation.delta;
         }
     }
     let programs = &frame.programs.list;
-    let stops = units.into_iter().filter_map(|mut unit| {
-        let last = unit.take_stop()?;
-        let program = programs[unit.program as usize].program.clone();
-        Some(Stopped { entity: unit.entity, program, last })
+    let stops = invocations.into_iter().filter_map(|mut invocation| {
+        let last = invocation.take_stop()?;
+        let program = programs[invocation.program as usize].program.clone();
+        Some(Stopped { entity: invocation.entity, program, last })
     });
     stopped.stopped.splice(0..0, stops);
 }
@@ -306,7 +307,7 @@ fn due(
     stage: Stage,
     frame: &mut Frame,
     taken: &mut Taken,
-) -> Option<Unit> {
+) -> Option<Invocation> {
     let program = script.program();
     let attached = &mut state.attached;
     if attached.program.as_ref().is_none_or(|known| known.id() != program.id()) {
@@ -315,7 +316,7 @@ fn due(
         if state.script != **program.name() {
             state.script = program.name().to_string();
         }
-        attached.aside = Aside::default();
+        attached.aside = Backoff::default();
         attached.program = Some(program.clone());
     }
     let number = frame.programs.count(state, at, slot)?;
@@ -336,25 +337,30 @@ fn due(
     // The callback goes with the frame, not with the fixed steps in it.
     let reload = attached.reload && stage == Stage::Update;
     let any = !state.started || ticks || reload || !mail.is_empty();
-    any.then(|| Unit {
+    any.then(|| Invocation {
         started: state.started,
         reload,
-        more: (!mail.is_empty())
-            .then(|| Box::new(MoreUnit { mail, unsure: known.is_none(), ..MoreUnit::default() })),
+        more: (!mail.is_empty()).then(|| {
+            Box::new(InvocationExtras {
+                mail,
+                unsure: known.is_none(),
+                ..InvocationExtras::default()
+            })
+        }),
         ticks,
-        delta: attached.owed[stage as usize] + if ticks { frame.delta } else { 0.0 },
+        delta: attached.pending_delta[stage as usize] + if ticks { frame.delta } else { 0.0 },
         waiting: attached.waiting[stage as usize].into(),
-        ..Unit::new(at.entity, slot, number)
+        ..Invocation::new(at.entity, slot, number)
     })
 }
 
-impl Programs {
+impl ProgramTable {
     /// Counts who carries a program; gives its number.
     fn count(&mut self, state: &mut ScriptState, at: At, slot: usize) -> Option<u32> {
         let attached = &mut state.attached;
         let number = self.number(attached.program.as_ref()?, attached.asset, attached.number);
         attached.number = number;
-        attached.place = Place::new(at.entity, self.numbering(), at.changed, slot);
+        attached.place = StateLocation::new(at.entity, self.numbering(), at.changed, slot);
         let carried = &mut self.list[number as usize];
         carried.count(1);
         if attached.aside.is_put_aside() {

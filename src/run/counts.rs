@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::execute::ExecutingStage;
-use super::frame::{Tally, Unit, UnitOutcome};
+use super::frame::{Invocation, InvocationOutcome, Tally};
 use crate::vm::ticks;
 
 /// What a worker knows of the time, and counts.
@@ -46,30 +46,35 @@ impl Counts {
         self.tally.runs[*program as usize] += std::mem::take(runs);
     }
 
-    /// Notes a unit if it changes other entities than its own.
+    /// Notes an invocation if it changes other entities than its own.
     #[inline]
-    pub(super) fn note_reach(&mut self, index: usize, unit: &Unit, outcome: &UnitOutcome) {
-        if outcome.reaches_out(unit.entity) {
+    pub(super) fn note_reach(
+        &mut self,
+        index: usize,
+        invocation: &Invocation,
+        outcome: &InvocationOutcome,
+    ) {
+        if outcome.reaches_out(invocation.entity) {
             self.tally.reaching.push(index);
         }
     }
 
-    /// Runs of a unit are to be as if they had not been.
-    pub(super) fn undo(&mut self, unit: &Unit, runs: u32) {
-        self.tally.undone.push((unit.program, runs));
+    /// Runs of an invocation are to be as if they had not been.
+    pub(super) fn undo(&mut self, invocation: &Invocation, runs: u32) {
+        self.tally.undone.push((invocation.program, runs));
     }
 
-    /// A run of a unit is over: counts it.
+    /// A run of an invocation is over: counts it.
     #[inline]
-    pub(super) fn ran(&mut self, unit: &Unit) {
+    pub(super) fn ran(&mut self, invocation: &Invocation) {
         let time = self.stopwatch.stop();
-        if self.recent.0 != unit.program {
+        if self.recent.0 != invocation.program {
             self.settle_up();
-            self.recent.0 = unit.program;
+            self.recent.0 = invocation.program;
         }
         self.recent.1 += 1;
         if let Some(time) = time {
-            self.tally.times.push((unit.program, time));
+            self.tally.times.push((invocation.program, time));
         }
     }
 }

@@ -12,26 +12,26 @@ use bevy::tasks::ComputeTaskPool;
 use super::budget::StageBudget;
 use super::collect::mix;
 use super::counts::Counts;
-use super::frame::{Frame, LuaPool, MoreOutcome, Tally, Unit, UnitOutcome};
-use super::row::{Batch, UnitRow, sort};
-use super::shares::{Limits, Spent, Units, WHOLE};
+use super::frame::{Frame, Invocation, InvocationOutcome, LuaPool, OutcomeExtras, Tally};
+use super::row::{Batch, InvocationBatch, sort};
+use super::shares::{Invocations, Limits, Spent, WHOLE};
 use super::turns;
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease};
-use crate::script::{Aside, Patience, ScriptState, ScriptStates, Verdicts};
+use crate::script::{Backoff, RetryPolicy, ScriptState, ScriptStates, Verdicts};
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Engaged, Program, Ran, RowEnd, StateChange, Used, Vm, engage};
+use crate::vm::{BatchEnd, Call, Callback, Engaged, Program, Ran, StateChange, Used, Vm, engage};
 
-/// Units that a worker takes at a time, at least.
+/// Invocations that a worker takes at a time, at least.
 const BATCH: usize = 64;
 
 /// Into how many batches the share of a worker is divided, so that none has much to do when the others are
-/// done, and the most units in one: those lie side by side in memory, and where they do, the processor knows
+/// done, and the most invocations in one: those lie side by side in memory, and where they do, the processor knows
 /// what comes next.
 const ALIKE: (usize, usize) = (16, 1024);
 
-/// The same where units of different scripts are mixed: of many, more are of one script.
+/// The same where invocations of different scripts are mixed: of many, more are of one script.
 const MIXED: (usize, usize) = (2, 8192);
 
 /// Messages that one script on one entity takes in a frame; the rest wait for the next.
@@ -40,7 +40,7 @@ const MAX_MESSAGES_TAKEN: usize = 1024;
 /// A script on one entity takes messages until it has used so many times what one run may use.
 const REPLETE: u32 = 4;
 
-/// Runs all units of [`Frame`] and puts their outcomes there, in the order of the units.
+/// Runs all invocations of [`Frame`] and puts their outcomes there, in the order of the invocations.
 pub(crate) fn execute(world: &mut World) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
     let Some(pool) = world.get_resource::<LuaPool>().cloned() else {
@@ -48,21 +48,21 @@ pub(crate) fn execute(world: &mut World) {
     };
     let budget = frame.budget.begin(frame.stage, frame.number, pool.config().frame_budget);
     let mut anything_waits = false;
-    if !frame.units.is_empty() {
+    if !frame.invocations.is_empty() {
         let registry = world.resource::<AppTypeRegistry>().clone();
         let mut outcomes = std::mem::take(&mut frame.outcomes);
-        outcomes.resize_with(frame.units.len(), UnitOutcome::default);
+        outcomes.resize_with(frame.invocations.len(), InvocationOutcome::default);
         let tallies = std::mem::take(&mut frame.tallies);
         let columns = frame.columns.take();
         let (mut states, mut transforms) =
             columns.unwrap_or_else(|| (world.query(), world.query()));
         let order = turns::order(&frame);
-        frame.shares.line_up(&mut frame.units, order.as_deref());
+        frame.shares.line_up(&mut frame.invocations, order.as_deref());
         let limits = frame.limits(pool.config());
         let stage = ExecutingStage {
             world,
             frame: &frame,
-            units: Units::new(&frame.units, order.as_deref(), &limits),
+            invocations: Invocations::new(&frame.invocations, order.as_deref(), &limits),
             states: Column::new(world, &mut states),
             transforms: &Column::new(world, &mut transforms),
             bindings: world.resource(),
@@ -97,7 +97,7 @@ pub(crate) fn execute(world: &mut World) {
 pub(super) struct ExecutingStage<'w> {
     pub(super) world: &'w World,
     pub(super) frame: &'w Frame,
-    pub(super) units: Units<'w>,
+    pub(super) invocations: Invocations<'w>,
     states: Column<'w, ScriptStates>,
     transforms: &'w Column<'w, Transform>,
     bindings: &'w Bindings,
@@ -106,20 +106,20 @@ pub(super) struct ExecutingStage<'w> {
     pub(super) budget: &'w StageBudget,
     /// How many workers had a VM.
     leased: AtomicUsize,
-    /// Some unit has to wait for the next stage.
+    /// Some invocation has to wait for the next stage.
     anything_waits: AtomicBool,
     /// What the workers count, while none of them counts in it.
     tallies: Mutex<Vec<Tally>>,
 }
 
 impl<'w> ExecutingStage<'w> {
-    /// Runs all units; their outcomes are in their order afterwards.
-    fn run(&self, outcomes: &mut [UnitOutcome]) {
-        let order = self.units.order;
+    /// Runs all invocations; their outcomes are in their order afterwards.
+    fn run(&self, outcomes: &mut [InvocationOutcome]) {
+        let order = self.invocations.order;
         let tasks = ComputeTaskPool::get();
         let batches = outcomes.len().div_ceil(BATCH);
         let workers = batches.min(self.pool.config().max_size).min(tasks.thread_num() + 1).max(1);
-        // Units of different scripts are sorted within their batch.
+        // Invocations of different scripts are sorted within their batch.
         let sorts = order.is_none()
             && self.frame.programs.list.iter().filter(|program| program.in_use).nth(1).is_some();
         let (shares, largest) = if sorts { MIXED } else { ALIKE };
@@ -151,8 +151,8 @@ impl<'w> ExecutingStage<'w> {
             }
         }
         let mut undone = Vec::new();
-        self.frame.shares.settle(self.units, outcomes, |turn, outcome| {
-            undone.push((self.units.at(turn).program, outcome.runs));
+        self.frame.shares.settle(self.invocations, outcomes, |turn, outcome| {
+            undone.push((self.invocations.at(turn).program, outcome.runs));
             self.defer(outcome);
         });
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,23 +162,23 @@ impl<'w> ExecutingStage<'w> {
         drop(tallies);
         if let Some(order) = order {
             let mut sorted = Vec::new();
-            sorted.resize_with(outcomes.len(), UnitOutcome::default);
-            for (outcome, unit) in outcomes.iter_mut().zip(order) {
-                sorted[*unit] = std::mem::take(outcome);
+            sorted.resize_with(outcomes.len(), InvocationOutcome::default);
+            for (outcome, invocation) in outcomes.iter_mut().zip(order) {
+                sorted[*invocation] = std::mem::take(outcome);
             }
             outcomes.swap_with_slice(&mut sorted);
         }
     }
 
-    /// The unit that has this turn doesn't run.
-    fn skip(&self, turn: usize, outcome: &mut UnitOutcome) {
-        self.frame.shares.skip(self.units.at(turn));
+    /// The invocation that has this turn doesn't run.
+    fn skip(&self, turn: usize, outcome: &mut InvocationOutcome) {
+        self.frame.shares.skip(self.invocations.at(turn));
         self.defer(outcome);
     }
 
-    /// A unit has to wait for the next stage, whatever came of its runs.
-    fn defer(&self, outcome: &mut UnitOutcome) {
-        *outcome = UnitOutcome::deferred();
+    /// An invocation has to wait for the next stage, whatever came of its runs.
+    fn defer(&self, outcome: &mut InvocationOutcome) {
+        *outcome = InvocationOutcome::deferred();
         self.anything_waits.store(true, Ordering::Relaxed);
     }
 
@@ -202,38 +202,48 @@ impl<'w> ExecutingStage<'w> {
         }
     }
 
-    fn program(&self, unit: usize) -> &Program {
-        self.frame.program(&self.frame.units[unit])
+    fn program(&self, invocation: usize) -> &Program {
+        self.frame.program(&self.frame.invocations[invocation])
     }
 
-    /// What the runs of a unit may use up.
+    /// What the runs of an invocation may use up.
     #[inline]
-    pub(super) fn limits(&self, unit: &Unit) -> &'w Limits {
-        self.units.limits(unit)
+    pub(super) fn limits(&self, invocation: &Invocation) -> &'w Limits {
+        self.invocations.limits(invocation)
     }
 
-    /// What a unit's script remembers, if the unit was collected for that: the game may have put something else in
+    /// What an invocation's script remembers, if the invocation was collected for that: the game may have put something else in
     /// its place.
     #[inline]
-    pub(super) fn state_of(&self, unit: &Unit, entity: EntityRef<'w>) -> Option<&'w ScriptState> {
-        let state = self.states.get(entity.location())?.states.get(unit.slot())?;
-        let runs = self.frame.program(unit);
+    pub(super) fn state_of(
+        &self,
+        invocation: &Invocation,
+        entity: EntityRef<'w>,
+    ) -> Option<&'w ScriptState> {
+        let state = self.states.get(entity.location())?.states.get(invocation.slot())?;
+        let runs = self.frame.program(invocation);
         let is_its = |program: &Arc<Program>| Arc::ptr_eq(program, runs);
         state.attached.program.as_ref().is_some_and(is_its).then_some(state)
     }
 
     /// Where the random numbers of a run start. Depends on the world's seed, the entity, the script, the callback,
-    /// on how often the script has drawn numbers before, and on which run of the unit this is; not on the VM, on
+    /// on how often the script has drawn numbers before, and on which run of the invocation this is; not on the VM, on
     /// who ran before, or on what happened before the script was loaded.
     #[inline]
-    pub(super) fn seed(&self, unit: &Unit, draws: u64, callback: Callback, run: u32) -> u64 {
-        let which = u64::from(unit.slot) << 40 | u64::from(run) << 8 | callback as u64;
-        let who = mix(unit.entity.to_bits() ^ self.frame.program(unit).name_hash());
+    pub(super) fn seed(
+        &self,
+        invocation: &Invocation,
+        draws: u64,
+        callback: Callback,
+        run: u32,
+    ) -> u64 {
+        let which = u64::from(invocation.slot) << 40 | u64::from(run) << 8 | callback as u64;
+        let who = mix(invocation.entity.to_bits() ^ self.frame.program(invocation).name_hash());
         let when = draws.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mix(self.frame.seed ^ who ^ mix(which ^ when))
     }
 
-    /// Moves what the runs of the unit that has this turn want to change to its outcome. Gives whether there is room
+    /// Moves what the runs of the invocation that has this turn want to change to its outcome. Gives whether there is room
     /// for it still; if not, it is dropped.
     #[inline]
     pub(super) fn hand_over(
@@ -241,11 +251,11 @@ impl<'w> ExecutingStage<'w> {
         turn: usize,
         work: u64,
         context: &mut ScriptContext<'_>,
-        outcome: &mut UnitOutcome,
+        outcome: &mut InvocationOutcome,
     ) -> bool {
         let (bytes, spawned) = (context.bytes_handed_over(), context.effects.spawned.len());
-        if (bytes > 0 || self.units.at(turn).more.is_some())
-            && !self.frame.shares.spend(self.units, turn, Spent { work, bytes, spawned })
+        if (bytes > 0 || self.invocations.at(turn).more.is_some())
+            && !self.frame.shares.spend(self.invocations, turn, Spent { work, bytes, spawned })
         {
             context.effects = Effects::default();
             self.defer(outcome);
@@ -257,17 +267,17 @@ impl<'w> ExecutingStage<'w> {
         }
         if !effects.is_plain() {
             let effects = std::mem::take(&mut context.effects);
-            outcome.more = Some(Box::new(MoreOutcome { effects, ..MoreOutcome::default() }));
+            outcome.more = Some(Box::new(OutcomeExtras { effects, ..OutcomeExtras::default() }));
         }
         true
     }
 }
 
-/// One thread that runs units.
+/// One thread that runs invocations.
 struct Worker<'s> {
     stage: &'s ExecutingStage<'s>,
     engaged: &'s Engaged,
-    /// The world as the unit sees it whose turn it is.
+    /// The world as the invocation sees it whose turn it is.
     context: ScriptContext<'s>,
     lease: Option<Lease<Vm>>,
     counts: Counts,
@@ -275,10 +285,14 @@ struct Worker<'s> {
 
 impl<'s> Worker<'s> {
     /// Takes batches until none is left. Without a VM it takes none: others may have one.
-    fn work<'f>(mut self, sorts: bool, next: impl Fn() -> Option<(&'f mut [UnitOutcome], usize)>) {
+    fn work<'f>(
+        mut self,
+        sorts: bool,
+        next: impl Fn() -> Option<(&'f mut [InvocationOutcome], usize)>,
+    ) {
         let stage = self.stage;
-        // A VM that ran the script of the first units is as good a guess as any.
-        self.acquire(stage.frame.program(stage.units.at(0)));
+        // A VM that ran the script of the first invocations is as good a guess as any.
+        self.acquire(stage.frame.program(stage.invocations.at(0)));
         if self.lease.is_some() {
             stage.leased.fetch_add(1, Ordering::Relaxed);
         }
@@ -287,22 +301,23 @@ impl<'s> Worker<'s> {
             && let Some((outcomes, first)) = next()
         {
             if sorts {
-                sort(&stage.frame.units[first..first + outcomes.len()], &mut turns);
+                sort(&stage.frame.invocations[first..first + outcomes.len()], &mut turns);
             }
-            let order = stage.units.order;
+            let order = stage.invocations.order;
             let mut batch = Batch { first, outcomes, order, turns: &turns, done: 0 };
-            while let Some((unit, _)) = batch.at(batch.done) {
+            while let Some((invocation, _)) = batch.at(batch.done) {
                 // Who has waited longest runs however late it is: everybody does in the end.
                 let must = batch.is_first() && stage.budget.one_may_run;
                 let in_time = must || !self.counts.is_late(stage);
-                let runs = in_time && stage.frame.shares.may_run(&stage.frame.units[unit]);
+                let runs =
+                    in_time && stage.frame.shares.may_run(&stage.frame.invocations[invocation]);
                 if !runs || self.lease.is_none() {
                     stage.skip(batch.turn(), batch.take());
-                } else if !self.run_row(unit, &mut batch) {
-                    self.run_unit(batch.turn(), batch.take(), None);
+                } else if !self.run_batch(invocation, &mut batch) {
+                    self.run_invocation(batch.turn(), batch.take(), None);
                 }
                 if self.lease.as_ref().is_some_and(|vm| vm.is_spent()) {
-                    self.replace(stage.program(unit));
+                    self.replace(stage.program(invocation));
                 }
             }
         }
@@ -327,12 +342,12 @@ impl<'s> Worker<'s> {
         self.acquire(program);
     }
 
-    /// Runs units that are alike from one on, if they are of the common kind: gives whether it ran any.
-    fn run_row(&mut self, unit: usize, batch: &mut Batch<'_>) -> bool {
+    /// Runs invocations that are alike from one on, if they are of the common kind: gives whether it ran any.
+    fn run_batch(&mut self, invocation: usize, batch: &mut Batch<'_>) -> bool {
         let stage = self.stage;
-        let kind = &stage.frame.units[unit];
+        let kind = &stage.frame.invocations[invocation];
         let Some(vm) = &mut self.lease else { return false };
-        let program = stage.program(unit);
+        let program = stage.program(invocation);
         let callback = stage.frame.stage.callback();
         if !kind.only_ticks() || vm.is_spent() || !vm.is_ready_for(program, callback) {
             return false;
@@ -341,7 +356,7 @@ impl<'s> Worker<'s> {
         let counts_steps = kind.more.is_some();
         vm.count_steps(counts_steps);
         self.context.set_script(program.name());
-        let mut row = UnitRow {
+        let mut row = InvocationBatch {
             stage,
             counts: &mut self.counts,
             batch,
@@ -355,13 +370,13 @@ impl<'s> Worker<'s> {
         let limits = stage.limits(kind);
         self.context.set_allow_non_finite(limits.allow_non_finite);
         let host_and_row = (&mut self.context, &mut row);
-        let end = vm.run_row(program, callback, &limits.run, host_and_row, self.engaged);
+        let end = vm.run_batch(program, callback, &limits.run, host_and_row, self.engaged);
         let of_run = vm.used();
         let current = row.current;
         let (ran, used) = match end {
-            RowEnd::Done => return batch.done > before,
-            RowEnd::Again(used) => (None, Some(used)),
-            RowEnd::With(ran) => (Some(ran), None),
+            BatchEnd::Done => return batch.done > before,
+            BatchEnd::Again(used) => (None, Some(used)),
+            BatchEnd::With(ran) => (Some(ran), None),
         };
         // Something else may have gone wrong before the first one began.
         let Some(index) = current else { return false };
@@ -369,11 +384,11 @@ impl<'s> Worker<'s> {
         let outcome = batch.take();
         let Some(ran) = ran else {
             self.context.effects = Effects::default();
-            self.run_unit(turn, outcome, used);
+            self.run_invocation(turn, outcome, used);
             return true;
         };
-        let unit = &stage.frame.units[index];
-        self.counts.ran(unit);
+        let invocation = &stage.frame.invocations[index];
+        self.counts.ran(invocation);
         let work = limits.work(of_run, met_limit(&ran));
         let mut failures = Vec::new();
         match ran {
@@ -387,27 +402,32 @@ impl<'s> Worker<'s> {
         outcome.set_ran(!failures.is_empty());
         outcome.drew = of_run.drew;
         if !stage.hand_over(turn, work, &mut self.context, outcome) {
-            self.counts.undo(unit, 1);
+            self.counts.undo(invocation, 1);
         } else if outcome.failing {
             let mut verdicts = Verdicts::default();
             verdicts.note(callback, false);
             let more = outcome.more.get_or_insert_default();
             (more.failures, more.verdicts) = (failures, Some(verdicts));
         }
-        self.counts.note_reach(index, unit, outcome);
+        self.counts.note_reach(index, invocation, outcome);
         true
     }
 
-    /// Runs the unit that has this turn.
-    fn run_unit(&mut self, turn: usize, outcome: &mut UnitOutcome, used: Option<Duration>) {
+    /// Runs the invocation that has this turn.
+    fn run_invocation(
+        &mut self,
+        turn: usize,
+        outcome: &mut InvocationOutcome,
+        used: Option<Duration>,
+    ) {
         let stage = self.stage;
-        let unit = stage.units.at(turn);
-        let entity = stage.world.get_entity(unit.entity).ok();
-        let known = match unit.stop() {
+        let invocation = stage.invocations.at(turn);
+        let entity = stage.world.get_entity(invocation.entity).ok();
+        let known = match invocation.stop() {
             Some(_) => None,
-            None => entity.and_then(|entity| stage.state_of(unit, entity)),
+            None => entity.and_then(|entity| stage.state_of(invocation, entity)),
         };
-        let state = unit.stop().map(|last| (&last.fields, last.draws));
+        let state = invocation.stop().map(|last| (&last.fields, last.draws));
         let state = state.or(known.map(|state| (&state.fields, state.draws())));
         let aside = known.map(|state| &state.attached.aside);
         let Some((before, draws)) = state else {
@@ -415,14 +435,14 @@ impl<'s> Worker<'s> {
             stage.skip(turn, outcome);
             return;
         };
-        let limits = stage.limits(unit);
-        self.context.turn_to(unit.entity, entity, limits.commands);
-        self.context.set_origin(stage.frame.shares.origin_of(unit));
-        self.context.set_script(stage.frame.program(unit).name());
+        let limits = stage.limits(invocation);
+        self.context.turn_to(invocation.entity, entity, limits.commands);
+        self.context.set_origin(stage.frame.shares.origin_of(invocation));
+        self.context.set_script(stage.frame.program(invocation).name());
         self.context.set_allow_non_finite(limits.allow_non_finite);
-        let mut runs = UnitRuns {
+        let mut runs = InvocationRuns {
             worker: self,
-            unit,
+            invocation,
             before,
             draws,
             state: StateChange::Unchanged,
@@ -439,7 +459,7 @@ impl<'s> Worker<'s> {
             unfinished: false,
         };
         outcome.started = runs.all();
-        let UnitRuns {
+        let InvocationRuns {
             state,
             failures,
             verdicts,
@@ -457,25 +477,25 @@ impl<'s> Worker<'s> {
         outcome.drew = drew;
         outcome.runs = ran;
         if !stage.hand_over(turn, work, &mut self.context, outcome) {
-            self.counts.undo(unit, ran);
+            self.counts.undo(invocation, ran);
         } else {
             if !failures.is_empty() || mail_taken > 0 {
                 let more = outcome.more.get_or_insert_default();
                 (more.failures, more.mail_taken) = (failures, mail_taken);
             }
-            if verdicts.any_failures() || aside.is_some_and(Aside::has_failures) {
+            if verdicts.any_failures() || aside.is_some_and(Backoff::has_failures) {
                 outcome.more.get_or_insert_default().verdicts = Some(verdicts);
             }
         }
-        let index = stage.units.index_of(turn);
-        self.counts.note_reach(index, unit, outcome);
+        let index = stage.invocations.index_of(turn);
+        self.counts.note_reach(index, invocation, outcome);
     }
 }
 
-/// The runs of one unit, one after another: each sees what the earlier ones wrote.
-struct UnitRuns<'u, 's> {
+/// The runs of one invocation, one after another: each sees what the earlier ones wrote.
+struct InvocationRuns<'u, 's> {
     worker: &'u mut Worker<'s>,
-    unit: &'s Unit,
+    invocation: &'s Invocation,
     before: &'u ScriptTable,
     /// Where the random numbers go on.
     draws: u64,
@@ -485,7 +505,7 @@ struct UnitRuns<'u, 's> {
     current: Option<ScriptTable>,
     failures: Vec<(Callback, Failure)>,
     /// The failures before this stage.
-    aside: Option<&'u Aside>,
+    aside: Option<&'u Backoff>,
     verdicts: Verdicts,
     failing: bool,
     /// How many there were.
@@ -501,24 +521,24 @@ struct UnitRuns<'u, 's> {
     unfinished: bool,
 }
 
-impl UnitRuns<'_, '_> {
+impl InvocationRuns<'_, '_> {
     /// Runs all that is due; gives whether the script has started.
     fn all(&mut self) -> bool {
-        if self.unit.stop().is_some() {
+        if self.invocation.stop().is_some() {
             self.one(Callback::Stop, &[]);
             return true;
         }
-        if !self.unit.started && !self.one(Callback::Start, &[]) {
+        if !self.invocation.started && !self.one(Callback::Start, &[]) {
             return false;
         }
-        if self.unit.reload && !self.is_gone() {
+        if self.invocation.reload && !self.is_gone() {
             self.one(Callback::Reload, &[]);
             if self.unfinished {
                 return true;
             }
         }
         let stage = self.worker.stage;
-        for mail in stage.frame.mail(self.unit).take(MAX_MESSAGES_TAKEN) {
+        for mail in stage.frame.mail(self.invocation).take(MAX_MESSAGES_TAKEN) {
             // One at least, so that a small budget delays messages and doesn't stop them.
             let is_enough = self.mail_taken > 0
                 && (stage.budget.is_spent() || self.is_replete() || self.has_enough_of_messages());
@@ -533,9 +553,9 @@ impl UnitRuns<'_, '_> {
             }
             self.mail_taken += 1;
         }
-        if self.unit.ticks && !self.is_gone() {
+        if self.invocation.ticks && !self.is_gone() {
             let tick = stage.frame.stage.callback();
-            self.one(tick, &[self.unit.delta.into()]);
+            self.one(tick, &[self.invocation.delta.into()]);
         }
         true
     }
@@ -553,7 +573,7 @@ impl UnitRuns<'_, '_> {
 
     /// Whether so many of its messages failed in a row that it takes no more of them for now.
     fn has_enough_of_messages(&self) -> bool {
-        let patience = || Patience::from(self.worker.stage.pool.config());
+        let patience = || RetryPolicy::from(self.worker.stage.pool.config());
         self.failing
             && self
                 .aside
@@ -563,7 +583,7 @@ impl UnitRuns<'_, '_> {
     /// Runs one callback if the script defines it; gives whether it did not fail.
     fn one(&mut self, callback: Callback, args: &[ScriptValue]) -> bool {
         let stage = self.worker.stage;
-        let program = stage.frame.program(self.unit);
+        let program = stage.frame.program(self.invocation);
         if program.callbacks().is_some_and(|known| !known.contains(callback)) {
             return true;
         }
@@ -573,7 +593,7 @@ impl UnitRuns<'_, '_> {
             self.current = Some(self.state.clone().applied_to(self.before));
         }
         // A missing callback is not a run: whether it had to be looked for depends on others.
-        let seed = stage.seed(self.unit, self.draws, callback, self.ran);
+        let seed = stage.seed(self.invocation, self.draws, callback, self.ran);
         self.worker.counts.stopwatch.start();
         let Some(ran) = self.attempt(program, callback, args, seed) else {
             self.unfinished = true;
@@ -594,9 +614,9 @@ impl UnitRuns<'_, '_> {
         }
         self.verdicts.note(callback, !self.failing);
         self.ran += 1;
-        self.work = self.work.saturating_add(stage.limits(self.unit).work(used, met_limit));
+        self.work = self.work.saturating_add(stage.limits(self.invocation).work(used, met_limit));
         self.drew |= used.drew;
-        self.worker.counts.ran(self.unit);
+        self.worker.counts.ran(self.invocation);
         !self.failing
     }
 
@@ -620,10 +640,10 @@ impl UnitRuns<'_, '_> {
             (None, _) => self.before,
         };
         let call = Call { callback, state, args, seed };
-        let limits = &worker.stage.limits(self.unit).run;
+        let limits = &worker.stage.limits(self.invocation).run;
         let used = self.used.take();
         // Who may run often in a frame is told when it is enough.
-        vm.count_steps(self.unit.more.is_some());
+        vm.count_steps(self.invocation.more.is_some());
         let ran = vm.run_change(program, call, &mut worker.context, limits, used, worker.engaged);
         if matches!(ran, Ran::Failed(_)) {
             worker.context.roll_back();

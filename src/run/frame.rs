@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::collect::order;
 use super::mailbox::Deliveries;
 use super::plain::PlainQuery;
-use super::programs::Programs;
+use super::programs::ProgramTable;
 use super::quiet::Found;
 use super::shares::{Limits, Shares};
 use super::stop::LastState;
@@ -147,22 +147,22 @@ impl Stage {
 /// What goes from one system of a stage to the next. Its buffers are kept from frame to frame.
 #[derive(Resource, Default)]
 pub(crate) struct Frame {
-    pub(crate) units: Vec<Unit>,
-    /// The units of the stage before, which is over: their memory is used again.
-    pub(crate) spare: Vec<Unit>,
-    /// Entities that more than one unit belongs to, or one that stops.
+    pub(crate) invocations: Vec<Invocation>,
+    /// The invocations of the stage before, which is over: their memory is used again.
+    pub(crate) spare: Vec<Invocation>,
+    /// Entities that more than one invocation belongs to, or one that stops.
     pub(crate) shared: Vec<Entity>,
-    /// Units wait since an earlier frame.
+    /// Invocations wait since an earlier frame.
     pub(crate) any_waits: bool,
     /// What the chunks of entities came to that were looked through.
     pub(crate) found: Vec<Found>,
-    /// The programs of the units, by number.
-    pub(crate) programs: Programs,
+    /// The programs of the invocations, by number.
+    pub(crate) programs: ProgramTable,
     /// The messages that are delivered in this stage.
     pub(crate) deliveries: Deliveries,
-    /// One for each unit, in their order, once the stage was executed; empty ones after it was applied.
-    pub(crate) outcomes: Vec<UnitOutcome>,
-    /// What units share with others, and what they used up of it.
+    /// One for each invocation, in their order, once the stage was executed; empty ones after it was applied.
+    pub(crate) outcomes: Vec<InvocationOutcome>,
+    /// What invocations share with others, and what they used up of it.
     pub(crate) shares: Shares,
     /// The time that runs may take.
     pub(crate) budget: Budget,
@@ -170,9 +170,9 @@ pub(crate) struct Frame {
     pub(crate) crowded: [u64; 2],
     /// For so many stages of each kind it is taken that somebody will have to wait again.
     pub(crate) crowded_lately: [u8; 2],
-    /// Stops that were queued when the units were collected: those after them were not known then.
+    /// Stops that were queued when the invocations were collected: those after them were not known then.
     pub(crate) known_stops: usize,
-    /// Whether the scripts of some units define `on_message` is not known before they run.
+    /// Whether the scripts of some invocations define `on_message` is not known before they run.
     pub(crate) unsure: Vec<bool>,
     pub(crate) stage: Stage,
     /// Frames before this one.
@@ -188,24 +188,26 @@ pub(crate) struct Frame {
     pub(crate) plain: Option<PlainQuery>,
     /// Where the components lie that nearly all runs use.
     pub(crate) columns: Option<(ColumnQuery<ScriptStates>, ColumnQuery<Transform>)>,
-    /// The units whose outcomes are not plain, a bit for each.
+    /// The invocations whose outcomes are not plain, a bit for each.
     pub(crate) left: Vec<u64>,
     /// What the workers counted; one for each, and perhaps empty ones.
     pub(crate) tallies: Vec<Tally>,
 }
 
 impl Frame {
-    /// The messages that a unit gets.
-    pub(crate) fn mail(&self, unit: &Unit) -> impl Iterator<Item = &Mail> {
-        let mail = unit.mail();
+    /// The messages that an invocation gets.
+    pub(crate) fn mail(&self, invocation: &Invocation) -> impl Iterator<Item = &Mail> {
+        let mail = invocation.mail();
         let to_entity = self.deliveries[mail.start as usize..mail.end as usize].iter();
-        to_entity.filter(|delivery| delivery.is_for(unit.slot())).map(|delivery| &*delivery.mail)
+        to_entity
+            .filter(|delivery| delivery.is_for(invocation.slot()))
+            .map(|delivery| &*delivery.mail)
     }
 
-    /// A unit took so many of its messages and no more: the others wait on.
-    pub(crate) fn leave_mail(&mut self, unit: usize, taken: usize) {
-        let unit = &self.units[unit];
-        self.deliveries.leave(unit.mail(), unit.slot(), taken);
+    /// An invocation took so many of its messages and no more: the others wait on.
+    pub(crate) fn leave_mail(&mut self, invocation: usize, taken: usize) {
+        let invocation = &self.invocations[invocation];
+        self.deliveries.leave(invocation.mail(), invocation.slot(), taken);
     }
 
     /// What the runs of each program may use up, by number.
@@ -214,18 +216,18 @@ impl Frame {
         programs.map(|carried| Limits::of(&carried.program, config)).collect()
     }
 
-    pub(crate) fn program(&self, unit: &Unit) -> &Arc<Program> {
-        &self.programs.list[unit.program as usize].program
+    pub(crate) fn program(&self, invocation: &Invocation) -> &Arc<Program> {
+        &self.programs.list[invocation.program as usize].program
     }
 }
 
-/// The runs of one script on one entity in one stage. There are many of them: what few units have is in a
+/// The runs of one script on one entity in one stage. There are many of them: what few invocations have is in a
 /// box.
-pub(crate) struct Unit {
+pub(crate) struct Invocation {
     pub(crate) entity: Entity,
     /// The seconds that passed for it.
     pub(crate) delta: f64,
-    pub(crate) more: Option<Box<MoreUnit>>,
+    pub(crate) more: Option<Box<InvocationExtras>>,
     /// Its place among the entity's states.
     pub(crate) slot: u32,
     /// The number of the program.
@@ -237,29 +239,29 @@ pub(crate) struct Unit {
     pub(crate) ticks: bool,
 }
 
-/// What few units have.
+/// What few invocations have.
 #[derive(Default)]
-pub(crate) struct MoreUnit {
+pub(crate) struct InvocationExtras {
     /// The deliveries to its entity; those for it are [`Frame::mail`].
     pub(crate) mail: Range<u32>,
     /// The number of the entity from which it descends, if a script spawned its entity.
     pub(crate) origin: Option<u32>,
-    /// Its place among all units that descend from others.
+    /// Its place among all invocations that descend from others.
     pub(crate) place: usize,
     /// Whether its script defines `on_message` is not known yet.
     pub(crate) unsure: bool,
-    /// The state to say goodbye to; such a unit does nothing but `on_stop`.
+    /// The state to say goodbye to; such an invocation does nothing but `on_stop`.
     pub(crate) stop: Option<LastState>,
 }
 
-impl Default for Unit {
+impl Default for Invocation {
     fn default() -> Self {
         Self::new(Entity::PLACEHOLDER, 0, 0)
     }
 }
 
-impl Unit {
-    /// A unit that has nothing to do yet.
+impl Invocation {
+    /// An invocation that has nothing to do yet.
     pub(crate) fn new(entity: Entity, slot: usize, program: u32) -> Self {
         Self {
             entity,
@@ -307,14 +309,14 @@ impl Unit {
     }
 }
 
-/// What came of a unit. There are many of them: what few units have is in a box.
+/// What came of an invocation. There are many of them: what few invocations have is in a box.
 #[derive(Default)]
-pub(crate) struct UnitOutcome {
+pub(crate) struct InvocationOutcome {
     /// What its runs did to its state.
     pub(crate) state: StateChange,
     /// Leaves of components that it wrote.
     pub(crate) leaves: Leaves,
-    pub(crate) more: Option<Box<MoreOutcome>>,
+    pub(crate) more: Option<Box<OutcomeExtras>>,
     /// It did not run, or is to be as if it had not: no VM was to be had, the frame's budget was spent, or what it
     /// shares with others.
     pub(crate) deferred: bool,
@@ -331,7 +333,7 @@ pub(crate) struct UnitOutcome {
     pub(crate) put_aside: bool,
 }
 
-impl UnitOutcome {
+impl InvocationOutcome {
     pub(super) fn deferred() -> Self {
         Self { deferred: true, unfinished: true, ..Self::default() }
     }
@@ -346,7 +348,7 @@ impl UnitOutcome {
         self.failing = failing;
     }
 
-    /// Whether it changes components of other entities than the unit's own.
+    /// Whether it changes components of other entities than the invocation's own.
     #[inline]
     pub(crate) fn reaches_out(&self, own: Entity) -> bool {
         self.leaves.iter().any(|leaf| leaf.entity != own)
@@ -360,7 +362,7 @@ impl UnitOutcome {
 /// What a worker counts.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// The numbers of the units whose outcomes reach out to other entities.
+    /// The numbers of the invocations whose outcomes reach out to other entities.
     pub(crate) reaching: Vec<usize>,
     /// Runs, by the numbers of the programs.
     pub(crate) runs: Vec<u64>,
@@ -380,9 +382,9 @@ impl Tally {
     }
 }
 
-/// What came of a unit besides changed numbers.
+/// What came of an invocation besides changed numbers.
 #[derive(Default)]
-pub(crate) struct MoreOutcome {
+pub(crate) struct OutcomeExtras {
     /// How many of its messages it took; the others wait for the next frame.
     pub(crate) mail_taken: usize,
     pub(crate) effects: Effects,

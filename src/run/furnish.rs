@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bevy::prelude::{AssetServer, ChildOf, Entity, World};
 
 use super::apply::settle;
-use super::frame::MoreOutcome;
+use super::frame::OutcomeExtras;
 use super::report::Report;
 use crate::bindings::{Misfit, NamedScripts, Population, level_below, parent_in};
 use crate::script::{LuaScripts, ScriptStates};
 
-/// The unit that spawned entities.
+/// The invocation that spawned entities.
 pub(super) struct Spawner<'s> {
     pub(super) entity: Entity,
     pub(super) script: &'s Arc<str>,
@@ -18,12 +18,12 @@ pub(super) struct Spawner<'s> {
     pub(super) origin: Entity,
 }
 
-/// Gives the entities that a unit of this script spawned their parents and scripts. One that is too many, whose
+/// Gives the entities that an invocation of this script spawned their parents and scripts. One that is too many, whose
 /// parent has come to lie too deep meanwhile, or whose scripts are too many names that nobody knows, comes to nothing.
 pub(super) fn furnish(
     world: &mut World,
     &Spawner { entity: spawner, script, origin }: &Spawner<'_>,
-    MoreOutcome { effects, new, admitted, .. }: &mut MoreOutcome,
+    OutcomeExtras { effects, new, admitted, .. }: &mut OutcomeExtras,
     report: &mut Report,
 ) {
     let mut named = std::mem::take(&mut *world.resource_mut::<NamedScripts>());

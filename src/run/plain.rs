@@ -1,8 +1,8 @@
-//! What most units come to, applied in parallel: a few fields of the own `self` have other values, and the
+//! What most invocations come to, applied in parallel: a few fields of the own `self` have other values, and the
 //! own entity is somewhere else.
 //!
 //! The order in which such outcomes are applied can't be seen: each changes its own entity alone, which
-//! no other unit touches, and no code of the game runs meanwhile. All others are applied after them, on one
+//! no other invocation touches, and no code of the game runs meanwhile. All others are applied after them, on one
 //! thread and in order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
 use super::collect::order;
-use super::frame::{Stage, Unit, UnitOutcome};
+use super::frame::{Invocation, InvocationOutcome, Stage};
 use super::parallel::{CHUNK, on_threads};
-use super::programs::Programs;
+use super::programs::ProgramTable;
 use crate::bindings::{Spots, write_transform};
-use crate::script::{Patience, ScriptStates};
+use crate::script::{RetryPolicy, ScriptStates};
 use crate::vm::prefetch;
 
-/// Fewer units are looked up one by one.
+/// Fewer invocations are looked up one by one.
 const ENOUGH: usize = 256;
 
 /// So many entities are gone through in the time in which one is looked up.
@@ -38,13 +38,13 @@ pub(crate) type PlainQuery =
 
 /// A stage whose plain outcomes are applied.
 pub(super) struct PlainStage<'s> {
-    pub(super) units: &'s [Unit],
-    pub(super) programs: &'s Programs,
+    pub(super) invocations: &'s [Invocation],
+    pub(super) programs: &'s ProgramTable,
     pub(super) spots: &'s Spots,
-    /// Entities that more than one unit may write to.
+    /// Entities that more than one invocation may write to.
     pub(super) contended: &'s EntityHashSet,
     pub(super) stage: Stage,
-    pub(super) patience: &'s Patience,
+    pub(super) patience: &'s RetryPolicy,
     /// When the runs had ended.
     pub(super) executed: Tick,
     /// It takes at most so many threads.
@@ -53,7 +53,7 @@ pub(super) struct PlainStage<'s> {
 
 /// Outcomes that lie side by side.
 struct Batch<'o> {
-    outcomes: &'o mut [UnitOutcome],
+    outcomes: &'o mut [InvocationOutcome],
     /// Those that are not applied, a bit for each.
     left: u64,
 }
@@ -75,7 +75,7 @@ impl PlainStage<'_> {
         &self,
         world: &mut World,
         query: &mut PlainQuery,
-        outcomes: &mut [UnitOutcome],
+        outcomes: &mut [InvocationOutcome],
         left: &mut Vec<u64>,
     ) -> u64 {
         let batches: Vec<_> = outcomes
@@ -88,7 +88,7 @@ impl PlainStage<'_> {
         let now = world.change_tick();
         let entities: usize =
             query.contiguous_iter_mut(world).into_iter().flatten().map(|table| table.0.len()).sum();
-        let few = self.units.len() < ENOUGH || self.units.len() * PASSED < entities;
+        let few = self.invocations.len() < ENOUGH || self.invocations.len() * PASSED < entities;
         // Where each change is to be known by its place in the code, only Bevy itself can note it.
         let are_located = MaybeLocation::caller().into_option().is_some();
         let writes = if few || are_located {
@@ -104,7 +104,7 @@ impl PlainStage<'_> {
         writes
     }
 
-    /// Goes through the units and looks up their entities.
+    /// Goes through the invocations and looks up their entities.
     fn apply_each(
         &self,
         world: &mut World,
@@ -115,16 +115,18 @@ impl PlainStage<'_> {
         let mut outcomes = Outcomes::new(batches);
         let mut query = query.query_mut(world);
         let mut writes = 0;
-        for (number, unit) in self.units.iter().enumerate() {
-            if !self.may_be_plain(unit) {
+        for (number, invocation) in self.invocations.iter().enumerate() {
+            if !self.may_be_plain(invocation) {
                 continue;
             }
-            let Ok((_, mut states, mut transform)) = query.get_mut(unit.entity) else { continue };
+            let Ok((_, mut states, mut transform)) = query.get_mut(invocation.entity) else {
+                continue;
+            };
             let changed_at = states.last_changed();
             let changed = outcomes.apply(number, |outcome| {
                 let states = states.bypass_change_detection();
                 let transform = transform.as_mut().map(|it| it.bypass_change_detection());
-                self.apply_one(unit, outcome, states, changed_at, transform, now)
+                self.apply_one(invocation, outcome, states, changed_at, transform, now)
             });
             if changed.state {
                 states.set_changed();
@@ -139,7 +141,7 @@ impl PlainStage<'_> {
         writes
     }
 
-    /// Goes through the entities, where they lie in memory, and finds their units.
+    /// Goes through the entities, where they lie in memory, and finds their invocations.
     fn apply_all(
         &self,
         world: &mut World,
@@ -168,7 +170,8 @@ impl PlainStage<'_> {
             }
         }
         let writes = AtomicU64::new(0);
-        let first = self.units.iter().take_while(|unit| unit.stop().is_some()).count();
+        let first =
+            self.invocations.iter().take_while(|invocation| invocation.stop().is_some()).count();
         on_threads(self.threads, chunks.into_iter(), |chunk| {
             let written = self.apply_chunk(chunk, first, Outcomes::new(batches), now);
             writes.fetch_add(written, Ordering::Relaxed);
@@ -176,7 +179,7 @@ impl PlainStage<'_> {
         writes.into_inner()
     }
 
-    /// Applies what is plain to some entities. The units begin after the `first` ones, which stop. Gives the
+    /// Applies what is plain to some entities. The invocations begin after the `first` ones, which stop. Gives the
     /// writes to components.
     fn apply_chunk(
         &self,
@@ -187,7 +190,7 @@ impl PlainStage<'_> {
     ) -> u64 {
         let Chunk { entities, states: (states, states_changed), transforms } = chunk;
         let (transforms, transforms_changed) = transforms.unwrap_or_default();
-        let mut next = NextUnit { units: &self.units[first..], next: 0 };
+        let mut next = NextInvocation { invocations: &self.invocations[first..], next: 0 };
         let mut writes = 0;
         for (row, entity) in entities.iter().enumerate() {
             // By the time that its turn comes, what it is about to change is here.
@@ -200,7 +203,7 @@ impl PlainStage<'_> {
             let Some(number) = next.of(*entity) else { continue };
             let changed = outcomes.apply(first + number, |outcome| {
                 self.apply_one(
-                    &next.units[number],
+                    &next.invocations[number],
                     outcome,
                     &mut states[row],
                     states_changed[row],
@@ -219,39 +222,39 @@ impl PlainStage<'_> {
         writes
     }
 
-    /// Whether the outcome of a unit may be plain.
+    /// Whether the outcome of an invocation may be plain.
     #[inline]
-    fn may_be_plain(&self, unit: &Unit) -> bool {
-        unit.more.is_none() && unit.started && !unit.reload
+    fn may_be_plain(&self, invocation: &Invocation) -> bool {
+        invocation.more.is_none() && invocation.started && !invocation.reload
     }
 
     /// Gives what it changed, or `None` if it isn't plain: then nothing has changed.
     #[inline]
     fn apply_one(
         &self,
-        unit: &Unit,
-        outcome: &mut UnitOutcome,
+        invocation: &Invocation,
+        outcome: &mut InvocationOutcome,
         states: &mut ScriptStates,
         states_changed: Tick,
         transform: Option<&mut Transform>,
         now: Tick,
     ) -> Option<Changed> {
-        let plain = self.may_be_plain(unit)
+        let plain = self.may_be_plain(invocation)
             && outcome.more.is_none()
             && outcome.started
             && !(outcome.deferred || outcome.unfinished || outcome.failing)
-            && (self.contended.is_empty() || !self.contended.contains(&unit.entity));
+            && (self.contended.is_empty() || !self.contended.contains(&invocation.entity));
         // The game may have changed it since the runs ended.
         if !plain || states_changed.is_newer_than(self.executed, now) {
             return None;
         }
         let leaf = match outcome.leaves.as_slice() {
             [] => None,
-            [leaf] if leaf.entity == unit.entity => Some((leaf, transform?)),
+            [leaf] if leaf.entity == invocation.entity => Some((leaf, transform?)),
             _ => return None,
         };
-        let program = &self.programs.list[unit.program as usize].program;
-        let state = states.states.get_mut(unit.slot())?;
+        let program = &self.programs.list[invocation.program as usize].program;
+        let state = states.states.get_mut(invocation.slot())?;
         let attached = &mut state.attached;
         if attached.program.as_ref().is_none_or(|known| !Arc::ptr_eq(known, program))
             || !state.started
@@ -265,10 +268,12 @@ impl PlainStage<'_> {
             outcome.leaves.clear();
         }
         // Nearly always there is nothing to write: what is not written need not go back to memory.
-        let (waiting, owed) =
-            (&mut attached.waiting[self.stage as usize], &mut attached.owed[self.stage as usize]);
-        if *waiting != 0 || *owed != 0.0 {
-            (*waiting, *owed) = (0, 0.0);
+        let (waiting, pending_delta) = (
+            &mut attached.waiting[self.stage as usize],
+            &mut attached.pending_delta[self.stage as usize],
+        );
+        if *waiting != 0 || *pending_delta != 0.0 {
+            (*waiting, *pending_delta) = (0, 0.0);
         }
         if outcome.runs > 0 && attached.aside.has_failures() {
             attached.aside.succeeded(self.stage.callback(), self.patience);
@@ -290,26 +295,27 @@ struct Chunk<'c> {
     transforms: Option<(&'c mut [Transform], &'c mut [Tick])>,
 }
 
-/// The units, looked at in the order of entities, mostly.
-struct NextUnit<'u> {
-    units: &'u [Unit],
+/// The invocations, looked at in the order of entities, mostly.
+struct NextInvocation<'u> {
+    invocations: &'u [Invocation],
     /// The first that belongs to a later entity than was asked for last.
     next: usize,
 }
 
-impl NextUnit<'_> {
-    /// The number of the first unit of an entity.
+impl NextInvocation<'_> {
+    /// The number of the first invocation of an entity.
     fn of(&mut self, entity: Entity) -> Option<usize> {
-        let is_its = |unit: &Unit| unit.entity == entity;
-        if !self.units.get(self.next).is_some_and(is_its) {
+        let is_its = |invocation: &Invocation| invocation.entity == entity;
+        if !self.invocations.get(self.next).is_some_and(is_its) {
             let key = order(entity);
-            let (before, from) = self.units.split_at(self.next);
+            let (before, from) = self.invocations.split_at(self.next);
             if before.last().is_some_and(|last| order(last.entity) >= key)
                 || from.first().is_some_and(|first| order(first.entity) < key)
             {
-                self.next = self.units.partition_point(|unit| order(unit.entity) < key);
+                self.next =
+                    self.invocations.partition_point(|invocation| order(invocation.entity) < key);
             }
-            if !self.units.get(self.next).is_some_and(is_its) {
+            if !self.invocations.get(self.next).is_some_and(is_its) {
                 return None;
             }
         }
@@ -318,7 +324,7 @@ impl NextUnit<'_> {
     }
 }
 
-/// The outcomes of all units, of which one thread has some at a time: those of one batch.
+/// The outcomes of all invocations, of which one thread has some at a time: those of one batch.
 struct Outcomes<'b, 'o> {
     batches: &'b [Mutex<Batch<'o>>],
     held: Option<(usize, MutexGuard<'b, Batch<'o>>)>,
@@ -329,11 +335,11 @@ impl<'b, 'o> Outcomes<'b, 'o> {
         Self { batches, held: None }
     }
 
-    /// Applies the outcome of a unit, and notes it if that was possible. Gives what changed.
+    /// Applies the outcome of an invocation, and notes it if that was possible. Gives what changed.
     fn apply(
         &mut self,
         number: usize,
-        apply: impl FnOnce(&mut UnitOutcome) -> Option<Changed>,
+        apply: impl FnOnce(&mut InvocationOutcome) -> Option<Changed>,
     ) -> Changed {
         let (batch, place) = (number / BATCH, number % BATCH);
         if self.held.as_ref().is_none_or(|(held, _)| *held != batch) {
@@ -349,7 +355,7 @@ impl<'b, 'o> Outcomes<'b, 'o> {
     }
 }
 
-/// The numbers of the units whose bits are set.
+/// The numbers of the invocations whose bits are set.
 pub(super) fn numbers(left: &[u64]) -> impl Iterator<Item = usize> {
     (0..).step_by(BATCH).zip(left).filter(|(_, bits)| **bits != 0).flat_map(|(first, bits)| {
         (0..BATCH).filter(move |bit| bits & 1 << bit != 0).map(move |bit| first + bit)
@@ -441,12 +447,14 @@ mod tests {
 
     #[test]
     fn the_unit_of_an_entity_is_found_in_whatever_order_they_come() {
-        let units: Vec<_> = [2, 3, 3, 5, 9].map(|index| Unit::new(entity(index), 0, 0)).into();
-        let expected = |index| units.iter().position(|unit| unit.entity == entity(index));
+        let invocations: Vec<_> =
+            [2, 3, 3, 5, 9].map(|index| Invocation::new(entity(index), 0, 0)).into();
+        let expected =
+            |index| invocations.iter().position(|invocation| invocation.entity == entity(index));
         let pairs = (0..11).flat_map(|one| (0..11).map(move |other| (one, other)));
         // An entity comes once.
         for (one, other) in pairs.filter(|(one, other)| one != other) {
-            let mut next = NextUnit { units: &units, next: 0 };
+            let mut next = NextInvocation { invocations: &invocations, next: 0 };
             for index in [one, other, one, 10, other, 0] {
                 assert_eq!(next.of(entity(index)), expected(index), "{index} of {one}, {other}");
             }

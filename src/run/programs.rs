@@ -1,4 +1,4 @@
-//! [`Programs`]: the programs that entities carry, and how many carry each.
+//! [`ProgramTable`]: the programs that entities carry, and how many carry each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bevy::asset::{AssetId, Assets};
 
-use super::frame::{Stage, Unit};
+use super::frame::{Invocation, Stage};
 use crate::script::{LuaScript, ScriptState};
 use crate::vm::Program;
 
 /// The programs that entities carry, by number. A program keeps its number from frame to frame.
-pub(crate) struct Programs {
+pub(crate) struct ProgramTable {
     pub(crate) list: Vec<CarriedProgram>,
     numbers: HashMap<(u64, Option<AssetId<LuaScript>>), u32>,
     /// Differs from that of every other app, and whenever numbers are given anew.
@@ -27,7 +27,7 @@ pub(crate) struct CarriedProgram {
     pub(super) is_current: bool,
     /// It may define the callback of this stage.
     pub(super) ticks: bool,
-    /// An entity carries it, or a unit needs it.
+    /// An entity carries it, or an invocation needs it.
     pub(crate) in_use: bool,
     /// Entities that carry it.
     pub(crate) entities: usize,
@@ -51,7 +51,7 @@ impl CarriedProgram {
     }
 }
 
-impl Default for Programs {
+impl Default for ProgramTable {
     fn default() -> Self {
         Self { list: Vec::new(), numbers: HashMap::new(), numbering: next_numbering() }
     }
@@ -62,8 +62,8 @@ fn next_numbering() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-impl Programs {
-    /// Programs that nobody carries keep their numbers as long as there are no more of them, or than of the
+impl ProgramTable {
+    /// ProgramTable that nobody carries keep their numbers as long as there are no more of them, or than of the
     /// others.
     const MAX_UNUSED: usize = 8;
 
@@ -84,9 +84,9 @@ impl Programs {
         }
     }
 
-    /// Whether a state is that of the program which a unit runs.
-    pub(super) fn is_run_by(&self, unit: &Unit, state: &ScriptState) -> bool {
-        let runs = &self.list[unit.program as usize].program;
+    /// Whether a state is that of the program which an invocation runs.
+    pub(super) fn is_run_by(&self, invocation: &Invocation, state: &ScriptState) -> bool {
+        let runs = &self.list[invocation.program as usize].program;
         state.attached.program.as_ref().is_some_and(|program| Arc::ptr_eq(program, runs))
     }
 

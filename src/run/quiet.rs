@@ -9,11 +9,11 @@ use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Query, Ref};
 
 use super::collect::order;
-use super::frame::{Stage, Unit};
+use super::frame::{Invocation, Stage};
 use super::mailbox::Delivery;
 use super::parallel::{CHUNK, on_threads};
-use super::programs::Programs;
-use crate::script::{LuaScripts, Place, ScriptState, ScriptStates};
+use super::programs::ProgramTable;
+use crate::script::{LuaScripts, ScriptState, ScriptStates, StateLocation};
 
 /// Entities that may have something to run.
 pub(super) type Scripted<'w, 's> =
@@ -24,28 +24,28 @@ pub(super) type Scripted<'w, 's> =
 pub(crate) struct Found {
     /// Those that were not quiet, in the order in which they lie in memory.
     pub(super) rest: Vec<Entity>,
-    /// Entities with more than one unit.
+    /// Entities with more than one invocation.
     pub(super) shared: Vec<Entity>,
     /// Who carries each program, by number.
     carried: Vec<usize>,
     /// The program that was met last, and how many were met since another one that are not counted yet.
     recent: (u32, usize),
-    /// For so many units there was room.
+    /// For so many invocations there was room.
     room: usize,
     /// How many lie there.
-    units: usize,
+    invocations: usize,
     /// How many there are.
     wanted: usize,
     /// Those for which there was no room.
-    more: Vec<Unit>,
-    /// Where the first and the last entity with units stand in the stable order.
+    more: Vec<Invocation>,
+    /// Where the first and the last entity with invocations stand in the stable order.
     keys: Option<(u64, u64)>,
     /// All of them lie in it.
     in_order: bool,
     any_waits: bool,
 }
 
-/// What is known of all units of the quiet ones.
+/// What is known of all invocations of the quiet ones.
 pub(super) struct Quiet {
     /// They lie in the stable order.
     pub(super) in_order: bool,
@@ -64,14 +64,14 @@ pub(super) struct QuietStage<'s> {
 }
 
 impl QuietStage<'_> {
-    /// Looks through all entities, on at most so many threads. Counts their programs, and puts the units of
-    /// those that are quiet into `units`, where nothing of value is left; what else it found is in `found`.
+    /// Looks through all entities, on at most so many threads. Counts their programs, and puts the invocations of
+    /// those that are quiet into `invocations`, where nothing of value is left; what else it found is in `found`.
     pub(super) fn collect(
         self,
         threads: usize,
         entities: &Scripted<'_, '_>,
-        programs: &mut Programs,
-        units: &mut Vec<Unit>,
+        programs: &mut ProgramTable,
+        invocations: &mut Vec<Invocation>,
         found: &mut Vec<Found>,
     ) -> Quiet {
         let tables = entities.contiguous_iter();
@@ -84,9 +84,9 @@ impl QuietStage<'_> {
             chunks.extend(parts);
         }
         found.resize_with(chunks.len(), Found::default);
-        // Each chunk has as many units as it had, mostly: so they come to lie side by side.
-        units.resize_with(found.iter().map(|found| found.wanted).sum(), Unit::default);
-        let mut rooms = &mut units[..];
+        // Each chunk has as many invocations as it had, mostly: so they come to lie side by side.
+        invocations.resize_with(found.iter().map(|found| found.wanted).sum(), Invocation::default);
+        let mut rooms = &mut invocations[..];
         let chunks = chunks.into_iter().zip(&mut *found);
         let chunks: Vec<_> = chunks
             .map(|((((entities, scripts), changed), states), found)| {
@@ -96,10 +96,10 @@ impl QuietStage<'_> {
             })
             .collect();
         on_threads(threads, chunks.into_iter(), |chunk| self.look_through(chunk, programs));
-        gather(programs, units, found)
+        gather(programs, invocations, found)
     }
 
-    fn look_through(self, chunk: Chunk<'_>, programs: &Programs) {
+    fn look_through(self, chunk: Chunk<'_>, programs: &ProgramTable) {
         let Chunk { entities, scripts, changed, states, found: kept, room } = chunk;
         // On this thread's own stack: what chunks came to lies side by side, and threads that write there by
         // turns would have to wait for each other.
@@ -120,16 +120,16 @@ impl QuietStage<'_> {
         *kept = found;
     }
 
-    /// Counts the programs of an entity and adds its units. Gives whether it is quiet; if not, nothing was
+    /// Counts the programs of an entity and adds its invocations. Gives whether it is quiet; if not, nothing was
     /// done.
     #[inline]
     fn take(
         self,
         at: At,
         states: &[ScriptState],
-        programs: &Programs,
+        programs: &ProgramTable,
         found: &mut Found,
-        room: &mut [Unit],
+        room: &mut [Invocation],
     ) -> bool {
         // Nearly all have one.
         if let [state] = states {
@@ -142,29 +142,29 @@ impl QuietStage<'_> {
         if !states.iter().enumerate().all(|(slot, state)| at.is_quiet(slot, state, programs)) {
             return false;
         }
-        let mut units = 0;
+        let mut invocations = 0;
         for (slot, state) in states.iter().enumerate() {
-            units += u32::from(self.add(at, slot, state, programs, found, room));
+            invocations += u32::from(self.add(at, slot, state, programs, found, room));
         }
-        if units > 0 {
+        if invocations > 0 {
             found.note_order(at.entity);
         }
-        if units > 1 {
+        if invocations > 1 {
             found.shared.push(at.entity);
         }
         true
     }
 
-    /// Counts a program, and adds a unit if that is due; gives whether it is.
+    /// Counts a program, and adds an invocation if that is due; gives whether it is.
     #[inline]
     fn add(
         self,
         at: At,
         slot: usize,
         state: &ScriptState,
-        programs: &Programs,
+        programs: &ProgramTable,
         found: &mut Found,
-        room: &mut [Unit],
+        room: &mut [Invocation],
     ) -> bool {
         let attached = &state.attached;
         let number = attached.number;
@@ -174,14 +174,14 @@ impl QuietStage<'_> {
         }
         let waiting = attached.waiting[self.stage as usize];
         found.any_waits |= waiting > 0;
-        let unit = found.place(room);
-        debug_assert!(unit.more.is_none(), "what is left of a stage is empty");
-        unit.entity = at.entity;
-        unit.slot = slot as u32;
-        unit.program = number;
-        unit.delta = attached.owed[self.stage as usize] + self.delta;
-        unit.waiting = waiting.into();
-        (unit.started, unit.reload, unit.ticks) = (true, false, true);
+        let invocation = found.place(room);
+        debug_assert!(invocation.more.is_none(), "what is left of a stage is empty");
+        invocation.entity = at.entity;
+        invocation.slot = slot as u32;
+        invocation.program = number;
+        invocation.delta = attached.pending_delta[self.stage as usize] + self.delta;
+        invocation.waiting = waiting.into();
+        (invocation.started, invocation.reload, invocation.ticks) = (true, false, true);
         true
     }
 }
@@ -198,9 +198,9 @@ struct At {
 impl At {
     /// Whether nothing has happened to a script.
     #[inline]
-    fn is_quiet(self, slot: usize, state: &ScriptState, programs: &Programs) -> bool {
+    fn is_quiet(self, slot: usize, state: &ScriptState, programs: &ProgramTable) -> bool {
         let attached = &state.attached;
-        let place = Place::new(self.entity, programs.numbering(), self.changed, slot);
+        let place = StateLocation::new(self.entity, programs.numbering(), self.changed, slot);
         // While they don't run, it makes no difference what became of the asset.
         attached.place == place
             && !attached.aside.is_put_aside()
@@ -219,8 +219,8 @@ struct Chunk<'c> {
     changed: &'c [Tick],
     states: &'c [ScriptStates],
     found: &'c mut Found,
-    /// Where its units go, as many as there is room for.
-    room: &'c mut [Unit],
+    /// Where its invocations go, as many as there is room for.
+    room: &'c mut [Invocation],
 }
 
 impl Found {
@@ -229,7 +229,7 @@ impl Found {
         self.shared.clear();
         self.carried.clear();
         self.carried.resize(programs, 0);
-        (self.room, self.units, self.wanted) = (room, 0, 0);
+        (self.room, self.invocations, self.wanted) = (room, 0, 0);
         (self.keys, self.in_order, self.any_waits) = (None, true, false);
         self.recent = (0, 0);
     }
@@ -252,23 +252,23 @@ impl Found {
         }
     }
 
-    /// A unit to be filled in.
+    /// An invocation to be filled in.
     #[inline]
-    fn place<'r>(&'r mut self, room: &'r mut [Unit]) -> &'r mut Unit {
+    fn place<'r>(&'r mut self, room: &'r mut [Invocation]) -> &'r mut Invocation {
         self.wanted += 1;
-        match room.get_mut(self.units) {
+        match room.get_mut(self.invocations) {
             Some(place) => {
-                self.units += 1;
+                self.invocations += 1;
                 place
             }
             None => {
-                self.more.push(Unit::default());
+                self.more.push(Invocation::default());
                 self.more.last_mut().expect("it was just put there")
             }
         }
     }
 
-    /// Notes where an entity with units stands in the stable order.
+    /// Notes where an entity with invocations stands in the stable order.
     #[inline]
     fn note_order(&mut self, entity: Entity) {
         let key = order(entity);
@@ -279,14 +279,19 @@ impl Found {
 }
 
 /// Puts together what the chunks came to.
-fn gather(programs: &mut Programs, units: &mut Vec<Unit>, found: &mut [Found]) -> Quiet {
+fn gather(
+    programs: &mut ProgramTable,
+    invocations: &mut Vec<Invocation>,
+    found: &mut [Found],
+) -> Quiet {
     let (mut filled, mut start) = (0, 0);
     let (mut in_order, mut any_waits, mut last) = (true, false, None);
     for found in &mut *found {
         if filled != start {
-            (0..found.units).for_each(|unit| units.swap(filled + unit, start + unit));
+            (0..found.invocations)
+                .for_each(|invocation| invocations.swap(filled + invocation, start + invocation));
         }
-        filled += found.units;
+        filled += found.invocations;
         start += found.room;
         in_order &= found.in_order && found.more.is_empty();
         if let Some((first_key, last_key)) = found.keys {
@@ -300,9 +305,9 @@ fn gather(programs: &mut Programs, units: &mut Vec<Unit>, found: &mut [Found]) -
             }
         }
     }
-    units.truncate(filled);
+    invocations.truncate(filled);
     for found in found {
-        units.append(&mut found.more);
+        invocations.append(&mut found.more);
     }
     Quiet { in_order, any_waits }
 }

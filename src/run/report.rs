@@ -12,7 +12,7 @@ use super::figures::Figures;
 use super::frame::Tally;
 use super::log::{LineBudget, LogBudget};
 use super::messages::Outbox;
-use super::programs::Programs;
+use super::programs::ProgramTable;
 use crate::bindings::NamedScripts;
 use crate::error::Failure;
 use crate::escape::{escaped, log_text};
@@ -76,7 +76,7 @@ impl Report {
         }
     }
 
-    /// Counts failed runs of a unit.
+    /// Counts failed runs of an invocation.
     pub(crate) fn failed(&mut self, figures: usize, count: u64) {
         self.frame.failed += count;
         self.figures.at(figures).errors += count;
@@ -89,7 +89,7 @@ impl Report {
     }
 
     /// The numbers of the programs' figures.
-    pub(crate) fn numbers_of(&mut self, programs: &Programs) -> Vec<usize> {
+    pub(crate) fn numbers_of(&mut self, programs: &ProgramTable) -> Vec<usize> {
         programs.list.iter().map(|carried| self.figures.number(carried.program.name())).collect()
     }
 

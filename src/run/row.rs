@@ -1,20 +1,20 @@
-//! [`UnitRow`]: units that are alike, one after another, as a VM takes them.
+//! [`InvocationBatch`]: invocations that are alike, one after another, as a VM takes them.
 
 use bevy::prelude::EntityRef;
 
 use super::counts::Counts;
 use super::execute::ExecutingStage;
-use super::frame::{Unit, UnitOutcome};
+use super::frame::{Invocation, InvocationOutcome};
 use crate::bindings::ScriptContext;
 use crate::script::ScriptState;
-use crate::vm::{Callback, Row, StateChange, Turn, Used, prefetch};
+use crate::vm::{CallBatch, Callback, StateChange, Turn, Used, prefetch};
 
-/// Units that one worker takes, with room for what comes of them.
+/// Invocations that one worker takes, with room for what comes of them.
 pub(super) struct Batch<'b> {
     /// The place of the first one, in the order of the stage.
     pub(super) first: usize,
-    pub(super) outcomes: &'b mut [UnitOutcome],
-    /// The order of the stage, if it is not that of the units.
+    pub(super) outcomes: &'b mut [InvocationOutcome],
+    /// The order of the stage, if it is not that of the invocations.
     pub(super) order: Option<&'b [usize]>,
     /// In which order they take their turns, if it is not that in which they lie here.
     pub(super) turns: &'b [u16],
@@ -23,7 +23,7 @@ pub(super) struct Batch<'b> {
 }
 
 impl Batch<'_> {
-    /// The number of the unit that has this turn, and where its outcome is.
+    /// The number of the invocation that has this turn, and where its outcome is.
     #[inline]
     pub(super) fn at(&self, turn: usize) -> Option<(usize, usize)> {
         let within = self.turns.get(turn).map_or(turn, |within| usize::from(*within));
@@ -34,7 +34,7 @@ impl Batch<'_> {
         Some((self.order.map_or(place, |order| order[place]), within))
     }
 
-    /// Which turn in the stage the unit has whose turn it is.
+    /// Which turn in the stage the invocation has whose turn it is.
     ///
     /// # Panics
     /// If all are done.
@@ -50,32 +50,32 @@ impl Batch<'_> {
         self.first == 0 && self.done == 0
     }
 
-    /// The outcome of the unit whose turn it is, which is done then.
+    /// The outcome of the invocation whose turn it is, which is done then.
     ///
     /// # Panics
     /// If all are done.
     #[inline]
-    pub(super) fn take(&mut self) -> &mut UnitOutcome {
+    pub(super) fn take(&mut self) -> &mut InvocationOutcome {
         let (_, within) = self.at(self.done).expect("its turn is there");
         self.done += 1;
         &mut self.outcomes[within]
     }
 }
 
-/// Puts units of one program side by side: gives the order in which they take their turns, which is none where
+/// Puts invocations of one program side by side: gives the order in which they take their turns, which is none where
 /// they lie so. There are fewer of them than 65,536.
-pub(super) fn sort(units: &[Unit], turns: &mut Vec<u16>) {
+pub(super) fn sort(invocations: &[Invocation], turns: &mut Vec<u16>) {
     turns.clear();
-    if units.is_sorted_by_key(|unit| unit.program) {
+    if invocations.is_sorted_by_key(|invocation| invocation.program) {
         return;
     }
-    turns.extend((0..=u16::MAX).take(units.len()));
-    turns.sort_unstable_by_key(|turn| (units[usize::from(*turn)].program, *turn));
+    turns.extend((0..=u16::MAX).take(invocations.len()));
+    turns.sort_unstable_by_key(|turn| (invocations[usize::from(*turn)].program, *turn));
 }
 
-/// Units of one program for which nothing is due but `on_update`, or `on_fixed_update`: nearly all are of this
+/// Invocations of one program for which nothing is due but `on_update`, or `on_fixed_update`: nearly all are of this
 /// kind.
-pub(super) struct UnitRow<'r, 'b, 's> {
+pub(super) struct InvocationBatch<'r, 'b, 's> {
     pub(super) stage: &'s ExecutingStage<'s>,
     pub(super) counts: &'r mut Counts,
     pub(super) batch: &'r mut Batch<'b>,
@@ -86,47 +86,47 @@ pub(super) struct UnitRow<'r, 'b, 's> {
     pub(super) counts_steps: bool,
     /// One has had its turn already.
     pub(super) began: bool,
-    /// The unit whose turn it is.
+    /// The invocation whose turn it is.
     pub(super) current: Option<usize>,
     /// The one whose turn is next, once it was looked up.
     pub(super) next: Option<Found<'s>>,
 }
 
-/// A unit of this kind, and what it needs from the world.
+/// An invocation of this kind, and what it needs from the world.
 pub(super) struct Found<'s> {
     index: usize,
-    unit: &'s Unit,
+    invocation: &'s Invocation,
     entity: EntityRef<'s>,
     state: &'s ScriptState,
 }
 
-impl<'s> UnitRow<'_, '_, 's> {
-    /// Looks up the unit that has this turn, if it is of this kind.
+impl<'s> InvocationBatch<'_, '_, 's> {
+    /// Looks up the invocation that has this turn, if it is of this kind.
     #[inline]
     fn find(&self, turn: usize) -> Option<Found<'s>> {
         let stage = self.stage;
         let (index, _) = self.batch.at(turn)?;
-        let unit = &stage.frame.units[index];
-        if unit.program != self.program
-            || unit.more.is_some() != self.counts_steps
-            || !unit.only_ticks()
+        let invocation = &stage.frame.invocations[index];
+        if invocation.program != self.program
+            || invocation.more.is_some() != self.counts_steps
+            || !invocation.only_ticks()
         {
             return None;
         }
-        let entity = stage.world.get_entity(unit.entity).ok()?;
-        let state = stage.state_of(unit, entity)?;
-        Some(Found { index, unit, entity, state })
+        let entity = stage.world.get_entity(invocation.entity).ok()?;
+        let state = stage.state_of(invocation, entity)?;
+        Some(Found { index, invocation, entity, state })
     }
 }
 
-impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
+impl<'s> CallBatch<'s, ScriptContext<'s>> for InvocationBatch<'_, '_, 's> {
     #[inline]
     fn turn(&mut self, context: &mut ScriptContext<'s>) -> Option<Turn<'s>> {
         let found = self.next.take().or_else(|| self.find(self.batch.done))?;
-        let Found { index, unit, entity, state } = found;
+        let Found { index, invocation, entity, state } = found;
         // The first one may run.
         let may_run = !self.began
-            || !self.counts.is_late(self.stage) && self.stage.frame.shares.may_run(unit);
+            || !self.counts.is_late(self.stage) && self.stage.frame.shares.may_run(invocation);
         if !may_run {
             return None;
         }
@@ -136,32 +136,33 @@ impl<'s> Row<'s, ScriptContext<'s>> for UnitRow<'_, '_, 's> {
         {
             prefetch(value);
         }
-        context.turn_to(unit.entity, Some(entity), self.stage.limits(unit).commands);
+        context.turn_to(invocation.entity, Some(entity), self.stage.limits(invocation).commands);
         (self.began, self.current) = (true, Some(index));
         self.counts.stopwatch.start();
         Some(Turn {
-            entity: unit.entity,
+            entity: invocation.entity,
             state: &state.fields,
-            argument: unit.delta,
-            seed: self.stage.seed(unit, state.draws(), self.callback, 0),
+            argument: invocation.delta,
+            seed: self.stage.seed(invocation, state.draws(), self.callback, 0),
         })
     }
 
     #[inline]
     fn done(&mut self, context: &mut ScriptContext<'s>, change: StateChange, used: Used) {
         let Some(index) = self.current.take() else { return };
-        let unit = &self.stage.frame.units[index];
-        self.counts.ran(unit);
+        let invocation = &self.stage.frame.invocations[index];
+        self.counts.ran(invocation);
         let turn = self.batch.turn();
         let outcome = self.batch.take();
         outcome.state = change;
         outcome.set_ran(false);
         outcome.drew = used.drew;
-        let work = if self.counts_steps { self.stage.limits(unit).work(used, false) } else { 0 };
+        let work =
+            if self.counts_steps { self.stage.limits(invocation).work(used, false) } else { 0 };
         if !self.stage.hand_over(turn, work, context, outcome) {
-            self.counts.undo(unit, 1);
+            self.counts.undo(invocation, 1);
         }
-        self.counts.note_reach(index, unit, outcome);
+        self.counts.note_reach(index, invocation, outcome);
     }
 }
 
@@ -171,24 +172,24 @@ mod tests {
 
     use super::*;
 
-    fn units(programs: &[u32]) -> Vec<Unit> {
-        programs.iter().map(|program| Unit::new(Entity::PLACEHOLDER, 0, *program)).collect()
+    fn invocations(programs: &[u32]) -> Vec<Invocation> {
+        programs.iter().map(|program| Invocation::new(Entity::PLACEHOLDER, 0, *program)).collect()
     }
 
     #[test]
-    fn units_of_one_program_take_their_turns_side_by_side_and_otherwise_in_their_order() {
+    fn invocations_of_one_program_take_their_turns_side_by_side_and_otherwise_in_their_order() {
         let mut turns = vec![7];
-        sort(&units(&[2, 0, 1, 0, 2, 1, 0]), &mut turns);
+        sort(&invocations(&[2, 0, 1, 0, 2, 1, 0]), &mut turns);
         assert_eq!(turns, [1, 3, 6, 2, 5, 0, 4]);
         for lie_so in [&[3, 3, 3][..], &[0, 1, 1, 4], &[]] {
-            sort(&units(lie_so), &mut turns);
+            sort(&invocations(lie_so), &mut turns);
             assert!(turns.is_empty(), "{lie_so:?}");
         }
     }
 
     #[test]
     fn every_turn_has_an_outcome_of_its_own() {
-        let mut outcomes: Vec<_> = (0..3).map(|_| UnitOutcome::default()).collect();
+        let mut outcomes: Vec<_> = (0..3).map(|_| InvocationOutcome::default()).collect();
         let order = [9, 8, 7, 6, 5];
         let turns = [2, 0, 1];
         for (order, numbers) in [(None, [4, 2, 3]), (Some(&order[..]), [5, 7, 6])] {

@@ -6,9 +6,9 @@
 //! run, or what came of its runs is dropped, as if they had not been.
 //!
 //! Who that is must depend neither on a clock nor on which thread runs what. So work is counted in steps of the
-//! scripts, and what is used up is summed up in the order in which the units have their turns: whoever comes
-//! after the place where a sum is too large waits, and everybody before it runs. While threads run units side by
-//! side, the sums are known in part: that is enough to tell of some units that they wait whatever the others
+//! scripts, and what is used up is summed up in the order in which the invocations have their turns: whoever comes
+//! after the place where a sum is too large waits, and everybody before it runs. While threads run invocations side by
+//! side, the sums are known in part: that is enough to tell of some invocations that they wait whatever the others
 //! do, so that the work ends. Of the rest it is told when all are done.
 
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bevy::log::warn;
 use bevy::prelude::Entity;
 
-use super::frame::{Unit, UnitOutcome};
-use super::programs::Programs;
+use super::frame::{Invocation, InvocationOutcome};
+use super::programs::ProgramTable;
 use crate::bindings::max_bytes_handed_over;
 use crate::pool::PoolConfig;
 use crate::vm::{Program, RunLimits, STEP_NANOS, Used};
@@ -53,7 +53,7 @@ pub(crate) struct Limits {
     pub(super) commands: usize,
     /// Whether it may write numbers that are not finite.
     pub(super) allow_non_finite: bool,
-    /// Entities that all of one descent may spawn in a stage, when it is a unit of this program that does.
+    /// Entities that all of one descent may spawn in a stage, when it is an invocation of this program that does.
     spawned: u64,
     /// The steps that fill the time of one run.
     steps: u64,
@@ -88,7 +88,7 @@ impl Limits {
         if met_limit { work.max(WHOLE) } else { work }
     }
 
-    /// What a unit uses up of what its kin have together.
+    /// What an invocation uses up of what its kin have together.
     fn weight(&self, work: u64, bytes: u64) -> u64 {
         let work = if work < LONG { work } else { work.saturating_mul(WEIGHT_OF_LONG) };
         work.saturating_add(part(bytes, self.bytes).saturating_mul(WEIGHT_OF_BYTES))
@@ -101,7 +101,7 @@ fn part(of: u64, all: u64) -> u64 {
     u64::try_from(part).unwrap_or(u64::MAX)
 }
 
-/// What the runs of one unit used up.
+/// What the runs of one invocation used up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spent {
     pub(super) work: u64,
@@ -114,10 +114,10 @@ pub(super) struct Spent {
 pub(crate) struct Shares {
     kin: Vec<Kin>,
     numbers: HashMap<Entity, u32>,
-    /// What each unit that has kin used up, by its place among all such units: those of one descent side by
+    /// What each invocation that has kin used up, by its place among all such invocations: those of one descent side by
     /// side, in the order of their turns.
-    of_units: Vec<OfUnit>,
-    /// Bytes that each unit handed over, by its turn. Most stages need none.
+    of_invocations: Vec<InvocationShare>,
+    /// Bytes that each invocation handed over, by its turn. Most stages need none.
     bytes: OnceLock<Box<[AtomicU64]>>,
     all_bytes: AtomicU64,
     /// From this turn on nobody may hand over bytes.
@@ -140,8 +140,8 @@ struct SpawnsTooMuch {
 }
 
 impl SpawnsTooMuch {
-    fn note(&self, unit: &Unit) {
-        self.program.store(unit.program as usize + 1, Ordering::Relaxed);
+    fn note(&self, invocation: &Invocation) {
+        self.program.store(invocation.program as usize + 1, Ordering::Relaxed);
     }
 
     /// The number of the program, if it has not been told yet.
@@ -152,10 +152,10 @@ impl SpawnsTooMuch {
     }
 }
 
-/// The units that descend from one entity.
+/// The invocations that descend from one entity.
 struct Kin {
     origin: Entity,
-    units: usize,
+    invocations: usize,
     /// The place of the first one.
     first: usize,
     weight: AtomicU64,
@@ -168,7 +168,7 @@ impl Kin {
     fn of(origin: Entity) -> Self {
         Self {
             origin,
-            units: 0,
+            invocations: 0,
             first: 0,
             weight: AtomicU64::new(0),
             spawned: AtomicU64::new(0),
@@ -177,22 +177,22 @@ impl Kin {
     }
 }
 
-/// What one unit used up.
+/// What one invocation used up.
 #[derive(Default)]
-struct OfUnit {
+struct InvocationShare {
     /// One more than its weight; 0 while it isn't known.
     weight: AtomicU64,
     spawned: AtomicU64,
 }
 
-impl OfUnit {
+impl InvocationShare {
     /// The weight, once it is known.
     fn weight(&self) -> Option<u64> {
         self.weight.load(Ordering::Acquire).checked_sub(1)
     }
 }
 
-/// The sums of a descent before a unit.
+/// The sums of a descent before an invocation.
 #[derive(Clone, Copy)]
 struct Before {
     weight: u64,
@@ -204,18 +204,18 @@ struct Before {
 impl Before {
     const NOTHING: Self = Self { weight: 0, spawned: 0, all_known: true };
 
-    /// Whether a unit must wait, as far as is known, that spawned so many.
+    /// Whether an invocation must wait, as far as is known, that spawned so many.
     fn is_too_much(self, spawned: u64, limit: u64) -> bool {
         self.weight > TOGETHER
             // The first one may, however many there are: it would wait for ever.
             || spawned > 0 && self.spawned > 0 && self.spawned + spawned > limit
     }
 
-    fn add(&mut self, unit: &OfUnit) {
-        let weight = unit.weight();
+    fn add(&mut self, invocation: &InvocationShare) {
+        let weight = invocation.weight();
         self.all_known &= weight.is_some();
         self.weight = self.weight.saturating_add(weight.unwrap_or(0));
-        self.spawned = self.spawned.saturating_add(unit.spawned.load(Ordering::Relaxed));
+        self.spawned = self.spawned.saturating_add(invocation.spawned.load(Ordering::Relaxed));
     }
 }
 
@@ -228,19 +228,19 @@ impl Shares {
         self.numbers.clear();
     }
 
-    /// Counts a unit that stops; gives the number of those.
+    /// Counts an invocation that stops; gives the number of those.
     pub(super) fn count_stop(&mut self) -> Option<u32> {
         self.count(Some(Self::OF_STOPS))
     }
 
-    /// Counts a unit whose entity descends from another one; gives the number of that.
+    /// Counts an invocation whose entity descends from another one; gives the number of that.
     pub(super) fn count(&mut self, origin: Option<Entity>) -> Option<u32> {
         let (next, origin) = (self.kin.len() as u32, origin?);
         let number = *self.numbers.entry(origin).or_insert(next);
         if number == next {
             self.kin.push(Kin::of(origin));
         }
-        self.kin[number as usize].units += 1;
+        self.kin[number as usize].invocations += 1;
         Some(number)
     }
 
@@ -248,34 +248,34 @@ impl Shares {
         self.kin.is_empty()
     }
 
-    /// How many entities there are from which units descend.
+    /// How many entities there are from which invocations descend.
     pub(super) fn len(&self) -> usize {
         self.kin.len()
     }
 
-    /// Gives each unit that has kin its place among all of them, in the order of their turns. Nothing is used
+    /// Gives each invocation that has kin its place among all of them, in the order of their turns. Nothing is used
     /// up yet.
-    pub(super) fn line_up(&mut self, units: &mut [Unit], order: Option<&[usize]>) {
+    pub(super) fn line_up(&mut self, invocations: &mut [Invocation], order: Option<&[usize]>) {
         self.bytes = OnceLock::new();
         self.all_bytes = AtomicU64::new(0);
         self.bytes_end = AtomicUsize::new(usize::MAX);
         self.any_over = AtomicBool::new(false);
         self.descent_spawns.program = AtomicUsize::new(0);
         self.stops_spawn.program = AtomicUsize::new(0);
-        self.of_units.clear();
+        self.of_invocations.clear();
         if self.kin.is_empty() {
             return;
         }
         let mut first = 0;
         for kin in &mut self.kin {
-            *kin = Kin { units: kin.units, first, ..Kin::of(kin.origin) };
-            first += kin.units;
+            *kin = Kin { invocations: kin.invocations, first, ..Kin::of(kin.origin) };
+            first += kin.invocations;
         }
-        self.of_units.resize_with(first, OfUnit::default);
+        self.of_invocations.resize_with(first, InvocationShare::default);
         let mut next: Vec<_> = self.kin.iter().map(|kin| kin.first).collect();
-        for turn in 0..units.len() {
-            let unit = &mut units[order.map_or(turn, |order| order[turn])];
-            if let Some(more) = &mut unit.more
+        for turn in 0..invocations.len() {
+            let invocation = &mut invocations[order.map_or(turn, |order| order[turn])];
+            if let Some(more) = &mut invocation.more
                 && let Some(origin) = more.origin
             {
                 more.place = next[origin as usize];
@@ -284,27 +284,27 @@ impl Shares {
         }
     }
 
-    /// The entity from which that of a unit descends, if a script spawned it.
-    pub(super) fn origin_of(&self, unit: &Unit) -> Option<Entity> {
-        match unit.stop() {
+    /// The entity from which that of an invocation descends, if a script spawned it.
+    pub(super) fn origin_of(&self, invocation: &Invocation) -> Option<Entity> {
+        match invocation.stop() {
             Some(last) => last.origin,
-            None => self.of(unit).map(|(kin, _)| kin.origin),
+            None => self.of(invocation).map(|(kin, _)| kin.origin),
         }
     }
 
-    fn of(&self, unit: &Unit) -> Option<(&Kin, usize)> {
-        let more = unit.more.as_ref()?;
+    fn of(&self, invocation: &Invocation) -> Option<(&Kin, usize)> {
+        let more = invocation.more.as_ref()?;
         Some((&self.kin[more.origin? as usize], more.place))
     }
 
-    /// Whether a unit may run, as far as is known.
+    /// Whether an invocation may run, as far as is known.
     #[inline]
-    pub(super) fn may_run(&self, unit: &Unit) -> bool {
-        unit.more.is_none() || self.may_run_with_kin(unit)
+    pub(super) fn may_run(&self, invocation: &Invocation) -> bool {
+        invocation.more.is_none() || self.may_run_with_kin(invocation)
     }
 
-    fn may_run_with_kin(&self, unit: &Unit) -> bool {
-        let Some((kin, place)) = self.of(unit) else { return true };
+    fn may_run_with_kin(&self, invocation: &Invocation) -> bool {
+        let Some((kin, place)) = self.of(invocation) else { return true };
         if kin.weight.load(Ordering::Relaxed) <= TOGETHER {
             return true;
         }
@@ -321,30 +321,35 @@ impl Shares {
     /// What is known of those before a place.
     fn before(&self, kin: &Kin, place: usize) -> Before {
         let mut before = Before::NOTHING;
-        self.of_units[kin.first..place].iter().for_each(|unit| before.add(unit));
+        self.of_invocations[kin.first..place].iter().for_each(|invocation| before.add(invocation));
         before
     }
 
-    /// A unit doesn't run in this stage.
-    pub(super) fn skip(&self, unit: &Unit) {
-        if let Some((_, place)) = self.of(unit) {
-            self.of_units[place].weight.store(1, Ordering::Release);
+    /// An invocation doesn't run in this stage.
+    pub(super) fn skip(&self, invocation: &Invocation) {
+        if let Some((_, place)) = self.of(invocation) {
+            self.of_invocations[place].weight.store(1, Ordering::Release);
         }
     }
 
-    /// A unit has run, which used up so much. Gives whether what came of it may stay, as far as is known.
+    /// An invocation has run, which used up so much. Gives whether what came of it may stay, as far as is known.
     #[inline]
-    pub(super) fn spend(&self, units: Units<'_>, turn: usize, spent: Spent) -> bool {
-        let unit = units.at(turn);
-        (unit.more.is_none() || self.spend_of_kin(units, unit, spent))
-            && (spent.bytes == 0 || self.spend_bytes(units, turn, spent.bytes as u64))
+    pub(super) fn spend(&self, invocations: Invocations<'_>, turn: usize, spent: Spent) -> bool {
+        let invocation = invocations.at(turn);
+        (invocation.more.is_none() || self.spend_of_kin(invocations, invocation, spent))
+            && (spent.bytes == 0 || self.spend_bytes(invocations, turn, spent.bytes as u64))
     }
 
-    fn spend_of_kin(&self, units: Units<'_>, unit: &Unit, spent: Spent) -> bool {
-        let Some((kin, place)) = self.of(unit) else { return true };
-        let limits = units.limits(unit);
+    fn spend_of_kin(
+        &self,
+        invocations: Invocations<'_>,
+        invocation: &Invocation,
+        spent: Spent,
+    ) -> bool {
+        let Some((kin, place)) = self.of(invocation) else { return true };
+        let limits = invocations.limits(invocation);
         let weight = limits.weight(spent.work, spent.bytes as u64);
-        let cell = &self.of_units[place];
+        let cell = &self.of_invocations[place];
         let spawned = spent.spawned as u64;
         cell.spawned.store(spawned, Ordering::Relaxed);
         cell.weight.store(weight.saturating_add(1), Ordering::Release);
@@ -354,19 +359,19 @@ impl Shares {
             self.any_over.store(true, Ordering::Relaxed);
             if all_spawned > limits.spawned {
                 let is_stop = kin.origin == Self::OF_STOPS;
-                if is_stop { &self.stops_spawn } else { &self.descent_spawns }.note(unit);
+                if is_stop { &self.stops_spawn } else { &self.descent_spawns }.note(invocation);
             }
             return !self.before(kin, place).is_too_much(spawned, limits.spawned);
         }
         // Another one may have a smaller share, and learn of this one later.
-        if all_spawned > units.least_spawned {
+        if all_spawned > invocations.least_spawned {
             self.any_over.store(true, Ordering::Relaxed);
         }
         true
     }
 
-    fn spend_bytes(&self, units: Units<'_>, turn: usize, bytes: u64) -> bool {
-        let of_turns = || (0..units.units.len()).map(|_| AtomicU64::new(0)).collect();
+    fn spend_bytes(&self, invocations: Invocations<'_>, turn: usize, bytes: u64) -> bool {
+        let of_turns = || (0..invocations.invocations.len()).map(|_| AtomicU64::new(0)).collect();
         self.bytes.get_or_init(of_turns)[turn].store(bytes, Ordering::Relaxed);
         let all = self.all_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if all <= MAX_STAGE_BYTES {
@@ -376,30 +381,35 @@ impl Shares {
         if turn >= self.bytes_end.load(Ordering::Relaxed) {
             return false;
         }
-        let before = self.walk(units, turn, |_, _| {});
+        let before = self.walk(invocations, turn, |_, _| {});
         if before > MAX_STAGE_BYTES {
             self.bytes_end.fetch_min(turn, Ordering::Relaxed);
         }
         before <= MAX_STAGE_BYTES
     }
 
-    /// Goes through the units in the order of their turns, up to one, and tells of each whether it may stay, as
+    /// Goes through the invocations in the order of their turns, up to one, and tells of each whether it may stay, as
     /// far as is known. Gives the bytes of those that are sure to.
-    fn walk(&self, units: Units<'_>, end: usize, mut told: impl FnMut(usize, bool)) -> u64 {
+    fn walk(
+        &self,
+        invocations: Invocations<'_>,
+        end: usize,
+        mut told: impl FnMut(usize, bool),
+    ) -> u64 {
         let mut sums = vec![Before::NOTHING; self.kin.len()];
         let bytes = self.bytes.get();
         let mut all_bytes = 0_u64;
         for turn in 0..end {
-            let unit = units.at(turn);
+            let invocation = invocations.at(turn);
             let mut stays = true;
             let mut is_sure = true;
-            if let Some(more) = &unit.more
+            if let Some(more) = &invocation.more
                 && let Some(origin) = more.origin
             {
                 let sum = &mut sums[origin as usize];
-                let cell = &self.of_units[more.place];
+                let cell = &self.of_invocations[more.place];
                 let spawned = cell.spawned.load(Ordering::Relaxed);
-                stays = !sum.is_too_much(spawned, units.limits(unit).spawned);
+                stays = !sum.is_too_much(spawned, invocations.limits(invocation).spawned);
                 is_sure = sum.all_known && cell.weight().is_some();
                 sum.add(cell);
             }
@@ -416,15 +426,15 @@ impl Shares {
     /// All have run: drops what came of those that have to wait. `outcomes` lie in the order of the turns.
     pub(super) fn settle(
         &self,
-        units: Units<'_>,
-        outcomes: &mut [UnitOutcome],
-        mut defer: impl FnMut(usize, &mut UnitOutcome),
+        invocations: Invocations<'_>,
+        outcomes: &mut [InvocationOutcome],
+        mut defer: impl FnMut(usize, &mut InvocationOutcome),
     ) {
         if !self.any_over.load(Ordering::Relaxed) {
             return;
         }
         let end = outcomes.len();
-        self.walk(units, end, |turn, stays| {
+        self.walk(invocations, end, |turn, stays| {
             if !stays {
                 defer(turn, &mut outcomes[turn]);
             }
@@ -434,7 +444,7 @@ impl Shares {
 
 impl Shares {
     /// Tells once of each if entities that scripts spawned, or `on_stop`s, want to spawn more than they may.
-    pub(super) fn tell(&mut self, programs: &Programs, limits: &[Limits]) {
+    pub(super) fn tell(&mut self, programs: &ProgramTable, limits: &[Limits]) {
         let who = [
             (
                 &mut self.descent_spawns,
@@ -455,10 +465,10 @@ impl Shares {
     }
 }
 
-/// The units of a stage, in the order of their turns, and what they may use up.
+/// The invocations of a stage, in the order of their turns, and what they may use up.
 #[derive(Clone, Copy)]
-pub(super) struct Units<'s> {
-    pub(super) units: &'s [Unit],
+pub(super) struct Invocations<'s> {
+    pub(super) invocations: &'s [Invocation],
     /// If they don't have their turns as they lie.
     pub(super) order: Option<&'s [usize]>,
     /// By program.
@@ -467,27 +477,31 @@ pub(super) struct Units<'s> {
     least_spawned: u64,
 }
 
-impl<'s> Units<'s> {
-    pub(super) fn new(units: &'s [Unit], order: Option<&'s [usize]>, limits: &'s [Limits]) -> Self {
+impl<'s> Invocations<'s> {
+    pub(super) fn new(
+        invocations: &'s [Invocation],
+        order: Option<&'s [usize]>,
+        limits: &'s [Limits],
+    ) -> Self {
         let least_spawned = limits.iter().map(|limits| limits.spawned).min().unwrap_or(0);
-        Self { units, order, limits, least_spawned }
+        Self { invocations, order, limits, least_spawned }
     }
 
-    /// The number of the unit that has this turn.
+    /// The number of the invocation that has this turn.
     #[inline]
     pub(super) fn index_of(self, turn: usize) -> usize {
         self.order.map_or(turn, |order| order[turn])
     }
 
-    /// The unit that has this turn.
+    /// The invocation that has this turn.
     #[inline]
-    pub(super) fn at(self, turn: usize) -> &'s Unit {
-        &self.units[self.index_of(turn)]
+    pub(super) fn at(self, turn: usize) -> &'s Invocation {
+        &self.invocations[self.index_of(turn)]
     }
 
     #[inline]
-    pub(super) fn limits(self, unit: &Unit) -> &'s Limits {
-        &self.limits[unit.program as usize]
+    pub(super) fn limits(self, invocation: &Invocation) -> &'s Limits {
+        &self.limits[invocation.program as usize]
     }
 }
 
@@ -496,7 +510,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::run::frame::MoreUnit;
+    use crate::run::frame::InvocationExtras;
 
     const LIMITS: Limits = Limits {
         run: RunLimits { time: Duration::from_millis(1), memory: 0, value_size: 0 },
@@ -522,38 +536,45 @@ mod tests {
         }
     }
 
-    /// Units of three descents and of none, and what each uses up.
-    fn stage(dice: &mut Dice) -> (Vec<Unit>, Vec<Spent>, Shares) {
+    /// Invocations of three descents and of none, and what each uses up.
+    fn stage(dice: &mut Dice) -> (Vec<Invocation>, Vec<Spent>, Shares) {
         let mut shares = Shares::default();
         let heavy = dice.roll(8);
         let count = 50 + dice.roll(200) as usize;
-        let (mut units, mut spent) = (Vec::new(), Vec::new());
+        let (mut invocations, mut spent) = (Vec::new(), Vec::new());
         for index in 0..count {
-            let mut unit = Unit::new(entity(index), 0, 0);
+            let mut invocation = Invocation::new(entity(index), 0, 0);
             let of = dice.roll(4);
             if of > 0 {
                 let origin = shares.count(Some(entity(of as usize)));
-                unit.more = Some(Box::new(MoreUnit { origin, ..MoreUnit::default() }));
+                invocation.more =
+                    Some(Box::new(InvocationExtras { origin, ..InvocationExtras::default() }));
             }
-            units.push(unit);
+            invocations.push(invocation);
             let work = dice.roll(WHOLE / 2) * u64::from(heavy & 1 > 0);
             let bytes = (dice.roll(2) * dice.roll(8 << 20)) as usize * usize::from(heavy & 2 > 0);
             let spawned = dice.roll(3) as usize * usize::from(heavy & 4 > 0);
             spent.push(Spent { work, bytes, spawned });
         }
-        (units, spent, shares)
+        (invocations, spent, shares)
     }
 
-    /// Which units stay if threads run them by chance.
-    fn run(dice: &mut Dice, units: &mut [Unit], spent: &[Spent], shares: &mut Shares) -> Vec<bool> {
+    /// Which invocations stay if threads run them by chance.
+    fn run(
+        dice: &mut Dice,
+        invocations: &mut [Invocation],
+        spent: &[Spent],
+        shares: &mut Shares,
+    ) -> Vec<bool> {
         let (threads, size) = (1 + dice.roll(5) as usize, 1 + dice.roll(20) as usize);
-        let mut order: Vec<usize> = (0..units.len()).collect();
+        let mut order: Vec<usize> = (0..invocations.len()).collect();
         order.reverse();
-        shares.line_up(units, Some(&order));
+        shares.line_up(invocations, Some(&order));
         let limits = [LIMITS];
-        let of_stage = Units::new(units, Some(&order), &limits);
-        let mut outcomes: Vec<_> = units.iter().map(|_| UnitOutcome::default()).collect();
-        let mut batches = (0..units.len()).step_by(size);
+        let of_stage = Invocations::new(invocations, Some(&order), &limits);
+        let mut outcomes: Vec<_> =
+            invocations.iter().map(|_| InvocationOutcome::default()).collect();
+        let mut batches = (0..invocations.len()).step_by(size);
         let mut at: Vec<(usize, usize)> = vec![(0, 0); threads];
         loop {
             let thread = dice.roll(threads as u64) as usize;
@@ -565,19 +586,20 @@ mod tests {
                     }
                     continue;
                 };
-                (*next, *end) = (first, (first + size).min(units.len()));
+                (*next, *end) = (first, (first + size).min(invocations.len()));
             }
             let turn = *next;
             *next += 1;
-            let unit = of_stage.at(turn);
-            if !shares.may_run(unit) {
-                shares.skip(unit);
-                outcomes[turn] = UnitOutcome::deferred();
+            let invocation = of_stage.at(turn);
+            if !shares.may_run(invocation) {
+                shares.skip(invocation);
+                outcomes[turn] = InvocationOutcome::deferred();
             } else if !shares.spend(of_stage, turn, spent[of_stage.index_of(turn)]) {
-                outcomes[turn] = UnitOutcome::deferred();
+                outcomes[turn] = InvocationOutcome::deferred();
             }
         }
-        shares.settle(of_stage, &mut outcomes, |_, outcome| *outcome = UnitOutcome::deferred());
+        shares
+            .settle(of_stage, &mut outcomes, |_, outcome| *outcome = InvocationOutcome::deferred());
         outcomes.iter().map(|outcome| !outcome.deferred).collect()
     }
 
@@ -586,10 +608,10 @@ mod tests {
         let (mut waited, mut stayed) = (0, 0);
         for seed in 0..300 {
             let mut dice = Dice(seed);
-            let (mut units, spent, mut shares) = stage(&mut dice);
-            let first = run(&mut dice, &mut units, &spent, &mut shares);
+            let (mut invocations, spent, mut shares) = stage(&mut dice);
+            let first = run(&mut dice, &mut invocations, &spent, &mut shares);
             for _ in 0..5 {
-                assert_eq!(run(&mut dice, &mut units, &spent, &mut shares), first, "{seed}");
+                assert_eq!(run(&mut dice, &mut invocations, &spent, &mut shares), first, "{seed}");
             }
             waited += first.iter().filter(|stays| !**stays).count();
             stayed += first.iter().filter(|stays| **stays).count();
@@ -600,16 +622,17 @@ mod tests {
     #[test]
     fn the_first_one_stays_whatever_it_uses_up() {
         let mut shares = Shares::default();
-        let mut units: Vec<_> = (0..2)
+        let mut invocations: Vec<_> = (0..2)
             .map(|index| {
                 let origin = shares.count(Some(entity(7)));
-                let mut unit = Unit::new(entity(index), 0, 0);
-                unit.more = Some(Box::new(MoreUnit { origin, ..MoreUnit::default() }));
-                unit
+                let mut invocation = Invocation::new(entity(index), 0, 0);
+                invocation.more =
+                    Some(Box::new(InvocationExtras { origin, ..InvocationExtras::default() }));
+                invocation
             })
             .collect();
         let much = Spent { work: 1000 * WHOLE, bytes: 1 << 30, spawned: 1000 };
-        let stays = run(&mut Dice(1), &mut units, &[much, much], &mut shares);
+        let stays = run(&mut Dice(1), &mut invocations, &[much, much], &mut shares);
         assert_eq!(stays, [true, false]);
     }
 

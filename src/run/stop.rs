@@ -6,7 +6,7 @@ use bevy::ecs::change_detection::{DetectChanges, Tick};
 use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
-use super::frame::{Unit, UnitOutcome};
+use super::frame::{Invocation, InvocationOutcome};
 use crate::bindings::{Amount, SpawnedByScript};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
@@ -55,7 +55,7 @@ impl LastState {
 
 /// What a stage knows of states that were removed while it lasted.
 pub(super) struct Meanwhile {
-    /// So many were queued when the units were collected: they belong to earlier ones.
+    /// So many were queued when the invocations were collected: they belong to earlier ones.
     pub(super) known: usize,
     /// When the runs had ended.
     pub(super) executed: Tick,
@@ -99,13 +99,13 @@ impl StopQueue {
         }
     }
 
-    /// Takes what a unit left whose state was removed after it had been collected. Gives whether the game had changed
+    /// Takes what an invocation left whose state was removed after it had been collected. Gives whether the game had changed
     /// that before: then it knew better.
     pub(super) fn catch_up(
         &mut self,
-        unit: &Unit,
+        invocation: &Invocation,
         program: &Arc<Program>,
-        outcome: &mut UnitOutcome,
+        outcome: &mut InvocationOutcome,
         origin: Option<Entity>,
         meanwhile: &Meanwhile,
     ) -> bool {
@@ -113,8 +113,8 @@ impl StopQueue {
         let Meanwhile { known, executed, now } = *meanwhile;
         let known = known.min(self.stopped.len());
         let is_its = |stopped: &&mut Stopped| {
-            stopped.entity == unit.entity
-                && stopped.last.at.slot == unit.slot
+            stopped.entity == invocation.entity
+                && stopped.last.at.slot == invocation.slot
                 && Arc::ptr_eq(&stopped.program, program)
         };
         match self.stopped[known..].iter_mut().find(is_its) {
@@ -126,11 +126,15 @@ impl StopQueue {
                 change.apply(&mut last.fields);
             }
             // It has only just started, and was not queued for that.
-            None if outcome.started && !unit.started => {
+            None if outcome.started && !invocation.started => {
                 let fields = change.applied_to(&ScriptTable::default());
-                let at = LastPlace { slot: unit.slot, changed: now };
+                let at = LastPlace { slot: invocation.slot, changed: now };
                 let last = LastState::new(fields, u64::from(outcome.drew), origin, at);
-                self.stopped.push(Stopped { entity: unit.entity, program: program.clone(), last });
+                self.stopped.push(Stopped {
+                    entity: invocation.entity,
+                    program: program.clone(),
+                    last,
+                });
             }
             None => {}
         }

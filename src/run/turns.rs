@@ -1,4 +1,4 @@
-//! In which order units have their turns, where some have to wait.
+//! In which order invocations have their turns, where some have to wait.
 
 use std::cmp::Reverse;
 
@@ -7,7 +7,7 @@ use super::frame::Frame;
 /// Stages after one in which somebody had to wait, in which others go first each time.
 pub(super) const LATELY: u8 = 64;
 
-/// The order in which units have their turns; `None`: as they lie.
+/// The order in which invocations have their turns; `None`: as they lie.
 ///
 /// Where nobody has waited lately that is the stable order. Else those go first who have waited longest. Of those who have
 /// waited equally long others go first each time, or it would always be the same who are left over. And all that
@@ -17,30 +17,32 @@ pub(super) fn order(frame: &Frame) -> Option<Vec<usize>> {
     if !frame.any_waits && frame.crowded_lately[frame.stage as usize] == 0 {
         return None;
     }
-    let units = &frame.units;
-    let first = first_of(units.len(), frame.crowded[frame.stage as usize]);
-    let mut order: Vec<usize> = (first..units.len()).chain(0..first).collect();
-    order.sort_by_key(|unit| Reverse(units[*unit].waiting));
+    let invocations = &frame.invocations;
+    let first = first_of(invocations.len(), frame.crowded[frame.stage as usize]);
+    let mut order: Vec<usize> = (first..invocations.len()).chain(0..first).collect();
+    order.sort_by_key(|invocation| Reverse(invocations[*invocation].waiting));
     if !frame.shares.is_empty() {
         let mut rounds = vec![0_u32; frame.shares.len()];
-        let mut round = vec![0_u32; units.len()];
-        for unit in &order {
-            if let Some(origin) = units[*unit].more.as_ref().and_then(|more| more.origin) {
+        let mut round = vec![0_u32; invocations.len()];
+        for invocation in &order {
+            if let Some(origin) =
+                invocations[*invocation].more.as_ref().and_then(|more| more.origin)
+            {
                 let next = &mut rounds[origin as usize];
-                round[*unit] = *next;
+                round[*invocation] = *next;
                 *next += 1;
             }
         }
-        order.sort_by_key(|unit| round[*unit]);
+        order.sort_by_key(|invocation| round[*invocation]);
     }
     Some(order)
 }
 
 /// Which of so many goes first for the `nth` time: multiples of the golden ratio spread evenly (Knuth, TAOCP
 /// vol. 3, 6.4).
-fn first_of(units: usize, nth: u64) -> usize {
+fn first_of(invocations: usize, nth: u64) -> usize {
     let spread = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((u128::from(spread) * units as u128) >> 64) as usize
+    ((u128::from(spread) * invocations as u128) >> 64) as usize
 }
 
 #[cfg(test)]
@@ -48,17 +50,17 @@ mod tests {
     use bevy::prelude::Entity;
 
     use super::*;
-    use crate::run::frame::{MoreUnit, Unit};
+    use crate::run::frame::{Invocation, InvocationExtras};
 
     fn frame(waiting: &[u32]) -> Frame {
         let entity = |index: usize| Entity::from_raw_u32(index as u32).expect("a small index");
-        let unit = |(index, waiting): (usize, &u32)| Unit {
+        let invocation = |(index, waiting): (usize, &u32)| Invocation {
             waiting: *waiting,
-            ..Unit::new(entity(index), 0, 0)
+            ..Invocation::new(entity(index), 0, 0)
         };
-        let units = waiting.iter().enumerate().map(unit).collect();
+        let invocations = waiting.iter().enumerate().map(invocation).collect();
         let any_waits = waiting.iter().any(|waiting| *waiting > 0);
-        Frame { units, any_waits, ..Frame::default() }
+        Frame { invocations, any_waits, ..Frame::default() }
     }
 
     #[test]
@@ -80,10 +82,10 @@ mod tests {
 
     #[test]
     fn of_all_that_waited_equally_long_each_is_first_equally_often() {
-        for units in [2, 7, 12, 100] {
-            let mut first = vec![0; units];
-            for crowded in 0..units * 10 {
-                let mut frame = frame(&vec![1; units]);
+        for invocations in [2, 7, 12, 100] {
+            let mut first = vec![0; invocations];
+            for crowded in 0..invocations * 10 {
+                let mut frame = frame(&vec![1; invocations]);
                 frame.crowded[0] = crowded as u64;
                 first[order(&frame).expect("all wait")[0]] += 1;
             }
@@ -96,7 +98,8 @@ mod tests {
         let mut frame = frame(&[0, 3, 2, 1, 0, 1]);
         for child in [1, 2, 3] {
             let origin = frame.shares.count(Some(Entity::PLACEHOLDER));
-            frame.units[child].more = Some(Box::new(MoreUnit { origin, ..MoreUnit::default() }));
+            frame.invocations[child].more =
+                Some(Box::new(InvocationExtras { origin, ..InvocationExtras::default() }));
         }
         assert_eq!(order(&frame), Some(vec![1, 5, 0, 4, 2, 3]));
     }

@@ -1,4 +1,4 @@
-//! [`Aside`]: a script that keeps failing on an entity runs there ever more rarely.
+//! [`Backoff`]: a script that keeps failing on an entity runs there ever more rarely.
 
 use std::num::NonZeroU64;
 
@@ -9,7 +9,7 @@ use crate::vm::Callback;
 
 /// How a script that keeps failing is treated.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct RetryPolicy {
     /// Failures in a row after which it is put aside; 0: never.
     max_failures: u32,
     /// Frames until it is tried again at first; 0: it is not.
@@ -18,7 +18,7 @@ pub(crate) struct Patience {
     max_interval: u32,
 }
 
-impl From<&PoolConfig> for Patience {
+impl From<&PoolConfig> for RetryPolicy {
     fn from(config: &PoolConfig) -> Self {
         Self {
             max_failures: config.max_failures,
@@ -28,7 +28,7 @@ impl From<&PoolConfig> for Patience {
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     fn is_over(&self, failures: u32) -> bool {
         self.max_failures > 0 && failures >= self.max_failures
     }
@@ -52,7 +52,7 @@ impl Patience {
 /// A callback that is put aside keeps the whole script from running, but for `on_message`: what others send
 /// can make that one fail, and is not to stop the rest.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Aside(Option<Box<[Streak; STREAKS]>>);
+pub(crate) struct Backoff(Option<Box<[Streak; STREAKS]>>);
 
 /// Failures in a row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,7 +117,7 @@ pub(crate) struct Judgement {
     pub(crate) newly: Option<(u32, bool)>,
 }
 
-impl Aside {
+impl Backoff {
     /// Whether any callback is put aside; if a try is due, until that has succeeded.
     #[inline]
     pub(crate) fn is_put_aside(&self) -> bool {
@@ -148,7 +148,11 @@ impl Aside {
     }
 
     /// Whether `on_message` is put aside once so many more have failed in a row.
-    pub(crate) fn is_enough_of_messages(&self, verdicts: &Verdicts, patience: &Patience) -> bool {
+    pub(crate) fn is_enough_of_messages(
+        &self,
+        verdicts: &Verdicts,
+        patience: &RetryPolicy,
+    ) -> bool {
         let Verdict { succeeded, failures } = verdicts.0[OF_MESSAGES];
         let before = self.streaks().get(OF_MESSAGES).map_or(0, |streak| streak.failures);
         let before = if succeeded { 0 } else { before };
@@ -159,7 +163,7 @@ impl Aside {
     pub(crate) fn judge(
         &mut self,
         verdicts: &Verdicts,
-        patience: &Patience,
+        patience: &RetryPolicy,
         frame: u64,
         entity: Entity,
     ) -> Judgement {
@@ -195,7 +199,7 @@ impl Aside {
     }
 
     /// Counts that one run succeeded.
-    pub(crate) fn succeeded(&mut self, callback: Callback, patience: &Patience) -> Judgement {
+    pub(crate) fn succeeded(&mut self, callback: Callback, patience: &RetryPolicy) -> Judgement {
         let mut verdicts = Verdicts::default();
         verdicts.note(callback, true);
         self.judge(&verdicts, patience, 0, Entity::PLACEHOLDER)
@@ -217,7 +221,7 @@ impl Streak {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { max_failures: 3, interval: 8, max_interval: 100 };
+    const PATIENCE: RetryPolicy = RetryPolicy { max_failures: 3, interval: 8, max_interval: 100 };
 
     fn entity(index: u32) -> Entity {
         Entity::from_raw_u32(index).expect("a small index")
@@ -229,13 +233,13 @@ mod tests {
             (3..10).map(|failures| PATIENCE.interval(failures, entity(0))).collect();
         assert_eq!(intervals, [8, 16, 32, 64, 100, 100, 100].map(Some));
         assert_eq!(PATIENCE.interval(u32::MAX, entity(0)), Some(100));
-        let never = Patience { interval: 0, ..PATIENCE };
+        let never = RetryPolicy { interval: 0, ..PATIENCE };
         assert_eq!(never.interval(3, entity(0)), None);
     }
 
     #[test]
     fn entities_that_fail_together_are_not_tried_again_together() {
-        let patience = Patience { interval: 60, ..PATIENCE };
+        let patience = RetryPolicy { interval: 60, ..PATIENCE };
         let mut tries = [0; 128];
         for index in 0..10_000 {
             tries[patience.interval(3, entity(index)).expect("there is one") as usize] += 1;
@@ -248,10 +252,10 @@ mod tests {
 
     /// A stage in which one callback fails, or doesn't.
     fn stage(
-        aside: &mut Aside,
+        aside: &mut Backoff,
         callback: Callback,
         succeeds: bool,
-        patience: &Patience,
+        patience: &RetryPolicy,
         frame: u64,
     ) {
         let mut verdicts = Verdicts::default();
@@ -261,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_success_of_one_callback_does_not_excuse_the_failures_of_another() {
-        let mut aside = Aside::default();
+        let mut aside = Backoff::default();
         for _ in 0..3 {
             assert!(aside.may_run(10));
             stage(&mut aside, Callback::Update, false, &PATIENCE, 10);
@@ -280,7 +284,7 @@ mod tests {
 
     #[test]
     fn messages_that_fail_put_on_message_aside_and_nothing_else() {
-        let mut aside = Aside::default();
+        let mut aside = Backoff::default();
         let mut verdicts = Verdicts::default();
         for failures in 1..=3 {
             assert!(!aside.is_enough_of_messages(&verdicts, &PATIENCE));
@@ -302,7 +306,7 @@ mod tests {
 
     #[test]
     fn only_failures_after_the_last_success_are_in_a_row() {
-        let mut aside = Aside::default();
+        let mut aside = Backoff::default();
         let mut verdicts = Verdicts::default();
         for succeeds in [false, false, true, false, false] {
             verdicts.note(Callback::Message, succeeds);
@@ -316,15 +320,15 @@ mod tests {
 
     #[test]
     fn one_that_is_not_tried_again_stays_put_aside_until_it_succeeds() {
-        let never = Patience { interval: 0, max_failures: 1, ..PATIENCE };
-        let mut aside = Aside::default();
+        let never = RetryPolicy { interval: 0, max_failures: 1, ..PATIENCE };
+        let mut aside = Backoff::default();
         assert_eq!((aside.is_put_aside(), aside.next_try()), (false, None));
         stage(&mut aside, Callback::FixedUpdate, false, &never, 7);
         assert_eq!((aside.is_put_aside(), aside.next_try()), (true, None));
         assert!(!aside.may_run(8) && !aside.may_run(1 << 60));
         stage(&mut aside, Callback::FixedUpdate, false, &PATIENCE, 0);
         assert!(!aside.is_put_aside() && aside.may_run(0), "more failures are allowed now");
-        let at_once = Patience { max_failures: 1, max_interval: 0, ..PATIENCE };
+        let at_once = RetryPolicy { max_failures: 1, max_interval: 0, ..PATIENCE };
         stage(&mut aside, Callback::Update, false, &at_once, 0);
         assert_eq!(aside.next_try(), Some(0));
         assert!(aside.may_run(0));

@@ -9,9 +9,9 @@ use bevy::reflect::{ReflectDeserialize, ReflectSerialize, TypePath};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::aside::Aside;
+use super::aside::Backoff;
 use super::asset::LuaScript;
-use super::place::Place;
+use super::place::StateLocation;
 use crate::value::{ScriptTable, reflect_struct, self_of_state, text};
 use crate::vm::Program;
 
@@ -150,16 +150,16 @@ pub(crate) struct Attachment {
     /// The program's number in the last frame.
     pub(crate) number: u32,
     /// Where it was when it got that.
-    pub(crate) place: Place,
+    pub(crate) place: StateLocation,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
     /// The failures in a row of its callbacks, and which of them are put aside for that.
-    pub(crate) aside: Aside,
+    pub(crate) aside: Backoff,
     /// Frames, and fixed steps, that `on_update` and `on_fixed_update` have been waiting for a VM or for the
     /// frame's budget.
     pub(crate) waiting: [u16; 2],
     /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
-    pub(crate) owed: [f64; 2],
+    pub(crate) pending_delta: [f64; 2],
 }
 
 /// States are equal if they remember the same.
@@ -212,7 +212,7 @@ impl ScriptStates {
     /// Lets scripts run again at once that were put aside after too many failures in a row.
     pub fn wake(&mut self) {
         for state in &mut self.states {
-            state.attached.aside = Aside::default();
+            state.attached.aside = Backoff::default();
         }
     }
 }
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_an_entity_carries_is_small() {
-        assert_eq!(size_of::<Aside>(), 8);
+        assert_eq!(size_of::<Backoff>(), 8);
         assert_eq!(size_of::<Attachment>(), 88);
         assert_eq!(size_of::<ScriptState>(), 168);
         assert!(size_of::<ScriptStates>() <= 192);

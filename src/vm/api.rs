@@ -28,7 +28,7 @@ pub struct Api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Table,
-    Leaf,
+    Scalar,
 }
 
 /// What a namespace looks like in Lua.
@@ -74,7 +74,7 @@ impl Api {
     /// # Errors
     /// If the name is no Lua name, or taken: by another function, a library, a Lua keyword.
     pub fn add_function(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Leaf, Reach::Own)?;
+        self.claim(name, Kind::Scalar, Reach::Own)?;
         self.functions.push(name.to_owned());
         Ok(self.functions.len() as u32 - 1)
     }
@@ -85,7 +85,7 @@ impl Api {
     /// # Errors
     /// As [`Api::add_function`]; a member that the library has already is taken.
     pub fn add_library_function(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Leaf, Reach::Libraries)?;
+        self.claim(name, Kind::Scalar, Reach::Libraries)?;
         self.functions.push(name.to_owned());
         Ok(self.functions.len() as u32 - 1)
     }
@@ -96,7 +96,7 @@ impl Api {
     /// # Errors
     /// As [`Api::add_library_function`].
     pub fn add_constant(&mut self, name: &str, value: ScriptValue) -> Result<(), NameError> {
-        self.claim(name, Kind::Leaf, Reach::Libraries)?;
+        self.claim(name, Kind::Scalar, Reach::Libraries)?;
         self.constants.push((name.to_owned(), value));
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Api {
     /// # Errors
     /// As [`Api::add_function`].
     pub fn add_server(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Leaf, Reach::Own)?;
+        self.claim(name, Kind::Scalar, Reach::Own)?;
         Ok(self.push_namespace(name, Namespace::Server))
     }
 
@@ -186,10 +186,10 @@ impl Api {
         self.namespaces.truncate(mark.namespaces);
         self.taken.clear();
         let leaves = self.functions.iter().chain(self.constants.iter().map(|(name, _)| name));
-        let leaves = leaves.map(|name| (name, Kind::Leaf));
+        let leaves = leaves.map(|name| (name, Kind::Scalar));
         let namespaces = self.namespaces.iter().map(|(name, namespace)| match namespace {
             Namespace::Table => (name, Kind::Table),
-            Namespace::Server => (name, Kind::Leaf),
+            Namespace::Server => (name, Kind::Scalar),
         });
         for (name, kind) in leaves.chain(namespaces) {
             for (dot, _) in name.match_indices('.') {
@@ -268,7 +268,7 @@ impl Api {
         }
         // Every prefix must be a table, and the name itself must be new.
         for (dot, _) in name.match_indices('.') {
-            if self.taken.get(&name[..dot]) == Some(&Kind::Leaf) {
+            if self.taken.get(&name[..dot]) == Some(&Kind::Scalar) {
                 return Err(taken(&name[..dot]));
             }
         }

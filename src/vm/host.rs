@@ -18,7 +18,7 @@ pub trait Host {
     ///
     /// # Errors
     /// If there is no such entity or no such component.
-    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError>;
+    fn component(&mut self, entity: Entity, name: &str) -> Result<ReadResult, ScriptError>;
 
     /// Writes `entity.<name>`: replaces or inserts a component; nil removes it.
     ///
@@ -35,7 +35,7 @@ pub trait Host {
     ///
     /// # Errors
     /// If there is no such field, or the place is gone.
-    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError>;
+    fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError>;
 
     /// Writes a field of a place.
     ///
@@ -43,7 +43,7 @@ pub trait Host {
     /// If there is no such field, or it can't hold the value; then nothing has changed.
     fn set_field(
         &mut self,
-        place: Place,
+        place: FieldRef,
         field: Field<'_>,
         value: ScriptValue,
     ) -> Result<(), ScriptError>;
@@ -52,7 +52,7 @@ pub trait Host {
     ///
     /// # Errors
     /// If the place is gone, or holds what Lua can't.
-    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError>;
+    fn copy(&mut self, place: FieldRef) -> Result<ScriptValue, ScriptError>;
 
     /// Replaces the whole value at a place: how a table that was changed in Lua comes back. That table had `before`
     /// bytes when it was last the value of the place.
@@ -61,36 +61,36 @@ pub trait Host {
     /// If it can't hold the value, or the run handed over too much; then nothing has changed.
     fn replace(
         &mut self,
-        place: Place,
+        place: FieldRef,
         value: ScriptValue,
         before: usize,
     ) -> Result<(), ScriptError>;
 
     /// Names a place, for messages: `Transform.translation`.
-    fn name(&self, place: Place) -> String;
+    fn name(&self, place: FieldRef) -> String;
 
     /// The spot of a component of the own entity, by its name; `None` if it is to be read in the general
     /// way: it has no spot, the entity has no such component, or the run replaced it.
-    fn own_component(&mut self, name: Atom) -> Option<Spot> {
+    fn own_component(&mut self, name: Atom) -> Option<FieldId> {
         let _ = name;
         None
     }
 
     /// Reads a field of a spot of the own entity; `None` if it is to be read in the general way.
-    fn own_field(&mut self, within: Spot, name: Atom) -> Option<SpotReading> {
+    fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
         let _ = (within, name);
         None
     }
 
     /// Writes a field of a spot of the own entity; `false` if it is to be written in the general way, and
     /// then nothing has changed.
-    fn set_own_field(&mut self, within: Spot, name: Atom, value: Leaf) -> bool {
+    fn set_own_field(&mut self, within: FieldId, name: Atom, value: Scalar) -> bool {
         let _ = (within, name, value);
         false
     }
 
     /// The place that a spot is for the own entity.
-    fn own_place(&self, spot: Spot) -> Place {
+    fn own_place(&self, spot: FieldId) -> FieldRef {
         unreachable!("no host that has no spots gives out spot {spot}")
     }
 
@@ -157,30 +157,30 @@ pub trait Host {
 
 /// What reading gives.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Reading {
+pub enum ReadResult {
     /// A plain value, copied.
     Value(ScriptValue),
     /// Something with fields: a handle to it.
-    Place(Place),
+    FieldRef(FieldRef),
     /// A list or a map, copied; when the script changes the table, the change goes back to the place.
-    Table(ScriptTable, Place),
+    Table(ScriptTable, FieldRef),
 }
 
 /// The number of a component or of a field within it that is always in the same place.
-pub type Spot = u32;
+pub type FieldId = u32;
 
 /// What reading at a spot gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum SpotReading {
+pub enum ScalarRead {
     /// A plain value.
-    Leaf(Leaf),
+    Scalar(Scalar),
     /// Something with fields.
-    Spot(Spot),
+    FieldId(FieldId),
 }
 
 /// A plain value that needs no memory of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Leaf {
+pub enum Scalar {
     /// A number.
     Number(f64),
     /// A vector.
@@ -189,12 +189,12 @@ pub enum Leaf {
     Bool(bool),
 }
 
-impl From<Leaf> for ScriptValue {
-    fn from(leaf: Leaf) -> Self {
+impl From<Scalar> for ScriptValue {
+    fn from(leaf: Scalar) -> Self {
         match leaf {
-            Leaf::Number(value) => Self::Number(value),
-            Leaf::Vector(value) => Self::Vector(value),
-            Leaf::Bool(value) => Self::Bool(value),
+            Scalar::Number(value) => Self::Number(value),
+            Scalar::Vector(value) => Self::Vector(value),
+            Scalar::Bool(value) => Self::Bool(value),
         }
     }
 }
@@ -210,7 +210,7 @@ pub enum Live {
 
 /// A place in a component: the entity, the component's number, the path of fields within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FieldRef {
     /// The entity.
     pub entity: Entity,
     /// The number of the exposed component.
@@ -303,25 +303,25 @@ impl Host for NoWorld {
     fn entity(&self) -> Entity {
         Entity::PLACEHOLDER
     }
-    fn component(&mut self, _: Entity, name: &str) -> Result<Reading, ScriptError> {
+    fn component(&mut self, _: Entity, name: &str) -> Result<ReadResult, ScriptError> {
         Self::refuse(&format!("entity.{name}"))
     }
     fn set_component(&mut self, _: Entity, name: &str, _: ScriptValue) -> Result<(), ScriptError> {
         Self::refuse(&format!("entity.{name}"))
     }
-    fn field(&mut self, _: Place, _: Field<'_>) -> Result<Reading, ScriptError> {
+    fn field(&mut self, _: FieldRef, _: Field<'_>) -> Result<ReadResult, ScriptError> {
         Self::refuse("entity")
     }
-    fn set_field(&mut self, _: Place, _: Field<'_>, _: ScriptValue) -> Result<(), ScriptError> {
+    fn set_field(&mut self, _: FieldRef, _: Field<'_>, _: ScriptValue) -> Result<(), ScriptError> {
         Self::refuse("entity")
     }
-    fn copy(&mut self, _: Place) -> Result<ScriptValue, ScriptError> {
+    fn copy(&mut self, _: FieldRef) -> Result<ScriptValue, ScriptError> {
         Self::refuse("entity")
     }
-    fn replace(&mut self, _: Place, _: ScriptValue, _: usize) -> Result<(), ScriptError> {
+    fn replace(&mut self, _: FieldRef, _: ScriptValue, _: usize) -> Result<(), ScriptError> {
         Self::refuse("entity")
     }
-    fn name(&self, _: Place) -> String {
+    fn name(&self, _: FieldRef) -> String {
         "entity".to_owned()
     }
     fn call(

@@ -17,7 +17,7 @@ use crate::error::ScriptError;
 
 /// The CPU time of this thread, not long before a run.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct CpuReading {
     tick: u64,
     cpu: Duration,
     /// When it was taken, by the watchdog's clock.
@@ -76,11 +76,11 @@ enum Ended {
 const EXACT: u64 = u64::MAX;
 
 thread_local! {
-    static LAST_READING: Cell<Reading> =
-        const { Cell::new(Reading { tick: EXACT, cpu: Duration::ZERO, wall: Duration::ZERO }) };
+    static LAST_READING: Cell<CpuReading> =
+        const { Cell::new(CpuReading { tick: EXACT, cpu: Duration::ZERO, wall: Duration::ZERO }) };
 }
 
-impl Reading {
+impl CpuReading {
     fn now() -> Self {
         Self { tick: ticks(), cpu: ThreadTime::now().as_duration(), wall: clock() }
     }
@@ -104,7 +104,7 @@ pub(super) struct Deadline<'w> {
     watch: &'w Watch,
     turn: u64,
     limit: Duration,
-    began: Reading,
+    began: CpuReading,
     /// What it used before that.
     before: Duration,
     /// The CPU time that it used, once it was late.
@@ -121,7 +121,7 @@ impl<'w> Deadline<'w> {
 
     /// A run begins that may take so long.
     pub(super) fn begin(watch: &'w Watch, limit: Duration) -> Self {
-        let began = Reading::recent();
+        let began = CpuReading::recent();
         let turn = watch.begin(limit);
         Self {
             watch,
@@ -156,7 +156,7 @@ impl<'w> Deadline<'w> {
     #[inline]
     pub(super) fn begin_again(&mut self) {
         debug_assert!(!self.passed);
-        self.began = Reading::recent();
+        self.began = CpuReading::recent();
         self.before = Duration::ZERO;
         self.turn = self.watch.begin(self.limit);
     }
@@ -170,7 +170,7 @@ impl<'w> Deadline<'w> {
     /// How much of its time the run has used, as far as ticks tell.
     pub(super) fn roughly_used(&self) -> Duration {
         if self.began.tick == EXACT {
-            return self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
+            return self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
         }
         let lasted = ticks().saturating_sub(self.began.tick);
         self.before + PERIOD.saturating_mul(u32::try_from(lasted).unwrap_or(u32::MAX))
@@ -180,7 +180,7 @@ impl<'w> Deadline<'w> {
     pub(super) fn go_on(watch: &'w Watch, limit: Duration, used: Duration) -> Self {
         let mut deadline = Self::begin(watch, limit.saturating_sub(used));
         deadline.limit = limit;
-        deadline.began = Reading { tick: EXACT, ..Reading::now() };
+        deadline.began = CpuReading { tick: EXACT, ..CpuReading::now() };
         deadline.before = used;
         deadline
     }
@@ -224,7 +224,7 @@ impl<'w> Deadline<'w> {
         }
         self.watch.end(self.turn);
         if self.passed {
-            self.used = self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
+            self.used = self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
             // Nothing runs now, and no alarm is ever sounded for that.
             self.watch.calm(self.turn + 1);
         }
@@ -239,7 +239,7 @@ impl<'w> Deadline<'w> {
             self.end_as(Ended::Overdue);
             return;
         }
-        let now = Reading::now();
+        let now = CpuReading::now();
         let measured = now.cpu.saturating_sub(self.began.cpu);
         let used = if self.began.tick == EXACT {
             self.before + measured
@@ -252,7 +252,7 @@ impl<'w> Deadline<'w> {
         match self.limit.checked_sub(used) {
             Some(left) if !left.is_zero() => {
                 // From now on it is known what it uses.
-                self.began = Reading { tick: EXACT, ..now };
+                self.began = CpuReading { tick: EXACT, ..now };
                 self.before = used;
                 self.turn = self.watch.extend(self.turn, left.min(wall));
             }
@@ -269,7 +269,7 @@ impl<'w> Deadline<'w> {
     /// too little time left for that, the run is over: that depends on the clock, and a script that could catch it
     /// would read the clock by it. Gives whether the work may begin.
     pub(super) fn begin_work(&mut self, work: Duration) -> bool {
-        let used = self.before + Reading::now().cpu.saturating_sub(self.began.cpu);
+        let used = self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
         // Without an alarm the reading may be an old one: on a busy machine nobody looked for a while.
         let known = self.began.tick == EXACT || self.watch.is_alarmed(self.turn);
         let used = if known { used } else { used.min(self.limit / 2) };

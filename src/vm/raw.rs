@@ -45,13 +45,15 @@ pub(super) use self::refusal::watch as watch_refusals;
 pub(super) use self::weak::forbid_weak_tables;
 pub(super) use self::weigh::{Counting, object_bytes};
 use super::atom::{Atom, NO_ATOM, atom_of_string};
-use super::host::{Field, Host, Leaf, Live, LogLevel, LogLine, Place, Reading, Spot, SpotReading};
+use super::host::{
+    Field, FieldId, FieldRef, Host, Live, LogLevel, LogLine, ReadResult, Scalar, ScalarRead,
+};
 use super::limits::Deadline;
 use super::program::{Callback, CallbackSet, Mutable, Program};
 use super::random::RunRandom;
 use super::session::Results;
 use super::text::Text;
-use super::{Call, Row, StateChange, Used};
+use super::{Call, CallBatch, StateChange, Used};
 use crate::error::{RETURNED, ScriptError};
 use crate::value::{ScriptKey, ScriptTable, ScriptValue, ScriptValues};
 
@@ -76,7 +78,7 @@ const MAX_NAME: usize = 1024;
 const MAX_ARGUMENTS: c_int = 255;
 /// Calls shown in a traceback.
 const MAX_FRAMES: c_int = 24;
-/// The userdata tag of [`Place`]s; mlua uses none.
+/// The userdata tag of [`FieldRef`]s; mlua uses none.
 const PLACE_TAG: c_int = 7;
 /// The userdata tag of handles to spots of the own entity, whichever that is: a VM makes each once.
 const OWN_TAG: c_int = 9;
@@ -122,7 +124,7 @@ struct Own {
     /// The own entity, once the callback runs.
     entity: Entity,
     /// The tables that stand for lists and maps of components.
-    handed: Vec<(Place, ScriptTable)>,
+    handed: Vec<(FieldRef, ScriptTable)>,
     /// The bytes of all that were handed to it.
     handed_bytes: usize,
     /// The last error raised by this layer, to tell it from one that the script raised.
@@ -1465,8 +1467,8 @@ unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
 
 // ---- rows ----------------------------------------------------------------------------------------
 
-/// A row of runs on an image, as [`perform_row`] gets it.
-struct RowCall<'a, H, R> {
+/// A row of runs on an image, as [`perform_batch`] gets it.
+struct BatchCall<'a, H, R> {
     lua: &'a Lua,
     image: &'a Image,
     shapes: &'a mut Shapes,
@@ -1485,7 +1487,7 @@ struct RowCall<'a, H, R> {
 }
 
 /// What all runs of a row have in common.
-pub(super) struct RowJob<'h> {
+pub(super) struct BatchJob<'h> {
     pub(super) callback: Callback,
     /// With more bytes than this the row pauses.
     pub(super) most_memory: usize,
@@ -1497,7 +1499,7 @@ pub(super) struct RowJob<'h> {
 }
 
 /// What came of a row: the last run, how many began, and what the last one came to if the row ended with it.
-pub(super) struct RowRun<'h> {
+pub(super) struct BatchRun<'h> {
     pub(super) run: Run<'h>,
     pub(super) began: u64,
     pub(super) ended: Option<Ended>,
@@ -1507,15 +1509,15 @@ pub(super) struct RowRun<'h> {
 /// when the VM holds too many bytes, or with a run that raised an error or has to be judged.
 ///
 /// The image has the callback.
-pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
+pub(super) fn run_batch<'h, 'w, H: Host, R: CallBatch<'w, H>>(
     lua: &Lua,
     refs: &'h Refs,
     program: &Program,
     (image, shapes): (&Image, &mut Shapes),
-    job: RowJob<'h>,
+    job: BatchJob<'h>,
     (host, row): (&'h mut H, &mut R),
-) -> RowRun<'h> {
-    let RowJob { callback, most_memory, most_objects, deadline, max_value_size } = job;
+) -> BatchRun<'h> {
+    let BatchJob { callback, most_memory, most_objects, deadline, max_value_size } = job;
     let host = std::ptr::from_mut(host);
     // SAFETY: made of a reference that lives as long; from now on it is used in turn by the row and by the
     // run, and each time the run gets it anew.
@@ -1523,7 +1525,7 @@ pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
     run.on_image = true;
     run.in_callback = true;
     let run_ptr = std::ptr::from_mut(&mut run);
-    let mut job = RowCall {
+    let mut job = BatchCall {
         lua,
         image,
         shapes,
@@ -1538,10 +1540,10 @@ pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
         out: None,
     };
     let data = (&raw mut job).cast::<c_void>();
-    let perform = perform_row::<H, R>;
-    // SAFETY: `perform_row` gets what it asks for; as in `run_on_image`.
+    let perform = perform_batch::<H, R>;
+    // SAFETY: `perform_batch` gets what it asks for; as in `run_on_image`.
     let ended = unsafe { protected_job(lua, refs, program, Job { perform, data }, run_ptr) };
-    let RowCall { began, out, .. } = job;
+    let BatchCall { began, out, .. } = job;
     let ended = match (ended, out) {
         _ if run.own.touched.is_some() => run.own.touched.map(Ended::TouchedImage),
         (Some(ended), _) => Some(ended),
@@ -1549,20 +1551,23 @@ pub(super) fn run_row<'h, 'w, H: Host, R: Row<'w, H>>(
         (None, Some(Err(error))) => Some(Ended::failed(error)),
         (None, None) => None,
     };
-    RowRun { run, began, ended }
+    BatchRun { run, began, ended }
 }
 
 /// The runs of a row: for each, state in, callback, state out.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called, with a pointer to a [`RowCall`] of these types.
-unsafe fn perform_row<'w, H: Host, R: Row<'w, H>>(state: *mut lua_State, data: *mut c_void) {
+/// Inside a C function that Luau called, with a pointer to a [`BatchCall`] of these types.
+unsafe fn perform_batch<'w, H: Host, R: CallBatch<'w, H>>(
+    state: *mut lua_State,
+    data: *mut c_void,
+) {
     const SELF: c_int = CALL_BASE + 1;
     // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
     // when no C function is active that could use it too, and the host by the run alone while it lasts.
     unsafe {
-        let job = &mut *data.cast::<RowCall<'_, H, R>>();
+        let job = &mut *data.cast::<BatchCall<'_, H, R>>();
         let run = job.run.cast::<Run<'_>>();
         ffi::luaL_checkstack(state, CALL_BASE + 24, TOO_DEEP.as_ptr());
         let stage = Stage::set_up(state, job.image, job.callback, job.entity_name);
@@ -2240,18 +2245,18 @@ fn cut(message: &mut String) {
 /// # Safety
 ///
 /// Inside a C function that Luau called.
-unsafe fn answer(state: *mut lua_State, result: Result<Reading, ScriptError>) -> c_int {
+unsafe fn answer(state: *mut lua_State, result: Result<ReadResult, ScriptError>) -> c_int {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         safepoint(state);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         match result {
-            Ok(Reading::Value(value)) => match numerals::check(&value) {
+            Ok(ReadResult::Value(value)) => match numerals::check(&value) {
                 Ok(()) => push_value(state, &value, 0),
                 Err(error) => raise(state, error),
             },
-            Ok(Reading::Place(place)) => push_place(state, place),
-            Ok(Reading::Table(table, place)) => match numerals::check_table(&table) {
+            Ok(ReadResult::FieldRef(place)) => push_place(state, place),
+            Ok(ReadResult::Table(table, place)) => match numerals::check_table(&table) {
                 Ok(()) => push_handed(state, table, place),
                 Err(error) => raise(state, error),
             },
@@ -2352,7 +2357,7 @@ unsafe extern "C-unwind" fn entity_tostring(state: *mut lua_State) -> c_int {
             Some(entity) => format!("Entity({entity})"),
             None => "Entity(none)".to_owned(),
         };
-        answer(state, Ok(Reading::Value(ScriptValue::String(text))))
+        answer(state, Ok(ReadResult::Value(ScriptValue::String(text))))
     }
 }
 
@@ -2409,7 +2414,7 @@ unsafe fn push_own_component(state: *mut lua_State) -> bool {
 ///
 /// Inside a C function that Luau called with few arguments: two free slots.
 #[inline]
-unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Spot) {
+unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: FieldId) {
     let place = spot as usize;
     let known = own.0.borrow().get(place).copied().unwrap_or(0);
     // SAFETY: the caller keeps what this function asks for; a handle is a number without a destructor.
@@ -2418,8 +2423,8 @@ unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Spot) {
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, known.into());
             return;
         }
-        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<Spot>(), OWN_TAG);
-        memory.cast::<Spot>().write_unaligned(spot);
+        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<FieldId>(), OWN_TAG);
+        memory.cast::<FieldId>().write_unaligned(spot);
         let slot = ffi::lua_ref(state, -1);
         let mut slots = own.0.borrow_mut();
         let end = slots.len().max(place + 1);
@@ -2437,12 +2442,14 @@ unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
             && let Some((reading, own)) = ask_own(state, |host| host.own_field(within, name))
         {
             match reading {
-                SpotReading::Leaf(Leaf::Number(value)) => ffi::lua_pushnumber(state, value),
-                SpotReading::Leaf(Leaf::Vector(Vec3 { x, y, z })) => {
+                ScalarRead::Scalar(Scalar::Number(value)) => ffi::lua_pushnumber(state, value),
+                ScalarRead::Scalar(Scalar::Vector(Vec3 { x, y, z })) => {
                     ffi::lua_pushvector(state, x, y, z);
                 }
-                SpotReading::Leaf(Leaf::Bool(value)) => ffi::lua_pushboolean(state, value.into()),
-                SpotReading::Spot(spot) => push_own(state, &*own, spot),
+                ScalarRead::Scalar(Scalar::Bool(value)) => {
+                    ffi::lua_pushboolean(state, value.into())
+                }
+                ScalarRead::FieldId(spot) => push_own(state, &*own, spot),
             }
             return 1;
         }
@@ -2460,15 +2467,15 @@ unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
 ///
 /// A valid index.
 #[inline]
-unsafe fn leaf_at(state: *mut lua_State, index: c_int) -> Option<Leaf> {
+unsafe fn leaf_at(state: *mut lua_State, index: c_int) -> Option<Scalar> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         match ffi::lua_type(state, index) {
-            ffi::LUA_TNUMBER => Some(Leaf::Number(ffi::lua_tonumber(state, index))),
-            ffi::LUA_TBOOLEAN => Some(Leaf::Bool(ffi::lua_toboolean(state, index) != 0)),
+            ffi::LUA_TNUMBER => Some(Scalar::Number(ffi::lua_tonumber(state, index))),
+            ffi::LUA_TBOOLEAN => Some(Scalar::Bool(ffi::lua_toboolean(state, index) != 0)),
             ffi::LUA_TVECTOR => {
                 let vector = ffi::lua_tovector(state, index);
-                Some(Leaf::Vector(Vec3::new(*vector, *vector.add(1), *vector.add(2))))
+                Some(Scalar::Vector(Vec3::new(*vector, *vector.add(1), *vector.add(2))))
             }
             _ => None,
         }
@@ -2506,7 +2513,7 @@ unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
             with_host("tostring", |host, _| {
                 let place = handle.place(host);
                 let name = host.name(place);
-                Ok(Reading::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
+                Ok(ReadResult::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
             })
         });
         answer(state, result)
@@ -2724,15 +2731,15 @@ unsafe fn push_entity(state: *mut lua_State, entity: Entity) {
 /// What a script holds to get at the fields of a component.
 #[derive(Clone, Copy)]
 enum Handle {
-    Place(Place),
+    FieldRef(FieldRef),
     /// A spot of the own entity.
-    Own(Spot),
+    Own(FieldId),
 }
 
 impl Handle {
-    fn place(self, host: &dyn Host) -> Place {
+    fn place(self, host: &dyn Host) -> FieldRef {
         match self {
-            Self::Place(place) => place,
+            Self::FieldRef(place) => place,
             Self::Own(spot) => host.own_place(spot),
         }
     }
@@ -2747,12 +2754,12 @@ unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Handle, Scrip
         if let Some(spot) = own_at(state, index) {
             return Ok(Handle::Own(spot));
         }
-        let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<Place>();
+        let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<FieldRef>();
         if place.is_null() {
             return Err(ScriptError::Raised { message: "not a component".to_owned() });
         }
-        // The tag is set by `push_place` alone, which wrote a `Place`.
-        Ok(Handle::Place(place.read_unaligned()))
+        // The tag is set by `push_place` alone, which wrote a `FieldRef`.
+        Ok(Handle::FieldRef(place.read_unaligned()))
     }
 }
 
@@ -2762,11 +2769,11 @@ unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Handle, Scrip
 ///
 /// A valid index.
 #[inline]
-unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<Spot> {
+unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<FieldId> {
     // SAFETY: the caller keeps what this function asks for; the tag is set by `push_own` alone, which
     // wrote a number.
     unsafe {
-        let spot = ffi::lua_touserdatatagged(state, index, OWN_TAG).cast::<Spot>();
+        let spot = ffi::lua_touserdatatagged(state, index, OWN_TAG).cast::<FieldId>();
         if spot.is_null() { None } else { Some(spot.read_unaligned()) }
     }
 }
@@ -2801,13 +2808,13 @@ unsafe extern "C-unwind" fn atom_of(
 /// # Safety
 ///
 /// Inside a protected call; one free slot.
-unsafe fn push_place(state: *mut lua_State, place: Place) {
+unsafe fn push_place(state: *mut lua_State, place: FieldRef) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        let size = size_of::<Place>();
+        let size = size_of::<FieldRef>();
         let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, PLACE_TAG);
-        // A `Place` is plain data without a destructor.
-        memory.cast::<Place>().write_unaligned(place);
+        // A `FieldRef` is plain data without a destructor.
+        memory.cast::<FieldRef>().write_unaligned(place);
     }
 }
 
@@ -2867,7 +2874,7 @@ unsafe fn text_at(state: *mut lua_State, index: c_int) -> Option<String> {
 /// # Safety
 ///
 /// Inside a protected call; four free slots.
-unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: Place) {
+unsafe fn push_handed(state: *mut lua_State, table: ScriptTable, place: FieldRef) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let known = with_run("table", |run| {
@@ -2926,7 +2933,7 @@ unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
 
 /// # Safety
 ///
-/// Inside a protected call. Reading raises nothing but a stack overflow.
+/// Inside a protected call. ReadResult raises nothing but a stack overflow.
 unsafe fn flush(state: *mut lua_State, run: &mut Run<'_>) -> Result<(), ScriptError> {
     if run.own.handed.is_empty() {
         return Ok(());
@@ -4505,7 +4512,7 @@ unsafe fn answer_live(
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         match result {
-            Ok(Live::Value(value)) => answer(state, Ok(Reading::Value(value))),
+            Ok(Live::Value(value)) => answer(state, Ok(ReadResult::Value(value))),
             Ok(Live::Namespace) => {
                 ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
                 push_server(state, number, name);
@@ -4605,6 +4612,6 @@ unsafe extern "C-unwind" fn server_tostring(state: *mut lua_State) -> c_int {
     // SAFETY: a metamethod gets the operand at 1.
     unsafe {
         let text = server_at(state, 1).map(|(_, name)| name.replace(JOINT, "."));
-        answer(state, text.map(|text| Reading::Value(ScriptValue::String(text))))
+        answer(state, text.map(|text| ReadResult::Value(ScriptValue::String(text))))
     }
 }

@@ -3,14 +3,14 @@
 use bevy::prelude::Entity;
 
 use super::{PROPERTIES, ScriptContext};
-use crate::bindings::effects::{Change, LeafValue, LeafWrite, new_entity_index};
+use crate::bindings::effects::{Change, LeafValue, ScalarWrite, new_entity_index};
 use crate::bindings::reflect;
-use crate::bindings::spots::KnownSpot;
+use crate::bindings::spots::KnownField;
 use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
-    Atom, Field, FieldPath, Host, Leaf, Live, LogLevel, LogLine, Place, Reading, RunRandom, Spot,
-    SpotReading,
+    Atom, Field, FieldId, FieldPath, FieldRef, Host, Live, LogLevel, LogLine, ReadResult,
+    RunRandom, Scalar, ScalarRead,
 };
 
 impl ScriptContext<'_> {
@@ -20,7 +20,7 @@ impl ScriptContext<'_> {
     }
 
     /// What was written to a leaf of the own entity.
-    fn own_leaf(&mut self, spot: Spot) -> Option<&mut LeafValue> {
+    fn own_leaf(&mut self, spot: FieldId) -> Option<&mut LeafValue> {
         let entity = self.entity;
         let mut leaves = self.effects.leaves.iter_mut();
         leaves.find(|leaf| leaf.spot == spot && leaf.entity == entity).map(|leaf| &mut leaf.value)
@@ -32,18 +32,18 @@ impl Host for ScriptContext<'_> {
         self.entity
     }
 
-    fn component(&mut self, entity: Entity, name: &str) -> Result<Reading, ScriptError> {
+    fn component(&mut self, entity: Entity, name: &str) -> Result<ReadResult, ScriptError> {
         if name == "id" {
-            return Ok(Reading::Value(entity.into()));
+            return Ok(ReadResult::Value(entity.into()));
         }
         self.must_exist(entity)?;
         if PROPERTIES.contains(&name) {
-            return Ok(Reading::Value(self.property(entity, name)));
+            return Ok(ReadResult::Value(self.property(entity, name)));
         }
         let component = self.bindings.exposure.number(name)?;
-        let place = Place { entity, component, path: FieldPath::default() };
+        let place = FieldRef { entity, component, path: FieldPath::default() };
         self.look(entity, component, |value| Self::reading(value, place))
-            .unwrap_or(Ok(Reading::Value(ScriptValue::Nil)))
+            .unwrap_or(Ok(ReadResult::Value(ScriptValue::Nil)))
     }
 
     fn set_component(
@@ -70,14 +70,14 @@ impl Host for ScriptContext<'_> {
         self.put(entity, component, Change::Removed)
     }
 
-    fn field(&mut self, place: Place, field: Field<'_>) -> Result<Reading, ScriptError> {
+    fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError> {
         let inner = self.within(place, field)?;
         self.look_at(inner, |value| Self::reading(value, inner))
     }
 
     fn set_field(
         &mut self,
-        place: Place,
+        place: FieldRef,
         field: Field<'_>,
         value: ScriptValue,
     ) -> Result<(), ScriptError> {
@@ -86,13 +86,13 @@ impl Host for ScriptContext<'_> {
         self.edit(inner, value)
     }
 
-    fn copy(&mut self, place: Place) -> Result<ScriptValue, ScriptError> {
+    fn copy(&mut self, place: FieldRef) -> Result<ScriptValue, ScriptError> {
         self.look_at(place, reflect::read)
     }
 
     fn replace(
         &mut self,
-        place: Place,
+        place: FieldRef,
         value: ScriptValue,
         before: usize,
     ) -> Result<(), ScriptError> {
@@ -100,7 +100,7 @@ impl Host for ScriptContext<'_> {
         self.edit(place, value)
     }
 
-    fn name(&self, place: Place) -> String {
+    fn name(&self, place: FieldRef) -> String {
         let mut name = self.bindings.exposure.get(place.component).name.to_owned();
         self.look(place.entity, place.component, |component| {
             let steps = place.path.steps();
@@ -113,7 +113,7 @@ impl Host for ScriptContext<'_> {
         name
     }
 
-    fn own_component(&mut self, name: Atom) -> Option<Spot> {
+    fn own_component(&mut self, name: Atom) -> Option<FieldId> {
         if !self.is_untouched() {
             return None;
         }
@@ -122,33 +122,33 @@ impl Host for ScriptContext<'_> {
         self.find_own(spots.get(spot).component).map(|_| spot)
     }
 
-    fn own_field(&mut self, within: Spot, name: Atom) -> Option<SpotReading> {
+    fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
         let spots = &self.bindings.exposure.spots;
         let spot = spots.field(within, name)?;
-        let KnownSpot { component, path, leaf, of_transform, .. } = spots.get(spot);
+        let KnownField { component, path, leaf, of_transform, .. } = spots.get(spot);
         if !self.is_untouched() {
             return None;
         }
         let Some(kind) = leaf else {
-            return spots.has_fields(spot).then_some(SpotReading::Spot(spot));
+            return spots.has_fields(spot).then_some(ScalarRead::FieldId(spot));
         };
         if let Some(written) = self.own_leaf(spot) {
             return match written {
-                LeafValue::Small(leaf) => leaf.read().map(SpotReading::Leaf),
+                LeafValue::Small(leaf) => leaf.read().map(ScalarRead::Scalar),
                 LeafValue::Field(_) => None,
             };
         }
         let found = self.find_own(*component)?;
         if let (Some(vector), Some(transform)) = (of_transform, found.transform) {
-            return Some(SpotReading::Leaf(Leaf::Vector(vector.of(transform))));
+            return Some(ScalarRead::Scalar(Scalar::Vector(vector.of(transform))));
         }
-        kind.read(reflect::at(found.value, path.steps())?).map(SpotReading::Leaf)
+        kind.read(reflect::at(found.value, path.steps())?).map(ScalarRead::Scalar)
     }
 
-    fn set_own_field(&mut self, within: Spot, name: Atom, value: Leaf) -> bool {
+    fn set_own_field(&mut self, within: FieldId, name: Atom, value: Scalar) -> bool {
         let exposure = &self.bindings.exposure;
         let Some(spot) = exposure.spots.field(within, name) else { return false };
-        let KnownSpot { component, leaf, .. } = exposure.spots.get(spot);
+        let KnownField { component, leaf, .. } = exposure.spots.get(spot);
         let read_only = exposure.get(*component).read_only;
         let Some(value) = leaf.and_then(|kind| kind.take(value)) else { return false };
         // What is not finite takes the way that tells what is wrong.
@@ -162,7 +162,7 @@ impl Host for ScriptContext<'_> {
         if self.find_own(*component).is_none() {
             return false;
         }
-        self.effects.leaves.push(LeafWrite {
+        self.effects.leaves.push(ScalarWrite {
             entity: self.entity,
             spot,
             value: LeafValue::Small(value),
@@ -170,9 +170,9 @@ impl Host for ScriptContext<'_> {
         true
     }
 
-    fn own_place(&self, spot: Spot) -> Place {
-        let KnownSpot { component, path, .. } = *self.bindings.exposure.spots.get(spot);
-        Place { entity: self.entity, component, path }
+    fn own_place(&self, spot: FieldId) -> FieldRef {
+        let KnownField { component, path, .. } = *self.bindings.exposure.spots.get(spot);
+        FieldRef { entity: self.entity, component, path }
     }
 
     fn call(

@@ -1,4 +1,4 @@
-//! Reading: a component value as plain data.
+//! ReadResult: a component value as plain data.
 
 use bevy::reflect::enums::VariantType;
 use bevy::reflect::{PartialReflect, ReflectRef, TypeInfo};
@@ -11,7 +11,7 @@ use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 /// What a value looks like from Lua.
 pub(crate) enum Shape {
     /// A plain value.
-    Leaf(ScriptValue),
+    Scalar(ScriptValue),
     /// Something whose fields are reached one by one.
     Fields,
     /// A table as a whole.
@@ -23,14 +23,14 @@ pub(crate) fn shape(value: &dyn PartialReflect) -> Result<Shape, ScriptError> {
     if let Some(leaf) = read_leaf(value) {
         return Ok(match leaf? {
             ScriptValue::Table(table) => Shape::Table(table),
-            leaf => Shape::Leaf(leaf),
+            leaf => Shape::Scalar(leaf),
         });
     }
     Ok(match value.reflect_ref() {
         ReflectRef::Struct(_) | ReflectRef::TupleStruct(_) | ReflectRef::Tuple(_) => Shape::Fields,
         _ => match read(value)? {
             ScriptValue::Table(table) => Shape::Table(table),
-            leaf => Shape::Leaf(leaf),
+            leaf => Shape::Scalar(leaf),
         },
     })
 }

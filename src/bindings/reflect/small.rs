@@ -1,4 +1,4 @@
-//! [`SmallLeaf`]: the commonest leaves, held without an allocation.
+//! [`ScalarType`]: the commonest leaves, held without an allocation.
 
 use std::any::TypeId;
 
@@ -6,23 +6,23 @@ use bevy::prelude::{Vec2, Vec3};
 use bevy::reflect::PartialReflect;
 
 use crate::value::{FromScript, ScriptValue, exact};
-use crate::vm::Leaf;
+use crate::vm::Scalar;
 
 macro_rules! small_leaves {
     ($($variant:ident($ty:ty)),* $(,)?) => {
         /// A value that a script wrote to a leaf, of the leaf's own type.
         #[derive(Clone, Copy, Debug, PartialEq)]
-        pub(crate) enum SmallLeaf {
+        pub(crate) enum ScalarType {
             $(#[allow(missing_docs)] $variant($ty),)*
         }
 
         /// The type of such a leaf.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum LeafKind {
+        pub(crate) enum ScalarKind {
             $($variant,)*
         }
 
-        impl LeafKind {
+        impl ScalarKind {
             pub(crate) fn of(id: TypeId) -> Option<Self> {
                 $(if id == TypeId::of::<$ty>() {
                     return Some(Self::$variant);
@@ -31,7 +31,7 @@ macro_rules! small_leaves {
             }
 
             /// Reads a leaf of this type; `None` if it is of another.
-            pub(crate) fn read(self, leaf: &dyn PartialReflect) -> Option<Leaf> {
+            pub(crate) fn read(self, leaf: &dyn PartialReflect) -> Option<Scalar> {
                 let leaf = leaf.try_as_reflect()?.as_any();
                 match self {
                     $(Self::$variant => leaf.downcast_ref::<$ty>()?.as_leaf(),)*
@@ -39,20 +39,20 @@ macro_rules! small_leaves {
             }
 
             /// Converts what a script wrote to such a leaf; `None` if that doesn't take it.
-            pub(crate) fn take(self, value: Leaf) -> Option<SmallLeaf> {
+            pub(crate) fn take(self, value: Scalar) -> Option<ScalarType> {
                 // The commonest, without a detour.
-                if let (Self::Vec3, Leaf::Vector(value)) = (self, value) {
-                    return Some(SmallLeaf::Vec3(value));
+                if let (Self::Vec3, Scalar::Vector(value)) = (self, value) {
+                    return Some(ScalarType::Vec3(value));
                 }
                 match self {
-                    $(Self::$variant => <$ty>::from_script(value.into()).ok().map(SmallLeaf::$variant),)*
+                    $(Self::$variant => <$ty>::from_script(value.into()).ok().map(ScalarType::$variant),)*
                 }
             }
         }
 
-        impl SmallLeaf {
+        impl ScalarType {
             /// As Lua has it.
-            pub(crate) fn read(self) -> Option<Leaf> {
+            pub(crate) fn read(self) -> Option<Scalar> {
                 match self {
                     $(Self::$variant(leaf) => leaf.as_leaf(),)*
                 }
@@ -118,14 +118,14 @@ small_leaves!(
 );
 
 /// As Lua has it; `None` for whole numbers that Lua can't hold.
-trait AsLeaf {
-    fn as_leaf(&self) -> Option<Leaf>;
+trait AsScalar {
+    fn as_leaf(&self) -> Option<Scalar>;
 }
 
 macro_rules! as_leaf {
     ($($ty:ty: |$value:ident| $leaf:expr;)*) => {$(
-        impl AsLeaf for $ty {
-            fn as_leaf(&self) -> Option<Leaf> {
+        impl AsScalar for $ty {
+            fn as_leaf(&self) -> Option<Scalar> {
                 let $value = *self;
                 $leaf
             }
@@ -133,24 +133,24 @@ macro_rules! as_leaf {
     )*};
 }
 as_leaf! {
-    Vec3: |value| Some(Leaf::Vector(value));
-    Vec2: |value| Some(Leaf::Vector(value.extend(0.0)));
-    bool: |value| Some(Leaf::Bool(value));
-    f32: |value| Some(Leaf::Number(value.into()));
-    f64: |value| Some(Leaf::Number(value));
-    i8: |value| Some(Leaf::Number(value.into()));
-    i16: |value| Some(Leaf::Number(value.into()));
-    i32: |value| Some(Leaf::Number(value.into()));
-    i64: |value| exact(value).ok().map(Leaf::Number);
-    isize: |value| exact(value).ok().map(Leaf::Number);
-    u8: |value| Some(Leaf::Number(value.into()));
-    u16: |value| Some(Leaf::Number(value.into()));
-    u32: |value| Some(Leaf::Number(value.into()));
-    u64: |value| exact(value).ok().map(Leaf::Number);
-    usize: |value| exact(value).ok().map(Leaf::Number);
+    Vec3: |value| Some(Scalar::Vector(value));
+    Vec2: |value| Some(Scalar::Vector(value.extend(0.0)));
+    bool: |value| Some(Scalar::Bool(value));
+    f32: |value| Some(Scalar::Number(value.into()));
+    f64: |value| Some(Scalar::Number(value));
+    i8: |value| Some(Scalar::Number(value.into()));
+    i16: |value| Some(Scalar::Number(value.into()));
+    i32: |value| Some(Scalar::Number(value.into()));
+    i64: |value| exact(value).ok().map(Scalar::Number);
+    isize: |value| exact(value).ok().map(Scalar::Number);
+    u8: |value| Some(Scalar::Number(value.into()));
+    u16: |value| Some(Scalar::Number(value.into()));
+    u32: |value| Some(Scalar::Number(value.into()));
+    u64: |value| exact(value).ok().map(Scalar::Number);
+    usize: |value| exact(value).ok().map(Scalar::Number);
 }
 
-impl SmallLeaf {
+impl ScalarType {
     /// Whether all numbers in it are finite.
     #[inline]
     pub(crate) fn is_finite(self) -> bool {
@@ -181,15 +181,15 @@ mod tests {
     #[test]
     fn a_leaf_takes_what_its_type_takes() {
         let mut health = 3_u32;
-        let mut leaf = SmallLeaf::new(&health, &5.0.into()).expect("a whole number");
+        let mut leaf = ScalarType::new(&health, &5.0.into()).expect("a whole number");
         assert_eq!(leaf.write_to(&mut health), Some(true));
         assert_eq!(leaf.write_to(&mut health), Some(false), "nothing differs any more");
         assert_eq!(health, 5);
         assert!(!leaf.set(&(-1.0).into()), "out of range");
         assert!(!leaf.set(&"6".into()), "no number");
         assert!(leaf.set(&7.0.into()));
-        assert_eq!(leaf, SmallLeaf::U32(7));
+        assert_eq!(leaf, ScalarType::U32(7));
         assert_eq!(leaf.write_to(&mut 1.0_f32), None, "another type");
-        assert_eq!(SmallLeaf::new(&String::new(), &"x".into()), None, "not small");
+        assert_eq!(ScalarType::new(&String::new(), &"x".into()), None, "not small");
     }
 }

@@ -15,7 +15,7 @@ use super::super::messages::ToScript;
 use super::super::stop::StopQueue;
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
-use crate::script::{LuaScript, LuaScripts, Place, ScriptStates};
+use crate::script::{LuaScript, LuaScripts, ScriptStates, StateLocation};
 use crate::snapshot::LuaSnapshot;
 
 const STEP: Duration = Duration::from_millis(20);
@@ -176,7 +176,7 @@ fn spawn(world: &mut World, number: usize) -> Entity {
 fn forget(mut states: bevy::prelude::Query<&mut ScriptStates>) {
     for mut states in &mut states {
         for state in &mut states.bypass_change_detection().states {
-            state.attached.place = Place::default();
+            state.attached.place = StateLocation::default();
         }
     }
 }
@@ -184,20 +184,20 @@ fn forget(mut states: bevy::prelude::Query<&mut ScriptStates>) {
 fn note(world: &mut World) {
     let frame = world.resource::<Frame>();
     let mut seen: Vec<String> = Vec::new();
-    for unit in &frame.units {
-        let mail: Vec<&str> = frame.mail(unit).map(|mail| &*mail.name).collect();
+    for invocation in &frame.invocations {
+        let mail: Vec<&str> = frame.mail(invocation).map(|mail| &*mail.name).collect();
         seen.push(format!(
             "{} {} {} {mail:?} {} {} {} {} {} {:?} {:?}",
-            unit.entity,
-            unit.slot,
-            frame.program(unit).name(),
-            unit.waiting,
-            unit.started,
-            unit.reload,
-            unit.ticks,
-            unit.delta,
-            unit.more.as_ref().and_then(|more| more.origin),
-            unit.stop().map(|last| (&last.fields, last.draws)),
+            invocation.entity,
+            invocation.slot,
+            frame.program(invocation).name(),
+            invocation.waiting,
+            invocation.started,
+            invocation.reload,
+            invocation.ticks,
+            invocation.delta,
+            invocation.more.as_ref().and_then(|more| more.origin),
+            invocation.stop().map(|last| (&last.fields, last.draws)),
         ));
     }
     let mut carried: Vec<String> = frame
@@ -238,7 +238,7 @@ fn note(world: &mut World) {
                 at.reload,
                 at.aside,
                 at.waiting,
-                at.owed,
+                at.pending_delta,
             ));
         }
     }
@@ -551,7 +551,7 @@ fn what_is_owed_and_who_waits_comes_out_the_same() {
             let mut states = world.get_mut::<ScriptStates>(*entity).unwrap();
             let attached = &mut states.bypass_change_detection().states[0].attached;
             let waiting = (entity.index_u32() % 3) as u16;
-            (attached.waiting, attached.owed) = ([waiting, 1], [0.5, 0.25]);
+            (attached.waiting, attached.pending_delta) = ([waiting, 1], [0.5, 0.25]);
         }
     });
 }

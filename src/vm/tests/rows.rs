@@ -2,7 +2,7 @@
 //! for itself where it has not.
 
 use super::*;
-use crate::vm::{Mutable, Row, RowEnd, Turn};
+use crate::vm::{BatchEnd, CallBatch, Mutable, Turn};
 
 /// Entities whose runs of `on_update` follow one another.
 struct Entities<'s> {
@@ -14,7 +14,7 @@ struct Entities<'s> {
 /// What a run came to, as far as a script or its user can tell.
 pub(super) type Told = Result<ScriptTable, String>;
 
-impl<'s> Row<'s, NoWorld> for Entities<'s> {
+impl<'s> CallBatch<'s, NoWorld> for Entities<'s> {
     fn turn(&mut self, _: &mut NoWorld) -> Option<Turn<'s>> {
         let number = self.outcomes.len();
         let state = self.states.get(number)?;
@@ -58,11 +58,16 @@ pub(super) fn in_a_row(
             let mut used = None;
             let mut host = NoWorld::default();
             if vm.is_ready_for(program, Callback::Update) {
-                match vm.run_row(program, Callback::Update, limits, (&mut host, &mut row), engaged)
-                {
-                    RowEnd::Done => continue,
-                    RowEnd::Again(already) => used = Some(already),
-                    RowEnd::With(ran) => {
+                match vm.run_batch(
+                    program,
+                    Callback::Update,
+                    limits,
+                    (&mut host, &mut row),
+                    engaged,
+                ) {
+                    BatchEnd::Done => continue,
+                    BatchEnd::Again(already) => used = Some(already),
+                    BatchEnd::With(ran) => {
                         let before = &states[row.outcomes.len()];
                         row.outcomes.push(told(ran, before));
                         continue;
