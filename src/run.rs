@@ -5,40 +5,39 @@
 //!
 //! Nearly all entities do the same as in the frame before: their script's `on_update`, which changes them alone.
 //! There is a short way for these in each step, on all threads, and a careful one for all others: to collect
-//! them ([`quiet`] and [`collect`]), to run them (in rows of one script: [`row`] and [`execute`]), to apply what
-//! came of it ([`plain`] and [`apply`](mod@apply)). Which way one goes can't be seen.
+//! them ([`collect::unchanged`] and [`collect`]), to run them (in rows of one script: [`execute::batch`] and [`execute`]), to apply what
+//! came of it ([`apply::parallel`] and [`apply`](mod@apply)). Which way one goes can't be seen.
 
 mod apply;
 mod budget;
 mod collect;
-mod counts;
 mod execute;
 mod figures;
 mod frame;
-mod furnish;
-mod known;
+mod invocation;
 mod log;
+mod lua_pool;
 mod mailbox;
 mod maintain;
 mod messages;
-mod parallel;
-mod plain;
-mod programs;
-mod quiet;
+mod order;
+mod program_table;
 mod report;
-mod row;
 mod shares;
+mod stage;
 mod stop;
-mod turns;
+mod system_sets;
+mod threads;
 
-pub use self::frame::{LuaPool, LuaScripting, ScriptSystems};
+pub use self::lua_pool::{LuaPool, LuaScripting};
 pub use self::messages::{ScriptEvent, ScriptFailed, ToScript};
+pub use self::system_sets::ScriptSystems;
 
 pub(crate) use self::apply::apply;
+pub(crate) use self::collect::KnownScripts;
 pub(crate) use self::collect::{collect_fixed_update, collect_update};
 pub(crate) use self::execute::execute;
 pub(crate) use self::frame::Frame;
-pub(crate) use self::known::KnownScripts;
 pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::maintain::{control, maintain};
 pub(crate) use self::messages::gather;

@@ -1,5 +1,8 @@
 //! Applies what the runs of a stage want to change: on one thread, in the stable order.
 
+pub(super) mod parallel;
+pub(super) mod spawn;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,21 +13,24 @@ use bevy::log::{error, info, tracing, warn};
 use bevy::prelude::{ChildOf, Entity, Messages, World};
 use bevy::reflect::TypeRegistry;
 
-use super::frame::{Frame, Invocation, InvocationOutcome, LuaPool, OutcomeExtras, Stage};
-use super::furnish::{Spawner, furnish, refuse_child};
-use super::log::LineRate;
-use super::mailbox::{Deliveries, Delivery, Mailbox, Refused};
-use super::messages::{Outbox, ScriptEvent, ScriptFailed};
-use super::plain::{PlainStage, numbers};
-use super::programs::{CarriedProgram, ProgramTable};
-use super::report::Report;
-use super::shares::Shares;
-use super::stop::{Meanwhile, StopQueue, Stopped};
 use crate::bindings::{
     Backlog, Bindings, Change, Command, Effects, KnownField, LateBindings, Population, ScalarWrite,
     SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
+use crate::run::apply::parallel::{PlainStage, numbers};
+use crate::run::apply::spawn::{Spawner, furnish, refuse_child};
+use crate::run::frame::Frame;
+use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras};
+use crate::run::log::LineRate;
+use crate::run::lua_pool::LuaPool;
+use crate::run::mailbox::{Deliveries, Delivery, Mailbox, Refused};
+use crate::run::messages::{Outbox, ScriptEvent, ScriptFailed};
+use crate::run::program_table::{CarriedProgram, ProgramTable};
+use crate::run::report::Report;
+use crate::run::shares::Shares;
+use crate::run::stage::Stage;
+use crate::run::stop::{Meanwhile, StopQueue, Stopped};
 use crate::script::{Judgement, RetryPolicy, ScriptStates};
 use crate::vm::{Callback, FieldPath, LogLevel, LogLine, StateChange};
 

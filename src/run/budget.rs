@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::frame::Stage;
+use crate::run::stage::Stage;
 
 /// Tells the time that has passed since some moment; tests make it tell what they like.
 #[derive(Clone, Default)]

@@ -1,5 +1,8 @@
 //! Who is due, and why.
 
+pub(super) mod known;
+pub(super) mod unchanged;
+
 use std::ops::Range;
 use std::time::Instant;
 
@@ -11,16 +14,21 @@ use bevy::prelude::{
 };
 use smallvec::SmallVec;
 
-use super::frame::{Frame, Invocation, InvocationExtras, LuaPool, LuaScripting, Stage, Tally};
-use super::known::KnownScripts;
-use super::mailbox::{Deliveries, Mailbox};
-use super::programs::ProgramTable;
-use super::quiet::{QuietStage, Scripted};
-use super::report::Report;
-use super::stop::{LastPlace, StopQueue, Stopped};
 use crate::bindings::Backlog;
+use crate::run::collect::unchanged::{QuietStage, Scripted};
+use crate::run::frame::Frame;
+use crate::run::invocation::{Invocation, InvocationExtras, Tally};
+use crate::run::lua_pool::{LuaPool, LuaScripting};
+use crate::run::mailbox::{Deliveries, Mailbox};
+use crate::run::order::mix;
+use crate::run::program_table::ProgramTable;
+use crate::run::report::Report;
+use crate::run::stage::Stage;
+use crate::run::stop::{LastPlace, StopQueue, Stopped};
 use crate::script::{Backoff, LuaScript, LuaScripts, ScriptState, ScriptStates, StateLocation};
 use crate::vm::Callback;
+
+pub(crate) use self::known::KnownScripts;
 
 /// What collecting reads and writes.
 #[derive(SystemParam)]
@@ -213,11 +221,6 @@ fn put_back(
         Some(Stopped { entity: invocation.entity, program, last })
     });
     stopped.stopped.splice(0..0, stops);
-}
-
-/// The stable order of entities.
-pub(crate) fn order(entity: Entity) -> u64 {
-    u64::from(entity.index_u32()) << 32 | u64::from(entity.generation().to_bits())
 }
 
 /// Gives each script of the list its state, and states without script to the stop queue.
@@ -439,12 +442,4 @@ impl Taken {
             unsure.extend(self.found.iter().map(|found| *found == Receiver::Perhaps));
         }
     }
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): spreads every bit over all others.
-pub(crate) fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

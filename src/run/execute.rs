@@ -1,5 +1,9 @@
 //! Runs what is due, in parallel, on pooled VMs. Nothing in the world changes meanwhile.
 
+pub(super) mod batch;
+pub(super) mod counts;
+pub(super) mod turns;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,16 +13,17 @@ use bevy::prelude::{EntityRef, Transform, World};
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
 
-use super::budget::StageBudget;
-use super::collect::mix;
-use super::counts::Counts;
-use super::frame::{Frame, Invocation, InvocationOutcome, LuaPool, OutcomeExtras, Tally};
-use super::row::{Batch, InvocationBatch, sort};
-use super::shares::{Invocations, Limits, Spent, WHOLE};
-use super::turns;
 use crate::bindings::{Bindings, Column, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease};
+use crate::run::budget::StageBudget;
+use crate::run::execute::batch::{Batch, InvocationBatch, sort};
+use crate::run::execute::counts::Counts;
+use crate::run::frame::Frame;
+use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras, Tally};
+use crate::run::lua_pool::LuaPool;
+use crate::run::order::mix;
+use crate::run::shares::{Invocations, Limits, Spent, WHOLE};
 use crate::script::{Backoff, RetryPolicy, ScriptState, ScriptStates, Verdicts};
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{BatchEnd, Call, Callback, Engaged, Program, Ran, StateChange, Used, Vm, engage};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::log::LineBudget;
 use crate::pool::{Timing, TimingHistogram};
+use crate::run::log::LineBudget;
 
 /// What is counted of scripts, by path and by number. Of those that nobody carries any more, the ones that were
 /// used last are kept: scripts can name ever new ones.

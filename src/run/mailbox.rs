@@ -8,8 +8,8 @@ use bevy::platform::collections::HashMap;
 use bevy::prelude::{Entity, Resource};
 use smallvec::SmallVec;
 
-use super::collect::order;
 use crate::bindings::{Amount, Backlog, Mail, OF_A_PAIR};
+use crate::run::order::order;
 
 /// A message on its way to the scripts of an entity.
 #[derive(Clone, Debug)]

@@ -8,10 +8,11 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::log::warn;
 use bevy::prelude::{AssetServer, Assets, MessageReader, Query, Res, ResMut, Time};
 
-use super::frame::{Frame, LuaPool, LuaScripting};
-use super::report::{Carried, Report};
-use super::stop::StopQueue;
 use crate::control::LuaControl;
+use crate::run::frame::Frame;
+use crate::run::lua_pool::{LuaPool, LuaScripting};
+use crate::run::report::{Carried, Report};
+use crate::run::stop::StopQueue;
 use crate::script::{LuaScript, ScriptStates};
 use crate::snapshot::{HISTORY_FRAMES, LuaSnapshot, Sample};
 

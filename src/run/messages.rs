@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bevy::prelude::{Entity, Message, MessageReader, ResMut};
 
-use super::mailbox::Mailbox;
 use crate::bindings::{Amount, Mail};
 use crate::error::Failure;
+use crate::run::mailbox::Mailbox;
 use crate::value::ScriptValue;
 use crate::vm::Callback;
 

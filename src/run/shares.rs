@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bevy::log::warn;
 use bevy::prelude::Entity;
 
-use super::frame::{Invocation, InvocationOutcome};
-use super::programs::ProgramTable;
 use crate::bindings::max_bytes_handed_over;
 use crate::pool::PoolConfig;
+use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::program_table::ProgramTable;
 use crate::vm::{Program, RunLimits, STEP_NANOS, Used};
 
 /// The work that one run may do at most, by its limit of time.
@@ -510,7 +510,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::run::frame::InvocationExtras;
+    use crate::run::invocation::InvocationExtras;
 
     const LIMITS: Limits = Limits {
         run: RunLimits { time: Duration::from_millis(1), memory: 0, value_size: 0 },
@@ -531,7 +531,7 @@ mod tests {
 
     impl Dice {
         fn roll(&mut self, sides: u64) -> u64 {
-            self.0 = crate::run::collect::mix(self.0);
+            self.0 = crate::run::order::mix(self.0);
             self.0 % sides
         }
     }

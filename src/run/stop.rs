@@ -6,8 +6,8 @@ use bevy::ecs::change_detection::{DetectChanges, Tick};
 use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
-use super::frame::{Invocation, InvocationOutcome};
 use crate::bindings::{Amount, SpawnedByScript};
+use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::{Program, StateChange};

@@ -7,14 +7,14 @@ use bevy::app::App;
 use bevy::asset::{AssetPlugin, Assets};
 use bevy::prelude::{Messages, Resource};
 
-use super::frame::Frame;
-use super::mailbox::Mailbox;
-use super::report::Report;
-use super::stop::StopQueue;
 use super::{ScriptEvent, ScriptFailed};
 use crate::bindings::{Backlog, NamedScripts, Population, SpawnedByScript};
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
+use crate::run::frame::Frame;
+use crate::run::mailbox::Mailbox;
+use crate::run::report::Report;
+use crate::run::stop::StopQueue;
 use crate::script::{LuaScript, LuaScripts, ScriptStates};
 use crate::snapshot::{ERROR_ROWS, INCIDENT_ROWS, LuaSnapshot};
 use crate::value::ScriptValue;

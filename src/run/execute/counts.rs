@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::execute::ExecutingStage;
-use super::frame::{Invocation, InvocationOutcome, Tally};
+use crate::run::execute::ExecutingStage;
+use crate::run::invocation::{Invocation, InvocationOutcome, Tally};
 use crate::vm::ticks;
 
 /// What a worker knows of the time, and counts.

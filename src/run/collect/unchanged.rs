@@ -8,11 +8,12 @@
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Query, Ref};
 
-use super::collect::order;
-use super::frame::{Invocation, Stage};
-use super::mailbox::Delivery;
-use super::parallel::{CHUNK, on_threads};
-use super::programs::ProgramTable;
+use crate::run::invocation::Invocation;
+use crate::run::mailbox::Delivery;
+use crate::run::order::order;
+use crate::run::program_table::ProgramTable;
+use crate::run::stage::Stage;
+use crate::run::threads::{CHUNK, on_threads};
 use crate::script::{LuaScripts, ScriptState, ScriptStates, StateLocation};
 
 /// Entities that may have something to run.

@@ -15,11 +15,12 @@ use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
-use super::collect::order;
-use super::frame::{Invocation, InvocationOutcome, Stage};
-use super::parallel::{CHUNK, on_threads};
-use super::programs::ProgramTable;
 use crate::bindings::{Spots, write_transform};
+use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::order::order;
+use crate::run::program_table::ProgramTable;
+use crate::run::stage::Stage;
+use crate::run::threads::{CHUNK, on_threads};
 use crate::script::{RetryPolicy, ScriptStates};
 use crate::vm::prefetch;
 

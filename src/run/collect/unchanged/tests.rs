@@ -9,12 +9,13 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::prelude::{Entity, Fixed, Handle, IntoScheduleConfigs, Name, Resource, Time, World};
 use bevy::time::TimeUpdateStrategy;
 
-use super::super::frame::{Frame, ScriptSystems};
-use super::super::mailbox::Mailbox;
-use super::super::messages::ToScript;
-use super::super::stop::StopQueue;
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
+use crate::run::frame::Frame;
+use crate::run::mailbox::Mailbox;
+use crate::run::messages::ToScript;
+use crate::run::stop::StopQueue;
+use crate::run::system_sets::ScriptSystems;
 use crate::script::{LuaScript, LuaScripts, ScriptStates, StateLocation};
 use crate::snapshot::LuaSnapshot;
 

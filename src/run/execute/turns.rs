@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::frame::Frame;
+use crate::run::frame::Frame;
 
 /// Stages after one in which somebody had to wait, in which others go first each time.
 pub(super) const LATELY: u8 = 64;
@@ -50,7 +50,7 @@ mod tests {
     use bevy::prelude::Entity;
 
     use super::*;
-    use crate::run::frame::{Invocation, InvocationExtras};
+    use crate::run::invocation::{Invocation, InvocationExtras};
 
     fn frame(waiting: &[u32]) -> Frame {
         let entity = |index: usize| Entity::from_raw_u32(index as u32).expect("a small index");

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bevy::asset::{AssetId, Assets};
 
-use super::frame::{Invocation, Stage};
+use crate::run::invocation::Invocation;
+use crate::run::stage::Stage;
 use crate::script::{LuaScript, ScriptState};
 use crate::vm::Program;
 

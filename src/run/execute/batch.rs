@@ -2,10 +2,10 @@
 
 use bevy::prelude::EntityRef;
 
-use super::counts::Counts;
-use super::execute::ExecutingStage;
-use super::frame::{Invocation, InvocationOutcome};
 use crate::bindings::ScriptContext;
+use crate::run::execute::ExecutingStage;
+use crate::run::execute::counts::Counts;
+use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::script::ScriptState;
 use crate::vm::{CallBatch, Callback, StateChange, Turn, Used, prefetch};
 

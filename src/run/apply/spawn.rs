@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bevy::prelude::{AssetServer, ChildOf, Entity, World};
 
-use super::apply::settle;
-use super::frame::OutcomeExtras;
-use super::report::Report;
 use crate::bindings::{Misfit, NamedScripts, Population, level_below, parent_in};
+use crate::run::apply::settle;
+use crate::run::invocation::OutcomeExtras;
+use crate::run::report::Report;
 use crate::script::{LuaScripts, ScriptStates};
 
 /// The invocation that spawned entities.

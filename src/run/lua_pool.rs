@@ -1,0 +1,97 @@
+//! The resources through which the game reaches the pool and the scripts as a whole.
+
+use std::sync::Arc;
+
+use bevy::prelude::Resource;
+
+use crate::pool::{ConfigError, PoolConfig, VmPool};
+use crate::vm::{LuauFactory, ProgramStats, Vm};
+
+/// Switches of the running scripts.
+#[derive(Resource, Clone, Debug)]
+#[non_exhaustive]
+pub struct LuaScripting {
+    /// Whether scripts run. While they don't, messages to them wait. One entity's scripts are paused by
+    /// [`LuaScripts::enabled`](crate::LuaScripts::enabled).
+    pub enabled: bool,
+    /// The seed of all random numbers of scripts. Default 0: every session draws the same numbers.
+    pub seed: u64,
+}
+
+impl LuaScripting {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { enabled: true, seed }
+    }
+}
+
+/// The pool of VMs that entity scripts run on. There from [`App::finish`](bevy::app::App::finish) on.
+#[derive(Resource, Clone)]
+pub struct LuaPool {
+    pub(crate) pool: VmPool<Vm>,
+    /// What makes its VMs.
+    pub(crate) factory: LuauFactory,
+    pub(crate) config: Arc<PoolConfig>,
+    /// The configuration file is still loading, or can't be used: nothing runs until it is there.
+    pub(crate) awaits_config: bool,
+    /// Why it can't be used.
+    pub(crate) stopped: Option<Arc<str>>,
+}
+
+impl LuaPool {
+    /// What is said where there is none.
+    pub(crate) const UNFINISHED: &str = "LuaPoolPlugin has no VMs yet: `App::finish` was not called; an app that \
+         is not run by `App::run` calls `app.finish()` and `app.cleanup()` before its first `app.update()`";
+
+    /// The pool itself. Its [`set_config`](VmPool::set_config) is as good as [`LuaPool::set_config`].
+    #[must_use]
+    pub fn vms(&self) -> &VmPool<Vm> {
+        &self.pool
+    }
+
+    /// What became of programs in all its VMs: loaded, dropped, loaded again.
+    #[must_use]
+    pub fn programs(&self) -> ProgramStats {
+        self.factory.programs()
+    }
+
+    /// Whether scripts can run: `false` while the configuration file is still loading, and as long as it
+    /// can't be used; see [`LuaPool::stopped`].
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.awaits_config
+    }
+
+    /// Why no script runs, if that is because the configuration file can't be used.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
+    /// limits change, or the libraries and modules that scripts find. Scripts that wait for the
+    /// configuration file still do.
+    ///
+    /// # Errors
+    /// If it is not valid; then nothing has changed.
+    pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
+        self.pool.set_config(config)?;
+        self.config = self.pool.config_in_force();
+        Ok(())
+    }
+
+    /// Whether the frame's configuration is no longer that of the pool: somebody changed it there.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !Arc::ptr_eq(&self.config, &self.pool.config_in_force())
+    }
+
+    /// Takes over the configuration of the pool.
+    pub(crate) fn update(&mut self) {
+        self.config = self.pool.config_in_force();
+    }
+}
