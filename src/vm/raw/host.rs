@@ -1,0 +1,6 @@
+//! X
+
+pub(super) mod answer;
+pub(super) mod functions;
+pub(super) mod log;
+pub(super) mod servers;

@@ -1,0 +1,10 @@
+//! X
+
+pub(super) mod blocks;
+pub(super) mod ceiling;
+pub(super) mod collect;
+pub(super) mod exact;
+pub(super) mod internals;
+pub(super) mod measured;
+pub(super) mod refusal;
+pub(super) mod weigh;
