@@ -1,4 +1,4 @@
-//! X
+//! Plain data between Lua and the host.
 
 pub(super) mod arguments;
 pub(super) mod changes;

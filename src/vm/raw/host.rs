@@ -1,4 +1,4 @@
-//! X
+//! What scripts call of the host.
 
 pub(super) mod answer;
 pub(super) mod functions;

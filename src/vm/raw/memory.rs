@@ -1,4 +1,4 @@
-//! X
+//! The memory of a VM: what it holds, and what it is refused.
 
 pub(super) mod blocks;
 pub(super) mod ceiling;
