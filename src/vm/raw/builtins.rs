@@ -1,67 +1,52 @@
-//! Luau's built-ins, and what a call of each can cost.
-//!
-//! Luau's own functions reach no safepoint while they work. So each that can work for more than some microseconds
-//! is behind a function of ours that is one. What it takes is counted as steps, by what its arguments can make it
-//! cost. A call of more than [`cost::FREE`], a millisecond, doesn't begin if a run has less time than that, and ends
-//! the run if it has less left. What costs less begins without a look at the clock: a run may be late by so much.
-//! What repeats a thing again and again (searches for patterns) may be late by a share of the limit besides.
-//! `string.split` and `table.sort` with a comparator are no single call: they have safepoints of their own. What
-//! passes over empty slots of a table (`next`) is bounded by the memory that the table takes. [`BUILT_INS`] has a row for every function that scripts find in the libraries: which of them that
-//! concerns, and what bounds the others.
-//!
-//! Turning texts into numbers counts as well: where a function takes a number, Luau takes a text, and reads all
-//! of it. A direct call with numbers bypasses the functions here (Luau has a short cut for it, which takes no
-//! texts), so it costs what it did.
-//!
-//! Functions of the host, those of modules among them, have no row. What they are called with is read with looks at
-//! the deadline, and is no larger than `max_value_size` (all arguments together twice that): what they work for is
-//! bounded by it, and the run is judged when they return.
+//! [`BUILT_INS`]: every function of the libraries, and what bounds it.
 
-mod own;
+pub(super) mod begin;
+pub(super) mod close;
+pub(super) mod concat;
+pub(super) mod costs;
+pub(super) mod format;
+pub(super) mod original;
+pub(super) mod random;
+pub(super) mod sort;
+pub(super) mod split;
 #[cfg(test)]
 mod tests;
+pub(super) mod tostring;
+pub(super) mod utf8;
+pub(super) mod values;
 
 use std::ffi::{CStr, c_int};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
 
-use mlua::ffi::{self, lua_State};
-use mlua::{Function, Lua, Table};
+use mlua::ffi::lua_State;
+use mlua::{Function, Lua, Table, ffi};
 
-use self::own::{close, codes, concat, format, sort, split};
-use super::{TOO_DEEP, numerals, raise, safepoint, text_bytes, weigh, with_run};
-use crate::error::ScriptError;
-use crate::vm::{STEP_NANOS, cost};
+use super::builtins::begin::{begin, numbers, reading, texts};
+use super::builtins::close::close;
+use super::builtins::concat::concat;
+use super::builtins::costs::{
+    End, arguments, depth, filling, held, moving, results, search, shifting, slice, stepping,
+    unpacking,
+};
+use super::builtins::format::format;
+use super::builtins::original::Original;
+use super::builtins::sort::sort;
+use super::builtins::split::split;
+use super::builtins::utf8::codes;
+use super::builtins::values::{length, number, sum, text, text_length};
+use super::numerals;
+use super::safepoint::safepoint;
+use super::stack::TOO_DEEP;
+use crate::vm::cost;
 
 /// A function that scripts find, by the library where it is (or none), and what bounds a call of it.
 struct BuiltIn {
     library: &'static CStr,
-    name: &'static CStr,
+    pub(super) name: &'static CStr,
     bound: Bound,
     /// What is in front of it, or in its place: a function for this one alone, which has nothing to look up.
     bounded: ffi::lua_CFunction,
     original: &'static Original,
-}
-
-/// Luau's own function. It is the same one in each VM.
-struct Original(AtomicUsize);
-
-impl Original {
-    fn set(&self, function: ffi::lua_CFunction) {
-        self.0.store(function as usize, Ordering::Relaxed);
-    }
-
-    /// # Safety
-    ///
-    /// As for the function, which was set.
-    #[inline]
-    unsafe fn call(&self, state: *mut lua_State) -> c_int {
-        // SAFETY: the caller keeps what this function asks for; it is what `set` got.
-        unsafe {
-            let function = self.0.load(Ordering::Relaxed);
-            std::mem::transmute::<usize, ffi::lua_CFunction>(function)(state)
-        }
-    }
 }
 
 /// What bounds a call of a built-in.
@@ -264,252 +249,6 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         c"create" c"lerp" => Counted(numbers);
 };
 
-// Functions that are given a state are called inside a C function that Luau called, whose arguments lie from 1 to
-// the top; an index beyond the top is valid, and has no value.
-
-/// All of it, however much.
-fn sum(costs: impl IntoIterator<Item = usize>) -> usize {
-    costs.into_iter().fold(0, usize::saturating_add)
-}
-
-/// What it costs to read the texts among these arguments as numbers.
-#[inline]
-unsafe fn reading(state: *mut lua_State, first: c_int, last: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    cost::READ.saturating_mul(unsafe { texts(state, first, last) })
-}
-
-/// The bytes of the texts among these arguments.
-#[inline]
-unsafe fn texts(state: *mut lua_State, first: c_int, last: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for. Where there are no arguments, there are no texts.
-    let last = if last - first < 4 { last } else { last.min(unsafe { ffi::lua_gettop(state) }) };
-    // SAFETY: the caller keeps what this function asks for.
-    sum((first..=last).map(|index| unsafe { text_length(state, index) }))
-}
-
-/// Of a function that takes nothing but numbers.
-unsafe fn numbers(state: *mut lua_State) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe { reading(state, 1, c_int::MAX) }
-}
-
-/// So much for each argument.
-unsafe fn arguments(state: *mut lua_State, each: usize) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe { ffi::lua_gettop(state) as usize * each }
-}
-
-/// So much for each result; there is room for a million.
-fn results(count: usize, each: usize) -> usize {
-    count.min(1_000_000) * each
-}
-
-/// A text of so many bytes is short: what is done with it costs less than finding out how much of it that is.
-const SHORT: usize = 100;
-
-/// Where a part of a text ends if the call doesn't say it.
-#[derive(Clone, Copy)]
-enum End {
-    /// Where it begins.
-    First,
-    /// Where the text ends.
-    Last,
-}
-
-/// How many bytes of the text at 1 lie between the places that the second and third argument name; if the text is
-/// short, all of it.
-unsafe fn slice(state: *mut lua_State, end: End) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let length = text_length(state, 1);
-        if length <= SHORT {
-            return length;
-        }
-        let length = length as f64;
-        let last = match (ffi::lua_type(state, 3), end) {
-            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::First) => number(state, 2),
-            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::Last) => -1.0,
-            _ => number(state, 3),
-        };
-        let from_start = |place: f64| if place < 0.0 { place + length + 1.0 } else { place };
-        let first = from_start(number(state, 2)).max(1.0);
-        (from_start(last).min(length) - first + 1.0).max(0.0) as usize
-    }
-}
-
-/// Of `utf8.offset(text, count, from)`.
-unsafe fn stepping(state: *mut lua_State) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let (bytes, count) = (text(state, 1), number(state, 2));
-        let from = match ffi::lua_type(state, 3) {
-            ffi::LUA_TNONE | ffi::LUA_TNIL if count > 0.0 => 1.0,
-            ffi::LUA_TNONE | ffi::LUA_TNIL => bytes.len() as f64 + 1.0,
-            _ => number(state, 3),
-        };
-        let from = if from < 0.0 { from + bytes.len() as f64 + 1.0 } else { from };
-        let at = (from.max(1.0) as usize - 1).min(bytes.len());
-        if count > 0.0 {
-            cost::characters(bytes[at..].iter(), count as usize)
-        } else {
-            // The one that it is in comes first.
-            let before = bytes[..(at + 1).min(bytes.len())].iter().rev();
-            cost::characters(before, (count.abs() as usize).saturating_add(1))
-        }
-    }
-}
-
-/// Of filling a buffer with as many bytes as an argument says, or all of it.
-unsafe fn filling(state: *mut lua_State, count: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let all = length(state, 1);
-        let count = match ffi::lua_type(state, count) {
-            ffi::LUA_TNONE | ffi::LUA_TNIL => all,
-            _ => (number(state, count).max(0.0) as usize).min(all),
-        };
-        count / 4
-    }
-}
-
-/// The number that a function takes from an argument. What is too long for a number is larger than any.
-unsafe fn number(state: *mut lua_State, index: c_int) -> f64 {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        match ffi::lua_type(state, index) {
-            ffi::LUA_TNUMBER => ffi::lua_tonumber(state, index),
-            ffi::LUA_TSTRING if ffi::lua_objlen(state, index) <= cost::LONGEST_NUMBER => {
-                ffi::lua_tonumber(state, index)
-            }
-            ffi::LUA_TSTRING => f64::INFINITY,
-            _ => 0.0,
-        }
-    }
-}
-
-/// Of a search; also raises an error if one step of it is too long for the run.
-unsafe fn search(state: *mut lua_State, name: &CStr, plain: bool) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let (subject, pattern) = (text(state, 1), text(state, 2));
-        let cost = cost::search(subject, pattern, plain);
-        if cost > cost::FREE && !plain && !cost::is_plain(pattern) {
-            let step = Duration::from_nanos(cost as u64);
-            let affordable = with_run("a search", |run| Ok(run.deadline.affords_often(step)));
-            if affordable == Ok(false) {
-                raise_too_long(state, name, step)
-            }
-        }
-        cost
-    }
-}
-
-/// Of pushing the elements of a list.
-unsafe fn unpacking(state: *mut lua_State) -> usize {
-    /// So many values a C function can have on the stack; Luau refuses more before it pushes any.
-    const MOST: usize = (-ffi::LUA_REGISTRYINDEX - 2000) as usize;
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let all = length(state, 1);
-        let last =
-            if ffi::lua_type(state, 3) <= ffi::LUA_TNIL { all as f64 } else { number(state, 3) };
-        let count = (last - number(state, 2)).max(0.0) as usize;
-        let pushed = if count > MOST { 0 } else { count };
-        sum([reading(state, 2, 3), results(pushed, 6)])
-    }
-}
-
-/// Of going through a table once, with all that is empty in it.
-unsafe fn held(state: *mut lua_State) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        match ffi::lua_type(state, 1) {
-            ffi::LUA_TTABLE => {
-                let (list, rest) = weigh::room_of_table(state, 1);
-                sum([list.max(length(state, 1)).saturating_mul(2), rest.saturating_mul(5)])
-            }
-            _ => 0,
-        }
-    }
-}
-
-/// Of `table.move(from, first, last, to, into)`.
-unsafe fn moving(state: *mut lua_State) -> usize {
-    /// So many are moved whether they are there or not.
-    const FEW: usize = 100_000;
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let are_numbers = (2..=4).all(|index| ffi::lua_type(state, index) == ffi::LUA_TNUMBER);
-        let (first, last, reading) = if are_numbers {
-            (ffi::lua_tonumber(state, 2), ffi::lua_tonumber(state, 3), 0)
-        } else {
-            (number(state, 2), number(state, 3), reading(state, 2, 4))
-        };
-        let mut count = (last - first).max(0.0) as usize;
-        if count > FEW {
-            // Far more than there are elements: then only the elements are looked at.
-            count = count.min(2 * (length(state, 1) + length(state, 5)) + FEW);
-        }
-        sum([reading, count.saturating_mul(10)])
-    }
-}
-
-/// Of moving all elements from this position on.
-unsafe fn shifting(state: *mut lua_State, position: f64) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe { length(state, 1).saturating_sub(position.max(0.0) as usize).saturating_mul(20) }
-}
-
-/// How many calls are under way in a coroutine.
-unsafe fn depth(state: *mut lua_State) -> usize {
-    /// More Luau doesn't allow.
-    const MOST: c_int = 1 << 20;
-    let (mut least, mut most) = (0, MOST);
-    while least < most {
-        let middle = least + (most - least) / 2;
-        // SAFETY: fills the record, of which nothing is asked for, and raises nothing.
-        let is_there = unsafe {
-            let mut record: ffi::lua_Debug = std::mem::zeroed();
-            ffi::lua_getinfo(state, middle, c"".as_ptr(), &raw mut record) != 0
-        };
-        if is_there {
-            least = middle + 1;
-        } else {
-            most = middle;
-        }
-    }
-    least as usize
-}
-
-/// The length of the table, text or buffer at a stack index; 0 for anything else.
-unsafe fn length(state: *mut lua_State, index: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        match ffi::lua_type(state, index) {
-            ffi::LUA_TTABLE | ffi::LUA_TSTRING | ffi::LUA_TBUFFER => ffi::lua_objlen(state, index),
-            _ => 0,
-        }
-    }
-}
-
-/// The bytes of the text at a stack index; 0 for anything else.
-unsafe fn text_length(state: *mut lua_State, index: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        match ffi::lua_type(state, index) {
-            ffi::LUA_TSTRING => ffi::lua_objlen(state, index),
-            _ => 0,
-        }
-    }
-}
-
-/// The text at a stack index, or none; it lives as long as it is there.
-unsafe fn text<'s>(state: *mut lua_State, index: c_int) -> &'s [u8] {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe { text_bytes(state, index).unwrap_or_default() }
-}
-
 /// Puts a function of ours in front of each built-in that may work for long.
 pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     // SAFETY: rule 1; the stack holds the globals at 1. A closure has the one upvalue that was pushed, or none.
@@ -554,76 +293,4 @@ pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result
         })?
     };
     globals.raw_set("pairs", pairs)
-}
-
-/// A safepoint before work that takes so many nanoseconds, and that does not begin if the run has no
-/// time left for it.
-///
-/// # Safety
-///
-/// Inside a C function that Luau called.
-pub(super) unsafe fn begin(state: *mut lua_State, name: &CStr, nanos: usize) {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        safepoint(state);
-        if nanos > cost::UNCOUNTED {
-            let _ = with_run("a built-in", |run| {
-                run.own.steps = run.own.steps.saturating_add(nanos as u64 / STEP_NANOS);
-                Ok(())
-            });
-        }
-        if nanos > cost::FREE {
-            begin_long(state, name, Duration::from_nanos(nanos as u64));
-        }
-    }
-}
-
-#[cold]
-unsafe fn begin_long(state: *mut lua_State, name: &CStr, work: Duration) {
-    let ended = with_run("a built-in", |run| {
-        let deadline = &mut run.deadline;
-        let allowed = deadline.allows(work);
-        Ok((allowed, (allowed && !deadline.begin_work(work)).then(|| deadline.error())))
-    });
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        match ended {
-            Ok((_, Some(error))) => raise(state, error),
-            Ok((false, None)) => raise_too_long(state, name, work),
-            _ => {}
-        }
-    }
-}
-
-/// Raises for what the run never has time for, however little it did before.
-unsafe fn raise_too_long(state: *mut lua_State, name: &CStr, work: Duration) -> ! {
-    let name = name.to_string_lossy();
-    let millis = work.as_millis();
-    let time = if millis > 1_000_000 { "ages".to_owned() } else { format!("some {millis} ms") };
-    let message = format!(
-        "`{name}` with so much takes too long: {time}, for which a run does not have the time; do it in \
-         parts, or raise `run_time_limit` in the pool's configuration"
-    );
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe { raise(state, ScriptError::Raised { message }) }
-}
-
-/// A safepoint before a function reads its arguments up to this one as numbers.
-pub(super) unsafe fn begin_reading(state: *mut lua_State, name: &CStr, last: c_int) {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe { begin(state, name, reading(state, 1, last)) }
-}
-
-/// Calls the C function that is the first upvalue, with the arguments as they are.
-///
-/// # Safety
-///
-/// Inside a closure whose first upvalue is a C function without upvalues.
-#[inline]
-pub(super) unsafe fn call_original(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
-    unsafe {
-        let original = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1));
-        original.expect("Luau's own function")(state)
-    }
 }

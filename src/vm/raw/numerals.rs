@@ -5,59 +5,18 @@
 //! That safepoint costs nothing unless Luau has something to ask: the allocator sees to that when it is asked
 //! for a block that may be such a text.
 
-use std::cell::Cell;
 use std::ffi::c_int;
 
-use mlua::ffi::{self, lua_State};
+use mlua::ffi;
+use mlua::ffi::lua_State;
 
-use super::{Hook, TOO_DEEP, raise, raise_at_safepoint, text_bytes};
+use super::errors::{raise, raise_at_safepoint};
+use super::memory::blocks;
+use super::stack::TOO_DEEP;
+use super::strings::text_bytes;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::numerals::{self, MOST};
-
-thread_local! {
-    /// The callbacks of the VM that runs something on this thread, or null.
-    static VM: Cell<*mut ffi::lua_Callbacks> = const { Cell::new(std::ptr::null_mut()) };
-    /// A block was handed out that may be a text which is too long. Which one it is doesn't matter: Luau may find that
-    /// it has such a text already, as garbage, and give that.
-    static SEEN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The VM that runs something on this thread from now on. Gives the one before.
-#[inline]
-pub(super) fn turn_to(vm: *mut ffi::lua_Callbacks) -> *mut ffi::lua_Callbacks {
-    VM.replace(vm)
-}
-
-/// The VM that runs something on this thread, or null.
-#[inline]
-pub(super) fn vm() -> *mut ffi::lua_Callbacks {
-    VM.get()
-}
-
-/// The allocator hands out a block of so many bytes.
-#[inline]
-pub(super) fn note_block(bytes: usize) {
-    if bytes > MOST {
-        note_large();
-    }
-}
-
-/// A run begins: what was made before isn't its own. What it is given isn't looked at: no script made it.
-#[inline]
-pub(super) fn forget_blocks() {
-    SEEN.set(false);
-}
-
-#[cold]
-fn note_large() {
-    let vm = VM.get();
-    if !vm.is_null() {
-        SEEN.set(true);
-        // SAFETY: it is the VM that runs now, so it is alive.
-        unsafe { Hook::install_at(vm) };
-    }
-}
+use crate::vm::numerals::{MOST, is_long};
 
 /// Looks at the registers of the function that reached this safepoint, if a large block was handed out since the
 /// last one.
@@ -67,7 +26,7 @@ fn note_large() {
 /// At a safepoint that may raise.
 #[inline]
 pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
-    if SEEN.replace(false) {
+    if blocks::take_seen() {
         // SAFETY: the caller keeps what this function asks for.
         unsafe { look_at_all(state) }
     }
@@ -150,7 +109,7 @@ unsafe fn is_long_at(state: *mut lua_State, index: c_int) -> bool {
         {
             return false;
         }
-        text_bytes(state, index).is_some_and(numerals::is_long)
+        text_bytes(state, index).is_some_and(is_long)
     }
 }
 
@@ -160,8 +119,8 @@ unsafe fn is_long_at(state: *mut lua_State, index: c_int) -> bool {
 /// If it holds such a text.
 pub(super) fn check(value: &ScriptValue) -> Result<(), ScriptError> {
     let is_long = match value {
-        ScriptValue::String(text) => numerals::is_long(text.as_bytes()),
-        ScriptValue::Bytes(bytes) => numerals::is_long(bytes),
+        ScriptValue::String(text) => is_long(text.as_bytes()),
+        ScriptValue::Bytes(bytes) => is_long(bytes),
         ScriptValue::Table(table) => return check_table(table),
         _ => false,
     };

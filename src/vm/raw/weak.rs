@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use mlua::Lua;
 use mlua::ffi;
 
-use super::{TOO_DEEP, internals};
+use super::memory::internals;
+use super::stack::TOO_DEEP;
 
 /// The name of the field that makes a table weak, the same one in each VM of this process: random numbers.
 fn secret() -> &'static [u8] {

@@ -1,11 +1,13 @@
 //! The table is complete, and built-ins do what they did.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mlua::Value;
 
 use super::*;
-use crate::vm::{Api, Vm, sandbox};
+use crate::vm::raw::memory::weigh;
+use crate::vm::{Api, STEP_NANOS, Vm, sandbox};
 
 /// The functions that a fresh VM offers, as `library.name`; and those of no library.
 fn offered() -> BTreeSet<String> {

@@ -1,82 +1,12 @@
-//! What a VM and its objects weigh.
+//! [`Ceiling`]: the bytes that all objects of a VM may take.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 
-use mlua::Lua;
-use mlua::ffi::{self, lua_State};
+use mlua::ffi::lua_State;
+use mlua::{Lua, ffi};
 
-use super::{Shape, Shapes, exact, text_bytes};
-use crate::vm::text::{STRING_HEADER, Text, weigh_text};
-
-/// The bytes of all objects in a VM, garbage included: less than it holds, for it has them in pages.
-pub(in crate::vm) fn object_bytes(lua: &Lua) -> usize {
-    let mut bytes = 0;
-    // SAFETY: reads a number.
-    lua.exec_raw_lua(|raw| bytes = unsafe { ffi::lua_totalbytes(raw.state(), -1) });
-    bytes
-}
-
-/// The strings that an image holds, each once.
-#[derive(Default)]
-pub(super) struct Texts {
-    /// Where those are that were met: Luau has each text once.
-    met: HashSet<usize>,
-    pub(super) list: Vec<Text>,
-}
-
-impl Texts {
-    /// Adds the string on top, in time that does not depend on its length if it was met before.
-    ///
-    /// # Safety
-    ///
-    /// Inside a protected call.
-    pub(super) unsafe fn add(&mut self, state: *mut lua_State) {
-        // SAFETY: the caller keeps what this function asks for; the bytes are not used any longer than that.
-        let Some(text) = (unsafe { text_bytes(state, -1) }) else { return };
-        if self.met.insert(text.as_ptr() as usize) {
-            self.list.push(weigh_text(text));
-        }
-    }
-}
-
-/// How many entries a table has room for: in its list, and in the rest. Luau's API doesn't tell, and that a table is
-/// large is no reason to go through it.
-///
-/// # Safety
-///
-/// A valid index of a table.
-pub(super) unsafe fn room_of_table(state: *mut lua_State, index: c_int) -> (usize, usize) {
-    // Where `lobject.h` has them, in bytes.
-    const LOGARITHM: usize = 6;
-    const MASK: usize = 7;
-    const LIST: usize = 8;
-    // SAFETY: the caller keeps what this function asks for. A table is an object of more bytes than that, all of which
-    // were written when it was made.
-    let (logarithm, mask, list) = unsafe {
-        let table = ffi::lua_topointer(state, index).cast::<u8>();
-        (*table.add(LOGARITHM), *table.add(MASK), table.add(LIST).cast::<u32>().read())
-    };
-    let rest = 1_usize.checked_shl(logarithm.into()).unwrap_or(0);
-    // One byte is made of the other: if it isn't, this Luau has them elsewhere.
-    let is_there = rest.wrapping_sub(1) as u8 == mask;
-    if is_there { (list as usize, rest) } else { (0, 0) }
-}
-
-impl Shapes {
-    /// What they take in the VM, in bytes, at most.
-    pub(in crate::vm) fn bytes(&self) -> usize {
-        /// What a name has in a table, which may be half full, and one that is empty.
-        const ENTRY: usize = 2 * 32;
-        const TABLE: usize = 64;
-        let of = |shape: &Shape| {
-            let names = shape.names.iter().map(|name| name.len() + STRING_HEADER + ENTRY);
-            TABLE + names.sum::<usize>()
-        };
-        self.known.iter().map(of).sum()
-    }
-}
+use crate::vm::raw::memory::measured;
 
 thread_local! {
     static PAGES: Cell<Pages> = const { Cell::new(Pages::UNWATCHED) };
@@ -87,9 +17,9 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 struct Pages {
     /// The callbacks of the VM; null if nothing is watched.
-    vm: *mut ffi::lua_Callbacks,
+    pub(in crate::vm::raw) vm: *mut ffi::lua_Callbacks,
     /// Bytes that it may get before objects are counted.
-    left: isize,
+    pub(in crate::vm::raw) left: isize,
 }
 
 impl Pages {
@@ -98,27 +28,27 @@ impl Pages {
 
 /// What the objects of the VM on this thread that is counted may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ceiling {
-    bytes: usize,
+pub(in crate::vm::raw) struct Ceiling {
+    pub(in crate::vm::raw) bytes: usize,
     passed: bool,
 }
 
 impl Ceiling {
-    pub(super) fn get() -> Self {
+    pub(in crate::vm::raw) fn get() -> Self {
         CEILING.get()
     }
 
-    pub(super) fn set(self) {
+    pub(in crate::vm::raw) fn set(self) {
         CEILING.set(self);
     }
 
-    pub(super) fn begin(bytes: usize) {
+    pub(in crate::vm::raw) fn begin(bytes: usize) {
         Self { bytes, passed: false }.set();
     }
 }
 
 /// Has Luau tell from now on, as long as this VM lives, what it allocates.
-pub(super) fn count_for_ever(lua: &Lua) {
+pub(in crate::vm::raw) fn count_for_ever(lua: &Lua) {
     set_on_allocate(lua, Some(on_allocate));
 }
 
@@ -163,7 +93,11 @@ impl Drop for Counting<'_> {
 
 /// The allocator gave so many bytes in place of so many to the VM that runs on this thread.
 #[inline]
-pub(super) fn note_pages(vm: *mut ffi::lua_Callbacks, old_size: usize, new_size: usize) {
+pub(in crate::vm::raw) fn note_pages(
+    vm: *mut ffi::lua_Callbacks,
+    old_size: usize,
+    new_size: usize,
+) {
     let pages = PAGES.get();
     // Another VM may run meanwhile, called by a function of the host.
     if pages.vm.is_null() || pages.vm != vm {
@@ -178,7 +112,8 @@ pub(super) fn note_pages(vm: *mut ffi::lua_Callbacks, old_size: usize, new_size:
 }
 
 /// Whether the VM on this thread that is counted was found to hold more than it may.
-pub(super) fn is_ceiling_passed() -> bool {
+#[inline]
+pub(in crate::vm::raw) fn is_ceiling_passed() -> bool {
     CEILING.get().passed
 }
 
@@ -207,6 +142,6 @@ unsafe extern "C-unwind" fn on_allocate(
     if !ceiling.passed && unsafe { ffi::lua_totalbytes(state, -1) } > ceiling.bytes {
         CEILING.set(Ceiling { passed: true, ..ceiling });
         // SAFETY: it was this VM that allocated, and it is on this thread.
-        unsafe { exact::ceiling_passed(state) };
+        unsafe { measured::ceiling_passed(state) };
     }
 }

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use mlua::Lua;
 use mlua::ffi::{self, lua_Alloc, lua_State};
 
-use super::{internals, numerals, weigh};
+use super::{blocks, ceiling, internals};
 
 thread_local! {
     /// What runs on this thread was refused memory.
@@ -28,13 +28,13 @@ static ORIGINAL: OnceLock<lua_Alloc> = OnceLock::new();
 
 /// Whether what runs on this thread was refused memory since the last [`replace`].
 #[inline]
-pub(super) fn memory_was_refused() -> bool {
+pub(in crate::vm::raw) fn memory_was_refused() -> bool {
     REFUSED.get()
 }
 
 /// Says that memory was refused or was not, and gives what was said before.
 #[inline]
-pub(super) fn replace(refused: bool) -> bool {
+pub(in crate::vm::raw) fn replace(refused: bool) -> bool {
     REFUSED.replace(refused)
 }
 
@@ -88,8 +88,8 @@ unsafe extern "C" fn noting(
     let original = ORIGINAL.get().expect("`watch` found it");
     // SAFETY: the caller keeps what mlua's allocator asks for.
     let result = unsafe { original(data, block, old_size, new_size) };
-    numerals::note_block(new_size);
-    weigh::note_pages(numerals::vm(), old_size, new_size);
+    blocks::note_block(new_size);
+    ceiling::note_pages(blocks::vm(), old_size, new_size);
     if result.is_null() && new_size > 0 {
         REFUSED.set(true);
     }

@@ -8,60 +8,20 @@
 //!
 //! Bytes are those of objects, as Luau counts them, and not those of the pages that it got for them.
 
-use std::cell::Cell;
 use std::ffi::c_int;
 
-use mlua::Lua;
-use mlua::ffi::{self, lua_State};
+use mlua::ffi::lua_State;
+use mlua::{Lua, ffi};
 
-use super::Hook;
-use super::weigh::{self, Ceiling, Counting};
-
-/// Parts of the limit that a run may allocate between two collections: usually, and near its limit.
-const STEP: usize = 8;
-const SMALL_STEP: usize = 32;
-
-thread_local! {
-    static MEASURED: Cell<Option<Measured>> = const { Cell::new(None) };
-}
-
-/// What is known of the run on this thread that is measured.
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    /// Which VM it runs on: the address of its callbacks.
-    vm: usize,
-    limit: usize,
-    /// What the VM has for the run, garbage included.
-    room: usize,
-    /// What of that is left free before garbage is collected, if it isn't more than half.
-    spare: usize,
-    /// What the VM held before.
-    base: usize,
-    /// What it held after the last collection.
-    left: usize,
-    /// With so many bytes garbage is collected.
-    next: usize,
-    /// The most that it was found to hold.
-    peak: usize,
-    /// Luau asks.
-    armed: bool,
-}
-
-impl Measured {
-    fn is_over(&self) -> bool {
-        self.peak > self.limit
-    }
-
-    /// What it may have at any moment, with its garbage.
-    fn most(&self) -> usize {
-        self.limit.saturating_add(self.limit / 2).min(self.room)
-    }
-}
+use crate::vm::raw::memory::ceiling::{Ceiling, Counting};
+use crate::vm::raw::memory::measured::{MEASURED, Measured, SMALL_STEP, STEP, of};
+use crate::vm::raw::memory::{ceiling, weigh};
+use crate::vm::raw::safepoint::Hook;
 
 /// Measures the run on this thread until it is dropped.
 #[must_use]
 pub(in crate::vm) struct Measuring {
-    before: (Option<Measured>, Ceiling),
+    pub(in crate::vm::raw) before: (Option<Measured>, Ceiling),
 }
 
 impl Measuring {
@@ -71,7 +31,7 @@ impl Measuring {
     /// The VM has `room` for it and its garbage.
     pub(in crate::vm) fn begin(lua: &Lua, limit: usize, room: usize) -> Self {
         Hook::of(lua).install();
-        weigh::count_for_ever(lua);
+        ceiling::count_for_ever(lua);
         Self::begin_with(lua, |state, vm| {
             let mut measured = Measured {
                 vm,
@@ -147,24 +107,6 @@ impl<'l> MeasuringLate<'l> {
     }
 }
 
-/// More was allocated than the ceiling has room for: from now on Luau asks; or if it does so already, that is more
-/// than a run may make without meeting a safepoint, whatever part of it is garbage.
-///
-/// # Safety
-///
-/// The VM is on this thread.
-pub(super) unsafe fn ceiling_passed(state: *mut lua_State) {
-    // SAFETY: the caller keeps what this function asks for.
-    if let Some(mut measured) = unsafe { of(state) } {
-        if measured.armed {
-            measured.peak = measured.peak.max(measured.limit.saturating_add(1));
-        }
-        MEASURED.set(Some(Measured { armed: true, ..measured }));
-        // SAFETY: as above; see `Hook`.
-        unsafe { Hook::install_at(ffi::lua_callbacks(state)) };
-    }
-}
-
 impl Drop for Measuring {
     fn drop(&mut self) {
         MEASURED.set(self.before.0);
@@ -194,7 +136,7 @@ impl Measured {
     /// # Safety
     ///
     /// As `begin`.
-    unsafe fn collect(&mut self, state: *mut lua_State) {
+    pub(in crate::vm::raw) unsafe fn collect(&mut self, state: *mut lua_State) {
         // When all is collected, Luau computes the beginning of the next cycle in percents of what is left, which
         // is known only then: so it may take a second time. See `luaC_fullgc`.
         for _ in 0..2 {
@@ -236,7 +178,7 @@ const MAX_GOAL: usize = 1_000_000;
 /// # Safety
 ///
 /// Where the collector may work.
-pub(super) unsafe fn end_of_file_level(state: *mut lua_State) -> bool {
+pub(in crate::vm::raw) unsafe fn end_of_file_level(state: *mut lua_State) -> bool {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let Some(mut measured) = of(state).filter(|measured| !measured.is_over()) else {
@@ -257,7 +199,7 @@ pub(super) unsafe fn end_of_file_level(state: *mut lua_State) -> bool {
 /// # Safety
 ///
 /// Luau asks.
-pub(super) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look {
+pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look {
     // SAFETY: the caller keeps what this function asks for, so the collector may work: it does, where it ends a
     // step, and where it may at a safepoint.
     unsafe {
@@ -282,22 +224,11 @@ pub(super) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look {
 
 /// What a look at a run tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(in crate::vm::raw) enum Look {
     /// It is not measured.
     Unmeasured,
     /// It is measured, and holds no more than it may, as far as is known.
     Within,
     /// It held more than it may.
     Over { limit: usize, used: usize },
-}
-
-/// What is known of the run that is measured, if it is one on this VM: a host function may run another.
-///
-/// # Safety
-///
-/// The VM is alive.
-unsafe fn of(state: *mut lua_State) -> Option<Measured> {
-    let measured = MEASURED.get()?;
-    // SAFETY: gives an address.
-    (unsafe { ffi::lua_callbacks(state) } as usize == measured.vm).then_some(measured)
 }

@@ -8,7 +8,10 @@ use mlua::ffi::{self, lua_State};
 /// # Safety
 ///
 /// The state of a VM that mlua made, on this thread. What is written there must be what Luau expects in that place.
-pub(super) unsafe fn find(state: *mut lua_State, words: &[usize]) -> Option<*mut usize> {
+pub(in crate::vm::raw) unsafe fn find(
+    state: *mut lua_State,
+    words: &[usize],
+) -> Option<*mut usize> {
     // SAFETY: the main thread and the state of the VM are one block of memory, in this order, and the callbacks lie
     // in the latter (`LG` in `lstate.cpp`). All of it was written when the VM was made, but for gaps between
     // fields; those are read, and are compared, as bytes that may be anything.

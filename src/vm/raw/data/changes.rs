@@ -1,0 +1,81 @@
+//! [`Changes`]: the fields of a state that have another value.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+use mlua::ffi::lua_State;
+
+use crate::value::ScriptValue;
+use crate::vm::StateChange;
+use crate::vm::raw::data::entity::entity_at;
+use crate::vm::raw::strings::text_bytes;
+
+/// Fields that have other values now, by their places in the order of the keys.
+#[derive(Default)]
+pub(in crate::vm::raw) struct Changes {
+    /// The only one so far, if it is a number.
+    number: Option<(u16, f64)>,
+    /// All of them otherwise.
+    pub(in crate::vm::raw) fields: Vec<(u16, ScriptValue)>,
+}
+
+impl Changes {
+    #[inline]
+    pub(in crate::vm::raw) fn add_number(&mut self, place: u16, value: f64) {
+        if self.number.is_none() && self.fields.is_empty() {
+            self.number = Some((place, value));
+        } else {
+            self.add(place, value.into());
+        }
+    }
+
+    pub(in crate::vm::raw) fn add(&mut self, place: u16, value: ScriptValue) {
+        self.fields.extend(self.number.take().map(|(place, value)| (place, value.into())));
+        self.fields.push((place, value));
+    }
+
+    #[inline]
+    pub(in crate::vm::raw) fn into_change(self) -> StateChange {
+        match self {
+            Self { number: Some((place, value)), .. } => StateChange::Number(place, value),
+            Self { fields, .. } if fields.is_empty() => StateChange::Unchanged,
+            Self { fields, .. } => StateChange::Fields(fields.into()),
+        }
+    }
+}
+
+/// Whether the value at a stack index is this one, as far as a look can tell.
+///
+/// # Safety
+///
+/// A valid index.
+#[inline]
+pub(in crate::vm::raw) unsafe fn same(
+    state: *mut lua_State,
+    index: c_int,
+    value: &ScriptValue,
+) -> bool {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        let kind = ffi::lua_type(state, index);
+        match value {
+            ScriptValue::Number(value) => {
+                kind == ffi::LUA_TNUMBER
+                    && ffi::lua_tonumber(state, index).to_bits() == value.to_bits()
+            }
+            ScriptValue::Bool(value) => {
+                kind == ffi::LUA_TBOOLEAN && (ffi::lua_toboolean(state, index) != 0) == *value
+            }
+            ScriptValue::String(value) => text_bytes(state, index) == Some(value.as_bytes()),
+            ScriptValue::Vector(value) => {
+                kind == ffi::LUA_TVECTOR && {
+                    let vector = ffi::lua_tovector(state, index);
+                    let now = [*vector, *vector.add(1), *vector.add(2)];
+                    now.map(f32::to_bits) == value.to_array().map(f32::to_bits)
+                }
+            }
+            ScriptValue::Entity(value) => entity_at(state, index) == Some(*value),
+            _ => false,
+        }
+    }
+}

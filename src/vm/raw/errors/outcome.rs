@@ -1,0 +1,90 @@
+//! How a run ended.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+use mlua::ffi::lua_State;
+
+use crate::error::ScriptError;
+use crate::vm::StateChange;
+use crate::vm::program::Program;
+use crate::vm::raw::memory::refusal;
+use crate::vm::raw::run::{Run, Touched, Trace};
+use crate::vm::raw::strings::text_at;
+
+/// How a run ended.
+pub(in crate::vm) enum Ended {
+    /// The script does not define the callback.
+    Missing,
+    /// With this change of its state.
+    Done(StateChange),
+    /// It ran on an image, and a script could tell: nothing of it may stay.
+    TouchedImage(Touched),
+    /// With an error.
+    Failed(Box<FailedRun>),
+    /// The memory limit was reached.
+    OutOfMemory,
+}
+
+impl Ended {
+    /// With an error whose place is not known.
+    pub(in crate::vm::raw) fn failed(error: ScriptError) -> Self {
+        Self::Failed(Box::new(FailedRun { error, line: None, frames: String::new() }))
+    }
+}
+
+/// An error that ended a run: what, the line, the call stack.
+pub(in crate::vm) struct FailedRun {
+    pub(in crate::vm) error: ScriptError,
+    pub(in crate::vm) line: Option<u32>,
+    pub(in crate::vm) frames: String,
+}
+
+/// Reads the error that a protected call left.
+///
+/// # Safety
+///
+/// The error message of that call is on top.
+pub(in crate::vm::raw) unsafe fn failed(
+    state: *mut lua_State,
+    status: c_int,
+    program: &Program,
+    run: &mut Run<'_>,
+) -> Ended {
+    // Also if the script has made another error of it.
+    if status == ffi::LUA_ERRMEM || run.own.out_of_memory || refusal::memory_was_refused() {
+        return Ended::OutOfMemory;
+    }
+    let trace = run.own.trace.take().map(|trace| *trace);
+    let trace = trace.unwrap_or_else(|| Trace {
+        // SAFETY: see above; the handler left a string, or failed and Luau left one.
+        message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
+        line: None,
+        frames: String::new(),
+    });
+    let (line, message) = split_place(&trace.message, program.name());
+    let line = line.or(trace.line);
+    let error = match run.own.raised.take() {
+        Some(error) if message == error.to_string() => *error,
+        _ => ScriptError::Raised { message: message.to_owned() },
+    };
+    Ended::Failed(Box::new(FailedRun { error, line, frames: trace.frames }))
+}
+
+/// Takes `scripts/x.luau:12: ` off a message.
+pub(in crate::vm::raw) fn split_place<'m>(
+    message: &'m str,
+    script: &str,
+) -> (Option<u32>, &'m str) {
+    let place = message
+        .strip_prefix(script)
+        .and_then(|rest| rest.strip_prefix(':'))
+        .and_then(|rest| rest.split_once(": "));
+    match place {
+        Some((line, rest)) => match line.parse() {
+            Ok(line) => (Some(line), rest),
+            Err(_) => (None, message),
+        },
+        None => (None, message),
+    }
+}

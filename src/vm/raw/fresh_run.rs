@@ -1,0 +1,134 @@
+//! One run in a fresh environment: the file level, then the callback.
+
+use std::ffi::{CStr, c_int};
+
+use mlua::ffi::lua_State;
+use mlua::{Function, Lua, ffi};
+
+use super::data::entity::push_entity;
+use super::data::push::{push_table, push_value};
+use super::data::read::Reader;
+use super::errors::outcome::{Ended, failed};
+use super::file_level::{
+    ENVIRONMENT, HANDLER, MAX_GLOBALS, globals_of, push_callback, run_file_level,
+};
+use super::handles::handed::flush;
+use super::memory::{blocks, exact};
+use super::refs::Refs;
+use super::run::Run;
+use super::run::current::enter;
+use super::stack::TOO_DEEP;
+use crate::error::ScriptError;
+use crate::vm::program::Program;
+use crate::vm::{Call, StateChange};
+
+/// Runs one callback in a fresh environment: the file level first, then the callback.
+pub(in crate::vm) fn run_callback(
+    lua: &Lua,
+    refs: &Refs,
+    program: &Program,
+    main: &Function,
+    call: Call<'_>,
+    run: &mut Run<'_>,
+) -> Ended {
+    let mut ended = None;
+    let out = &mut ended;
+    let run_ptr = std::ptr::from_mut(run);
+    let result = enter(run_ptr, || {
+        // SAFETY: rule 1. `run_ptr` is live and used between calls into Lua only, when no C function
+        // is active that could use it too.
+        unsafe {
+            lua.exec_raw::<()>(main, |state| {
+                *out = Some(execute(state, refs, program, call, run_ptr));
+                ffi::lua_settop(state, 0);
+            })
+        }
+    });
+    match (result, ended) {
+        (Ok(()), Some(ended)) => ended,
+        (Err(mlua::Error::MemoryError(_)), _) => Ended::OutOfMemory,
+        (Err(error), _) => {
+            let error = ScriptError::Raised { message: error.to_string() };
+            Ended::failed(error)
+        }
+        (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
+    }
+}
+
+/// # Safety
+///
+/// Called inside a protected call, with the main function at index 1; `run` is live and not
+/// otherwise referenced while this function, rather than Lua, is on top of the stack.
+unsafe fn execute(
+    state: *mut lua_State,
+    refs: &Refs,
+    program: &Program,
+    call: Call<'_>,
+    run: *mut Run<'_>,
+) -> Ended {
+    const SELF: c_int = HANDLER + 1;
+    let Call { callback, state: state_in, args, seed } = call;
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
+        if let Err(failed) = run_file_level(state, refs, program, run) {
+            return failed;
+        }
+        if exact::end_of_file_level(state) && !(*run).deadline.has_passed() {
+            (*run).deadline.begin_again();
+        }
+
+        let searches = program.is_unsearched(callback);
+        let known = if searches { globals_of(state, ENVIRONMENT) } else { Vec::new() };
+
+        // The callback.
+        (*run).start_with(seed);
+        let entity = (*run).own.entity;
+        push_entity(state, entity);
+        ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
+        let steps = (*run).own.steps;
+        push_table(state, state_in, 0);
+        (*run).own.steps = steps;
+        push_callback(state, ENVIRONMENT, callback);
+        match ffi::lua_type(state, -1) {
+            ffi::LUA_TFUNCTION => {}
+            ffi::LUA_TNIL => return Ended::Missing,
+            other => {
+                let name = callback.name();
+                let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
+                let message = format!("`{name}` must be a function, but it is a {kind}");
+                let error = ScriptError::Raised { message };
+                return Ended::failed(error);
+            }
+        }
+        ffi::lua_pushvalue(state, SELF);
+        for arg in args {
+            push_value(state, arg, 0);
+        }
+        blocks::forget_blocks();
+        let status = ffi::lua_pcall(state, args.len() as c_int + 1, 0, HANDLER);
+        if status != ffi::LUA_OK {
+            return failed(state, status, program, &mut *run);
+        }
+
+        if searches {
+            let mut strays = globals_of(state, ENVIRONMENT);
+            // Of more globals than that it is not known which were there before.
+            strays.retain(|name| known.len() < MAX_GLOBALS && !known.contains(name));
+            program.note_strays(callback, strays);
+        }
+
+        // What it leaves behind.
+        if let Err(error) = flush(state, &mut *run) {
+            return Ended::failed(error);
+        }
+        let reader = Reader::new((*run).max_value_size, None, &mut (*run).deadline);
+        match { reader }.table(state, SELF) {
+            Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
+            Err(problem) => {
+                let error = problem.into_error("self", (*run).max_value_size, "kept");
+                Ended::failed(error)
+            }
+        }
+    }
+}

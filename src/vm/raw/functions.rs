@@ -1,0 +1,79 @@
+//! Making C functions, and metatables that scripts can't reach.
+
+use std::ffi::CStr;
+
+use mlua::ffi::lua_State;
+use mlua::{Function, Lua, ffi};
+
+pub(super) fn numbered(
+    lua: &Lua,
+    number: u32,
+    name: &str,
+    function: ffi::lua_CFunction,
+) -> mlua::Result<Function> {
+    // SAFETY: rule 1; one closure with the two upvalues that were pushed.
+    unsafe {
+        lua.exec_raw((number, name), |state| {
+            ffi::lua_pushcclosurek(state, function, std::ptr::null(), 2, None);
+        })
+    }
+}
+
+/// # Safety
+///
+/// Inside a closure that `numbered` made.
+#[inline]
+pub(super) unsafe fn upvalue_number(state: *mut lua_State) -> u32 {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { ffi::lua_tonumber(state, ffi::lua_upvalueindex(1)) as u32 }
+}
+
+pub(super) unsafe fn push_function(state: *mut lua_State, function: ffi::lua_CFunction) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { ffi::lua_pushcclosurek(state, function, std::ptr::null(), 0, None) }
+}
+
+/// # Safety
+///
+/// Called inside a protected call with a table on top and room for two values.
+pub(super) unsafe fn set_function(
+    state: *mut lua_State,
+    name: &CStr,
+    function: ffi::lua_CFunction,
+) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        push_function(state, function);
+        ffi::lua_rawsetfield(state, -2, name.as_ptr());
+    }
+}
+
+pub(super) unsafe fn set_type_name(state: *mut lua_State, name: &CStr) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_pushstring(state, name.as_ptr());
+        ffi::lua_rawsetfield(state, -2, c"__type".as_ptr());
+    }
+}
+
+pub(super) unsafe fn lock_metatable(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        ffi::lua_pushboolean(state, 0);
+        ffi::lua_rawsetfield(state, -2, c"__metatable".as_ptr());
+        ffi::lua_setreadonly(state, -1, 1);
+    }
+}
+
+/// Locks the metatable of the value on top, if it has one, and pops the value.
+pub(super) unsafe fn lock_shared_metatable(state: *mut lua_State) {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if ffi::lua_getmetatable(state, -1) != 0 {
+            ffi::lua_setreadonly(state, -1, 0);
+            lock_metatable(state);
+            ffi::lua_pop(state, 1);
+        }
+        ffi::lua_pop(state, 1);
+    }
+}

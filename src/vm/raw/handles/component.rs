@@ -1,0 +1,120 @@
+//! The fields of components, read and written.
+
+use std::ffi::c_int;
+
+use bevy::prelude::Vec3;
+use mlua::ffi;
+use mlua::ffi::lua_State;
+
+use crate::value::ScriptValue;
+use crate::vm::host::{ReadResult, Scalar, ScalarRead};
+use crate::vm::raw::data::arguments::hand_over;
+use crate::vm::raw::handles::handed::{flush_current, forget_stale};
+use crate::vm::raw::handles::keys::{atom_at, field_at};
+use crate::vm::raw::handles::own::ask_own;
+use crate::vm::raw::handles::{Handle, handle_at, own_at, push_own};
+use crate::vm::raw::host::answer::{answer, answer_nothing};
+use crate::vm::raw::run::current::with_host;
+use crate::vm::raw::safepoint::safepoint;
+
+/// `place.field`
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1 and 2.
+    unsafe {
+        if let Some(within) = own_at(state, 1)
+            && let Some(name) = atom_at(state, 2)
+            && let Some((reading, own)) = ask_own(state, |host| host.own_field(within, name))
+        {
+            match reading {
+                ScalarRead::Scalar(Scalar::Number(value)) => ffi::lua_pushnumber(state, value),
+                ScalarRead::Scalar(Scalar::Vector(Vec3 { x, y, z })) => {
+                    ffi::lua_pushvector(state, x, y, z);
+                }
+                ScalarRead::Scalar(Scalar::Bool(value)) => {
+                    ffi::lua_pushboolean(state, value.into())
+                }
+                ScalarRead::FieldId(spot) => push_own(state, &*own, spot),
+            }
+            return 1;
+        }
+        let result = field_at(state, 2).and_then(|field| {
+            let handle = handle_at(state, 1)?;
+            with_host("component", |host, _| host.field(handle.place(host), field))
+        });
+        answer(state, result)
+    }
+}
+
+/// `place.field = value`
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    unsafe {
+        if let Some(within) = own_at(state, 1)
+            && let Some(name) = atom_at(state, 2)
+            && let Some(value) = leaf_at(state, 3)
+            && ask_own(state, |host| host.set_own_field(within, name, value).then_some(()))
+                .is_some()
+        {
+            return 0;
+        }
+        let result = field_at(state, 2).and_then(|field| {
+            let handle = handle_at(state, 1)?;
+            flush_current(state)?;
+            let value = hand_over(state, 3, "component")?;
+            with_host("component", |host, _| host.set_field(handle.place(host), field, value))?;
+            forget_stale(state);
+            Ok(())
+        });
+        answer_nothing(state, result)
+    }
+}
+
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operand at 1.
+    unsafe {
+        let result = handle_at(state, 1).and_then(|handle| {
+            with_host("tostring", |host, _| {
+                let place = handle.place(host);
+                let name = host.name(place);
+                Ok(ReadResult::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
+            })
+        });
+        answer(state, result)
+    }
+}
+
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_eq(state: *mut lua_State) -> c_int {
+    // SAFETY: a metamethod gets the operands at 1 and 2.
+    unsafe {
+        safepoint(state);
+        let equal = match (handle_at(state, 1), handle_at(state, 2)) {
+            (Ok(Handle::Own(a)), Ok(Handle::Own(b))) => a == b,
+            (Ok(a), Ok(b)) => with_host("component", |host, _| Ok(a.place(host) == b.place(host)))
+                .unwrap_or(false),
+            _ => false,
+        };
+        ffi::lua_pushboolean(state, equal.into());
+        1
+    }
+}
+
+/// The plain value at a stack index that needs no memory.
+///
+/// # Safety
+///
+/// A valid index.
+#[inline]
+unsafe fn leaf_at(state: *mut lua_State, index: c_int) -> Option<Scalar> {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        match ffi::lua_type(state, index) {
+            ffi::LUA_TNUMBER => Some(Scalar::Number(ffi::lua_tonumber(state, index))),
+            ffi::LUA_TBOOLEAN => Some(Scalar::Bool(ffi::lua_toboolean(state, index) != 0)),
+            ffi::LUA_TVECTOR => {
+                let vector = ffi::lua_tovector(state, index);
+                Some(Scalar::Vector(Vec3::new(*vector, *vector.add(1), *vector.add(2))))
+            }
+            _ => None,
+        }
+    }
+}

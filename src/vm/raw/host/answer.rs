@@ -1,0 +1,100 @@
+//! How a C function ends: with results, or with an error.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+use mlua::ffi::lua_State;
+
+use crate::error::ScriptError;
+use crate::value::ScriptValues;
+use crate::vm::host::ReadResult;
+use crate::vm::raw::data::push::push_value;
+use crate::vm::raw::errors::raise;
+use crate::vm::raw::handles::handed::push_handed;
+use crate::vm::raw::handles::push_place;
+use crate::vm::raw::numerals;
+use crate::vm::raw::safepoint::safepoint;
+use crate::vm::raw::stack::TOO_DEEP;
+
+/// Ends a C function: one result, or an error.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+pub(in crate::vm::raw) unsafe fn answer(
+    state: *mut lua_State,
+    result: Result<ReadResult, ScriptError>,
+) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        safepoint(state);
+        ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+        match result {
+            Ok(ReadResult::Value(value)) => match numerals::check(&value) {
+                Ok(()) => push_value(state, &value, 0),
+                Err(error) => raise(state, error),
+            },
+            Ok(ReadResult::FieldRef(place)) => push_place(state, place),
+            Ok(ReadResult::Table(table, place)) => match numerals::check_table(&table) {
+                Ok(()) => push_handed(state, table, place),
+                Err(error) => raise(state, error),
+            },
+            Err(error) => raise(state, error),
+        }
+        1
+    }
+}
+
+/// Ends a C function: these results, or an error.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called.
+pub(in crate::vm::raw) unsafe fn answer_all(
+    state: *mut lua_State,
+    result: Result<ScriptValues, ScriptError>,
+) -> c_int {
+    /// A function of Lua has no more results, as [`MAX_ARGUMENTS`] of a function of the host.
+    const MOST: usize = MAX_ARGUMENTS as usize;
+    let result = result.and_then(|values| match values.len() {
+        ..=MOST => values.iter().try_for_each(numerals::check).map(|()| values),
+        count => {
+            let message = format!("{count} results; at most {MOST} are given");
+            Err(ScriptError::Host { message })
+        }
+    });
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        safepoint(state);
+        match result {
+            Ok(values) => {
+                let count = values.len() as c_int;
+                ffi::luaL_checkstack(state, count.saturating_add(8), TOO_DEEP.as_ptr());
+                for value in &values {
+                    push_value(state, value, 0);
+                }
+                count
+            }
+            Err(error) => raise(state, error),
+        }
+    }
+}
+
+/// # Safety
+///
+/// Inside a C function that Luau called.
+pub(in crate::vm::raw) unsafe fn answer_nothing(
+    state: *mut lua_State,
+    result: Result<(), ScriptError>,
+) -> c_int {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe { safepoint(state) };
+    match result {
+        Ok(()) => 0,
+        // SAFETY: the caller keeps what this function asks for.
+        Err(error) => unsafe { raise(state, error) },
+    }
+}
+
+/// The most arguments that a host function gets.
+pub(in crate::vm::raw) const MAX_ARGUMENTS: c_int = 255;

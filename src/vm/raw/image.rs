@@ -1,0 +1,57 @@
+//! [`Image`]: a file level that ran once and was frozen.
+
+pub(super) mod batch;
+pub(super) mod call;
+pub(super) mod freeze;
+pub(super) mod make;
+pub(super) mod reachable;
+pub(super) mod shapes;
+pub(super) mod stage;
+pub(super) mod state;
+pub(super) mod texts;
+
+use std::ffi::c_int;
+
+use mlua::{Lua, ffi};
+
+use super::image::shapes::Shapes;
+use crate::vm::program::Callback;
+use crate::vm::text::Text;
+
+/// A file level that ran once and was frozen, with all that it made: it serves every run.
+///
+/// A run on it can't change it, and what it reaches is as it would be had the file level run just now.
+/// Where a script could tell the difference, the run is stopped and begun again on a file level of its
+/// own: see [`Touched`].
+#[derive(Debug)]
+pub(in crate::vm) struct Image {
+    /// Registry slots; or [`MISSING`] or [`WRONG`].
+    pub(super) environment: c_int,
+    pub(super) callbacks: [c_int; Callback::COUNT],
+    /// The strings that it holds.
+    pub(in crate::vm) texts: Vec<Text>,
+}
+
+impl Image {
+    /// Whether the script defines the callback.
+    pub(in crate::vm) fn has(&self, callback: Callback) -> bool {
+        self.callbacks[callback as usize] > 0
+    }
+}
+
+/// In place of a registry slot: the script does not define the callback.
+pub(super) const MISSING: c_int = 0;
+
+/// In place of a registry slot: the script defines it, but as something else than a function.
+pub(super) const WRONG: c_int = -1;
+
+/// Gives up the registry slots of an image and of the shapes that went with it.
+pub(in crate::vm) fn drop_image(lua: &Lua, image: &Image, shapes: &Shapes) {
+    lua.exec_raw_lua(|raw| {
+        let slots = image.callbacks.iter().copied().chain([image.environment]);
+        for slot in slots.chain(shapes.slots()).filter(|slot| *slot > 0) {
+            // SAFETY: giving up a slot raises nothing; slots that hold nothing are 0, which is left alone.
+            unsafe { ffi::lua_unref(raw.state(), slot) };
+        }
+    });
+}

@@ -1,0 +1,200 @@
+//! Many runs on an image, in one protected call.
+
+use std::ffi::{c_int, c_void};
+
+use mlua::ffi::lua_State;
+use mlua::{Lua, ffi};
+
+use crate::error::ScriptError;
+use crate::vm::host::Host;
+use crate::vm::limits::Deadline;
+use crate::vm::program::{Callback, Program};
+use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::image::Image;
+use crate::vm::raw::image::shapes::Shapes;
+use crate::vm::raw::image::stage::{CALL_BASE, STAGE_END, STAGE_FUNCTION, Stage};
+use crate::vm::raw::image::state::{push_state, take_state};
+use crate::vm::raw::memory::ceiling;
+use crate::vm::raw::protected::{Job, protected_job};
+use crate::vm::raw::refs::Refs;
+use crate::vm::raw::run::Run;
+use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::{CallBatch, StateChange};
+
+/// What all runs of a row have in common.
+pub(in crate::vm) struct BatchJob<'h> {
+    pub(in crate::vm) callback: Callback,
+    /// With more bytes than this the row pauses.
+    pub(in crate::vm) most_memory: usize,
+    /// With objects of more bytes than this, too. Less than `usize::MAX` only while they are counted.
+    pub(in crate::vm) most_objects: usize,
+    /// That of the first one; each has as much time.
+    pub(in crate::vm) deadline: Deadline<'h>,
+    pub(in crate::vm) max_value_size: usize,
+}
+
+/// What came of a row: the last run, how many began, and what the last one came to if the row ended with it.
+pub(in crate::vm) struct BatchRun<'h> {
+    pub(in crate::vm) run: Run<'h>,
+    pub(in crate::vm) began: u64,
+    pub(in crate::vm) ended: Option<Ended>,
+}
+
+/// Runs one callback for one entity after another on an image, in a single protected call. Ends with the row,
+/// when the VM holds too many bytes, or with a run that raised an error or has to be judged.
+///
+/// The image has the callback.
+pub(in crate::vm) fn run_batch<'h, 'w, H: Host, R: CallBatch<'w, H>>(
+    lua: &Lua,
+    refs: &'h Refs,
+    program: &Program,
+    (image, shapes): (&Image, &mut Shapes),
+    job: BatchJob<'h>,
+    (host, row): (&'h mut H, &mut R),
+) -> BatchRun<'h> {
+    let BatchJob { callback, most_memory, most_objects, deadline, max_value_size } = job;
+    let host = std::ptr::from_mut(host);
+    // SAFETY: made of a reference that lives as long; from now on it is used in turn by the row and by the
+    // run, and each time the run gets it anew.
+    let mut run = Run::new(unsafe { &mut *host }, deadline, max_value_size, refs);
+    run.on_image = true;
+    run.in_callback = true;
+    let run_ptr = std::ptr::from_mut(&mut run);
+    let mut job = BatchCall {
+        lua,
+        image,
+        shapes,
+        callback,
+        entity_name: refs.entity,
+        most_memory,
+        most_objects,
+        host,
+        row: std::ptr::from_mut(row),
+        run: run_ptr.cast(),
+        began: 0,
+        out: None,
+    };
+    let data = (&raw mut job).cast::<c_void>();
+    let perform = perform_batch::<H, R>;
+    // SAFETY: `perform_batch` gets what it asks for; as in `run_on_image`.
+    let ended = unsafe { protected_job(lua, refs, program, Job { perform, data }, run_ptr) };
+    let BatchCall { began, out, .. } = job;
+    let ended = match (ended, out) {
+        _ if run.own.touched.is_some() => run.own.touched.map(Ended::TouchedImage),
+        (Some(ended), _) => Some(ended),
+        (None, Some(Ok(change))) => Some(Ended::Done(change)),
+        (None, Some(Err(error))) => Some(Ended::failed(error)),
+        (None, None) => None,
+    };
+    BatchRun { run, began, ended }
+}
+
+/// A row of runs on an image, as [`perform_batch`] gets it.
+struct BatchCall<'a, H, R> {
+    pub(in crate::vm::raw) lua: &'a Lua,
+    pub(in crate::vm::raw) image: &'a Image,
+    pub(in crate::vm::raw) shapes: &'a mut Shapes,
+    pub(in crate::vm::raw) callback: Callback,
+    pub(in crate::vm::raw) entity_name: c_int,
+    /// With more bytes than this the row pauses.
+    most_memory: usize,
+    most_objects: usize,
+    pub(in crate::vm::raw) host: *mut H,
+    row: *mut R,
+    pub(in crate::vm::raw) run: *mut c_void,
+    /// Runs that began.
+    began: u64,
+    /// What the current run came to, if the row ends with it.
+    pub(in crate::vm::raw) out: Option<Result<StateChange, ScriptError>>,
+}
+
+/// The runs of a row: for each, state in, callback, state out.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called, with a pointer to a [`BatchCall`] of these types.
+unsafe fn perform_batch<'w, H: Host, R: CallBatch<'w, H>>(
+    state: *mut lua_State,
+    data: *mut c_void,
+) {
+    const SELF: c_int = CALL_BASE + 1;
+    // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
+    // when no C function is active that could use it too, and the host by the run alone while it lasts.
+    unsafe {
+        let job = &mut *data.cast::<BatchCall<'_, H, R>>();
+        let run = job.run.cast::<Run<'_>>();
+        ffi::luaL_checkstack(state, CALL_BASE + 24, TOO_DEEP.as_ptr());
+        let stage = Stage::set_up(state, job.image, job.callback, job.entity_name);
+        ffi::lua_settop(state, CALL_BASE);
+        let mut laid_out: Option<usize> = None;
+        // The bytes in use when it was asked last what the VM holds, and the runs since.
+        let mut seen = (0, UNSEEN_RUNS);
+        while let Some(turn) = (*job.row).turn(&mut *job.host) {
+            let before = turn.state;
+            job.began += 1;
+            (*run).host = &mut *job.host;
+            (*run).begin_again(turn.entity, turn.seed);
+            let steps = (*run).own.steps;
+            // Mostly they are all of one shape.
+            let shape = match laid_out {
+                Some(known) if job.shapes.known[known].is_of(before) => laid_out,
+                _ => {
+                    laid_out = job.shapes.of(state, before);
+                    if let Some(known) = laid_out {
+                        ffi::lua_settop(state, STAGE_END);
+                        job.shapes.known[known].lay_out(state, STAGE_END);
+                        ffi::lua_settop(state, CALL_BASE);
+                    }
+                    laid_out
+                }
+            };
+            let shape = shape.map(|known| &job.shapes.known[known]);
+            stage.turn_to(state, turn.entity);
+            push_state(state, shape, before);
+            (*run).own.steps = steps;
+            ffi::lua_pushvalue(state, STAGE_FUNCTION);
+            ffi::lua_pushvalue(state, SELF);
+            ffi::lua_pushnumber(state, turn.argument);
+            ffi::lua_call(state, 2, 0);
+            let result = take_state(state, SELF, shape, before, &mut *run);
+            ffi::lua_settop(state, CALL_BASE);
+
+            let made_too_much = job.most_objects < usize::MAX && ceiling::is_ceiling_passed();
+            let kept_to_limits =
+                !(*run).deadline.end() && !(*run).is_to_be_judged() && !made_too_much;
+            match result {
+                Ok(change) if kept_to_limits => {
+                    (*job.row).done(&mut *job.host, change, (*run).used());
+                }
+                result => {
+                    job.out = Some(result);
+                    return;
+                }
+            }
+            if !(*run).own.handed.is_empty() {
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, (*run).handed_ref.into());
+                ffi::lua_cleartable(state, -1);
+                ffi::lua_pop(state, 1);
+            }
+            // Asking what the VM holds takes longer than asking what is in use of it; when that moves, so may
+            // the other.
+            let in_use = ffi::lua_totalbytes(state, -1);
+            let unseen = in_use.abs_diff(seen.0) + seen.1 * UNSEEN / UNSEEN_RUNS;
+            if unseen < UNSEEN {
+                seen.1 += 1;
+            } else if job.lua.used_memory() > job.most_memory {
+                return;
+            } else {
+                seen = (in_use, 0);
+            }
+            if in_use > job.most_objects {
+                return;
+            }
+        }
+    }
+}
+
+/// When what is in use has changed by so many bytes, or after so many runs, it is asked what the VM holds.
+const UNSEEN: usize = 4096;
+
+const UNSEEN_RUNS: usize = 16;

@@ -1,0 +1,99 @@
+//! One run on an image.
+
+use std::ffi::{c_int, c_void};
+
+use mlua::ffi::lua_State;
+use mlua::{Lua, ffi};
+
+use crate::error::ScriptError;
+use crate::vm::program::Program;
+use crate::vm::raw::data::push::push_value;
+use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::image::shapes::Shapes;
+use crate::vm::raw::image::stage::{CALL_BASE, STAGE_END, STAGE_FUNCTION, Stage};
+use crate::vm::raw::image::state::{push_state, take_state};
+use crate::vm::raw::image::{Image, MISSING, WRONG};
+use crate::vm::raw::protected::{Job, protected_job};
+use crate::vm::raw::refs::Refs;
+use crate::vm::raw::run::{Run, Touched};
+use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::{Call, StateChange};
+
+/// One run on an image, as [`perform_on_image`] gets it.
+struct ImageCall<'a> {
+    pub(in crate::vm::raw) image: &'a Image,
+    pub(in crate::vm::raw) shapes: &'a mut Shapes,
+    pub(in crate::vm::raw) call: Call<'a>,
+    pub(in crate::vm::raw) entity_name: c_int,
+    pub(in crate::vm::raw) run: *mut c_void,
+    pub(in crate::vm::raw) out: Option<Result<StateChange, ScriptError>>,
+}
+
+/// Runs one callback on an image.
+pub(in crate::vm) fn run_on_image(
+    lua: &Lua,
+    refs: &Refs,
+    program: &Program,
+    (image, shapes): (&Image, &mut Shapes),
+    call: Call<'_>,
+    run: &mut Run<'_>,
+) -> Ended {
+    match image.callbacks[call.callback as usize] {
+        MISSING => return Ended::Missing,
+        // The other way says what is wrong with it.
+        WRONG => return Ended::TouchedImage(Touched::default()),
+        _ => {}
+    }
+    run.on_image = true;
+    run.start_with(call.seed);
+    let run_ptr = std::ptr::from_mut(run);
+    let entity_name = refs.entity;
+    let mut job = ImageCall { image, shapes, call, entity_name, run: run_ptr.cast(), out: None };
+    let data = (&raw mut job).cast::<c_void>();
+    // SAFETY: `perform_on_image` gets what it asks for; `job` is not used meanwhile but by it, and the run
+    // between calls into Lua only.
+    let ended = unsafe {
+        protected_job(lua, refs, program, Job { perform: perform_on_image, data }, run_ptr)
+    };
+    if let Some(touched) = run.own.touched {
+        return Ended::TouchedImage(touched);
+    }
+    ended.unwrap_or_else(|| match job.out {
+        Some(Ok(change)) => Ended::Done(change),
+        Some(Err(error)) => Ended::failed(error),
+        None => unreachable!("a run that raised no error has a result"),
+    })
+}
+
+/// One run on an image: state in, callback, state out.
+///
+/// # Safety
+///
+/// Inside a C function that Luau called, with a pointer to an [`ImageCall`].
+unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
+    // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
+    // when no C function is active that could use it too.
+    unsafe {
+        let job = &mut *data.cast::<ImageCall<'_>>();
+        let run = job.run.cast::<Run<'_>>();
+        let Call { callback, state: before, args, .. } = job.call;
+        ffi::luaL_checkstack(state, CALL_BASE + 24 + args.len() as c_int, TOO_DEEP.as_ptr());
+        let stage = Stage::set_up(state, job.image, callback, job.entity_name);
+        let steps = (*run).own.steps;
+        let shape = job.shapes.of(state, before).map(|known| &job.shapes.known[known]);
+        if let Some(shape) = shape {
+            shape.lay_out(state, STAGE_END);
+        }
+        ffi::lua_settop(state, CALL_BASE);
+        stage.turn_to(state, (*run).own.entity);
+        push_state(state, shape, before);
+        (*run).own.steps = steps;
+        ffi::lua_pushvalue(state, STAGE_FUNCTION);
+        ffi::lua_pushvalue(state, CALL_BASE + 1);
+        for arg in args {
+            push_value(state, arg, 0);
+        }
+        ffi::lua_call(state, args.len() as c_int + 1, 0);
+        job.out = Some(take_state(state, CALL_BASE + 1, shape, before, &mut *run));
+    }
+}

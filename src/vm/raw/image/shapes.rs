@@ -1,0 +1,261 @@
+//! [`Shapes`]: states with the same fields are pushed and compared quickly.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+use mlua::ffi::lua_State;
+use smol_str::SmolStr;
+
+use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+use crate::vm::StateChange;
+use crate::vm::limits::Deadline;
+use crate::vm::raw::data::changes::Changes;
+use crate::vm::raw::data::problem::Problem;
+use crate::vm::raw::data::push::{push_table, push_value};
+use crate::vm::raw::data::read::Reader;
+use crate::vm::text::STRING_HEADER;
+
+/// The shapes that the states of one program had lately.
+#[derive(Debug, Default)]
+pub(in crate::vm) struct Shapes {
+    pub(in crate::vm::raw) known: Vec<Shape>,
+    /// The one that makes room for the next.
+    oldest: usize,
+}
+
+/// States with more fields are read as a whole.
+pub(in crate::vm::raw) const MAX_FLAT: usize = 128;
+
+impl Shapes {
+    /// Shapes that are known of one program; entities that carry it have mostly one.
+    pub(in crate::vm::raw) const MAX: usize = 4;
+
+    /// The number of a state's shape; `None` if it has none.
+    ///
+    /// # Safety
+    ///
+    /// Inside a protected call; some free slots.
+    #[inline]
+    pub(in crate::vm::raw) unsafe fn of(
+        &mut self,
+        state: *mut lua_State,
+        table: &ScriptTable,
+    ) -> Option<usize> {
+        if let Some(known) = self.known.iter().position(|shape| shape.is_of(table)) {
+            return Some(known);
+        }
+        if !table.array.is_empty() || table.fields.len() > MAX_FLAT {
+            return None;
+        }
+        // SAFETY: the caller keeps what this function asks for.
+        let shape = unsafe { Shape::new(state, table) }?;
+        if self.known.len() < Self::MAX {
+            self.known.push(shape);
+            return Some(self.known.len() - 1);
+        }
+        self.oldest = (self.oldest + 1) % Self::MAX;
+        let known = &mut self.known[self.oldest];
+        for slot in std::mem::replace(known, shape).slots() {
+            // SAFETY: giving up a slot raises nothing.
+            unsafe { ffi::lua_unref(state, slot) };
+        }
+        Some(self.oldest)
+    }
+
+    pub(in crate::vm::raw) fn slots(&self) -> impl Iterator<Item = c_int> {
+        self.known.iter().flat_map(Shape::slots)
+    }
+}
+
+/// States of one shape have the same fields, all with texts as keys: those keys are in the VM already, in
+/// a table that is there to be copied.
+#[derive(Debug)]
+pub(in crate::vm) struct Shape {
+    names: Vec<SmolStr>,
+    /// The registry slots of the keys, in their order.
+    pub(in crate::vm::raw) keys: Vec<c_int>,
+    /// The registry slot of a table with these keys, made as [`push_table`] makes one.
+    template: c_int,
+    /// The keys as going through such a table meets them: where each lies in memory, and its number.
+    visits: Vec<(usize, u16)>,
+    /// What a [`Reader`] spends on such a table at least.
+    least_size: usize,
+}
+
+impl Shape {
+    #[inline]
+    pub(in crate::vm::raw) fn is_of(&self, table: &ScriptTable) -> bool {
+        table.array.is_empty()
+            && table.fields.len() == self.names.len()
+            && table
+                .fields
+                .keys()
+                .zip(&self.names)
+                .all(|(key, name)| matches!(key, ScriptKey::String(key) if key == name))
+    }
+
+    pub(in crate::vm::raw) fn slots(&self) -> impl Iterator<Item = c_int> {
+        self.keys.iter().copied().chain([self.template])
+    }
+
+    /// # Safety
+    ///
+    /// As [`Shapes::of`].
+    pub(in crate::vm::raw) unsafe fn new(
+        state: *mut lua_State,
+        table: &ScriptTable,
+    ) -> Option<Self> {
+        let mut names = Vec::new();
+        for key in table.fields.keys() {
+            let ScriptKey::String(name) = key else { return None };
+            names.push(name.clone());
+        }
+        let like = table.fields.keys().map(|key| (key.clone(), true)).collect();
+        let fields = names.iter().map(|name| 2 * size_of::<f64>() + name.len());
+        let least_size = size_of::<ScriptTable>() + fields.sum::<usize>();
+        let (keys, visits) = (Vec::new(), Vec::new());
+        let mut shape = Self { names, keys, template: 0, visits, least_size };
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            push_table(state, &like, 0);
+            let template = ffi::lua_gettop(state);
+            let mut addresses = Vec::new();
+            for name in &shape.names {
+                ffi::lua_pushlstring(state, name.as_ptr().cast(), name.len());
+                addresses.push(ffi::lua_topointer(state, -1) as usize);
+                shape.keys.push(ffi::lua_ref(state, -1));
+                ffi::lua_pop(state, 1);
+            }
+            let mut next = ffi::lua_rawiter(state, template, 0);
+            while next >= 0 {
+                let address = ffi::lua_topointer(state, -2) as usize;
+                let number = addresses.iter().position(|known| *known == address);
+                let number = number.expect("it has the keys that it was made with");
+                shape.visits.push((address, number as u16));
+                ffi::lua_pop(state, 2);
+                next = ffi::lua_rawiter(state, template, next);
+            }
+            shape.template = ffi::lua_ref(state, template);
+            ffi::lua_pop(state, 1);
+        }
+        Some(shape)
+    }
+
+    /// Pushes the template and the keys, to lie above the index `base`.
+    ///
+    /// # Safety
+    ///
+    /// As many free slots; `base` is the top.
+    pub(in crate::vm::raw) unsafe fn lay_out(&self, state: *mut lua_State, base: c_int) {
+        debug_assert!(self.names.len() <= MAX_FLAT);
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            debug_assert_eq!(ffi::lua_gettop(state), base);
+            for slot in std::iter::once(self.template).chain(self.keys.iter().copied()) {
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
+            }
+        }
+    }
+
+    /// Pushes a state of this shape: the very table that [`push_table`] pushes. The shape is laid out above
+    /// `base`.
+    ///
+    /// # Safety
+    ///
+    /// Inside a protected call; four free slots.
+    #[inline]
+    pub(in crate::vm::raw) unsafe fn push(
+        &self,
+        state: *mut lua_State,
+        base: c_int,
+        table: &ScriptTable,
+    ) {
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            if self.names.is_empty() {
+                ffi::lua_createtable(state, 0, 0);
+                return;
+            }
+            ffi::lua_clonetable(state, base + 1);
+            for (key, value) in (base + 2..).zip(table.fields.values()) {
+                ffi::lua_pushvalue(state, key);
+                push_value(state, value, 1);
+                ffi::lua_rawset(state, -3);
+            }
+        }
+    }
+
+    /// Compares a table with the state of this shape that it was; `None` if it has other keys now, or may have
+    /// too many bytes.
+    ///
+    /// # Safety
+    ///
+    /// As `read_state`.
+    pub(in crate::vm::raw) unsafe fn read(
+        &self,
+        state: *mut lua_State,
+        index: c_int,
+        before: &ScriptTable,
+        budget: usize,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<Option<StateChange>, Problem> {
+        let top = index + 2;
+        let Some(rest) = budget.checked_sub(self.least_size) else { return Ok(None) };
+        let mut reader = Reader::new(rest, None, deadline);
+        let mut changes = Changes::default();
+        let mut met = 0;
+        // SAFETY: the caller keeps what this function asks for.
+        unsafe {
+            debug_assert_eq!(ffi::lua_gettop(state), index);
+            if ffi::lua_getmetatable(state, index) != 0 {
+                ffi::lua_pop(state, 1);
+                return Ok(None);
+            }
+            let mut next = ffi::lua_rawiter(state, index, 0);
+            while next >= 0 {
+                let address = ffi::lua_topointer(state, top - 1) as usize;
+                // They are met in the order of the template, unless one was taken out and put back.
+                let is_it = |visit: &&(usize, u16)| visit.0 == address;
+                let visit = self.visits.get(met).filter(is_it);
+                let field = visit.or_else(|| self.visits.iter().find(is_it)).and_then(|visit| {
+                    let (_, old) = before.fields.at(usize::from(visit.1))?;
+                    Some((visit.1, old))
+                });
+                let Some((number, old)) = field else {
+                    ffi::lua_settop(state, index);
+                    return Ok(None);
+                };
+                match old {
+                    ScriptValue::Number(old) if ffi::lua_type(state, top) == ffi::LUA_TNUMBER => {
+                        let new = ffi::lua_tonumber(state, top);
+                        if new.to_bits() != old.to_bits() {
+                            changes.add_number(number, new);
+                        }
+                    }
+                    old => {
+                        let name = &self.names[usize::from(number)];
+                        reader.field(state, top, name, (number, old), &mut changes)?;
+                    }
+                }
+                met += 1;
+                ffi::lua_settop(state, index);
+                next = ffi::lua_rawiter(state, index, next);
+            }
+        }
+        Ok((met == self.names.len()).then(|| changes.into_change()))
+    }
+}
+
+impl Shapes {
+    /// What they take in the VM, in bytes, at most.
+    pub(in crate::vm) fn bytes(&self) -> usize {
+        /// What a name has in a table, which may be half full, and one that is empty.
+        const ENTRY: usize = 2 * 32;
+        const TABLE: usize = 64;
+        let of = |shape: &Shape| {
+            let names = shape.names.iter().map(|name| name.len() + STRING_HEADER + ENTRY);
+            TABLE + names.sum::<usize>()
+        };
+        self.known.iter().map(of).sum()
+    }
+}

@@ -1,0 +1,163 @@
+//! [`SessionEnded`]: how a task of a session ended.
+
+use std::ffi::c_int;
+
+use mlua::ffi::lua_State;
+use mlua::{Function, Lua, ffi};
+
+use crate::error::{RETURNED, ScriptError};
+use crate::value::ScriptValues;
+use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::errors::outcome::split_place;
+use crate::vm::raw::memory::refusal;
+use crate::vm::raw::run::current::enter;
+use crate::vm::raw::run::{Run, Trace};
+use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::strings::{OUT_OF_MEMORY, text_at, text_bytes};
+
+/// How a task ended.
+pub(in crate::vm) enum SessionEnded {
+    /// With these values.
+    Done(ScriptValues),
+    /// A coroutine that was resumed waits again, and handed out these values.
+    Yielded(ScriptValues),
+    /// With an error: what, in which script and line, the call stack.
+    Failed { error: ScriptError, script: Option<String>, line: Option<u32>, frames: String },
+    /// The memory limit was reached.
+    OutOfMemory,
+}
+
+/// Calls `body` in a protected call, with `main` (or nil) alone on the stack and `run` as the run of
+/// this thread.
+pub(in crate::vm::raw) fn protected(
+    lua: &Lua,
+    main: Option<&Function>,
+    run: &mut Run<'_>,
+    body: impl FnOnce(*mut lua_State, *mut Run<'_>) -> SessionEnded,
+) -> SessionEnded {
+    let mut ended = None;
+    let out = &mut ended;
+    let run_ptr = std::ptr::from_mut(run);
+    let result = enter(run_ptr, || {
+        // SAFETY: rule 1. `run_ptr` is live and used between calls into Lua only, when no C function
+        // is active that could use it too.
+        unsafe {
+            lua.exec_raw::<()>(main, |state| {
+                *out = Some(body(state, run_ptr));
+                ffi::lua_settop(state, 0);
+            })
+        }
+    });
+    match (result, ended) {
+        (Ok(()), Some(ended)) => ended,
+        (Err(mlua::Error::MemoryError(_)), _) => SessionEnded::OutOfMemory,
+        (Err(error), _) => {
+            let raised = run.own.raised.take();
+            let error =
+                raised.map_or_else(|| ScriptError::Raised { message: error.to_string() }, |it| *it);
+            SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
+        }
+        (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
+    }
+}
+
+/// What a protected call came to: its values lie from `first` to the top, or the error is on top.
+///
+/// # Safety
+///
+/// As `perform`.
+pub(in crate::vm::raw) unsafe fn returned(
+    state: *mut lua_State,
+    status: c_int,
+    first: c_int,
+    run: *mut Run<'_>,
+) -> SessionEnded {
+    // SAFETY: the caller keeps what this function asks for.
+    unsafe {
+        if status != ffi::LUA_OK {
+            return session_failed(state, status, &mut *run);
+        }
+        let limit = (*run).max_value_size;
+        ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+        let last = ffi::lua_gettop(state);
+        let mut reader = Reader::new(limit, None, &mut (*run).deadline);
+        let mut values = ScriptValues::default();
+        for index in first..=last {
+            match reader.value(state, index) {
+                Ok(value) => values.push(value),
+                Err(problem) => {
+                    let place = match last - first {
+                        0 => "result".to_owned(),
+                        _ => format!("result {}", index - first + 1),
+                    };
+                    return failed_with(problem.into_error(&place, limit, RETURNED));
+                }
+            }
+        }
+        SessionEnded::Done(values)
+    }
+}
+
+pub(in crate::vm::raw) fn failed_with(error: ScriptError) -> SessionEnded {
+    SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
+}
+
+/// Reads the error that a protected call left.
+///
+/// A script may catch that memory ran out, and go on. So it is what the last error came of that counts: memory was
+/// refused after whatever the script caught, or it raises again what it caught then, as it was or with something in
+/// front.
+///
+/// # Safety
+///
+/// The error message of that call is on top.
+pub(in crate::vm::raw) unsafe fn session_failed(
+    state: *mut lua_State,
+    status: c_int,
+    run: &mut Run<'_>,
+) -> SessionEnded {
+    let raised_again = run.own.out_of_memory && {
+        // SAFETY: see above; all of the text is looked at, however long it is.
+        let message = unsafe { text_bytes(state, -1) };
+        message.is_some_and(|message| message.ends_with(OUT_OF_MEMORY.as_bytes()))
+    };
+    if status == ffi::LUA_ERRMEM || refusal::memory_was_refused() || raised_again {
+        return SessionEnded::OutOfMemory;
+    }
+    let trace = run.own.trace.take().map(|trace| *trace);
+    let trace = trace.unwrap_or_else(|| Trace {
+        // SAFETY: see above; the handler left a string, or failed and Luau left one.
+        message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
+        line: None,
+        frames: String::new(),
+    });
+    let frames = || trace.frames.lines().filter_map(place_of_frame);
+    let told = frames().find_map(|(script, _)| match split_place(&trace.message, script) {
+        (Some(line), message) => Some((script, line, message)),
+        _ => None,
+    });
+    let (script, line, message) = match told {
+        Some((script, line, message)) => (Some(script), Some(line), message),
+        None => {
+            let first = frames().next();
+            (first.map(|(script, _)| script), trace.line, trace.message.as_str())
+        }
+    };
+    let error = match run.own.raised.take() {
+        Some(error) if message == error.to_string() => *error,
+        _ => ScriptError::Raised { message: message.to_owned() },
+    };
+    let script = script.map(str::to_owned);
+    SessionEnded::Failed { error, script, line, frames: trace.frames }
+}
+
+/// Script and line of a frame as `call_stack` writes it: `scripts/x.luau:12 in f`.
+fn place_of_frame(frame: &str) -> Option<(&str, u32)> {
+    let place = |text: &'_ str| -> Option<(usize, u32)> {
+        let (script, line) = text.rsplit_once(':')?;
+        Some((script.len(), line.parse().ok()?))
+    };
+    let (end, line) =
+        frame.rsplit_once(" in ").and_then(|(before, _)| place(before)).or_else(|| place(frame))?;
+    Some((&frame[..end], line))
+}

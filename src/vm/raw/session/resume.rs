@@ -1,0 +1,68 @@
+//! Going on with a coroutine.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+use mlua::ffi::lua_State;
+
+use crate::error::ScriptError;
+use crate::value::ScriptValue;
+use crate::vm::raw::data::push::push_value;
+use crate::vm::raw::errors::caught::note_error;
+use crate::vm::raw::errors::traceback::call_stack;
+use crate::vm::raw::memory::blocks;
+use crate::vm::raw::run::{Run, Trace};
+use crate::vm::raw::session::coroutines::is_suspended;
+use crate::vm::raw::session::ended::{SessionEnded, failed_with, returned, session_failed};
+use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::strings::{push_text, text_at};
+
+/// Goes on with a coroutine, with `args` as what it was waiting for.
+///
+/// # Safety
+///
+/// As `perform`, with the coroutine, or anything else, on top.
+pub(in crate::vm::raw) unsafe fn resume_coroutine(
+    state: *mut lua_State,
+    id: u64,
+    args: &[ScriptValue],
+    run: *mut Run<'_>,
+) -> SessionEnded {
+    // SAFETY: the caller keeps what this function asks for. The coroutine stays on the stack of `state`, so that it
+    // lives, and one that is suspended may be resumed. What is moved is below the top of the one, and there is room
+    // for it on the other. No memory is asked for from the coroutine's state, where nothing would catch an error.
+    unsafe {
+        let coroutine = ffi::lua_tothread(state, -1);
+        if coroutine.is_null() || !is_suspended(state, coroutine) {
+            return failed_with(ScriptError::NoCoroutine { id });
+        }
+        let count = args.len() as c_int;
+        ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
+        if ffi::lua_checkstack(coroutine, count.saturating_add(4)) == 0 {
+            ffi::luaL_checkstack(state, c_int::MAX, TOO_DEEP.as_ptr());
+        }
+        for arg in args {
+            push_value(state, arg, 0);
+        }
+        ffi::lua_xmove(state, coroutine, count);
+        let mut count = 0;
+        blocks::forget_blocks();
+        let status = ffi::lua_resume(coroutine, state, args.len() as c_int, &raw mut count);
+        if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
+            ffi::lua_xmove(coroutine, state, 1);
+            note_error(state, ffi::lua_gettop(state));
+            push_text(state, -1);
+            let message = text_at(state, -1).unwrap_or_default();
+            let (line, frames) = call_stack(coroutine, 0);
+            (*run).own.trace = Some(Box::new(Trace { message, line, frames }));
+            return session_failed(state, status, &mut *run);
+        }
+        ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
+        ffi::lua_xmove(coroutine, state, count);
+        let first = ffi::lua_gettop(state) - count + 1;
+        match returned(state, ffi::LUA_OK, first, run) {
+            SessionEnded::Done(values) if status == ffi::LUA_YIELD => SessionEnded::Yielded(values),
+            ended => ended,
+        }
+    }
+}
