@@ -15,6 +15,7 @@ mod execute;
 mod figures;
 mod frame;
 mod invocation;
+mod last_state;
 mod log;
 mod lua_pool;
 mod mailbox;

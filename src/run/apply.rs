@@ -10,7 +10,7 @@ use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::{error, info, tracing, warn};
-use bevy::prelude::{ChildOf, Entity, Messages, World};
+use bevy::prelude::{ChildOf, Entity, Local, Messages, World};
 use bevy::reflect::TypeRegistry;
 
 use crate::bindings::{
@@ -18,7 +18,7 @@ use crate::bindings::{
     SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
-use crate::run::apply::parallel::{PlainStage, numbers};
+use crate::run::apply::parallel::{PlainQuery, PlainStage, numbers};
 use crate::run::apply::spawn::{Spawner, furnish, refuse_child};
 use crate::run::frame::Frame;
 use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras};
@@ -35,7 +35,10 @@ use crate::script::{Judgement, RetryPolicy, ScriptStates};
 use crate::vm::{Callback, FieldPath, LogLevel, LogLine, StateChange};
 
 /// Applies the outcomes of [`Frame`].
-pub(crate) fn apply(world: &mut World) {
+///
+/// `query` finds the entities that plain outcomes change. `left` is a buffer that is kept from frame to frame: a bit
+/// for each invocation whose outcome is not plain.
+pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<Vec<u64>>) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
     // If a run condition held back the execution, collecting puts the invocations back.
     if let Some(executed) = frame.executed.take()
@@ -71,7 +74,6 @@ pub(crate) fn apply(world: &mut World) {
             stage.report.undone(&stage.figures, tally);
         }
         let mut outcomes = std::mem::take(&mut frame.outcomes);
-        let mut query = frame.plain.take().unwrap_or_else(|| world.query());
         let plain = PlainStage {
             invocations: &frame.invocations,
             programs: stage.programs,
@@ -82,10 +84,8 @@ pub(crate) fn apply(world: &mut World) {
             executed,
             threads: world.resource::<LuaPool>().config().max_size,
         };
-        let mut left = std::mem::take(&mut frame.left);
-        let writes = plain.apply(world, &mut query, &mut outcomes, &mut left);
+        let writes = plain.apply(world, query, &mut outcomes, &mut left);
         stage.report.frame.writes += writes;
-        frame.plain = Some(query);
         stage.tell_of_file_levels();
         // States first: what follows may run code of the game, which may change any of them.
         for number in numbers(&left) {
@@ -112,7 +112,6 @@ pub(crate) fn apply(world: &mut World) {
             frame.invocations[number].more = None;
         }
         frame.outcomes = outcomes;
-        frame.left = left;
         stage.tell_of_strays();
         if let Some(count) = stage.report.lines.take_left_out(stage.number)
             && stage.report.log.take()
@@ -125,7 +124,6 @@ pub(crate) fn apply(world: &mut World) {
         report.end_of_stage(began.elapsed(), frame.leased);
         *world.resource_mut::<Report>() = report;
         world.insert_resource(bindings);
-        frame.spare = std::mem::take(&mut frame.invocations);
     }
     *world.resource_mut::<Frame>() = frame;
     // Nothing is in use any more, the registry of types included.

@@ -10,21 +10,22 @@ use bevy::asset::Assets;
 use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut, Tick};
 use bevy::ecs::system::{SystemParam, SystemState};
 use bevy::prelude::{
-    AssetEvent, AssetServer, Entity, Handle, MessageReader, Res, ResMut, Time, World,
+    AssetEvent, AssetServer, Entity, Handle, Local, MessageReader, Res, ResMut, Time, World,
 };
 use smallvec::SmallVec;
 
 use crate::bindings::Backlog;
-use crate::run::collect::unchanged::{QuietStage, Scripted};
+use crate::run::collect::unchanged::{Found, QuietStage, Scripted};
 use crate::run::frame::Frame;
 use crate::run::invocation::{Invocation, InvocationExtras, Tally};
+use crate::run::last_state::LastPlace;
 use crate::run::lua_pool::{LuaPool, LuaScripting};
 use crate::run::mailbox::{Deliveries, Mailbox};
 use crate::run::order::mix;
 use crate::run::program_table::ProgramTable;
 use crate::run::report::Report;
 use crate::run::stage::Stage;
-use crate::run::stop::{LastPlace, StopQueue, Stopped};
+use crate::run::stop::{StopQueue, Stopped};
 use crate::script::{Backoff, LuaScript, LuaScripts, ScriptState, ScriptStates, StateLocation};
 use crate::vm::Callback;
 
@@ -46,6 +47,8 @@ pub(crate) struct Collector<'w, 's> {
     loaded: MessageReader<'w, 's, AssetEvent<LuaScript>>,
     frame: ResMut<'w, Frame>,
     report: ResMut<'w, Report>,
+    /// What scanning the chunks of entities came to; kept for its buffers.
+    found: Local<'s, Vec<Found>>,
 }
 
 /// Collects what is due in the plugin's schedule.
@@ -75,11 +78,12 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         mut loaded,
         mut frame,
         mut report,
+        mut found,
     } = collector.get_mut(world).unwrap_or_else(|missing| {
         panic!("{}: {missing}", LuaPool::UNFINISHED);
     });
     let frame = &mut *frame;
-    put_back(frame, &mut entities, &mut mailbox, &mut stopped);
+    let mut invocations = put_back(frame, &mut entities, &mut mailbox, &mut stopped);
     if frame.executed.take().is_some() {
         // They were never applied.
         frame.outcomes.clear();
@@ -87,6 +91,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     }
     frame.unsure.clear();
     frame.leased = 0;
+    frame.examined = 0;
     frame.stage = stage;
     frame.number = report.frames;
     frame.began = Some(Instant::now());
@@ -108,8 +113,6 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     frame.programs.begin(stage, &scripts);
     frame.shares.clear();
     frame.shared.clear();
-    let mut invocations = std::mem::take(&mut frame.spare);
-    let mut found = std::mem::take(&mut frame.found);
     let quiet = QuietStage { stage, delta: frame.delta, deliveries: &frame.deliveries };
     let threads = pool.config().max_size;
     let quiet =
@@ -155,7 +158,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         }
     }
     found.iter().for_each(|found| frame.shared.extend_from_slice(&found.shared));
-    frame.found = found;
+    frame.examined = found.iter().map(|found| found.rest.len()).sum();
     // They nearly always are in order already.
     let in_order = quiet.in_order && frame.invocations.len() == of_quiet;
     if !in_order && !frame.invocations.is_sorted_by_key(Invocation::key) {
@@ -191,20 +194,21 @@ struct At {
     changed: Tick,
 }
 
-/// Takes back what was collected and never applied, because a run condition held back a later set.
+/// Takes back what was collected and never applied, because a run condition held back a later set. Gives the memory
+/// of the last stage's invocations, with nothing of value in it.
 fn put_back(
     frame: &mut Frame,
     entities: &mut Scripted<'_, '_>,
     mailbox: &mut Mailbox,
     stopped: &mut StopQueue,
-) {
+) -> Vec<Invocation> {
+    if frame.began.take().is_none() {
+        return std::mem::take(&mut frame.invocations);
+    }
     for number in 0..frame.invocations.len() {
         frame.leave_mail(number, 0);
     }
     mailbox.put_back(&mut frame.deliveries);
-    if frame.invocations.is_empty() {
-        return;
-    }
     let invocations = std::mem::take(&mut frame.invocations);
     for invocation in invocations.iter().filter(|invocation| invocation.stop().is_none()) {
         if let Ok((_, _, mut states)) = entities.get_mut(invocation.entity)
@@ -221,6 +225,7 @@ fn put_back(
         Some(Stopped { entity: invocation.entity, program, last })
     });
     stopped.stopped.splice(0..0, stops);
+    Vec::new()
 }
 
 /// Gives each script of the list its state, and states without script to the stop queue.

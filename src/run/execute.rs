@@ -13,7 +13,7 @@ use bevy::prelude::{EntityRef, Transform, World};
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
 
-use crate::bindings::{Bindings, Column, Effects, ScriptContext};
+use crate::bindings::{Bindings, Column, ColumnQuery, Effects, ScriptContext};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease};
 use crate::run::budget::StageBudget;
@@ -46,21 +46,24 @@ const MAX_MESSAGES_TAKEN: usize = 1024;
 const REPLETE: u32 = 4;
 
 /// Runs all invocations of [`Frame`] and puts their outcomes there, in the order of the invocations.
-pub(crate) fn execute(world: &mut World) {
+///
+/// The queries find the components that nearly all runs use.
+pub(crate) fn execute(
+    world: &mut World,
+    states: &mut ColumnQuery<ScriptStates>,
+    transforms: &mut ColumnQuery<Transform>,
+) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
     let Some(pool) = world.get_resource::<LuaPool>().cloned() else {
         panic!("{}", LuaPool::UNFINISHED)
     };
     let budget = frame.budget.begin(frame.stage, frame.number, pool.config().frame_budget);
     let mut anything_waits = false;
-    if !frame.invocations.is_empty() {
+    if frame.is_pending() {
         let registry = world.resource::<AppTypeRegistry>().clone();
         let mut outcomes = std::mem::take(&mut frame.outcomes);
         outcomes.resize_with(frame.invocations.len(), InvocationOutcome::default);
         let tallies = std::mem::take(&mut frame.tallies);
-        let columns = frame.columns.take();
-        let (mut states, mut transforms) =
-            columns.unwrap_or_else(|| (world.query(), world.query()));
         let order = turns::order(&frame);
         frame.shares.line_up(&mut frame.invocations, order.as_deref());
         let limits = frame.limits(pool.config());
@@ -68,8 +71,8 @@ pub(crate) fn execute(world: &mut World) {
             world,
             frame: &frame,
             invocations: Invocations::new(&frame.invocations, order.as_deref(), &limits),
-            states: Column::new(world, &mut states),
-            transforms: &Column::new(world, &mut transforms),
+            states: Column::new(world, states),
+            transforms: &Column::new(world, transforms),
             bindings: world.resource(),
             registry: &registry.read(),
             budget: &budget,
@@ -83,7 +86,6 @@ pub(crate) fn execute(world: &mut World) {
         let tallies = stage.tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
         frame.leased = stage.leased.into_inner();
         frame.tallies = tallies;
-        frame.columns = Some((states, transforms));
         frame.outcomes = outcomes;
         frame.shares.tell(&frame.programs, &limits);
     } else {

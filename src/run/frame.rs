@@ -4,33 +4,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bevy::ecs::change_detection::Tick;
-use bevy::prelude::{Entity, Resource, Transform};
+use bevy::prelude::{Entity, Resource};
 
-use crate::bindings::{ColumnQuery, Mail};
+use crate::bindings::Mail;
 use crate::pool::PoolConfig;
-use crate::run::apply::parallel::PlainQuery;
 use crate::run::budget::Budget;
-use crate::run::collect::unchanged::Found;
 use crate::run::invocation::{Invocation, InvocationOutcome, Tally};
 use crate::run::mailbox::Deliveries;
 use crate::run::program_table::ProgramTable;
 use crate::run::shares::{Limits, Shares};
 use crate::run::stage::Stage;
-use crate::script::ScriptStates;
 use crate::vm::Program;
 
 /// What goes from one system of a stage to the next. Its buffers are kept from frame to frame.
 #[derive(Resource, Default)]
 pub(crate) struct Frame {
+    /// Those that were collected, in the stable order. Once they were applied they stay, so that collecting can
+    /// reuse their memory: [`Frame::is_pending`] tells.
     pub(crate) invocations: Vec<Invocation>,
-    /// The invocations of the stage before, which is over: their memory is used again.
-    pub(crate) spare: Vec<Invocation>,
     /// Entities that more than one invocation belongs to, or one that stops.
     pub(crate) shared: Vec<Entity>,
     /// Invocations wait since an earlier frame.
     pub(crate) any_waits: bool,
-    /// What the chunks of entities came to that were looked through.
-    pub(crate) found: Vec<Found>,
+    /// How many entities the scan for unchanged ones left to be examined one by one.
+    pub(crate) examined: usize,
     /// The programs of the invocations, by number.
     pub(crate) programs: ProgramTable,
     /// The messages that are delivered in this stage.
@@ -54,22 +51,22 @@ pub(crate) struct Frame {
     pub(crate) number: u64,
     pub(crate) delta: f64,
     pub(crate) seed: u64,
+    /// When collecting began; `None` once the stage was applied.
     pub(crate) began: Option<Instant>,
     /// When the runs had ended, if they did: what changed since was changed by the game.
     pub(crate) executed: Option<Tick>,
     /// The most VMs leased at a time.
     pub(crate) leased: usize,
-    /// The entities that plain outcomes change.
-    pub(crate) plain: Option<PlainQuery>,
-    /// Where the components lie that nearly all runs use.
-    pub(crate) columns: Option<(ColumnQuery<ScriptStates>, ColumnQuery<Transform>)>,
-    /// The invocations whose outcomes are not plain, a bit for each.
-    pub(crate) left: Vec<u64>,
     /// What the workers counted; one for each, and perhaps empty ones.
     pub(crate) tallies: Vec<Tally>,
 }
 
 impl Frame {
+    /// Whether there are invocations that were collected and not yet applied.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.began.is_some() && !self.invocations.is_empty()
+    }
+
     /// The messages that an invocation gets.
     pub(crate) fn mail(&self, invocation: &Invocation) -> impl Iterator<Item = &Mail> {
         let mail = invocation.mail();

@@ -7,8 +7,8 @@ use bevy::prelude::Entity;
 
 use crate::bindings::{Effects, Leaves};
 use crate::error::Failure;
+use crate::run::last_state::LastState;
 use crate::run::order::order;
-use crate::run::stop::LastState;
 use crate::script::Verdicts;
 use crate::vm::{Callback, StateChange};
 

@@ -8,6 +8,7 @@ use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
 use crate::bindings::{Amount, SpawnedByScript};
 use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::last_state::{LastPlace, LastState};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::{Program, StateChange};
@@ -22,35 +23,6 @@ pub(crate) struct Stopped {
     pub(crate) entity: Entity,
     pub(crate) program: Arc<Program>,
     pub(crate) last: LastState,
-}
-
-/// What a script remembered last.
-#[derive(Debug)]
-pub(crate) struct LastState {
-    pub(crate) fields: ScriptTable,
-    /// Where its random numbers go on.
-    pub(crate) draws: u64,
-    /// Frames for which its `on_stop` has been waiting.
-    pub(crate) waiting: u32,
-    /// The entity from which its own one descends, if a script spawned that.
-    pub(crate) origin: Option<Entity>,
-    /// Where it was.
-    at: LastPlace,
-}
-
-/// Where a state was when it was removed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LastPlace {
-    /// Its place among the entity's states.
-    pub(crate) slot: u32,
-    /// When these were last changed.
-    pub(crate) changed: Tick,
-}
-
-impl LastState {
-    fn new(fields: ScriptTable, draws: u64, origin: Option<Entity>, at: LastPlace) -> Self {
-        Self { fields, draws, waiting: 0, origin, at }
-    }
 }
 
 /// What a stage knows of states that were removed while it lasted.

@@ -100,9 +100,7 @@ impl Twins {
     /// That of so many entities the first app left so many for the careful way, and the second all.
     #[track_caller]
     fn assert_left(&self, left: usize) {
-        let of = |app: &App| -> usize {
-            app.world().resource::<Frame>().found.iter().map(|found| found.rest.len()).sum()
-        };
+        let of = |app: &App| app.world().resource::<Frame>().examined;
         assert_eq!(of(&self.apps[0]), left);
         assert!(of(&self.apps[1]) > left, "there is something to compare");
     }
@@ -111,7 +109,7 @@ impl Twins {
     #[track_caller]
     fn assert_left_some(&self, left: usize) {
         let frame = self.apps[0].world().resource::<Frame>();
-        assert_eq!(frame.found.iter().map(|found| found.rest.len()).sum::<usize>(), left);
+        assert_eq!(frame.examined, left);
     }
 
     /// Does something to some; after that all are quiet again.
