@@ -4,22 +4,24 @@ mod app;
 mod backlog;
 mod builtin;
 mod column;
+mod component;
 mod context;
 mod effects;
 mod exposure;
-mod finite;
+mod field_ids;
 mod functions;
 mod hierarchy;
 mod named;
 mod population;
 mod reflect;
+mod registry;
 mod script_name;
-mod spots;
+mod transform;
 
 pub(crate) use self::app::LateBindings;
 pub use self::app::LuaAppExt;
+pub use self::component::Exposable;
 pub use self::context::ScriptContext;
-pub use self::exposure::Exposable;
 pub use self::functions::IntoLuaFunction;
 
 pub(crate) use self::backlog::{Amount, Backlog, OF_A_PAIR};
@@ -28,194 +30,9 @@ pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{
     Change, Command, Effects, Leaves, Mail, ScalarWrite, new_entity_index,
 };
-pub(crate) use self::exposure::write_transform;
+pub(crate) use self::field_ids::{FieldIds, KnownField, write_transform};
 pub(crate) use self::hierarchy::{Misfit, fits, level_below, parent_in};
 pub(crate) use self::named::NamedScripts;
 pub(crate) use self::population::{Population, SpawnedByScript, origin_of};
 pub(crate) use self::reflect::map_entities;
-pub(crate) use self::spots::{KnownField, Spots};
-
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
-use bevy::log::warn;
-use bevy::prelude::{Resource, World};
-use bevy::reflect::TypeRegistry;
-
-use self::exposure::{ExposedComponent, Exposure};
-use self::functions::HostFunction;
-use crate::error::ScriptError;
-use crate::modules::Module;
-use crate::pool::VmPool;
-use crate::sandbox::SandboxConfig;
-use crate::value::ScriptValue;
-use crate::vm::{Api, Live, LuauFactory, NameError, NamedServer, NativeFunction, ValueServer, Vm};
-
-/// A namespace of live values.
-enum Namespace {
-    /// It reads from the world.
-    InContext(LiveValue),
-    /// It needs no world.
-    Server(NamedServer),
-}
-
-type LiveValue =
-    Box<dyn Fn(&ScriptContext<'_>, &str) -> Result<ScriptValue, ScriptError> + Send + Sync>;
-
-/// Everything that scripts can reach in one app, by number.
-#[derive(Resource)]
-pub(crate) struct Bindings {
-    api: Arc<Api>,
-    functions: Vec<HostFunction>,
-    namespaces: Vec<Namespace>,
-    /// Where the value servers are, by name.
-    servers: HashMap<String, usize>,
-    modules: BTreeSet<String>,
-    /// Where VMs come from, once the app runs.
-    vms: Option<(LuauFactory, VmPool<Vm>)>,
-    pub(crate) exposure: Exposure,
-    expose_all: bool,
-}
-
-impl Default for Bindings {
-    /// The built-in functions and the curated components.
-    fn default() -> Self {
-        let mut bindings = Self {
-            api: Arc::default(),
-            functions: Vec::new(),
-            namespaces: Vec::new(),
-            servers: HashMap::new(),
-            modules: BTreeSet::new(),
-            vms: None,
-            exposure: Exposure::curated(),
-            expose_all: false,
-        };
-        builtin::register(&mut bindings);
-        bindings
-    }
-}
-
-impl Bindings {
-    pub(crate) fn add_function(&mut self, function: HostFunction) -> Result<(), NameError> {
-        self.change_api(|api| api.add_function(&function.name))?;
-        self.functions.push(function);
-        Ok(())
-    }
-
-    fn add_namespace(&mut self, name: &str, read: LiveValue) -> Result<(), NameError> {
-        self.change_api(|api| api.add_namespace(name))?;
-        self.namespaces.push(Namespace::InContext(read));
-        Ok(())
-    }
-
-    fn add_server(
-        &mut self,
-        namespace: &str,
-        server: Arc<dyn ValueServer>,
-    ) -> Result<(), NameError> {
-        if let Some(known) = self.server(namespace)
-            && !known.is_there()
-        {
-            known.put(server);
-            return Ok(());
-        }
-        self.change_api(|api| api.add_server(namespace))?;
-        self.servers.insert(namespace.to_owned(), self.namespaces.len());
-        self.namespaces.push(Namespace::Server(NamedServer::new(namespace, server)));
-        Ok(())
-    }
-
-    fn remove_server(&mut self, namespace: &str) {
-        if let Some(known) = self.server(namespace) {
-            known.remove();
-        }
-    }
-
-    fn server(&mut self, namespace: &str) -> Option<&mut NamedServer> {
-        match &mut self.namespaces[*self.servers.get(namespace)?] {
-            Namespace::Server(server) => Some(server),
-            Namespace::InContext(_) => None,
-        }
-    }
-
-    /// Adds all of a module, or nothing.
-    fn add_module(&mut self, module: &Module) -> Result<(), NameError> {
-        if self.modules.contains(module.name()) {
-            return Ok(());
-        }
-        let functions = module.functions().map(NativeFunction::name);
-        self.change_api(|api| api.add_module(module.name(), functions, module.constants()))?;
-        self.functions.extend(module.functions().cloned().map(HostFunction::native));
-        self.modules.insert(module.name().to_owned());
-        Ok(())
-    }
-
-    /// Warns of modules that a sandbox allows and that are not there: their names may be misspelt.
-    pub(crate) fn tell_of_missing_modules(&self, sandbox: &SandboxConfig) {
-        let allowed = sandbox.modules.iter().flatten();
-        for name in allowed.filter(|name| !self.modules.contains(*name)) {
-            warn!("the sandbox allows the module `{name}`, which nobody has added");
-        }
-    }
-
-    /// From now on, what is added is for VMs of this pool too, which this factory makes.
-    pub(crate) fn serve(&mut self, factory: LuauFactory, pool: VmPool<Vm>) {
-        self.vms = Some((factory, pool));
-    }
-
-    fn is_serving(&self) -> bool {
-        self.vms.is_some()
-    }
-
-    /// Adds to the API. The VMs of a running app are replaced by such that offer what was added.
-    fn change_api<R>(
-        &mut self,
-        change: impl FnOnce(&mut Api) -> Result<R, NameError>,
-    ) -> Result<R, NameError> {
-        let Self { api, vms, .. } = self;
-        let Some((factory, pool)) = vms else { return change(Arc::make_mut(api)) };
-        let changed = factory.replace_api(|| {
-            let changed = change(Arc::make_mut(api));
-            (Arc::clone(api), changed)
-        })?;
-        pool.evict_all();
-        Ok(changed)
-    }
-
-    fn expose<T: Exposable>(&mut self) {
-        self.exposure.add(ExposedComponent::of::<T>());
-    }
-
-    /// Settles what is exposed, once all plugins were built.
-    pub(crate) fn freeze(&mut self, world: &mut World, registry: &TypeRegistry) {
-        self.exposure.add_registered(registry, self.expose_all);
-        self.exposure.freeze(world);
-    }
-
-    pub(crate) fn api(&self) -> &Arc<Api> {
-        &self.api
-    }
-
-    fn function(&self, number: u32) -> &HostFunction {
-        &self.functions[number as usize]
-    }
-
-    fn live(
-        &self,
-        namespace: u32,
-        context: &ScriptContext<'_>,
-        path: &[&str],
-    ) -> Result<Live, ScriptError> {
-        match &self.namespaces[namespace as usize] {
-            Namespace::InContext(read) => read(context, path[0]).map(Live::Value),
-            Namespace::Server(server) => server.live(path),
-        }
-    }
-
-    fn live_names(&self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
-        match &self.namespaces[namespace as usize] {
-            Namespace::InContext(_) => Ok(Vec::new()),
-            Namespace::Server(server) => server.names(path),
-        }
-    }
-}
+pub(crate) use self::registry::Bindings;

@@ -6,9 +6,9 @@ use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::error;
 use bevy::prelude::{App, Mut, Resource, World};
 
-use super::Bindings;
-use super::exposure::Exposable;
+use super::component::Exposable;
 use super::functions::{HostFunction, IntoLuaFunction};
+use super::registry::Bindings;
 use crate::modules::Module;
 use crate::vm::ValueServer;
 

@@ -4,16 +4,25 @@
 use bevy::math::{EulerRot, Quat, Vec3};
 use bevy::prelude::{Entity, Time};
 
-use super::Bindings;
 use super::context::ScriptContext;
 use super::effects::MAX_NEW_ENTITIES;
 use super::functions::{HostFunction, IntoLuaFunction};
+use super::registry::Bindings;
 use super::script_name::script_name;
 use crate::error::{ScriptError, suggest};
 use crate::value::{FromScript, IntoScript, ScriptKey, ScriptTable, ScriptValue, describe};
 use crate::vm::Host;
 
-pub(super) fn register(bindings: &mut Bindings) {
+impl Default for Bindings {
+    /// The built-in functions and the curated components.
+    fn default() -> Self {
+        let mut bindings = Self::curated();
+        register(&mut bindings);
+        bindings
+    }
+}
+
+fn register(bindings: &mut Bindings) {
     add(bindings, "world.exists", |ctx: &mut ScriptContext<'_>, id: Entity| ctx.exists(id));
     add(bindings, "world.get", |ctx: &mut ScriptContext<'_>, id: Entity| {
         ctx.exists(id).then_some(id)

@@ -4,7 +4,7 @@ use bevy::prelude::{Entity, Reflect, World};
 use bevy::reflect::PartialReflect;
 use smallvec::SmallVec;
 
-use super::reflect::{ScalarType, assign_if_it_differs};
+use super::reflect::{TypedScalar, assign_if_it_differs};
 use crate::value::ScriptValue;
 use crate::vm::{FieldId, FieldPath, LogLine};
 
@@ -81,7 +81,7 @@ pub(crate) struct Mail {
 /// What a leaf is to be.
 #[derive(Debug)]
 pub(crate) enum LeafValue {
-    Small(ScalarType),
+    Small(TypedScalar),
     /// A text, an enum, a list, a map: whatever has no leaves of its own that could be written one by one.
     Field(Box<FieldValue>),
 }

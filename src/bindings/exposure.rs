@@ -1,26 +1,18 @@
-//! Which components scripts can reach, and under which names.
+//! [`Exposure`]: which components scripts can reach, and under which names.
 
 use std::any::TypeId;
 
-use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::component::ComponentInfo;
 use bevy::ecs::reflect::ReflectComponent;
 use bevy::ecs::relationship::RelationshipAccessor;
 use bevy::platform::collections::HashMap;
-use bevy::prelude::{
-    ChildOf, Children, Component, Entity, EntityRef, GlobalTransform, Name, ReflectDefault,
-    ReflectFromReflect, Transform, World,
-};
-use bevy::reflect::{
-    FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
-};
+use bevy::prelude::{ChildOf, Children, GlobalTransform, Name, Transform, World};
+use bevy::reflect::{TypeInfo, TypeRegistry};
 use bevy::transform::components::TransformTreeChanged;
 
-use super::effects::{LeafValue, ScalarWrite};
-use super::reflect::{self, ScalarType};
-use super::spots::{Spots, TransformVector};
+use super::component::ExposedComponent;
+use super::field_ids::FieldIds;
 use crate::error::{ScriptError, suggest};
-use crate::vm::FieldPath;
 
 /// Names on `entity` that are no components.
 pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
@@ -28,209 +20,6 @@ pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
 /// Components by full type path that scripts see in every app that has them.
 const CURATED_BY_PATH: [&str; 2] =
     ["bevy_camera::visibility::Visibility", "bevy_camera::visibility::InheritedVisibility"];
-
-/// Finds the component of an entity.
-type Find = for<'w> fn(EntityRef<'w>) -> Option<&'w dyn PartialReflect>;
-
-/// Makes what scripts see in a component's stead.
-type View = fn(&dyn Reflect) -> Option<Box<dyn Reflect>>;
-
-/// One component within the scripts' reach.
-#[derive(Clone)]
-pub(crate) struct ExposedComponent {
-    /// The short type name.
-    pub(crate) name: &'static str,
-    pub(crate) info: &'static TypeInfo,
-    type_id: TypeId,
-    access: ReflectComponent,
-    /// The short way to look at one, for types that are known here.
-    find: Option<Find>,
-    /// Fields can't be written.
-    pub(crate) read_only: bool,
-    /// It can't be replaced, inserted or removed either.
-    pub(crate) fixed: bool,
-    /// What scripts see in its stead.
-    view: Option<View>,
-}
-
-impl ExposedComponent {
-    pub(crate) fn of<T: Component + Reflect + Typed>() -> Self {
-        Self {
-            name: T::type_info().type_path_table().short_path(),
-            info: T::type_info(),
-            type_id: TypeId::of::<T>(),
-            access: <ReflectComponent as FromType<T>>::from_type(),
-            find: Some(|entity| entity.get::<T>().map(PartialReflect::as_partial_reflect)),
-            read_only: false,
-            fixed: false,
-            view: None,
-        }
-    }
-
-    fn of_registered(info: &'static TypeInfo, access: &ReflectComponent) -> Self {
-        Self {
-            name: info.type_path_table().short_path(),
-            info,
-            type_id: info.type_id(),
-            access: access.clone(),
-            find: None,
-            read_only: false,
-            fixed: false,
-            view: None,
-        }
-    }
-
-    /// Shows the component of an entity to `look`; `None` if the entity has none.
-    pub(crate) fn look<R>(
-        &self,
-        world: &World,
-        entity: Entity,
-        look: impl FnOnce(&dyn PartialReflect) -> R,
-    ) -> Option<R> {
-        let found = self.access.reflect(world.get_entity(entity).ok()?)?;
-        Some(match self.view {
-            None => look(found.as_partial_reflect()),
-            Some(view) => look(view(found)?.as_partial_reflect()),
-        })
-    }
-
-    /// The component of an entity as it is.
-    pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<&'w dyn PartialReflect> {
-        match self.find {
-            Some(find) => find(entity),
-            None => self.access.reflect(entity).map(<dyn Reflect>::as_partial_reflect),
-        }
-    }
-
-    pub(crate) fn is_transform(&self) -> bool {
-        self.type_id == TypeId::of::<Transform>()
-    }
-
-    /// Whether scripts see something else in its stead.
-    pub(crate) fn has_view(&self) -> bool {
-        self.view.is_some()
-    }
-
-    /// Copies the component of an entity.
-    pub(crate) fn copy(
-        &self,
-        world: &World,
-        entity: Entity,
-        registry: &TypeRegistry,
-    ) -> Option<Result<Box<dyn Reflect>, ScriptError>> {
-        self.look(world, entity, |found| self.duplicate(found, registry))
-    }
-
-    /// Copies a value of the component's type.
-    pub(crate) fn duplicate(
-        &self,
-        value: &dyn PartialReflect,
-        registry: &TypeRegistry,
-    ) -> Result<Box<dyn Reflect>, ScriptError> {
-        reflect::duplicate(value, registry).ok_or_else(|| ScriptError::Host {
-            message: format!(
-                "`{}` can't be copied by reflection; give it `#[reflect(Clone)]` or let it derive \
-                 `FromReflect`",
-                self.name
-            ),
-        })
-    }
-
-    /// Whether [`ExposedComponent::insert`] knows how to make one.
-    pub(crate) fn can_be_inserted(&self, registry: &TypeRegistry) -> bool {
-        registry.get_type_data::<ReflectFromReflect>(self.type_id).is_some()
-            || registry.get_type_data::<ReflectDefault>(self.type_id).is_some()
-    }
-
-    pub(crate) fn is_on(&self, world: &World, entity: Entity) -> bool {
-        world.get_entity(entity).is_ok_and(|entity| self.access.contains(entity))
-    }
-
-    /// Writes the places that differ. Gives how many did.
-    pub(crate) fn write_back(
-        &self,
-        world: &mut World,
-        entity: Entity,
-        copy: &dyn PartialReflect,
-        paths: &[FieldPath],
-    ) -> Option<u64> {
-        let entity = world.get_entity_mut(entity).ok()?;
-        let mut component = self.access.reflect_mut(entity)?;
-        let mut written = 0;
-        for path in paths {
-            let new = reflect::at(copy, path.steps())?;
-            let old = component.bypass_change_detection().as_partial_reflect_mut();
-            let old = reflect::at_mut(old, path.steps())?;
-            written += u64::from(reflect::assign_if_it_differs(old, new));
-        }
-        if written > 0 {
-            component.set_changed();
-        }
-        Some(written)
-    }
-
-    /// Writes a leaf if it differs. Gives whether it did.
-    pub(crate) fn write_leaf(
-        &self,
-        world: &mut World,
-        entity: Entity,
-        path: &FieldPath,
-        leaf: &LeafValue,
-    ) -> Option<bool> {
-        if self.is_transform()
-            && let LeafValue::Small(ScalarType::Vec3(new)) = leaf
-            && let Some(vector) = TransformVector::at(path)
-        {
-            let mut transform = world.get_mut::<Transform>(entity)?;
-            let written = vector.write(transform.bypass_change_detection(), *new);
-            if written {
-                transform.set_changed();
-            }
-            return Some(written);
-        }
-        let entity = world.get_entity_mut(entity).ok()?;
-        let mut component = self.access.reflect_mut(entity)?;
-        let old = component.bypass_change_detection().as_partial_reflect_mut();
-        let written = leaf.write_to(reflect::at_mut(old, path.steps())?)?;
-        if written {
-            component.set_changed();
-        }
-        Some(written)
-    }
-
-    pub(crate) fn insert(
-        &self,
-        world: &mut World,
-        entity: Entity,
-        value: &dyn PartialReflect,
-        registry: &TypeRegistry,
-    ) {
-        if let Ok(mut entity) = world.get_entity_mut(entity) {
-            self.access.insert(&mut entity, value, registry);
-        }
-    }
-
-    pub(crate) fn remove(&self, world: &mut World, entity: Entity) {
-        if let Ok(mut entity) = world.get_entity_mut(entity) {
-            self.access.remove(&mut entity);
-        }
-    }
-}
-
-/// Writes a leaf of a [`Transform`]; gives whether the value differed, or `None` if it is no such leaf. That
-/// it changed is for the caller to note.
-pub(crate) fn write_transform(
-    spots: &Spots,
-    leaf: &ScalarWrite,
-    transform: &mut Transform,
-) -> Option<bool> {
-    match (spots.get(leaf.spot).of_transform, &leaf.value) {
-        (Some(vector), LeafValue::Small(ScalarType::Vec3(new))) => {
-            Some(vector.write(transform, *new))
-        }
-        _ => None,
-    }
-}
 
 /// The components within the scripts' reach, by number and by name.
 #[derive(Clone, Default)]
@@ -240,7 +29,7 @@ pub(crate) struct Exposure {
     /// The number of [`ChildOf`], if that is exposed.
     child_of: Option<u32>,
     /// Their fields, once all are known.
-    pub(crate) spots: Spots,
+    pub(crate) fields: FieldIds,
 }
 
 impl Exposure {
@@ -249,22 +38,17 @@ impl Exposure {
         let mut exposure = Self::default();
         exposure.add(ExposedComponent::of::<Transform>());
         exposure.add(ExposedComponent::of::<Name>());
-        exposure.add(ExposedComponent {
-            read_only: true,
-            fixed: true,
-            // Fields that scripts know instead of a matrix.
-            view: Some(|global| {
-                let global = global.downcast_ref::<GlobalTransform>()?;
-                Some(Box::new(global.compute_transform()))
-            }),
-            ..ExposedComponent::of::<GlobalTransform>()
-        });
+        // Scripts see its fields as those of a `Transform`, not as a matrix.
+        exposure.add(ExposedComponent::of::<GlobalTransform>().viewed_as(|global| {
+            let global = global.downcast_ref::<GlobalTransform>()?;
+            Some(Box::new(global.compute_transform()))
+        }));
         exposure
     }
 
     /// Adds a component. If another type has the short name already, this one takes its full path.
     pub(crate) fn add(&mut self, mut component: ExposedComponent) {
-        if self.components.iter().any(|known| known.type_id == component.type_id) {
+        if self.components.iter().any(|known| known.type_id() == component.type_id()) {
             return;
         }
         if self.names.contains_key(component.name) {
@@ -294,11 +78,8 @@ impl Exposure {
     /// Learns which components can't be changed in place.
     pub(crate) fn freeze(&mut self, world: &mut World) {
         // What is known of a relation needs both of its components.
-        let ids: Vec<_> = self
-            .components
-            .iter()
-            .map(|component| component.access.register_component(world))
-            .collect();
+        let ids: Vec<_> =
+            self.components.iter().map(|component| component.register(world)).collect();
         for (component, id) in self.components.iter_mut().zip(ids) {
             let info = world.components().get_info(id);
             component.read_only |= !info.is_some_and(ComponentInfo::mutable);
@@ -308,14 +89,14 @@ impl Exposure {
             component.fixed |= match relation {
                 Some(RelationshipAccessor::RelationshipTarget { .. }) => true,
                 Some(RelationshipAccessor::Relationship { linked_spawn, .. }) => {
-                    *linked_spawn && component.type_id != TypeId::of::<ChildOf>()
+                    *linked_spawn && component.type_id() != TypeId::of::<ChildOf>()
                 }
-                None => component.type_id == TypeId::of::<Children>(),
+                None => component.type_id() == TypeId::of::<Children>(),
             };
             component.read_only |= component.fixed;
         }
         self.child_of = self.number_of(TypeId::of::<ChildOf>());
-        self.spots = Spots::of(&self.components);
+        self.fields = FieldIds::of(&self.components);
     }
 
     pub(crate) fn get(&self, number: u32) -> &ExposedComponent {
@@ -329,7 +110,7 @@ impl Exposure {
 
     /// The number of a component by its type.
     pub(crate) fn number_of(&self, type_id: TypeId) -> Option<u32> {
-        let number = self.components.iter().position(|component| component.type_id == type_id)?;
+        let number = self.components.iter().position(|component| component.type_id() == type_id)?;
         Some(number as u32)
     }
 
@@ -349,41 +130,4 @@ fn is_internal(info: &TypeInfo) -> bool {
         || path.starts_with("bevy_ecs::observer")
         || path.starts_with("bevy_ecs::resource")
         || path.starts_with("bevy_ecs::system")
-}
-
-/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
-pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
-
-impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}
-
-#[cfg(test)]
-mod tests {
-    use bevy::prelude::Vec3;
-
-    use super::*;
-
-    #[test]
-    fn the_short_way_to_a_transform_writes_what_reflection_writes() {
-        let transform = ExposedComponent::of::<Transform>();
-        let mut world = World::new();
-        let entity = world.spawn(Transform::default()).id();
-        let vectors =
-            [("translation", TransformVector::Translation), ("scale", TransformVector::Scale)];
-        for (name, vector) in vectors {
-            let field = transform.info.as_struct().expect("a struct").index_of(name);
-            let path = FieldPath::default().then(field.expect("a field")).expect("one step");
-            assert_eq!(TransformVector::at(&path), Some(vector));
-            let new = Vec3::new(1.0, 2.0, 3.0);
-            let leaf = LeafValue::Small(ScalarType::Vec3(new));
-            assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(true));
-            assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(false));
-            let now = world.get::<Transform>(entity).expect("it is there");
-            let found = reflect::at(now.as_partial_reflect(), path.steps());
-            assert_eq!(found.and_then(|found| found.try_downcast_ref()), Some(&new));
-            assert_eq!(vector.of(now), new);
-        }
-        let rotation = FieldPath::default().then(1).expect("one step");
-        let leaf = LeafValue::Small(ScalarType::Vec3(Vec3::ONE));
-        assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
-    }
 }

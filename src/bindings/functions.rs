@@ -1,6 +1,7 @@
 //! Host functions: Rust closures that scripts call.
 
 use super::context::ScriptContext;
+use super::effects::new_entity_index;
 use crate::error::ScriptError;
 use crate::value::{FromScriptArgs, IntoScriptResults, ScriptValue, ScriptValues};
 use crate::vm::{Caller, NativeFunction, RunRandom};
@@ -16,10 +17,10 @@ pub(crate) struct HostFunction {
     pub(crate) name: String,
     /// Whether it may get entities that the run spawned itself and that are not in the world yet.
     pub(crate) takes_new_entities: bool,
-    body: Body,
+    body: FunctionBody,
 }
 
-enum Body {
+enum FunctionBody {
     /// It gets the run's view of the world.
     InContext(BoxedFunction),
     /// It needs no world.
@@ -28,26 +29,54 @@ enum Body {
 
 impl HostFunction {
     pub(crate) fn new<M>(name: &str, function: impl IntoLuaFunction<M>) -> Self {
-        let body = Body::InContext(function.into_lua_function(name.to_owned()));
+        let body = FunctionBody::InContext(function.into_lua_function(name.to_owned()));
         Self { name: name.to_owned(), takes_new_entities: false, body }
     }
 
     /// A function that needs no world; entities mean nothing to it.
     pub(crate) fn native(function: NativeFunction) -> Self {
         let name = function.name().to_owned();
-        Self { name, takes_new_entities: true, body: Body::Native(function) }
+        Self { name, takes_new_entities: true, body: FunctionBody::Native(function) }
     }
 
     pub(crate) fn call(
         &self,
         context: &mut ScriptContext<'_>,
-        args: Vec<ScriptValue>,
+        mut args: Vec<ScriptValue>,
         random: &mut RunRandom,
     ) -> Result<ScriptValues, ScriptError> {
-        match &self.body {
-            Body::InContext(function) => function(context, args),
-            Body::Native(function) => function.call(&mut Caller::new(random), args),
+        if !self.takes_new_entities {
+            if context.has_spawned() {
+                self.refuse_new_entities(&mut args)?;
+            }
+            // The app's own functions may look at components as they are.
+            context.open_drafts();
         }
+        match &self.body {
+            FunctionBody::InContext(function) => function(context, args),
+            FunctionBody::Native(function) => function.call(&mut Caller::new(random), args),
+        }
+    }
+
+    fn refuse_new_entities(&self, args: &mut [ScriptValue]) -> Result<(), ScriptError> {
+        for (arg, position) in args.iter_mut().zip(1..) {
+            let mut new = false;
+            arg.map_entities(&mut |entity| {
+                new |= new_entity_index(entity).is_some();
+                entity
+            });
+            if new {
+                return Err(ScriptError::Argument {
+                    function: self.name.clone(),
+                    position,
+                    expected: "an entity that is in the world".to_owned(),
+                    got: "one that this run has just spawned; keep it in `self` and call from \
+                          the next frame on"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 

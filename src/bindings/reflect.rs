@@ -14,19 +14,17 @@
 //! | `Option` | nil or the value |
 //! | enum | the variant's name; a variant with fields is `{Name = fields}` |
 
-mod construct;
 mod copy;
 mod leaf;
-mod place;
+mod path;
 mod read;
-mod small;
+mod scalar;
 mod table;
 mod write;
 
-pub(crate) use self::construct::construct;
 pub(crate) use self::copy::{assign_if_it_differs, duplicate};
 pub(crate) use self::leaf::is_leaf;
-pub(crate) use self::place::{at, at_mut, field_name, map_entities, step};
-pub(crate) use self::read::{Shape, read, shape};
-pub(crate) use self::small::{ScalarKind, ScalarType};
-pub(crate) use self::write::write;
+pub(crate) use self::path::{at, at_mut, field_name, map_entities, step};
+pub(crate) use self::read::{ValueForm, form, read};
+pub(crate) use self::scalar::{ScalarType, TypedScalar};
+pub(crate) use self::write::{construct, write};

@@ -77,7 +77,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
         let plain = PlainStage {
             invocations: &frame.invocations,
             programs: stage.programs,
-            spots: &bindings.exposure.spots,
+            spots: &bindings.exposure.fields,
             contended: &stage.contended.entities,
             stage: stage.stage,
             patience: &stage.patience,
@@ -468,7 +468,7 @@ impl ApplyingStage<'_> {
 
     fn write_leaf(&mut self, world: &mut World, leaf: ScalarWrite) {
         let ScalarWrite { entity, spot, value } = leaf;
-        let KnownField { component, path, .. } = *self.bindings.exposure.spots.get(spot);
+        let KnownField { component, path, .. } = *self.bindings.exposure.fields.get(spot);
         let conflicts = self.contended.claim(entity, component, &[path]);
         self.report.frame.conflicts += conflicts;
         match self.bindings.exposure.get(component).write_leaf(world, entity, &path, &value) {

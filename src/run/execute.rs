@@ -197,9 +197,8 @@ impl<'w> ExecutingStage<'w> {
         Worker {
             stage: self,
             engaged,
-            context: ScriptContext::new(
+            context: self.bindings.context(
                 self.world,
-                self.bindings,
                 self.registry,
                 self.pool.config(),
                 self.transforms,

@@ -2,10 +2,11 @@
 
 use bevy::prelude::Entity;
 
-use super::{PROPERTIES, ScriptContext};
-use crate::bindings::effects::{Change, LeafValue, ScalarWrite, new_entity_index};
+use super::ScriptContext;
+use crate::bindings::effects::{Change, LeafValue, ScalarWrite};
+use crate::bindings::exposure::PROPERTIES;
+use crate::bindings::field_ids::KnownField;
 use crate::bindings::reflect;
-use crate::bindings::spots::KnownField;
 use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
@@ -40,7 +41,7 @@ impl Host for ScriptContext<'_> {
         if PROPERTIES.contains(&name) {
             return Ok(ReadResult::Value(self.property(entity, name)));
         }
-        let component = self.bindings.exposure.number(name)?;
+        let component = self.exposure.number(name)?;
         let place = FieldRef { entity, component, path: FieldPath::default() };
         self.look(entity, component, |value| Self::reading(value, place))
             .unwrap_or(Ok(ReadResult::Value(ScriptValue::Nil)))
@@ -56,12 +57,12 @@ impl Host for ScriptContext<'_> {
         if PROPERTIES.contains(&name) {
             return Err(ScriptError::ReadOnly { name: name.to_owned() });
         }
-        let component = self.bindings.exposure.number(name)?;
+        let component = self.exposure.number(name)?;
         if value != ScriptValue::Nil {
             self.count_bytes("bytes in components", value.size())?;
             return self.assign(entity, component, value);
         }
-        if self.bindings.exposure.get(component).fixed {
+        if self.exposure.get(component).fixed {
             return Err(ScriptError::ReadOnly { name: name.to_owned() });
         }
         if self.look(entity, component, |_| ()).is_none() {
@@ -101,7 +102,7 @@ impl Host for ScriptContext<'_> {
     }
 
     fn name(&self, place: FieldRef) -> String {
-        let mut name = self.bindings.exposure.get(place.component).name.to_owned();
+        let mut name = self.exposure.get(place.component).name.to_owned();
         self.look(place.entity, place.component, |component| {
             let steps = place.path.steps();
             for depth in 0..steps.len() {
@@ -117,13 +118,13 @@ impl Host for ScriptContext<'_> {
         if !self.is_untouched() {
             return None;
         }
-        let spots = &self.bindings.exposure.spots;
+        let spots = &self.exposure.fields;
         let spot = spots.component(name)?;
         self.find_own(spots.get(spot).component).map(|_| spot)
     }
 
     fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
-        let spots = &self.bindings.exposure.spots;
+        let spots = &self.exposure.fields;
         let spot = spots.field(within, name)?;
         let KnownField { component, path, leaf, of_transform, .. } = spots.get(spot);
         if !self.is_untouched() {
@@ -146,9 +147,9 @@ impl Host for ScriptContext<'_> {
     }
 
     fn set_own_field(&mut self, within: FieldId, name: Atom, value: Scalar) -> bool {
-        let exposure = &self.bindings.exposure;
-        let Some(spot) = exposure.spots.field(within, name) else { return false };
-        let KnownField { component, leaf, .. } = exposure.spots.get(spot);
+        let exposure = &self.exposure;
+        let Some(spot) = exposure.fields.field(within, name) else { return false };
+        let KnownField { component, leaf, .. } = exposure.fields.get(spot);
         let read_only = exposure.get(*component).read_only;
         let Some(value) = leaf.and_then(|kind| kind.take(value)) else { return false };
         // What is not finite takes the way that tells what is wrong.
@@ -171,51 +172,25 @@ impl Host for ScriptContext<'_> {
     }
 
     fn own_place(&self, spot: FieldId) -> FieldRef {
-        let KnownField { component, path, .. } = *self.bindings.exposure.spots.get(spot);
+        let KnownField { component, path, .. } = *self.exposure.fields.get(spot);
         FieldRef { entity: self.entity, component, path }
     }
 
     fn call(
         &mut self,
         function: u32,
-        mut args: Vec<ScriptValue>,
+        args: Vec<ScriptValue>,
         random: &mut RunRandom,
     ) -> Result<ScriptValues, ScriptError> {
-        let bindings = self.bindings;
-        let function = bindings.function(function);
-        if !function.takes_new_entities && !self.effects.spawned.is_empty() {
-            for (arg, position) in args.iter_mut().zip(1..) {
-                let mut new = false;
-                arg.map_entities(&mut |entity| {
-                    new |= new_entity_index(entity).is_some();
-                    entity
-                });
-                if new {
-                    return Err(ScriptError::Argument {
-                        function: function.name.clone(),
-                        position,
-                        expected: "an entity that is in the world".to_owned(),
-                        got: "one that this run has just spawned; keep it in `self` and call from \
-                              the next frame on"
-                            .to_owned(),
-                    });
-                }
-            }
-        }
-        if !function.takes_new_entities {
-            // The app's own functions may look at components as they are.
-            self.open_drafts();
-        }
-        function.call(self, args, random)
+        self.api.call(function, self, args, random)
     }
 
     fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError> {
-        let bindings = self.bindings;
-        bindings.live(namespace, self, path)
+        self.api.live(namespace, self, path)
     }
 
     fn live_names(&mut self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
-        self.bindings.live_names(namespace, path)
+        self.api.live_names(namespace, path)
     }
 
     fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError> {

@@ -1,4 +1,4 @@
-//! ReadResult: a component value as plain data.
+//! Reading: a component value as plain data.
 
 use bevy::reflect::enums::VariantType;
 use bevy::reflect::{PartialReflect, ReflectRef, TypeInfo};
@@ -9,9 +9,9 @@ use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
 /// What a value looks like from Lua.
-pub(crate) enum Shape {
+pub(crate) enum ValueForm {
     /// A plain value.
-    Scalar(ScriptValue),
+    Plain(ScriptValue),
     /// Something whose fields are reached one by one.
     Fields,
     /// A table as a whole.
@@ -19,18 +19,20 @@ pub(crate) enum Shape {
 }
 
 /// Looks at a value. Fields are not read.
-pub(crate) fn shape(value: &dyn PartialReflect) -> Result<Shape, ScriptError> {
+pub(crate) fn form(value: &dyn PartialReflect) -> Result<ValueForm, ScriptError> {
     if let Some(leaf) = read_leaf(value) {
         return Ok(match leaf? {
-            ScriptValue::Table(table) => Shape::Table(table),
-            leaf => Shape::Scalar(leaf),
+            ScriptValue::Table(table) => ValueForm::Table(table),
+            leaf => ValueForm::Plain(leaf),
         });
     }
     Ok(match value.reflect_ref() {
-        ReflectRef::Struct(_) | ReflectRef::TupleStruct(_) | ReflectRef::Tuple(_) => Shape::Fields,
+        ReflectRef::Struct(_) | ReflectRef::TupleStruct(_) | ReflectRef::Tuple(_) => {
+            ValueForm::Fields
+        }
         _ => match read(value)? {
-            ScriptValue::Table(table) => Shape::Table(table),
-            leaf => Shape::Scalar(leaf),
+            ScriptValue::Table(table) => ValueForm::Table(table),
+            leaf => ValueForm::Plain(leaf),
         },
     })
 }

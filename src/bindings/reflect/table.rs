@@ -1,8 +1,8 @@
 //! Small steps with tables, and the errors that they meet.
 
+use bevy::reflect::enums::EnumInfo;
 use bevy::reflect::{PartialReflect, TypeInfo};
 
-use super::construct::expected_variant;
 use crate::error::{ScriptError, suggest};
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
@@ -136,4 +136,10 @@ pub(super) fn expected(info: &TypeInfo) -> String {
         TypeInfo::Tuple(info) => format!("a table of {} elements", info.field_len()),
         info => format!("a {}", info.type_path_table().short_path()),
     }
+}
+
+/// The names of an enum's variants, for messages.
+pub(super) fn expected_variant(info: &EnumInfo) -> String {
+    let names: Vec<_> = info.variant_names().iter().map(|name| format!("{name:?}")).collect();
+    names.join(" or ")
 }

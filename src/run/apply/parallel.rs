@@ -15,7 +15,7 @@ use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
-use crate::bindings::{Spots, write_transform};
+use crate::bindings::{FieldIds, write_transform};
 use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::run::order::order;
 use crate::run::program_table::ProgramTable;
@@ -41,7 +41,7 @@ pub(crate) type PlainQuery =
 pub(super) struct PlainStage<'s> {
     pub(super) invocations: &'s [Invocation],
     pub(super) programs: &'s ProgramTable,
-    pub(super) spots: &'s Spots,
+    pub(super) spots: &'s FieldIds,
     /// Entities that more than one invocation may write to.
     pub(super) contended: &'s EntityHashSet,
     pub(super) stage: Stage,

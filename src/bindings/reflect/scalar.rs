@@ -1,4 +1,4 @@
-//! [`ScalarType`]: the commonest leaves, held without an allocation.
+//! [`TypedScalar`]: the commonest leaves, held without an allocation.
 
 use std::any::TypeId;
 
@@ -12,17 +12,17 @@ macro_rules! small_leaves {
     ($($variant:ident($ty:ty)),* $(,)?) => {
         /// A value that a script wrote to a leaf, of the leaf's own type.
         #[derive(Clone, Copy, Debug, PartialEq)]
-        pub(crate) enum ScalarType {
+        pub(crate) enum TypedScalar {
             $(#[allow(missing_docs)] $variant($ty),)*
         }
 
         /// The type of such a leaf.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum ScalarKind {
+        pub(crate) enum ScalarType {
             $($variant,)*
         }
 
-        impl ScalarKind {
+        impl ScalarType {
             pub(crate) fn of(id: TypeId) -> Option<Self> {
                 $(if id == TypeId::of::<$ty>() {
                     return Some(Self::$variant);
@@ -39,18 +39,18 @@ macro_rules! small_leaves {
             }
 
             /// Converts what a script wrote to such a leaf; `None` if that doesn't take it.
-            pub(crate) fn take(self, value: Scalar) -> Option<ScalarType> {
+            pub(crate) fn take(self, value: Scalar) -> Option<TypedScalar> {
                 // The commonest, without a detour.
                 if let (Self::Vec3, Scalar::Vector(value)) = (self, value) {
-                    return Some(ScalarType::Vec3(value));
+                    return Some(TypedScalar::Vec3(value));
                 }
                 match self {
-                    $(Self::$variant => <$ty>::from_script(value.into()).ok().map(ScalarType::$variant),)*
+                    $(Self::$variant => <$ty>::from_script(value.into()).ok().map(TypedScalar::$variant),)*
                 }
             }
         }
 
-        impl ScalarType {
+        impl TypedScalar {
             /// As Lua has it.
             pub(crate) fn read(self) -> Option<Scalar> {
                 match self {
@@ -150,7 +150,7 @@ as_leaf! {
     usize: |value| exact(value).ok().map(Scalar::Number);
 }
 
-impl ScalarType {
+impl TypedScalar {
     /// Whether all numbers in it are finite.
     #[inline]
     pub(crate) fn is_finite(self) -> bool {
@@ -181,15 +181,15 @@ mod tests {
     #[test]
     fn a_leaf_takes_what_its_type_takes() {
         let mut health = 3_u32;
-        let mut leaf = ScalarType::new(&health, &5.0.into()).expect("a whole number");
+        let mut leaf = TypedScalar::new(&health, &5.0.into()).expect("a whole number");
         assert_eq!(leaf.write_to(&mut health), Some(true));
         assert_eq!(leaf.write_to(&mut health), Some(false), "nothing differs any more");
         assert_eq!(health, 5);
         assert!(!leaf.set(&(-1.0).into()), "out of range");
         assert!(!leaf.set(&"6".into()), "no number");
         assert!(leaf.set(&7.0.into()));
-        assert_eq!(leaf, ScalarType::U32(7));
+        assert_eq!(leaf, TypedScalar::U32(7));
         assert_eq!(leaf.write_to(&mut 1.0_f32), None, "another type");
-        assert_eq!(ScalarType::new(&String::new(), &"x".into()), None, "not small");
+        assert_eq!(TypedScalar::new(&String::new(), &"x".into()), None, "not small");
     }
 }

@@ -6,8 +6,8 @@
 
 use bevy::reflect::PartialReflect;
 
-use super::context::ScriptContext;
-use super::reflect;
+use super::ScriptContext;
+use crate::bindings::reflect;
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::{FieldRef, Host};
@@ -43,7 +43,7 @@ impl ScriptContext<'_> {
     /// The error if a value doesn't fit into a place.
     fn misfit(&self, place: FieldRef, value: &ScriptValue) -> Option<ScriptError> {
         let name = self.name(place);
-        let exposed = self.bindings.exposure.get(place.component);
+        let exposed = self.exposure.get(place.component);
         let copy = |component: &dyn PartialReflect| exposed.duplicate(component, self.registry);
         let mut copy = self.look(place.entity, place.component, copy)?.ok()?;
         let target = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())?;

@@ -1,18 +1,20 @@
-//! [`Spots`]: the fields of exposed components that are always in the same place, found once.
+//! [`FieldIds`]: the fields of exposed components that are always in the same place, found once.
 //!
 //! Which fields a struct has is known from its type. So each gets a number when the app is built, and a
 //! script that uses it by name gets there without comparing texts. What depends on a value (the fields of
 //! an enum's variant, elements) has no spot and is found as it is used.
 
 use bevy::platform::collections::HashMap;
-use bevy::prelude::{Transform, Vec3};
+use bevy::prelude::Transform;
 use bevy::reflect::TypeInfo;
 
-use super::exposure::ExposedComponent;
-use super::reflect::{ScalarKind, is_leaf};
+use super::component::ExposedComponent;
+use super::effects::{LeafValue, ScalarWrite};
+use super::reflect::{ScalarType, TypedScalar, is_leaf};
+use super::transform::TransformVector;
 use crate::vm::{Atom, FieldId, FieldPath};
 
-/// Spots that one app may have; what exceeds them is found as it is used.
+/// FieldIds that one app may have; what exceeds them is found as it is used.
 const MAX_SPOTS: usize = 10_000;
 
 /// A component, or a field within it.
@@ -23,55 +25,16 @@ pub(crate) struct KnownField {
     /// The fields that lead there.
     pub(crate) path: FieldPath,
     /// What it holds, if that is a leaf of a common type.
-    pub(crate) leaf: Option<ScalarKind>,
+    pub(crate) leaf: Option<ScalarType>,
     /// Which vector of a `Transform` it is: those are reached without reflection.
     pub(crate) of_transform: Option<TransformVector>,
     /// Its fields by name, sorted.
     fields: Box<[(Atom, FieldId)]>,
 }
 
-/// A vector of a [`Transform`], the component that scripts use most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TransformVector {
-    Translation,
-    Scale,
-}
-
-impl TransformVector {
-    /// By the order of the fields in the type.
-    pub(crate) fn at(path: &FieldPath) -> Option<Self> {
-        match path.steps() {
-            [0] => Some(Self::Translation),
-            [2] => Some(Self::Scale),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn of(self, transform: &Transform) -> Vec3 {
-        match self {
-            Self::Translation => transform.translation,
-            Self::Scale => transform.scale,
-        }
-    }
-
-    /// Writes it; gives whether the value differed.
-    pub(crate) fn write(self, transform: &mut Transform, new: Vec3) -> bool {
-        let place = match self {
-            Self::Translation => &mut transform.translation,
-            Self::Scale => &mut transform.scale,
-        };
-        let differs = *place != new;
-        if differs {
-            *place = new;
-        }
-        differs
-    }
-}
-
 /// All spots of an app, by number.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spots {
+pub(crate) struct FieldIds {
     list: Vec<KnownField>,
     /// The components by the atoms of their names.
     components: Vec<Option<FieldId>>,
@@ -81,7 +44,7 @@ pub(crate) struct Spots {
     transform: Option<u32>,
 }
 
-impl Spots {
+impl FieldIds {
     /// The spots of these components.
     pub(crate) fn of(components: &[ExposedComponent]) -> Self {
         let mut spots = Self::default();
@@ -111,7 +74,7 @@ impl Spots {
         }
         let spot = self.list.len() as FieldId;
         self.places.insert((component, path), spot);
-        let leaf = ScalarKind::of(info.type_id());
+        let leaf = ScalarType::of(info.type_id());
         let of_transform =
             if self.transform == Some(component) { TransformVector::at(&path) } else { None };
         self.list.push(KnownField { component, path, leaf, of_transform, fields: Box::default() });
@@ -165,6 +128,21 @@ impl Spots {
     }
 }
 
+/// Writes a scalar of a [`Transform`]; gives whether the value differed, or `None` if it is not one of its vectors.
+/// The caller marks the component as changed.
+pub(crate) fn write_transform(
+    fields: &FieldIds,
+    leaf: &ScalarWrite,
+    transform: &mut Transform,
+) -> Option<bool> {
+    match (fields.get(leaf.spot).of_transform, &leaf.value) {
+        (Some(vector), LeafValue::Small(TypedScalar::Vec3(new))) => {
+            Some(vector.write(transform, *new))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bevy::prelude::{Component, Reflect, Transform, Vec3};
@@ -190,12 +168,12 @@ mod tests {
     #[test]
     fn every_field_of_a_struct_has_a_spot() {
         let components = [ExposedComponent::of::<Transform>(), ExposedComponent::of::<Deep>()];
-        let spots = Spots::of(&components);
+        let spots = FieldIds::of(&components);
         let deep = spots.component(atom("Deep")).expect("it is exposed");
         let inner = spots.field(deep, atom("inner")).expect("it has the field");
         let speed = spots.get(spots.field(inner, atom("speed")).expect("it has the field"));
         assert_eq!((speed.component, speed.path.steps()), (1, &[0, 1][..]));
-        assert_eq!(speed.leaf, ScalarKind::of(std::any::TypeId::of::<f32>()));
+        assert_eq!(speed.leaf, ScalarType::of(std::any::TypeId::of::<f32>()));
         assert_eq!(spots.field(deep, atom("speed")), None);
         let kind = spots.get(spots.field(deep, atom("kind")).expect("it has the field"));
         assert!(
@@ -207,7 +185,7 @@ mod tests {
         let translation = spots.field(transform, atom("translation")).expect("it has the field");
         assert_eq!(
             spots.get(translation).leaf,
-            ScalarKind::of(std::any::TypeId::of::<Vec3>()),
+            ScalarType::of(std::any::TypeId::of::<Vec3>()),
             "a vector is one value"
         );
         assert_eq!(spots.field(translation, atom("x")), None);

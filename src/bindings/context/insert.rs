@@ -1,0 +1,94 @@
+//! Inserting, replacing and removing components.
+
+use bevy::prelude::{Entity, Reflect};
+use bevy::reflect::PartialReflect;
+
+use super::ScriptContext;
+use super::relations::parent_named_by;
+use crate::bindings::effects::{Change, Draft, new_entity_index};
+use crate::bindings::reflect;
+use crate::error::ScriptError;
+use crate::value::ScriptValue;
+use crate::vm::{FieldPath, FieldRef};
+
+impl ScriptContext<'_> {
+    /// Replaces or inserts a component.
+    pub(super) fn assign(
+        &mut self,
+        entity: Entity,
+        component: u32,
+        value: ScriptValue,
+    ) -> Result<(), ScriptError> {
+        let exposed = self.exposure.get(component);
+        if exposed.fixed {
+            return Err(ScriptError::ReadOnly { name: exposed.name.to_owned() });
+        }
+        let present = self.look(entity, component, |_| ()).is_some();
+        if present && !exposed.read_only {
+            return self.edit(FieldRef { entity, component, path: FieldPath::default() }, value);
+        }
+        let not_finite = self.not_finite_in(exposed.name, &value);
+        let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
+        if let Some(error) = not_finite {
+            return Err(error);
+        }
+        let value = self.make_concrete(made, component)?;
+        // What can't be copied could not be taken back if a later run fails.
+        exposed.duplicate(value.as_partial_reflect(), self.registry)?;
+        self.put(entity, component, Change::Inserted(value))
+    }
+
+    pub(super) fn make_concrete(
+        &self,
+        made: Box<dyn PartialReflect>,
+        component: u32,
+    ) -> Result<Box<dyn Reflect>, ScriptError> {
+        let exposed = self.exposure.get(component);
+        let made = match made.try_into_reflect() {
+            Ok(made) => exposed.can_be_inserted(self.registry).then_some(made),
+            Err(made) => reflect::duplicate(made.as_ref(), self.registry),
+        };
+        made.ok_or_else(|| ScriptError::Host {
+            message: format!(
+                "`{}` can't be made by reflection; let it derive `FromReflect`, or give it \
+                 `#[reflect(Default)]`",
+                exposed.name
+            ),
+        })
+    }
+
+    pub(super) fn put(
+        &mut self,
+        entity: Entity,
+        component: u32,
+        change: Change,
+    ) -> Result<(), ScriptError> {
+        if let Change::Inserted(value) = &change
+            && self.exposure.child_of() == Some(component)
+            && let Some(parent) = parent_named_by(value.as_ref())
+        {
+            let name = self.exposure.get(component).name;
+            let refused = |why: String| ScriptError::Host { message: format!("`{name}`: {why}") };
+            if !self.exists(parent) {
+                let why =
+                    format!("entity {parent} does not exist (any more), so it has no children");
+                return Err(refused(why));
+            }
+            self.level_below(parent, Some(entity)).map_err(|error| refused(error.to_string()))?;
+        }
+        // What a new entity gets belongs to its spawn.
+        if new_entity_index(entity).is_none() {
+            self.count_command()?;
+            self.base.changes += 1;
+        }
+        let spots = &self.exposure.fields;
+        self.effects
+            .leaves
+            .retain(|leaf| leaf.entity != entity || spots.get(leaf.spot).component != component);
+        match self.draft_index(entity, component) {
+            Some(index) => self.effects.drafts[index].change = change,
+            None => self.effects.drafts.push(Draft { entity, component, change }),
+        }
+        Ok(())
+    }
+}
