@@ -362,7 +362,7 @@ impl ApplyingStage<'_> {
         invocation: &Invocation,
         outcome: &mut InvocationOutcome,
     ) -> bool {
-        if invocation.stop().is_some() {
+        if invocation.due.contains(Callback::Stop) {
             return false;
         }
         let now = world.change_tick();
@@ -391,7 +391,8 @@ impl ApplyingStage<'_> {
             return false;
         };
         // What the game started or stopped meanwhile stays so.
-        let mut changed = state.started == invocation.started && state.started != outcome.started;
+        let had_started = !invocation.due.contains(Callback::Start);
+        let mut changed = state.started == had_started && state.started != outcome.started;
         if changed {
             state.started = outcome.started;
         }
@@ -410,7 +411,7 @@ impl ApplyingStage<'_> {
         attached.waiting[self.stage as usize] = 0;
         attached.pending_delta[self.stage as usize] =
             if outcome.unfinished { invocation.delta } else { 0.0 };
-        if invocation.reload && !outcome.unfinished {
+        if invocation.due.contains(Callback::Reload) && !outcome.unfinished {
             attached.reload = false;
         }
         let before = attached.aside.is_put_aside();

@@ -27,7 +27,7 @@ use crate::run::report::Report;
 use crate::run::stage::Stage;
 use crate::run::stop::{StopQueue, Stopped};
 use crate::script::{Backoff, LuaScript, LuaScripts, ScriptState, ScriptStates, StateLocation};
-use crate::vm::Callback;
+use crate::vm::{Callback, CallbackSet};
 
 pub(crate) use self::known::KnownScripts;
 
@@ -173,6 +173,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
             programs.list[program as usize].count(0);
             shared.push(stopped.entity);
             let mut invocation = Invocation::new(stopped.entity, 0, program);
+            invocation.due = CallbackSet::only(Callback::Stop);
             invocation.waiting = stopped.last.waiting;
             *any_waits |= invocation.waiting > 0;
             let more = invocation.more.get_or_insert_default();
@@ -210,7 +211,7 @@ fn put_back(
     }
     mailbox.put_back(&mut frame.deliveries);
     let invocations = std::mem::take(&mut frame.invocations);
-    for invocation in invocations.iter().filter(|invocation| invocation.stop().is_none()) {
+    for invocation in invocations.iter().filter(|it| !it.due.contains(Callback::Stop)) {
         if let Ok((_, _, mut states)) = entities.get_mut(invocation.entity)
             && let Some(state) = states.bypass_change_detection().states.get_mut(invocation.slot())
             && state.attached.number == invocation.program
@@ -342,12 +343,20 @@ fn due(
         _ => taken.take(&frame.deliveries, at.entity, slot, known.is_some()),
     };
     let ticks = defines(stage.callback());
-    // The callback goes with the frame, not with the fixed steps in it.
-    let reload = attached.reload && stage == Stage::Update;
-    let any = !state.started || ticks || reload || !mail.is_empty();
-    any.then(|| Invocation {
-        started: state.started,
-        reload,
+    let mut due = CallbackSet::default();
+    for (callback, is_due) in [
+        (Callback::Start, !state.started),
+        // It goes with the frame, not with the fixed steps in it.
+        (Callback::Reload, attached.reload && stage == Stage::Update),
+        (Callback::Message, !mail.is_empty()),
+        (stage.callback(), ticks),
+    ] {
+        if is_due {
+            due.insert(callback);
+        }
+    }
+    (due != CallbackSet::default()).then(|| Invocation {
+        due,
         more: (!mail.is_empty()).then(|| {
             Box::new(InvocationExtras {
                 mail,
@@ -355,7 +364,6 @@ fn due(
                 ..InvocationExtras::default()
             })
         }),
-        ticks,
         delta: attached.pending_delta[stage as usize] + if ticks { frame.delta } else { 0.0 },
         waiting: attached.waiting[stage as usize].into(),
         ..Invocation::new(at.entity, slot, number)

@@ -355,7 +355,7 @@ impl<'s> Worker<'s> {
         let Some(vm) = &mut self.lease else { return false };
         let program = stage.program(invocation);
         let callback = stage.frame.stage.callback();
-        if !kind.only_ticks() || vm.is_spent() || !vm.is_ready_for(program, callback) {
+        if !kind.is_due_alone(callback) || vm.is_spent() || !vm.is_ready_for(program, callback) {
             return false;
         }
         let before = batch.done;
@@ -530,14 +530,15 @@ struct InvocationRuns<'u, 's> {
 impl InvocationRuns<'_, '_> {
     /// Runs all that is due; gives whether the script has started.
     fn all(&mut self) -> bool {
-        if self.invocation.stop().is_some() {
+        let due = self.invocation.due;
+        if due.contains(Callback::Stop) {
             self.one(Callback::Stop, &[]);
             return true;
         }
-        if !self.invocation.started && !self.one(Callback::Start, &[]) {
+        if due.contains(Callback::Start) && !self.one(Callback::Start, &[]) {
             return false;
         }
-        if self.invocation.reload && !self.is_gone() {
+        if due.contains(Callback::Reload) && !self.is_gone() {
             self.one(Callback::Reload, &[]);
             if self.unfinished {
                 return true;
@@ -559,8 +560,8 @@ impl InvocationRuns<'_, '_> {
             }
             self.mail_taken += 1;
         }
-        if self.invocation.ticks && !self.is_gone() {
-            let tick = stage.frame.stage.callback();
+        let tick = stage.frame.stage.callback();
+        if due.contains(tick) && !self.is_gone() {
             self.one(tick, &[self.invocation.delta.into()]);
         }
         true

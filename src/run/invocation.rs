@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::run::last_state::LastState;
 use crate::run::order::order;
 use crate::script::Verdicts;
-use crate::vm::{Callback, StateChange};
+use crate::vm::{Callback, CallbackSet, StateChange};
 
 /// The runs of one script on one entity in one stage. There are many of them: what few invocations have is in a
 /// box.
@@ -23,11 +23,11 @@ pub(crate) struct Invocation {
     pub(crate) slot: u32,
     /// The number of the program.
     pub(crate) program: u32,
+    /// Stages for which it has been waiting.
     pub(crate) waiting: u32,
-    pub(crate) started: bool,
-    pub(crate) reload: bool,
-    /// `on_update` or `on_fixed_update` is due.
-    pub(crate) ticks: bool,
+    /// The callbacks that are due, whether or not the script defines them. `on_start` is due until it has run,
+    /// `on_message` if there are deliveries for it; `on_stop` is due alone.
+    pub(crate) due: CallbackSet,
 }
 
 /// What few invocations have.
@@ -61,19 +61,14 @@ impl Invocation {
             slot: u32::try_from(slot).expect("an entity has fewer scripts than that"),
             program,
             waiting: 0,
-            started: true,
-            reload: false,
-            ticks: false,
+            due: CallbackSet::default(),
         }
     }
 
-    /// Whether nothing is due but `on_update`, or `on_fixed_update`.
+    /// Whether this callback is due and no other.
     #[inline]
-    pub(crate) fn only_ticks(&self) -> bool {
-        self.ticks
-            && self.started
-            && !self.reload
-            && self.more.as_ref().is_none_or(|more| more.mail.is_empty() && more.stop.is_none())
+    pub(crate) fn is_due_alone(&self, callback: Callback) -> bool {
+        self.due == CallbackSet::only(callback)
     }
 
     pub(crate) fn slot(&self) -> usize {

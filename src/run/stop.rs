@@ -11,7 +11,7 @@ use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::run::last_state::{LastPlace, LastState};
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
-use crate::vm::{Program, StateChange};
+use crate::vm::{Callback, Program, StateChange};
 
 /// The scripts whose `on_stop` is due, in the order in which they were removed.
 #[derive(Resource, Default)]
@@ -98,7 +98,7 @@ impl StopQueue {
                 change.apply(&mut last.fields);
             }
             // It has only just started, and was not queued for that.
-            None if outcome.started && !invocation.started => {
+            None if outcome.started && invocation.due.contains(Callback::Start) => {
                 let fields = change.applied_to(&ScriptTable::default());
                 let at = LastPlace { slot: invocation.slot, changed: now };
                 let last = LastState::new(fields, u64::from(outcome.drew), origin, at);

@@ -127,6 +127,11 @@ impl fmt::Display for Mutable {
 pub struct CallbackSet(u8);
 
 impl CallbackSet {
+    /// The set of this one alone.
+    pub(crate) const fn only(callback: Callback) -> Self {
+        Self(callback.bit())
+    }
+
     /// Whether the script defines this one.
     #[must_use]
     pub const fn contains(self, callback: Callback) -> bool {

@@ -22,7 +22,7 @@ use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
 use crate::run::threads::{CHUNK, on_threads};
 use crate::script::{RetryPolicy, ScriptStates};
-use crate::vm::prefetch;
+use crate::vm::{Callback, prefetch};
 
 /// Fewer invocations are looked up one by one.
 const ENOUGH: usize = 256;
@@ -172,7 +172,7 @@ impl PlainStage<'_> {
         }
         let writes = AtomicU64::new(0);
         let first =
-            self.invocations.iter().take_while(|invocation| invocation.stop().is_some()).count();
+            self.invocations.iter().take_while(|it| it.is_due_alone(Callback::Stop)).count();
         on_threads(self.threads, chunks.into_iter(), |chunk| {
             let written = self.apply_chunk(chunk, first, Outcomes::new(batches), now);
             writes.fetch_add(written, Ordering::Relaxed);
@@ -226,7 +226,7 @@ impl PlainStage<'_> {
     /// Whether the outcome of an invocation may be plain.
     #[inline]
     fn may_be_plain(&self, invocation: &Invocation) -> bool {
-        invocation.more.is_none() && invocation.started && !invocation.reload
+        invocation.more.is_none() && invocation.is_due_alone(self.stage.callback())
     }
 
     /// Gives what it changed, or `None` if it isn't plain: then nothing has changed.

@@ -15,6 +15,7 @@ use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
 use crate::run::threads::{CHUNK, on_threads};
 use crate::script::{LuaScripts, ScriptState, ScriptStates, StateLocation};
+use crate::vm::CallbackSet;
 
 /// Entities that may have something to run.
 pub(super) type Scripted<'w, 's> =
@@ -182,7 +183,7 @@ impl QuietStage<'_> {
         invocation.program = number;
         invocation.delta = attached.pending_delta[self.stage as usize] + self.delta;
         invocation.waiting = waiting.into();
-        (invocation.started, invocation.reload, invocation.ticks) = (true, false, true);
+        invocation.due = CallbackSet::only(self.stage.callback());
         true
     }
 }

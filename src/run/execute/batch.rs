@@ -109,7 +109,7 @@ impl<'s> InvocationBatch<'_, '_, 's> {
         let invocation = &stage.frame.invocations[index];
         if invocation.program != self.program
             || invocation.more.is_some() != self.counts_steps
-            || !invocation.only_ticks()
+            || !invocation.is_due_alone(self.callback)
         {
             return None;
         }

@@ -186,14 +186,12 @@ fn note(world: &mut World) {
     for invocation in &frame.invocations {
         let mail: Vec<&str> = frame.mail(invocation).map(|mail| &*mail.name).collect();
         seen.push(format!(
-            "{} {} {} {mail:?} {} {} {} {} {} {:?} {:?}",
+            "{} {} {} {mail:?} {} {:?} {} {:?} {:?}",
             invocation.entity,
             invocation.slot,
             frame.program(invocation).name(),
             invocation.waiting,
-            invocation.started,
-            invocation.reload,
-            invocation.ticks,
+            invocation.due,
             invocation.delta,
             invocation.more.as_ref().and_then(|more| more.origin),
             invocation.stop().map(|last| (&last.fields, last.draws)),
