@@ -27,6 +27,7 @@ mod report;
 mod shares;
 mod stage;
 mod stop;
+mod sweep;
 mod system_sets;
 mod threads;
 

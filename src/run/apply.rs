@@ -18,7 +18,7 @@ use crate::bindings::{
     SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
-use crate::run::apply::parallel::{PlainQuery, PlainStage, numbers};
+use crate::run::apply::parallel::{ParallelApply, PlainQuery, set_bits};
 use crate::run::apply::spawn::{Spawner, furnish, refuse_child};
 use crate::run::frame::Frame;
 use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras};
@@ -74,21 +74,21 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
             stage.report.undone(&stage.figures, tally);
         }
         let mut outcomes = std::mem::take(&mut frame.outcomes);
-        let plain = PlainStage {
+        let parallel = ParallelApply {
             invocations: &frame.invocations,
             programs: stage.programs,
             spots: &bindings.exposure.fields,
             contended: &stage.contended.entities,
             stage: stage.stage,
-            patience: &stage.patience,
+            retry: &stage.patience,
             executed,
             threads: world.resource::<LuaPool>().config().max_size,
         };
-        let writes = plain.apply(world, query, &mut outcomes, &mut left);
+        let writes = parallel.apply(world, query, &mut outcomes, &mut left);
         stage.report.frame.writes += writes;
         stage.tell_of_file_levels();
         // States first: what follows may run code of the game, which may change any of them.
-        for number in numbers(&left) {
+        for number in set_bits(&left) {
             let outcome = &mut outcomes[number];
             if !outcome.deferred {
                 stage.settle(world, &frame.invocations[number], outcome);
@@ -96,7 +96,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
         }
         let undelivered = count_unheard(&mut frame, stage.programs, &outcomes, &left);
         stage.report.frame.undelivered += undelivered;
-        for number in numbers(&left) {
+        for number in set_bits(&left) {
             let outcome = &mut outcomes[number];
             if !frame.invocations[number].mail().is_empty() {
                 let taken = outcome.more.as_ref().map_or(0, |more| more.mail_taken);
@@ -547,7 +547,7 @@ fn count_unheard(
         return 0;
     }
     let mut unsure = std::mem::take(&mut frame.unsure);
-    for number in numbers(left) {
+    for number in set_bits(left) {
         let (invocation, outcome) = (&frame.invocations[number], &outcomes[number]);
         let known = programs.list[invocation.program as usize].program.callbacks();
         let hears = known.is_none_or(|known| known.contains(Callback::Message));

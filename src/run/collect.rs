@@ -1,7 +1,8 @@
 //! Who is due, and why.
 
-pub(super) mod known;
-pub(super) mod unchanged;
+mod chunk_scan;
+mod known;
+mod unchanged;
 
 use std::ops::Range;
 use std::time::Instant;
@@ -15,7 +16,8 @@ use bevy::prelude::{
 use smallvec::SmallVec;
 
 use crate::bindings::Backlog;
-use crate::run::collect::unchanged::{Found, QuietStage, Scripted};
+use crate::run::collect::chunk_scan::ChunkScan;
+use crate::run::collect::unchanged::{Scripted, UnchangedScan};
 use crate::run::frame::Frame;
 use crate::run::invocation::{Invocation, InvocationExtras, Tally};
 use crate::run::last_state::LastPlace;
@@ -48,7 +50,7 @@ pub(crate) struct Collector<'w, 's> {
     frame: ResMut<'w, Frame>,
     report: ResMut<'w, Report>,
     /// What scanning the chunks of entities came to; kept for its buffers.
-    found: Local<'s, Vec<Found>>,
+    scans: Local<'s, Vec<ChunkScan>>,
 }
 
 /// Collects what is due in the plugin's schedule.
@@ -78,7 +80,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         mut loaded,
         mut frame,
         mut report,
-        mut found,
+        mut scans,
     } = collector.get_mut(world).unwrap_or_else(|missing| {
         panic!("{}: {missing}", LuaPool::UNFINISHED);
     });
@@ -113,15 +115,15 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     frame.programs.begin(stage, &scripts);
     frame.shares.clear();
     frame.shared.clear();
-    let quiet = QuietStage { stage, delta: frame.delta, deliveries: &frame.deliveries };
+    let scan = UnchangedScan { stage, delta: frame.delta, deliveries: &frame.deliveries };
     let threads = pool.config().max_size;
-    let quiet =
-        quiet.collect(threads, &entities, &mut frame.programs, &mut invocations, &mut found);
+    let unchanged =
+        scan.collect(threads, &entities, &mut frame.programs, &mut invocations, &mut scans);
     frame.invocations = invocations;
-    frame.any_waits = quiet.any_waits;
-    let of_quiet = frame.invocations.len();
+    frame.any_waits = unchanged.any_waits;
+    let of_unchanged = frame.invocations.len();
 
-    for entity in found.iter().flat_map(|found| &found.rest) {
+    for entity in scans.iter().flat_map(|scan| &scan.to_examine) {
         let Ok((entity, scripts_of, mut states)) = entities.get_mut(*entity) else { continue };
         let states = states.bypass_change_detection();
         let origin = states.origin;
@@ -157,10 +159,10 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
             frame.shared.push(entity);
         }
     }
-    found.iter().for_each(|found| frame.shared.extend_from_slice(&found.shared));
-    frame.examined = found.iter().map(|found| found.rest.len()).sum();
+    scans.iter().for_each(|scan| frame.shared.extend_from_slice(&scan.shared));
+    frame.examined = scans.iter().map(|scan| scan.to_examine.len()).sum();
     // They nearly always are in order already.
-    let in_order = quiet.in_order && frame.invocations.len() == of_quiet;
+    let in_order = unchanged.in_order && frame.invocations.len() == of_unchanged;
     if !in_order && !frame.invocations.is_sorted_by_key(Invocation::key) {
         frame.invocations.sort_by_key(Invocation::key);
     }

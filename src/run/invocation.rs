@@ -9,6 +9,7 @@ use crate::bindings::{Effects, Leaves};
 use crate::error::Failure;
 use crate::run::last_state::LastState;
 use crate::run::order::order;
+use crate::run::sweep::ByEntity;
 use crate::script::Verdicts;
 use crate::vm::{Callback, CallbackSet, StateChange};
 
@@ -28,6 +29,13 @@ pub(crate) struct Invocation {
     /// The callbacks that are due, whether or not the script defines them. `on_start` is due until it has run,
     /// `on_message` if there are deliveries for it; `on_stop` is due alone.
     pub(crate) due: CallbackSet,
+}
+
+impl ByEntity for Invocation {
+    #[inline]
+    fn entity(&self) -> Entity {
+        self.entity
+    }
 }
 
 /// What few invocations have.

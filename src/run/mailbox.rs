@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::bindings::{Amount, Backlog, Mail, OF_A_PAIR};
 use crate::run::order::order;
+use crate::run::sweep::ByEntity;
 
 /// A message on its way to the scripts of an entity.
 #[derive(Clone, Debug)]
@@ -38,6 +39,13 @@ impl Delivery {
 
     fn amount(&self) -> Amount {
         Amount { count: 1, bytes: self.size as usize }
+    }
+}
+
+impl ByEntity for Delivery {
+    #[inline]
+    fn entity(&self) -> Entity {
+        self.mail.to
     }
 }
 

@@ -1,22 +1,19 @@
-//! Work on parts of the world, on all threads that there are for it.
+//! Work on parts, spread over the threads of the compute task pool.
 
 use std::sync::{Mutex, PoisonError};
 
 use bevy::tasks::ComputeTaskPool;
 
-/// Entities that a thread takes at a time: few enough to spread the load, enough to make taking cheap.
-pub(super) const CHUNK: usize = 1024;
+/// Parts for which it is worth waking a thread.
+const PARTS_PER_THREAD: usize = 2;
 
-/// Parts for which it is worth to wake a thread.
-const WORTH: usize = 2;
-
-/// Does the work on each part, in no order, on at most so many threads; this one is among them.
+/// Does the work on each part, in no order, on at most so many threads; the calling one is among them.
 pub(super) fn on_threads<T: Send>(
     threads: usize,
     parts: impl ExactSizeIterator<Item = T> + Send,
     work: impl Fn(T) + Sync,
 ) {
-    let threads = threads.min(parts.len() / WORTH);
+    let threads = threads.min(parts.len() / PARTS_PER_THREAD);
     if threads < 2 {
         parts.for_each(work);
         return;

@@ -1,19 +1,18 @@
-//! The quick way to collect: entities to which nothing happened since they were collected last.
+//! [`UnchangedScan`]: the quick way to collect, for entities to which nothing happened since the last stage.
 //!
-//! Such an entity has the scripts that it had, they have the programs that they had, and none is new, put
-//! aside, reloaded or written to. Nearly all are such ones in nearly all frames. They are looked through
-//! in parallel, where they lie in memory; each of the others is left for the careful way. Which way one
-//! goes can't be seen.
+//! Such an entity has the same scripts, they have the same programs, and none of them is new, put aside, reloaded
+//! or sent a message. In nearly all frames that is true of nearly all entities. A sweep finds them in parallel and
+//! leaves the others to be examined one by one. The result is the same either way.
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Query, Ref};
 
+use crate::run::collect::chunk_scan::ChunkScan;
 use crate::run::invocation::Invocation;
 use crate::run::mailbox::Delivery;
-use crate::run::order::order;
 use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
-use crate::run::threads::{CHUNK, on_threads};
+use crate::run::sweep::{SortedCursor, TableChunk, chunks, sweep};
 use crate::script::{LuaScripts, ScriptState, ScriptStates, StateLocation};
 use crate::vm::CallbackSet;
 
@@ -21,43 +20,12 @@ use crate::vm::CallbackSet;
 pub(super) type Scripted<'w, 's> =
     Query<'w, 's, (Entity, Ref<'static, LuaScripts>, &'static mut ScriptStates)>;
 
-/// What a chunk of entities came to. Its buffers are kept from frame to frame.
-#[derive(Default)]
-pub(crate) struct Found {
-    /// Those that were not quiet, in the order in which they lie in memory.
-    pub(super) rest: Vec<Entity>,
-    /// Entities with more than one invocation.
-    pub(super) shared: Vec<Entity>,
-    /// Who carries each program, by number.
-    carried: Vec<usize>,
-    /// The program that was met last, and how many were met since another one that are not counted yet.
-    recent: (u32, usize),
-    /// For so many invocations there was room.
-    room: usize,
-    /// How many lie there.
-    invocations: usize,
-    /// How many there are.
-    wanted: usize,
-    /// Those for which there was no room.
-    more: Vec<Invocation>,
-    /// Where the first and the last entity with invocations stand in the stable order.
-    keys: Option<(u64, u64)>,
-    /// All of them lie in it.
-    in_order: bool,
-    any_waits: bool,
-}
+/// Their scripts with when these were last changed, and their states.
+type ScriptColumns<'c> = ((&'c [LuaScripts], &'c [Tick]), &'c [ScriptStates]);
 
-/// What is known of all invocations of the quiet ones.
-pub(super) struct Quiet {
-    /// They lie in the stable order.
-    pub(super) in_order: bool,
-    /// Some wait since an earlier frame.
-    pub(super) any_waits: bool,
-}
-
-/// What there is to know of a stage.
+/// A stage whose unchanged entities are collected.
 #[derive(Clone, Copy)]
-pub(super) struct QuietStage<'s> {
+pub(super) struct UnchangedScan<'s> {
     pub(super) stage: Stage,
     /// The seconds that passed.
     pub(super) delta: f64,
@@ -65,120 +33,133 @@ pub(super) struct QuietStage<'s> {
     pub(super) deliveries: &'s [Delivery],
 }
 
-impl QuietStage<'_> {
-    /// Looks through all entities, on at most so many threads. Counts their programs, and puts the invocations of
-    /// those that are quiet into `invocations`, where nothing of value is left; what else it found is in `found`.
+/// What is known of all invocations of unchanged entities.
+pub(super) struct ScanSummary {
+    /// They are in the stable order.
+    pub(super) in_order: bool,
+    /// Some wait since an earlier stage.
+    pub(super) any_waits: bool,
+}
+
+impl UnchangedScan<'_> {
+    /// Scans all entities, on at most so many threads. Counts the programs of the unchanged ones, and replaces
+    /// `invocations` by theirs. `scans` holds what each chunk of entities came to.
     pub(super) fn collect(
         self,
         threads: usize,
         entities: &Scripted<'_, '_>,
         programs: &mut ProgramTable,
         invocations: &mut Vec<Invocation>,
-        found: &mut Vec<Found>,
-    ) -> Quiet {
+        scans: &mut Vec<ChunkScan>,
+    ) -> ScanSummary {
         let tables = entities.contiguous_iter();
         let tables = tables.expect("both components are stored in tables");
-        let mut chunks = Vec::new();
-        for (entities, scripts, states) in tables {
-            let scripts_changed = scripts.changed_ticks_slice();
-            let parts = entities.chunks(CHUNK).zip(scripts.into_inner().chunks(CHUNK));
-            let parts = parts.zip(scripts_changed.chunks(CHUNK)).zip(states.chunks(CHUNK));
-            chunks.extend(parts);
-        }
-        found.resize_with(chunks.len(), Found::default);
-        // Each chunk has as many invocations as it had, mostly: so they come to lie side by side.
-        invocations.resize_with(found.iter().map(|found| found.wanted).sum(), Invocation::default);
-        let mut rooms = &mut invocations[..];
-        let chunks = chunks.into_iter().zip(&mut *found);
-        let chunks: Vec<_> = chunks
-            .map(|((((entities, scripts), changed), states), found)| {
-                let room = rooms.split_off_mut(..found.wanted);
-                let room = room.expect("there is room for all");
-                Chunk { entities, scripts, changed, states, found, room }
-            })
-            .collect();
-        on_threads(threads, chunks.into_iter(), |chunk| self.look_through(chunk, programs));
-        gather(programs, invocations, found)
+        let chunks = chunks(tables.map(|(entities, scripts, states)| {
+            let changed = scripts.changed_ticks_slice();
+            (entities, ((scripts.into_inner(), changed), states))
+        }));
+        scans.resize_with(chunks.len(), ChunkScan::default);
+        // Each chunk mostly has as many invocations as it had before: so all of them can be written to one list.
+        invocations.resize_with(scans.iter().map(|scan| scan.wanted).sum(), Invocation::default);
+        let mut free = &mut invocations[..];
+        let chunks = chunks.into_iter().zip(&mut *scans).map(|(chunk, scan)| {
+            let room = free.split_off_mut(..scan.wanted).expect("there is room for all");
+            (chunk, (scan, room))
+        });
+        sweep(threads, chunks, self.deliveries, |chunk, (scan, room), mail| {
+            self.scan(chunk, scan, room, mail, programs);
+        });
+        merge(programs, invocations, scans)
     }
 
-    fn look_through(self, chunk: Chunk<'_>, programs: &ProgramTable) {
-        let Chunk { entities, scripts, changed, states, found: kept, room } = chunk;
-        // On this thread's own stack: what chunks came to lies side by side, and threads that write there by
-        // turns would have to wait for each other.
-        let mut found = std::mem::take(kept);
-        found.begin(programs.list.len(), room.len());
-        let mut mail = NextMail { deliveries: self.deliveries, next: 0 };
-        let all = entities.iter().zip(scripts).zip(changed).zip(states);
-        for (((entity, scripts), changed), states) in all {
-            let known = states.states.len() == scripts.scripts.len()
+    fn scan(
+        self,
+        chunk: TableChunk<'_, ScriptColumns<'_>>,
+        kept: &mut ChunkScan,
+        room: &mut [Invocation],
+        mut mail: SortedCursor<'_, Delivery>,
+        programs: &ProgramTable,
+    ) {
+        let TableChunk { entities, columns: ((scripts, changed), states) } = chunk;
+        // Work on a copy on the stack: adjacent results would cause false sharing.
+        let mut scan = std::mem::take(kept);
+        scan.begin(programs.list.len(), room.len());
+        let rows = entities.iter().zip(scripts).zip(changed).zip(states);
+        for (((entity, scripts), changed), states) in rows {
+            let may_be_unchanged = states.states.len() == scripts.scripts.len()
                 && states.origin.is_none()
-                && !mail.is_for(*entity);
-            let at = At { entity: *entity, changed: *changed, enabled: scripts.enabled };
-            if !known || !self.take(at, &states.states, programs, &mut found, room) {
-                found.rest.push(*entity);
+                && mail.find(*entity).is_none();
+            let scripts =
+                ScriptList { entity: *entity, changed: *changed, enabled: scripts.enabled };
+            if !may_be_unchanged
+                || !self.collect_entity(scripts, &states.states, programs, &mut scan, room)
+            {
+                scan.to_examine.push(*entity);
             }
         }
-        found.settle_up();
-        *kept = found;
+        scan.unchanged = entities.len() - scan.to_examine.len();
+        scan.flush_counts();
+        *kept = scan;
     }
 
-    /// Counts the programs of an entity and adds its invocations. Gives whether it is quiet; if not, nothing was
-    /// done.
+    /// Counts the programs of an entity and adds its invocations, if it is unchanged. Gives whether it is.
     #[inline]
-    fn take(
+    fn collect_entity(
         self,
-        at: At,
+        scripts: ScriptList,
         states: &[ScriptState],
         programs: &ProgramTable,
-        found: &mut Found,
+        scan: &mut ChunkScan,
         room: &mut [Invocation],
     ) -> bool {
         // Nearly all have one.
         if let [state] = states {
-            let quiet = at.is_quiet(0, state, programs);
-            if quiet && self.add(at, 0, state, programs, found, room) {
-                found.note_order(at.entity);
+            let unchanged = scripts.is_unchanged(0, state, programs);
+            if unchanged && self.add(scripts, 0, state, programs, scan, room) {
+                scan.note_order(scripts.entity);
             }
-            return quiet;
+            return unchanged;
         }
-        if !states.iter().enumerate().all(|(slot, state)| at.is_quiet(slot, state, programs)) {
+        let mut all = states.iter().enumerate();
+        if !all.all(|(slot, state)| scripts.is_unchanged(slot, state, programs)) {
             return false;
         }
         let mut invocations = 0;
         for (slot, state) in states.iter().enumerate() {
-            invocations += u32::from(self.add(at, slot, state, programs, found, room));
+            invocations += u32::from(self.add(scripts, slot, state, programs, scan, room));
         }
         if invocations > 0 {
-            found.note_order(at.entity);
+            scan.note_order(scripts.entity);
         }
         if invocations > 1 {
-            found.shared.push(at.entity);
+            scan.shared.push(scripts.entity);
         }
         true
     }
 
-    /// Counts a program, and adds an invocation if that is due; gives whether it is.
+    /// Counts the program of a script, and adds an invocation if it has the callback of the stage. Gives whether it
+    /// has.
     #[inline]
     fn add(
         self,
-        at: At,
+        scripts: ScriptList,
         slot: usize,
         state: &ScriptState,
         programs: &ProgramTable,
-        found: &mut Found,
+        scan: &mut ChunkScan,
         room: &mut [Invocation],
     ) -> bool {
         let attached = &state.attached;
         let number = attached.number;
-        found.carry(number);
-        if !at.enabled || !programs.list[number as usize].ticks {
+        scan.count_program(number);
+        if !scripts.enabled || !programs.list[number as usize].ticks {
             return false;
         }
         let waiting = attached.waiting[self.stage as usize];
-        found.any_waits |= waiting > 0;
-        let invocation = found.place(room);
-        debug_assert!(invocation.more.is_none(), "what is left of a stage is empty");
-        invocation.entity = at.entity;
+        scan.any_waits |= waiting > 0;
+        let invocation = scan.next_invocation(room);
+        debug_assert!(invocation.more.is_none(), "an applied invocation has no extras");
+        invocation.entity = scripts.entity;
         invocation.slot = slot as u32;
         invocation.program = number;
         invocation.delta = attached.pending_delta[self.stage as usize] + self.delta;
@@ -188,22 +169,22 @@ impl QuietStage<'_> {
     }
 }
 
-/// An entity as its list of scripts has it.
+/// An entity's list of scripts.
 #[derive(Clone, Copy)]
-struct At {
+struct ScriptList {
     entity: Entity,
     /// When the list was last changed.
     changed: Tick,
     enabled: bool,
 }
 
-impl At {
+impl ScriptList {
     /// Whether nothing has happened to a script.
     #[inline]
-    fn is_quiet(self, slot: usize, state: &ScriptState, programs: &ProgramTable) -> bool {
+    fn is_unchanged(self, slot: usize, state: &ScriptState, programs: &ProgramTable) -> bool {
         let attached = &state.attached;
         let place = StateLocation::new(self.entity, programs.numbering(), self.changed, slot);
-        // While they don't run, it makes no difference what became of the asset.
+        // While scripts are disabled, what became of the asset makes no difference.
         attached.place == place
             && !attached.aside.is_put_aside()
             && (!self.enabled
@@ -213,129 +194,37 @@ impl At {
     }
 }
 
-/// Entities that lie side by side, and what comes of them.
-struct Chunk<'c> {
-    entities: &'c [Entity],
-    scripts: &'c [LuaScripts],
-    /// When the scripts were last changed.
-    changed: &'c [Tick],
-    states: &'c [ScriptStates],
-    found: &'c mut Found,
-    /// Where its invocations go, as many as there is room for.
-    room: &'c mut [Invocation],
-}
-
-impl Found {
-    fn begin(&mut self, programs: usize, room: usize) {
-        self.rest.clear();
-        self.shared.clear();
-        self.carried.clear();
-        self.carried.resize(programs, 0);
-        (self.room, self.invocations, self.wanted) = (room, 0, 0);
-        (self.keys, self.in_order, self.any_waits) = (None, true, false);
-        self.recent = (0, 0);
-    }
-
-    /// Notes an entity that carries a program.
-    #[inline]
-    fn carry(&mut self, number: u32) {
-        if self.recent.0 != number {
-            self.settle_up();
-            self.recent.0 = number;
-        }
-        self.recent.1 += 1;
-    }
-
-    /// Counts those that were noted.
-    fn settle_up(&mut self) {
-        let (number, count) = &mut self.recent;
-        if *count > 0 {
-            self.carried[*number as usize] += std::mem::take(count);
-        }
-    }
-
-    /// An invocation to be filled in.
-    #[inline]
-    fn place<'r>(&'r mut self, room: &'r mut [Invocation]) -> &'r mut Invocation {
-        self.wanted += 1;
-        match room.get_mut(self.invocations) {
-            Some(place) => {
-                self.invocations += 1;
-                place
-            }
-            None => {
-                self.more.push(Invocation::default());
-                self.more.last_mut().expect("it was just put there")
-            }
-        }
-    }
-
-    /// Notes where an entity with invocations stands in the stable order.
-    #[inline]
-    fn note_order(&mut self, entity: Entity) {
-        let key = order(entity);
-        let (_, last) = self.keys.get_or_insert((key, key));
-        self.in_order &= *last <= key;
-        *last = key;
-    }
-}
-
-/// Puts together what the chunks came to.
-fn gather(
+/// Closes the gaps between the invocations of the chunks, and counts the programs of all of them.
+fn merge(
     programs: &mut ProgramTable,
     invocations: &mut Vec<Invocation>,
-    found: &mut [Found],
-) -> Quiet {
+    scans: &mut [ChunkScan],
+) -> ScanSummary {
     let (mut filled, mut start) = (0, 0);
     let (mut in_order, mut any_waits, mut last) = (true, false, None);
-    for found in &mut *found {
+    for scan in &mut *scans {
         if filled != start {
-            (0..found.invocations)
-                .for_each(|invocation| invocations.swap(filled + invocation, start + invocation));
+            (0..scan.filled).for_each(|index| invocations.swap(filled + index, start + index));
         }
-        filled += found.invocations;
-        start += found.room;
-        in_order &= found.in_order && found.more.is_empty();
-        if let Some((first_key, last_key)) = found.keys {
+        filled += scan.filled;
+        start += scan.room;
+        in_order &= scan.in_order && scan.overflow.is_empty();
+        if let Some((first_key, last_key)) = scan.keys {
             in_order &= last.is_none_or(|last| last < first_key);
             last = Some(last_key);
         }
-        any_waits |= found.any_waits;
-        for (program, carried) in programs.list.iter_mut().zip(&found.carried) {
-            if *carried > 0 {
-                program.count(*carried);
+        any_waits |= scan.any_waits;
+        for (program, count) in programs.list.iter_mut().zip(&scan.program_counts) {
+            if *count > 0 {
+                program.count(*count);
             }
         }
     }
     invocations.truncate(filled);
-    for found in found {
-        invocations.append(&mut found.more);
+    for scan in scans {
+        invocations.append(&mut scan.overflow);
     }
-    Quiet { in_order, any_waits }
-}
-
-/// The deliveries, looked at in the order of entities, mostly.
-struct NextMail<'d> {
-    deliveries: &'d [Delivery],
-    /// The first that is for the entity that was asked for last, or for a later one.
-    next: usize,
-}
-
-impl NextMail<'_> {
-    fn is_for(&mut self, entity: Entity) -> bool {
-        if self.deliveries.is_empty() {
-            return false;
-        }
-        let key = order(entity);
-        let to = |delivery: &Delivery| order(delivery.mail.to);
-        let (before, from) = self.deliveries.split_at(self.next);
-        if before.last().is_some_and(|last| to(last) >= key)
-            || from.first().is_some_and(|first| to(first) < key)
-        {
-            self.next = self.deliveries.partition_point(|delivery| to(delivery) < key);
-        }
-        self.deliveries.get(self.next).is_some_and(|next| to(next) == key)
-    }
+    ScanSummary { in_order, any_waits }
 }
 
 #[cfg(test)]
