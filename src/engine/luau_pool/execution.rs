@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::LuauPool;
 use super::error::ExecuteError;
 use super::programs::UNNAMED;
-use super::run::Source;
+use super::run::PoolSource;
 use crate::engine::output::OutputLine;
 use crate::error::Failure;
 use crate::escape::log_text;
@@ -193,7 +193,7 @@ impl<'e> Execution<'e> {
         output: &mut Vec<OutputLine>,
     ) -> Result<ScriptValues, ExecuteError> {
         let wall = self.timeout.and_then(WallDeadline::within);
-        let source = Source { name: self.name, text: self.source, params: &self.params };
+        let source = PoolSource { name: self.name, text: self.source, params: &self.params };
         self.pool.run(source, results, wall, output)
     }
 }

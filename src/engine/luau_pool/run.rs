@@ -14,7 +14,7 @@ use crate::vm::{CallBounds, Evaluation, Results, RunLimits, Vm, WallDeadline};
 
 /// A source, with its name and the global `params`.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'e> {
+pub(super) struct PoolSource<'e> {
     pub(super) name: Option<&'e str>,
     pub(super) text: &'e str,
     pub(super) params: &'e ScriptTable,
@@ -25,7 +25,7 @@ impl LuauPool {
     #[track_caller]
     pub(super) fn run(
         &self,
-        source: Source<'_>,
+        source: PoolSource<'_>,
         results: Results,
         wall: Option<WallDeadline>,
         output: &mut Vec<OutputLine>,
