@@ -1,8 +1,7 @@
 //! An egui window that shows the pool, the scripts, and their errors (features `overlay` and `panel`).
 //!
-//! The overlay reads [`LuaSnapshot`] and writes [`LuaControl`], and touches nothing else: looking at
-//! the pool can't disturb it. Apps with an egui of their own leave [`LuaOverlayPlugin`] out and call
-//! [`show_panel`] where they like.
+//! The overlay reads [`LuaSnapshot`] and writes [`LuaControl`], and nothing else, so observing the pool can't disturb it.
+//! Apps with their own egui leave out [`LuaOverlayPlugin`] and call [`show_panel`].
 
 use bevy::input::keyboard::{KeyCode, KeyboardFocusLost, KeyboardInput};
 use bevy::input::mouse::MouseWheel;
@@ -35,9 +34,9 @@ pub use view::show_panel;
 
 /// Adds the overlay window.
 ///
-/// It draws with `bevy_egui` on the first camera that the app spawns, and adds [`EguiPlugin`] if
-/// the app has not done so; an app that adds [`EguiPlugin`] itself does that first. Add it after
-/// `DefaultPlugins`. Without a renderer or a camera there is nothing to draw on, and nothing is drawn.
+/// Add it after `DefaultPlugins`. It draws with `bevy_egui` on the first camera of the app, and adds [`EguiPlugin`] if
+/// the app hasn't; an app that adds [`EguiPlugin`] itself has to do so first. Without a renderer or a camera, nothing is
+/// drawn.
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -49,10 +48,10 @@ pub use view::show_panel;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LuaOverlayPlugin {
-    /// The key that opens and closes the window: F3 by default. Choose one that types no text,
-    /// because the window has a field to type in.
+    /// The key that opens and closes the window. Default: F3. Choose one that types no text, since the window has a text
+    /// field.
     pub toggle_key: KeyCode,
-    /// Whether the window is open at the start: `false` by default.
+    /// Whether the window is open at the start. Default: `false`.
     pub open: bool,
 }
 
@@ -95,8 +94,7 @@ impl Plugin for LuaOverlayPlugin {
 
 /// Adds egui, unless the app has done so.
 ///
-/// With its renderer, `bevy_egui` wants Bevy's renderer in the app, and panics in a headless one. Nobody could
-/// see the overlay there, so egui is left out.
+/// With its renderer, `bevy_egui` requires Bevy's renderer and panics without it, so headless apps get no egui.
 #[cfg(feature = "overlay")]
 fn add_egui(app: &mut App) {
     if app.is_plugin_added::<EguiPlugin>() {
@@ -109,8 +107,8 @@ fn add_egui(app: &mut App) {
 
 /// Adds egui, unless the app has done so.
 ///
-/// Without its renderer, `bevy_egui` leaves it to others to take the textures that a frame changed, and panics
-/// if nobody does.
+/// Without its renderer, `bevy_egui` expects the app to take the changed textures of each frame, and panics if nobody
+/// does. So they are discarded here.
 #[cfg(not(feature = "overlay"))]
 fn add_egui(app: &mut App) {
     use bevy_egui::EguiRenderOutput;
@@ -126,7 +124,7 @@ fn add_egui(app: &mut App) {
     }
 }
 
-/// The overlay window's state. Set [`open`](Self::open) to open or close it from code.
+/// The state of the overlay window. Set [`open`](Self::open) to open or close it from code.
 #[derive(Resource, Reflect, Clone, Debug)]
 #[reflect(Resource)]
 pub struct LuaOverlay {
@@ -134,13 +132,13 @@ pub struct LuaOverlay {
     pub open: bool,
     /// The key that opens and closes the window.
     pub toggle_key: KeyCode,
-    /// What the person looking has chosen: sorting, filter, open sections.
+    /// What the user has chosen: sorting, filter, open sections.
     #[reflect(ignore)]
     pub panel: PanelState,
 }
 
-/// `bevy_egui` reads these messages in every app. The window and input plugins add them too, and a
-/// headless app has neither; adding one twice changes nothing.
+/// Adds the messages that `bevy_egui` reads. Bevy's window and input plugins add them too, but a headless app has
+/// neither; adding one twice has no effect.
 fn add_egui_input_messages(app: &mut App) {
     app.add_message::<WindowEvent>()
         .add_message::<CursorMoved>()

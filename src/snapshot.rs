@@ -1,8 +1,7 @@
-//! What the pool and the scripts did, as plain data.
+//! [`LuaSnapshot`]: what the pool and the scripts did, as plain data.
 //!
-//! The frame publishes one [`LuaSnapshot`] at its end. The overlay and the diagnostics read that and
-//! nothing else, so looking at the pool can't disturb it, and a panel can be drawn from a snapshot
-//! that a test made by hand.
+//! It is updated at the end of each frame. The overlay and the diagnostics read nothing else, so observing the pool
+//! can't disturb it, and tests can draw a panel from a snapshot made by hand.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,15 +13,13 @@ use crate::error::ReachedLimit;
 use crate::pool::{Incident, PoolStats, Timing, VmInfo};
 use crate::vm::Mutable;
 
-/// How many [`Sample`]s [`LuaSnapshot::history`] keeps: ten seconds at 60 frames a second.
+/// The most [`Sample`]s in [`LuaSnapshot::history`]: ten seconds at 60 frames per second.
 pub const HISTORY_FRAMES: usize = 600;
 
-/// How many distinct errors [`LuaSnapshot::errors`] keeps. The one that was seen longest ago goes
-/// first.
+/// The most distinct errors in [`LuaSnapshot::errors`]. The least recently seen one is dropped first.
 pub const ERROR_ROWS: usize = 64;
 
-/// How many distinct incidents [`LuaSnapshot::incidents`] keeps. The one that was seen longest ago goes
-/// first.
+/// The most distinct incidents in [`LuaSnapshot::incidents`]. The least recently seen one is dropped first.
 pub const INCIDENT_ROWS: usize = 32;
 
 /// The state of the script pool at the end of the last frame.
@@ -30,26 +27,26 @@ pub const INCIDENT_ROWS: usize = 32;
 pub struct LuaSnapshot {
     /// Counters, gauges and timings of the VM pool.
     pub pool: PoolStats,
-    /// One entry for each living VM, ordered by id.
+    /// All existing VMs, ordered by id.
     pub vms: Vec<VmInfo>,
-    /// What went wrong inside the pool, the most recent first; at most [`INCIDENT_ROWS`]. Each was
-    /// logged as a warning when it was seen first.
+    /// Incidents inside the pool, the most recent first; at most [`INCIDENT_ROWS`]. Each was logged as a warning when it
+    /// was first seen.
     pub incidents: Vec<IncidentRow>,
-    /// One entry for each script asset that an entity uses, ordered by path.
+    /// All script assets that entities use, ordered by path.
     pub scripts: Vec<ScriptRow>,
-    /// The distinct errors seen, the most recent first; at most [`ERROR_ROWS`].
+    /// Distinct errors, the most recent first; at most [`ERROR_ROWS`].
     pub errors: Vec<ErrorRow>,
     /// What the last frame did.
     pub frame: FrameStats,
-    /// What all frames did together.
+    /// What all frames did, summed up.
     pub total: FrameStats,
-    /// How long single runs took, since the pool was made: of one run in eight, and of each that took long.
+    /// How long runs took since the pool was made. Sampled: one run in eight, and every long one.
     pub run_time: Timing,
     /// One sample for each of the last [`HISTORY_FRAMES`] frames, the oldest first.
     pub history: VecDeque<Sample>,
-    /// Scripts are paused ([`LuaScripting::enabled`](crate::LuaScripting) is `false`).
+    /// Whether scripts are paused ([`LuaScripting::enabled`](crate::LuaScripting) is `false`).
     pub paused: bool,
-    /// Why no script runs, if that is because the configuration file can't be used
+    /// Why no script runs, if the configuration file can't be used
     /// ([`LuaPool::stopped`](crate::LuaPool::stopped)).
     pub stopped: Option<Arc<str>>,
 }
@@ -59,70 +56,68 @@ pub struct LuaSnapshot {
 pub struct ScriptRow {
     /// The asset path, such as `scripts/orbit.luau`.
     pub path: Arc<str>,
-    /// Entities that carry this script.
+    /// Entities with this script.
     pub entities: usize,
     /// Runs of any callback, failed ones included.
     pub runs: u64,
     /// Runs that failed.
     pub errors: u64,
-    /// How long its runs took: of one in eight, and of each that took long.
+    /// How long its runs took. Sampled: one run in eight, and every long one.
     pub time: Timing,
-    /// Entities for which the script, or its `on_message` alone, was put aside after too many failures in a row.
+    /// Entities on which the script, or its `on_message` alone, is put aside after too many consecutive failures.
     pub put_aside: usize,
-    /// VMs that were found changed and put into quarantine after this script had run on them last.
-    /// Which other scripts may have done it is told by [`LuaSnapshot::incidents`].
+    /// VMs that were found changed, and quarantined, with this script as the last one that ran on them.
+    /// [`LuaSnapshot::incidents`] names the other scripts that may be the cause.
     pub quarantines: u64,
-    /// How often it was tried again after it had been put aside, on any entity.
+    /// How often it was retried after it was put aside, on any entity.
     pub retries: u64,
-    /// Frames until it is tried again on the first of the entities for which it is put aside. `None`: on
-    /// none of them.
+    /// Frames until the next retry on an entity for which it is put aside; `None` if there is none.
     pub next_retry: Option<u64>,
-    /// Why its file level runs afresh for every run, which takes longer; with the line that is the reason.
-    /// `None`: it ran once in a VM and is shared, or it has not run yet.
+    /// Why its file level is executed for every run, which is slower, and the line that causes it. `None` if the file
+    /// level is shared by runs, or has not run yet.
     pub afresh: Option<Mutable>,
-    /// What is wrong with the asset's text, if it does not compile. The last good version goes on
-    /// running.
+    /// The compile error of the asset, if it has one. The last good version stays in use.
     pub broken: Option<Arc<str>>,
 }
 
-/// Something that went wrong inside the pool, and how often it was seen.
+/// An incident inside the pool, and how often it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncidentRow {
     /// The most recent one.
     pub incident: Incident,
-    /// How often the same befell any VM that had run the same script last.
+    /// How often it happened to VMs on which the same script ran last.
     pub count: u64,
-    /// The frame in which it was last seen, counted from the start of the app.
+    /// The last frame in which it was seen, counted from the start of the app.
     pub last_frame: u64,
 }
 
-/// One distinct error and how often it was seen.
+/// A distinct error, and how often it was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorRow {
     /// The asset path of the script.
     pub script: Arc<str>,
-    /// The line, where the error has one.
+    /// The line, if the error has one.
     pub line: Option<u32>,
-    /// The callback that failed, or `None` if the asset could not be loaded, or if what a run asked for was
-    /// refused when that was applied.
+    /// The callback that failed; `None` if the asset could not be loaded, or an effect of the run was refused when it was
+    /// applied.
     pub callback: Option<&'static str>,
     /// The entity of the most recent failure.
     pub entity: Option<Entity>,
-    /// The message, without the place.
+    /// The message, without script and line.
     pub message: Arc<str>,
-    /// The limit that the most recent run reached, if that is the error.
+    /// The limit that the most recent run reached, if the error is about a limit.
     pub limit: Option<ReachedLimit>,
     /// The Lua call stack, the innermost call first; empty if there is none.
     pub traceback: Arc<str>,
     /// How often it was seen.
     pub count: u64,
-    /// The frame in which it was last seen, counted from the start of the app.
+    /// The last frame in which it was seen, counted from the start of the app.
     pub last_frame: u64,
 }
 
 impl ErrorRow {
-    /// Whether both tell of the same error. Where a script meets a limit, and what it used by then, is an
-    /// accident.
+    /// Whether both rows are about the same error. For a reached limit, the line and the amount used don't matter: they
+    /// vary from run to run.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = match (&self.limit, &other.limit) {
             (Some(limit), Some(other)) => limit.setting == other.setting,
@@ -133,26 +128,26 @@ impl ErrorRow {
     }
 }
 
-/// What happened in one frame, or in all of them.
+/// What happened in one frame, or in all frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameStats {
     /// Callbacks that ran, failed ones included.
     pub runs: u64,
     /// Runs that failed and changed nothing.
     pub failed: u64,
-    /// Scripts of entities that were due and wait for the next frame: no VM was to be had, the frame's budget was
-    /// spent, or what all may use up together that descend from one entity.
+    /// Scripts of entities that were due and wait for the next frame: no VM was available, or the budget of the frame, or
+    /// of a lineage of entities, was spent.
     pub deferred: u64,
-    /// Scripts of entities that were put aside after too many failures in a row, and were tried again.
+    /// Retries of scripts that were put aside on an entity after too many consecutive failures.
     pub retries: u64,
     /// Component fields that got a new value.
     pub writes: u64,
-    /// Fields that two runs of one frame wrote; the later run in the stable order won.
+    /// Fields that two runs of one frame wrote; the later one in the stable order won.
     pub conflicts: u64,
     /// Messages that scripts sent to entities.
     pub messages: u64,
-    /// Messages whose receiver was gone or has no script with an `on_message`, whose script is put aside, and those for
-    /// which there was no room.
+    /// Messages that were dropped: the receiver was gone, had no script with `on_message` or one that is put aside, or
+    /// there was no room.
     pub undelivered: u64,
     /// Entities that scripts spawned.
     pub spawned: u64,
@@ -164,17 +159,17 @@ pub struct FrameStats {
     pub time: Duration,
 }
 
-/// One frame's figures for the plot.
+/// The figures of one frame, for the plots.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
     /// Seconds since the app started.
     pub at: f64,
     /// Runs in this frame.
     pub runs: u32,
-    /// Time the frame spent on scripts, from collecting to applying.
+    /// Time that the frame spent on scripts, from collecting to applying.
     pub frame: Duration,
     /// The longest run of this frame.
     pub longest_run: Duration,
-    /// VMs leased at the same time, at most, in this frame.
+    /// The most VMs leased at the same time in this frame.
     pub leased: usize,
 }

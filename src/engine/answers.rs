@@ -1,106 +1,106 @@
-//! [`Answers`]: what functions of the host told a run, for when that begins once more.
+//! [`Answers`]: the results of host functions, recorded for a retry of the run.
 
 use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::RunRandom;
 
-/// Bytes of arguments and results that are kept of one run; one that has had more doesn't begin once more.
-const KEPT: usize = 1024 * 1024;
+/// Bytes of arguments and results that are recorded for one run. A run with more is not retried.
+const MAX_RECORDED: usize = 1024 * 1024;
 
-/// What a call takes besides its arguments and its result, in bytes.
-const CALL: usize = 128;
+/// Bytes that a call counts as, in addition to its arguments and its result.
+const CALL_BYTES: usize = 128;
 
-/// A run that begins once more hears again what it was told before: what a function of the host did for it is
-/// done, and isn't done twice.
+/// The calls of host functions that a run made. A retry replays the results, since the effects of a host function must
+/// not happen twice.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    kept: Vec<Answer>,
+    recorded: Vec<RecordedCall>,
     bytes: usize,
-    /// Calls that were made before it began once more. Those that panicked have no answer.
-    made: usize,
-    /// How many it has heard again, since it began once more.
-    again: Option<usize>,
-    strayed: bool,
+    /// Calls that were made before the retry. Those that panicked are not recorded.
+    calls: usize,
+    /// How many calls the retry has replayed; `None` before the retry.
+    replayed: Option<usize>,
+    has_diverged: bool,
 }
 
 #[derive(Debug)]
-struct Answer {
+struct RecordedCall {
     function: u32,
     args: Vec<ScriptValue>,
     result: Result<ScriptValues, ScriptError>,
-    /// The random numbers as the function left them.
+    /// The state of the random numbers after the call.
     random: RunRandom,
 }
 
 impl Answers {
-    /// Whether the run may begin once more: all answers are here.
+    /// Whether every call is recorded, so that the run can be retried.
     pub(super) fn are_complete(&self) -> bool {
-        self.made == self.kept.len()
+        self.calls == self.recorded.len()
     }
 
-    /// Whether the run began once more and then called something else. What it would have come to isn't known.
-    pub(super) fn has_strayed(&self) -> bool {
-        self.strayed
+    /// Whether the retry made other calls than the first attempt. Its result is meaningless then.
+    pub(super) fn have_diverged(&self) -> bool {
+        self.has_diverged
     }
 
-    /// The run begins once more.
+    /// Begins the retry.
     pub(super) fn rewind(&mut self) {
-        self.again = Some(0);
+        self.replayed = Some(0);
     }
 
-    /// The answer to a call, which `call` makes if it wasn't made before.
-    pub(super) fn to(
+    /// The result of a call: replayed, or from `call` if it was not made before.
+    pub(super) fn answer(
         &mut self,
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
         call: impl FnOnce(Vec<ScriptValue>, &mut RunRandom) -> Result<ScriptValues, ScriptError>,
     ) -> Result<ScriptValues, ScriptError> {
-        let Some(again) = &mut self.again else {
-            return self.keep(function, args, random, call);
+        let Some(replayed) = &mut self.replayed else {
+            return self.record(function, args, random, call);
         };
-        let answer = match self.kept.get(*again) {
-            _ if self.strayed => return Err(strayed()),
-            Some(answer) => answer,
+        let recorded = match self.recorded.get(*replayed) {
+            _ if self.has_diverged => return Err(diverged()),
+            Some(recorded) => recorded,
             None => return call(args, random),
         };
-        if !answer.is_to(function, &args) {
-            self.strayed = true;
-            return Err(strayed());
+        if !recorded.matches(function, &args) {
+            self.has_diverged = true;
+            return Err(diverged());
         }
-        *again += 1;
-        *random = answer.random.clone();
-        answer.result.clone()
+        *replayed += 1;
+        *random = recorded.random.clone();
+        recorded.result.clone()
     }
 
-    fn keep(
+    fn record(
         &mut self,
         function: u32,
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
         call: impl FnOnce(Vec<ScriptValue>, &mut RunRandom) -> Result<ScriptValues, ScriptError>,
     ) -> Result<ScriptValues, ScriptError> {
-        self.made += 1;
-        self.bytes += CALL + args.iter().map(ScriptValue::size).sum::<usize>();
-        if self.bytes > KEPT {
+        self.calls += 1;
+        self.bytes += CALL_BYTES + args.iter().map(ScriptValue::size).sum::<usize>();
+        if self.bytes > MAX_RECORDED {
             return call(args, random);
         }
         let result = call(args.clone(), random);
         self.bytes += result.as_ref().map_or(0, ScriptValues::size);
-        if self.bytes <= KEPT {
-            let answer = Answer { function, args, result: result.clone(), random: random.clone() };
-            self.kept.push(answer);
+        if self.bytes <= MAX_RECORDED {
+            let (result, random) = (result.clone(), random.clone());
+            self.recorded.push(RecordedCall { function, args, result, random });
         }
         result
     }
 }
 
-fn strayed() -> ScriptError {
+fn diverged() -> ScriptError {
     ScriptError::Host { message: "the run began once more and went another way".to_owned() }
 }
 
-impl Answer {
-    fn is_to(&self, function: u32, args: &[ScriptValue]) -> bool {
+impl RecordedCall {
+    fn matches(&self, function: u32, args: &[ScriptValue]) -> bool {
         let same = |(a, b): (&ScriptValue, &ScriptValue)| a.is_identical(b);
         self.function == function
             && self.args.len() == args.len()
@@ -116,7 +116,7 @@ mod tests {
 
     fn told(answers: &mut Answers, function: u32, arg: f64) -> Result<f64, ScriptError> {
         let mut random = RunRandom::new(1);
-        let answer = answers.to(function, vec![arg.into()], &mut random, |_, random| {
+        let answer = answers.answer(function, vec![arg.into()], &mut random, |_, random| {
             Ok(ScriptValue::from(random.next_u32()).into())
         });
         let drawn = f64::from(random.next_u32());
@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_begins_once_more_hears_and_draws_the_same_again() {
+    fn a_retry_gets_the_same_results_and_random_numbers() {
         let mut answers = Answers::default();
         let first = told(&mut answers, 0, f64::NAN);
         assert!(answers.are_complete());
         answers.rewind();
         let never = |_: Vec<ScriptValue>, _: &mut RunRandom| panic!("it was called already");
         let mut random = RunRandom::new(1);
-        let again = answers.to(0, vec![f64::NAN.into()], &mut random, never);
+        let again = answers.answer(0, vec![f64::NAN.into()], &mut random, never);
         let again = again.map(ScriptValues::into_first);
         let Ok(ScriptValue::Number(again)) = again else { panic!("{again:?}") };
         assert_eq!(Ok(again + f64::from(random.next_u32())), first);
@@ -142,30 +142,30 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_another_way_hears_nothing_any_more() {
+    fn a_retry_that_diverges_gets_no_results_any_more() {
         for (function, arg) in [(1, 1.0), (0, 2.0)] {
             let mut answers = Answers::default();
             assert!(told(&mut answers, 0, 1.0).is_ok());
             assert!(told(&mut answers, 0, 1.0).is_ok());
             answers.rewind();
             assert!(told(&mut answers, function, arg).is_err());
-            assert!(answers.has_strayed());
+            assert!(answers.have_diverged());
             for _ in 0..3 {
-                assert!(told(&mut answers, 0, 1.0).is_err(), "even if it finds back");
+                assert!(told(&mut answers, 0, 1.0).is_err(), "even with the recorded call");
             }
         }
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_what_is_missing_is_known() {
+    fn the_record_is_bounded_and_knows_that_it_is_incomplete() {
         let mut answers = Answers::default();
         for call in 0.. {
-            assert!(call <= KEPT / CALL, "there is an end");
+            assert!(call <= MAX_RECORDED / CALL_BYTES, "there is an end");
             assert!(told(&mut answers, 0, 1.0).is_ok());
             if !answers.are_complete() {
                 break;
             }
         }
-        assert!(answers.kept.len() > KEPT / CALL / 2);
+        assert!(answers.recorded.len() > MAX_RECORDED / CALL_BYTES / 2);
     }
 }

@@ -1,22 +1,22 @@
-//! [`SourceCache`]: what was compiled, by source text, bounded.
+//! [`SourceCache`]: compiled sources, by text.
 
 use lru::LruCache;
 
-/// Keeps what belongs to a source text, so long as there is room: the least recently used goes first.
+/// A bounded cache by source text that drops the least recently used entry first.
 #[derive(Debug)]
 pub(crate) struct SourceCache<T> {
-    /// What is kept, with the bytes that it counts.
+    /// The values, each with the bytes that it counts as.
     entries: LruCache<Box<str>, (T, usize)>,
     bytes: usize,
     bounds: CacheBounds,
 }
 
-/// How much a [`SourceCache`] keeps.
+/// The bounds of a [`SourceCache`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CacheBounds {
-    /// Sources.
+    /// The number of sources.
     pub(crate) entries: usize,
-    /// Bytes of all sources together, with what belongs to them; what is larger is not kept at all.
+    /// Bytes of all sources and their values together. A larger entry is not kept.
     pub(crate) bytes: usize,
 }
 
@@ -33,8 +33,7 @@ impl<T> SourceCache<T> {
         self.entries.get(source).map(|(value, _)| value)
     }
 
-    /// Keeps `value`, which takes so many bytes besides, in place of what was kept for the same source. Gives
-    /// whether it had room.
+    /// Keeps a value of `bytes` for a source, in place of an earlier one. Returns whether it fits the bounds.
     pub(crate) fn put(&mut self, source: &str, value: T, bytes: usize) -> bool {
         if let Some((_, old)) = self.entries.pop(source) {
             self.bytes -= old;

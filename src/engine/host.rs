@@ -8,7 +8,7 @@ use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{Field, FieldRef, Host, Live, LogLevel, NoWorld, ReadResult, RunRandom};
 
-/// What takes the lines that a run logs.
+/// Receives the lines that a run logs.
 pub(crate) trait TakeLine:
     FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>
 {
@@ -16,13 +16,13 @@ pub(crate) trait TakeLine:
 
 impl<F: FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>> TakeLine for F {}
 
-/// A host that has an [`Offer`] and no world.
+/// A host with an [`Offer`] and without a world.
 pub(crate) struct EngineHost<'o, L, R = fn()> {
     offer: &'o Offer,
     log: L,
-    /// Forgets what was logged.
+    /// Discards what was logged.
     rewind: R,
-    /// What functions told a run that may begin once more.
+    /// The results of host functions, if the run may be retried.
     answers: Option<Answers>,
     no_world: NoWorld,
 }
@@ -32,7 +32,7 @@ impl<'o, L: TakeLine> EngineHost<'o, L> {
         Self { offer, log, rewind: || (), answers: None, no_world: NoWorld::default() }
     }
 
-    /// Lets a run begin once more. Then this is called: what it logged was for nothing.
+    /// Allows a retry of the run. `rewind` is called before it, to discard what was logged.
     pub(crate) fn rewound_by<R: FnMut()>(self, rewind: R) -> EngineHost<'o, L, R> {
         let Self { offer, log, no_world, .. } = self;
         EngineHost { offer, log, rewind, answers: Some(Answers::default()), no_world }
@@ -40,9 +40,9 @@ impl<'o, L: TakeLine> EngineHost<'o, L> {
 }
 
 impl<L, R> EngineHost<'_, L, R> {
-    /// Whether the run began once more and then went another way.
-    pub(crate) fn has_strayed(&self) -> bool {
-        self.answers.as_ref().is_some_and(Answers::has_strayed)
+    /// Whether a retry made other calls than the first attempt.
+    pub(crate) fn has_diverged(&self) -> bool {
+        self.answers.as_ref().is_some_and(Answers::have_diverged)
     }
 }
 
@@ -94,7 +94,7 @@ impl<L: TakeLine, R: FnMut()> Host for EngineHost<'_, L, R> {
     ) -> Result<ScriptValues, ScriptError> {
         let call = |args, random: &mut RunRandom| self.offer.call(function, args, random);
         match &mut self.answers {
-            Some(answers) => answers.to(function, args, random, call),
+            Some(answers) => answers.answer(function, args, random, call),
             None => call(args, random),
         }
     }
@@ -110,7 +110,7 @@ impl<L: TakeLine, R: FnMut()> Host for EngineHost<'_, L, R> {
 
     fn begin(&mut self) {}
 
-    // What a session does never begins once more; what a pool does may.
+    // Runs of a pool may be retried; those of a session never are.
     fn rewind(&mut self) {
         (self.rewind)();
         self.answers.iter_mut().for_each(Answers::rewind);

@@ -1,11 +1,10 @@
-//! [`Interrupter`]: a way to end calls from outside.
+//! [`Interrupter`]: ends calls from another thread.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Ends calls of a [`LuaEngine`](super::LuaEngine) or a [`LuauPool`](super::LuauPool) from any thread: those that
-/// are under way, and none that begins later. They fail with
-/// [`ScriptError::Cancelled`](crate::ScriptError::Cancelled).
+/// Ends the running calls of a [`LuaEngine`](super::LuaEngine) or a [`LuauPool`](super::LuauPool) from any thread. They
+/// fail with [`ScriptError::Cancelled`](crate::ScriptError::Cancelled). Calls that begin later are not affected.
 ///
 /// A host function isn't interrupted: the call ends when it returns.
 #[derive(Clone)]
@@ -16,7 +15,7 @@ impl Interrupter {
         Self(Arc::new(interrupt))
     }
 
-    /// Ends the calls that are under way. If there are none, nothing happens.
+    /// Ends the running calls, if there are any.
     pub fn interrupt(&self) {
         (self.0)();
     }

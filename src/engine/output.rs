@@ -1,4 +1,4 @@
-//! What scripts print, kept for the one who owns the engine.
+//! [`OutputBuffer`]: the lines that the scripts of an engine print.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::error::ScriptError;
 use crate::vm::LogLevel;
 
-/// Bytes that a line counts in addition to its text.
+/// Bytes that a line counts as, in addition to its text.
 const LINE_BYTES: usize = 64;
 
 /// A line that a script wrote with `print` or `log.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputLine {
-    /// How urgent it is; `print` writes [`LogLevel::Info`].
+    /// Its level; `print` writes [`LogLevel::Info`].
     pub level: LogLevel,
     /// The text, cut after 2000 bytes.
     pub text: Arc<str>,
@@ -20,26 +20,26 @@ pub struct OutputLine {
     pub line: Option<u32>,
 }
 
-/// The last lines, within a bound.
+/// The most recent lines, within a limit of bytes.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub(crate) struct OutputBuffer {
     lines: VecDeque<OutputLine>,
     bytes: usize,
-    /// Of the call that is going on, or of the last one.
+    /// Bytes of the current call, or of the last one.
     call_bytes: usize,
-    /// How many of the lines are its, those at the end.
+    /// How many of the last lines are of that call.
     call_lines: usize,
     limit: usize,
-    /// Lines that were not taken in time.
+    /// Lines that were dropped because nobody took them in time.
     lost: u64,
 }
 
-impl Output {
+impl OutputBuffer {
     pub(crate) fn new(limit: usize) -> Self {
         Self { lines: VecDeque::new(), bytes: 0, call_bytes: 0, call_lines: 0, limit, lost: 0 }
     }
 
-    /// A call begins.
+    /// Begins a call.
     pub(crate) fn begin(&mut self) {
         (self.call_bytes, self.call_lines) = (0, 0);
     }
@@ -71,7 +71,7 @@ impl Output {
         self.lines.iter()
     }
 
-    /// Those of the last call.
+    /// The lines of the last call.
     pub(crate) fn last_lines(&self) -> impl ExactSizeIterator<Item = &OutputLine> {
         self.lines.range(self.lines.len() - self.call_lines..)
     }
@@ -95,13 +95,13 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn write(output: &mut Output, text: &str) -> Result<(), ScriptError> {
+    fn write(output: &mut OutputBuffer, text: &str) -> Result<(), ScriptError> {
         output.write(LogLevel::Info, text.to_owned(), None)
     }
 
     #[test]
     fn a_call_that_writes_too_much_fails_and_the_next_one_may_write_again() {
-        let mut output = Output::new(2 * LINE_BYTES);
+        let mut output = OutputBuffer::new(2 * LINE_BYTES);
         output.begin();
         assert_eq!(write(&mut output, ""), Ok(()));
         assert_eq!(write(&mut output, ""), Ok(()));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn lines_that_nobody_takes_make_room_for_new_ones() {
-        let mut output = Output::new(2 * LINE_BYTES + 2);
+        let mut output = OutputBuffer::new(2 * LINE_BYTES + 2);
         for text in ["a", "b", "c"] {
             output.begin();
             assert_eq!(write(&mut output, text), Ok(()));

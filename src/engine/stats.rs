@@ -1,4 +1,4 @@
-//! Snapshots of an engine.
+//! Figures and coroutines of an engine, as plain data.
 
 use std::fmt;
 
@@ -6,74 +6,73 @@ use crate::pool::Timing;
 use crate::value::ScriptValues;
 use crate::vm::CoroutineState;
 
-/// The figures of an engine at one moment.
+/// The figures of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineStats {
     /// Sources run, expressions evaluated, functions called.
     pub calls: u64,
-    /// Calls that failed, for whatever reason.
+    /// Calls that failed, for any reason.
     pub failures: u64,
-    /// Calls that were stopped because they took too long; part of `failures`.
+    /// Calls that reached their time limit. They count as `failures` too.
     pub timeouts: u64,
-    /// Times that the engine was reset.
+    /// How often the engine was reset.
     pub resets: u64,
-    /// Bytes that it holds, garbage included.
+    /// The memory of the VM in bytes, garbage included.
     pub memory_bytes: usize,
-    /// Bytes that it may hold.
+    /// The memory limit in bytes.
     pub memory_limit: usize,
-    /// Sources that it keeps compiled.
+    /// Compiled sources in the caches.
     pub cached_chunks: usize,
-    /// Functions of the host that it offers, those of modules included.
+    /// Registered host functions, those of modules included.
     pub functions: usize,
-    /// Value servers that it offers.
+    /// Registered value servers.
     pub servers: usize,
-    /// Coroutines that are not over; some of them may be garbage.
+    /// Unfinished coroutines; some may be garbage.
     pub coroutines: usize,
-    /// Lines of output that are waiting to be taken.
+    /// Lines of output that were not taken yet.
     pub output_lines: usize,
-    /// Lines of output that were dropped because nobody took them, since the last reset.
+    /// Lines of output that were dropped since the last reset because nobody took them.
     pub lost_lines: u64,
     /// How long calls took.
     pub call_time: Timing,
 }
 
-/// A coroutine that is not over.
+/// An unfinished coroutine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoroutineInfo {
-    /// Its number, for [`LuaEngine::destroy_coroutine`](super::LuaEngine::destroy_coroutine). Never
-    /// used again in the life of the engine.
+    /// Its number, for [`LuaEngine::resume_coroutine`](super::LuaEngine::resume_coroutine). Never reused in the life of
+    /// the engine.
     pub id: u64,
     /// Whether it has started.
     pub status: CoroutineStatus,
-    /// The script where it stands, or where its function is defined if it has not started.
+    /// The script where it is suspended, or where its function is defined if it has not started.
     pub script: String,
     /// The line there, counted from 1, if it is known.
     pub line: Option<u32>,
 }
 
-/// How far a coroutine has come.
+/// Whether a coroutine has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoroutineStatus {
-    /// It was made and never resumed.
+    /// It was created and never resumed.
     NotStarted,
     /// It yielded and waits to be resumed.
     Suspended,
 }
 
-/// What a coroutine came to that was
-/// [resumed](super::LuaEngine::resume_coroutine).
+/// The result of [resuming](super::LuaEngine::resume_coroutine) a coroutine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resumed {
-    /// It waits again, and handed these values out.
+    /// It yielded these values.
     Yielded(ScriptValues),
-    /// It is over, and returned these values.
+    /// It finished and returned these values.
     Finished(ScriptValues),
 }
 
 impl Resumed {
-    /// The values that it handed out or returned.
+    /// The values that it yielded or returned.
     #[must_use]
     pub const fn values(&self) -> &ScriptValues {
         match self {

@@ -41,7 +41,7 @@ pub(super) fn show(
     }
 }
 
-/// One line: how often, where, in which callback, for whom, and what.
+/// One line: the count, the place, the callback, the entity, and the message.
 fn row(ui: &mut Ui, error: &ErrorRow, open: bool) -> Response {
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width().max(400.0), ROW), Sense::click());

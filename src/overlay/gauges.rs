@@ -1,4 +1,4 @@
-//! The counters of the pool, and of frames.
+//! The counters of the pool and of frames.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::units;
 use crate::pool::{DestroyReason, PoolStats};
 use crate::snapshot::FrameStats;
 
-/// Gauges in one row.
+/// Gauges per row.
 const PER_ROW: usize = 6;
 
 pub(super) fn pool(ui: &mut Ui, stats: &PoolStats) {
@@ -81,7 +81,7 @@ fn gauge(ui: &mut Ui, width: f32, name: &str, value: u64, tone: Tone, hint: &str
     response.on_hover_text(format!("{hint}\n{}", units::exact(value)))
 }
 
-/// A bar as long as the pool may grow, filled by the VMs that there are.
+/// A bar whose length is the maximum size of the pool, filled by the existing VMs.
 fn occupancy(ui: &mut Ui, stats: &PoolStats) {
     const TEXT_WIDTH: f32 = 200.0;
     let &PoolStats { leased, idle, min_size, max_size, .. } = stats;
@@ -112,7 +112,7 @@ fn occupancy(ui: &mut Ui, stats: &PoolStats) {
     ));
 }
 
-/// What the last frame did, beside what all did.
+/// The figures of the last frame beside those of all frames.
 pub(super) fn frames(ui: &mut Ui, last: &FrameStats, total: &FrameStats) {
     const NAME: f32 = 120.0;
     const VALUE: f32 = 90.0;

@@ -1,4 +1,4 @@
-//! The first lines: what state the scripts are in, what the last frame did, and the buttons.
+//! The first lines: the state of the scripts, the figures of the last frame, and the buttons.
 
 use bevy_egui::egui::{Align2, Button, RichText, Sense, Ui, WidgetInfo, WidgetType, vec2};
 
@@ -94,7 +94,7 @@ fn buttons(ui: &mut Ui, paused: bool, requests: &mut Vec<LuaControl>) {
         ),
     ];
     for (title, request, hint) in buttons {
-        // As wide as the longer of the first one's two titles, so that none moves.
+        // Wide enough for both titles of the first button, so that the others don't move.
         let button = Button::new(title).min_size(vec2(72.0, 0.0));
         if ui.add(button).on_hover_text(hint).clicked() {
             requests.push(request);

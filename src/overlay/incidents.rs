@@ -1,4 +1,4 @@
-//! The list of what went wrong inside the pool.
+//! The list of incidents inside the pool.
 
 use bevy_egui::egui::{Label, RichText, Ui};
 

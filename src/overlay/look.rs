@@ -1,7 +1,7 @@
-//! How the panel looks: spacing, colours with a meaning, and cells of a fixed size.
+//! The look of the panel: spacing, colours with a meaning, and cells of a fixed size.
 //!
-//! A cell takes the width it is given whatever it shows, so nothing moves while values change. Its
-//! full text is what a screen reader gets, and what appears on hover where it had to be cut.
+//! A cell has a fixed width, so nothing moves while values change. Screen readers get its full text, which also appears
+//! on hover if it had to be cut.
 
 use bevy_egui::egui::text::{LayoutJob, TextFormat, TextWrapping};
 use bevy_egui::egui::{
@@ -12,12 +12,12 @@ use super::units;
 
 /// The space between columns, in points.
 pub(super) const GAP: f32 = 6.0;
-/// The space before a text that stands on the left, which may follow a number on the right.
+/// The space before left-aligned text, which may follow a right-aligned number.
 const INDENT: f32 = 6.0;
 /// The height of a table's row, in points.
 pub(super) const ROW: f32 = 18.0;
 
-/// What a text's colour means. The text itself says so too: colour is never all there is.
+/// The meaning of the colour of a text. The text says the same: colour is never the only sign.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Tone {
     Normal,
@@ -39,7 +39,7 @@ impl Tone {
         }
     }
 
-    /// `bad` if there is something to be seen, as it should not be.
+    /// `bad` unless the value is zero.
     pub(super) fn unless_zero(value: u64, bad: Self) -> Self {
         if value == 0 { Self::Normal } else { bad }
     }
@@ -60,7 +60,7 @@ pub(super) fn caption() -> FontId {
     FontId::proportional(11.0)
 }
 
-/// A number: monospace, on the right.
+/// A number: monospace, right-aligned.
 pub(super) fn number(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Response {
     let (rect, response) = cell(ui, width, text);
     let color = tone.color(ui.visuals());
@@ -68,7 +68,7 @@ pub(super) fn number(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Respons
     response
 }
 
-/// A count; on hover in full if it had to be shortened.
+/// A count; shown in full on hover if it is shortened.
 pub(super) fn count(ui: &mut Ui, width: f32, value: u64, tone: Tone) {
     let (short, exact) = (units::count(value), units::exact(value));
     let response = number(ui, width, &short, tone);
@@ -85,7 +85,7 @@ pub(super) fn title(ui: &mut Ui, width: f32, text: &str) -> Response {
     response
 }
 
-/// A text, cut at its end if it is too long.
+/// A text, cut at the end if it is too long.
 pub(super) fn text(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Response {
     let (rect, response) = cell(ui, width, text);
     let rect = indented(rect);
@@ -97,7 +97,7 @@ pub(super) fn text(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Response 
     }
 }
 
-/// A path, cut at its start if it is too long: its end tells more.
+/// A path, cut at the start if it is too long: the end is more specific.
 pub(super) fn path(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Response {
     let (rect, response) = cell(ui, width, text);
     let color = tone.color(ui.visuals());
@@ -115,7 +115,7 @@ pub(super) fn path(ui: &mut Ui, width: f32, text: &str, tone: Tone) -> Response 
     }
 }
 
-/// The longest end of `text` that fits, with room for an ellipsis if it is not all of it.
+/// The longest suffix of `text` that fits, with room for an ellipsis if it is shorter than the text.
 pub(super) fn path_end<'a>(ui: &Ui, text: &'a str, font: &FontId, width: f32) -> &'a str {
     ui.fonts_mut(|fonts| {
         let whole: f32 = text.chars().map(|c| fonts.glyph_width(font, c)).sum();
@@ -135,7 +135,7 @@ pub(super) fn path_end<'a>(ui: &Ui, text: &'a str, font: &FontId, width: f32) ->
     })
 }
 
-/// Draws one line of text inside `rect`, cut at its end. Returns whether all of it fitted.
+/// Draws one line of text inside `rect`, cut at the end. Returns whether all of it fits.
 pub(super) fn draw(
     ui: &Ui,
     rect: Rect,
@@ -154,7 +154,7 @@ pub(super) fn draw(
     fits
 }
 
-/// The part of a cell that a text on the left may use.
+/// The part of a cell for left-aligned text.
 pub(super) fn indented(cell: Rect) -> Rect {
     cell.with_min_x(cell.left() + INDENT)
 }

@@ -1,4 +1,4 @@
-//! The last seconds as lines.
+//! Plots of the last seconds.
 
 use bevy_egui::egui::{Color32, RichText, Ui};
 use egui_plot::{Corner, GridMark, HoverPosition, Legend, Line, LineStyle, Plot};
@@ -7,7 +7,7 @@ use super::look::{self, Tone};
 use super::units;
 use crate::snapshot::{LuaSnapshot, Sample};
 
-/// What the plots show, in seconds.
+/// The time span of the plots, in seconds.
 const SPAN: f64 = 10.0;
 
 /// One line of a plot: its name, its points, and how it is drawn.
@@ -67,7 +67,7 @@ fn millis(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A plot whose frame stays where it is. With more than one line it has a legend.
+/// A plot with a fixed frame, and a legend if it has more than one line.
 fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Series>) {
     let values = lines.iter().flat_map(|line| &line.points).map(|point| point[1]);
     let highest = values.fold(0.0, f64::max);
@@ -93,7 +93,7 @@ fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Ser
             let mark = |step: u32| GridMark { value: f64::from(step) * 2.0 - SPAN, step_size: 2.0 };
             (0..=5).map(mark).collect()
         })
-        // The leftmost one would stand in the other axis' zero.
+        // The leftmost label would overlap the zero of the other axis.
         .x_axis_formatter(|mark, _| match mark.value {
             at if at <= -SPAN => String::new(),
             at => format!("{at:.0}"),
@@ -119,7 +119,7 @@ fn timeline(ui: &mut Ui, id: &str, height: f32, top: Option<f64>, lines: Vec<Ser
     });
 }
 
-/// A value beside an axis: no more digits than it needs.
+/// A value at an axis, without trailing zeros.
 fn tick(value: f64) -> String {
     if value >= 1e6 {
         units::count(value as u64)

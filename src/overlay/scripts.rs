@@ -6,14 +6,14 @@ use bevy_egui::egui::{Response, TextEdit, Ui};
 
 use super::look::{self, Tone};
 use super::state::{PanelState, ScriptColumn, Sort};
-use super::table::{self, Column};
+use super::table::{self, TableColumn};
 use super::units;
 use crate::snapshot::ScriptRow;
 
-/// Rows in sight at a time.
+/// The most visible rows.
 const MAX_ROWS: usize = 12;
 
-const COLUMNS: [Column<ScriptColumn>; 8] = [
+const COLUMNS: [TableColumn<ScriptColumn>; 8] = [
     column(
         ScriptColumn::State,
         "state",
@@ -45,8 +45,8 @@ const fn column(
     hint: &'static str,
     width: Option<f32>,
     numeric: bool,
-) -> Column<ScriptColumn> {
-    Column { key, title, hint, width, numeric }
+) -> TableColumn<ScriptColumn> {
+    TableColumn { key, title, hint, width, numeric }
 }
 
 pub(super) fn show(ui: &mut Ui, scripts: &[ScriptRow], state: &mut PanelState) {
@@ -75,7 +75,7 @@ pub(super) fn show(ui: &mut Ui, scripts: &[ScriptRow], state: &mut PanelState) {
     });
 }
 
-/// The rows that the filter lets through, sorted; among equals by path.
+/// The rows that match the filter, sorted, with the path as tie-breaker.
 fn ordered<'a>(
     scripts: &'a [ScriptRow],
     filter: &str,
@@ -130,7 +130,7 @@ fn cell(ui: &mut Ui, script: &ScriptRow, column: ScriptColumn, width: f32) {
     }
 }
 
-/// How bad its state is: a broken one is the worst.
+/// The sort key of the state: broken scripts are the worst.
 fn trouble(script: &ScriptRow) -> (bool, u64, bool) {
     (script.broken.is_some(), script.quarantines, script.afresh.is_some())
 }
@@ -152,7 +152,7 @@ fn badge(ui: &mut Ui, script: &ScriptRow, width: f32) -> Response {
     }
 }
 
-/// On how many entities, and when the next of them is tried again.
+/// The number of entities on which it is put aside, and when the next retry is.
 fn aside(ui: &mut Ui, script: &ScriptRow, width: f32) {
     let count = script.put_aside as u64;
     let tone = Tone::unless_zero(count, Tone::Warning);
@@ -167,7 +167,7 @@ fn aside(ui: &mut Ui, script: &ScriptRow, width: f32) {
     ));
 }
 
-/// A number that has a tone if it is not zero.
+/// A number with a tone unless it is zero.
 fn counter(ui: &mut Ui, width: f32, value: u64, tone: Tone) {
     let tone = Tone::unless_zero(value, tone);
     look::count(ui, width, value, tone);

@@ -1,30 +1,30 @@
-//! What the person looking at the panel has chosen.
+//! [`PanelState`]: what the user has chosen in the panel.
 
 use std::collections::BTreeSet;
 
 use crate::snapshot::ErrorRow;
 
-/// What the person looking at the panel has chosen: kept from frame to frame by whoever calls
-/// [`show_panel`](super::show_panel).
+/// What the user has chosen in the panel. Whoever calls [`show_panel`](super::show_panel) keeps it from frame to
+/// frame.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PanelState {
-    /// The scripts shown are those whose path contains this text, in either case. Empty: all.
+    /// Shows only scripts whose path contains this text, ignoring case. Empty: all.
     pub filter: String,
-    /// How the table of scripts is sorted: by path at first.
+    /// The order of the table of scripts. Default: by path.
     pub scripts: Sort<ScriptColumn>,
-    /// How the table of VMs is sorted: by id at first.
+    /// The order of the table of VMs. Default: by id.
     pub vms: Sort<VmColumn>,
     /// The error whose full text is shown.
     selected_error: Option<ErrorRow>,
-    /// The sections that were closed. All others are open.
+    /// The closed sections. All others are open.
     closed: BTreeSet<Section>,
     /// The section to scroll to.
     target: Option<Section>,
 }
 
 impl PanelState {
-    /// Whether a section is open. All are at first.
+    /// Whether a section is open. All are by default.
     #[must_use]
     pub fn is_open(&self, section: Section) -> bool {
         !self.closed.contains(&section)
@@ -45,7 +45,7 @@ impl PanelState {
         self.target = Some(section);
     }
 
-    /// Whether to scroll to this section now.
+    /// Whether to scroll to this section in this frame.
     pub(super) fn arrive(&mut self, section: Section) -> bool {
         self.target.take_if(|target| *target == section).is_some()
     }
@@ -60,7 +60,7 @@ impl PanelState {
     }
 }
 
-/// The parts of the panel that can be opened and closed.
+/// The sections of the panel, which can be opened and closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Section {
@@ -72,7 +72,7 @@ pub enum Section {
     History,
     /// The table of VMs.
     Vms,
-    /// What went wrong inside the pool.
+    /// The list of incidents inside the pool.
     Incidents,
     /// The table of scripts.
     Scripts,
@@ -82,7 +82,7 @@ pub enum Section {
     Frames,
 }
 
-/// By which column a table is sorted, and in which direction.
+/// The column by which a table is sorted, and the direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sort<C> {
     /// The column.
@@ -92,7 +92,7 @@ pub struct Sort<C> {
 }
 
 impl<C: PartialEq> Sort<C> {
-    /// What a click on a column's header does: it reverses the direction, or goes to that column.
+    /// Handles a click on the header of a column: sorts by it, or reverses the direction if it is sorted already.
     pub(super) fn click(&mut self, column: C, descending_at_first: bool) {
         if self.column == column {
             self.descending = !self.descending;
@@ -112,17 +112,17 @@ pub enum ScriptColumn {
     /// The asset path.
     #[default]
     Path,
-    /// Entities that carry the script.
+    /// Entities with the script.
     Entities,
     /// Runs of any callback.
     Runs,
     /// The mean time of a run.
     Mean,
-    /// The time that 99 of 100 runs stay below.
+    /// The 99th percentile of the time of a run.
     P99,
     /// Runs that failed.
     Errors,
-    /// Entities for which the script was put aside.
+    /// Entities on which the script is put aside.
     PutAside,
 }
 
@@ -135,11 +135,11 @@ pub enum VmColumn {
     Id,
     /// Leased or idle.
     State,
-    /// Time since it was made.
+    /// Time since it was created.
     Age,
     /// How often it was leased.
     Uses,
-    /// The memory it holds.
+    /// Its memory.
     Memory,
     /// The script that it ran last.
     LastScript,

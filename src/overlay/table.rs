@@ -1,4 +1,4 @@
-//! Tables: fixed columns under headers that sort, and only the rows in sight are built.
+//! Tables with fixed columns and sortable headers. Only visible rows are built.
 
 use bevy_egui::egui::{
     Align2, CursorIcon, Grid, Response, ScrollArea, Sense, Ui, WidgetInfo, WidgetType, vec2,
@@ -9,35 +9,35 @@ use super::state::Sort;
 
 /// The space between rows, in points.
 const ROW_GAP: f32 = 2.0;
-/// Room for the scroll bar, in points.
+/// The width of the scroll bar, in points.
 pub(super) const SCROLL_BAR: f32 = 8.0;
-/// The least width of the column that takes what is left, in points.
+/// The least width of the column that takes the remaining space, in points.
 const MIN_REST: f32 = 96.0;
 
 /// One column of a table.
-pub(super) struct Column<C> {
+pub(super) struct TableColumn<C> {
     pub(super) key: C,
     pub(super) title: &'static str,
     pub(super) hint: &'static str,
-    /// In points. `None`: what the others leave.
+    /// In points. `None`: the remaining space.
     pub(super) width: Option<f32>,
-    /// Numbers stand on the right, and sort with the largest first.
+    /// Whether it holds numbers: right-aligned, and sorted with the largest first.
     pub(super) numeric: bool,
 }
 
-/// The columns' widths for the width at hand.
-pub(super) fn widths<C>(ui: &Ui, columns: &[Column<C>]) -> Vec<f32> {
+/// The widths of the columns for the available width.
+pub(super) fn widths<C>(ui: &Ui, columns: &[TableColumn<C>]) -> Vec<f32> {
     let gaps = GAP * columns.len().saturating_sub(1) as f32;
     let fixed: f32 = columns.iter().filter_map(|column| column.width).sum();
     let rest = (ui.available_width() - SCROLL_BAR - fixed - gaps).max(MIN_REST);
-    let width = |column: &Column<C>| column.width.unwrap_or(rest);
+    let width = |column: &TableColumn<C>| column.width.unwrap_or(rest);
     columns.iter().map(width).collect()
 }
 
 /// The header row. A click on a title sorts by its column; another click reverses the order.
 pub(super) fn headers<C: Copy + PartialEq>(
     ui: &mut Ui,
-    columns: &[Column<C>],
+    columns: &[TableColumn<C>],
     widths: &[f32],
     sort: &mut Sort<C>,
 ) {
@@ -56,8 +56,8 @@ pub(super) fn headers<C: Copy + PartialEq>(
     });
 }
 
-fn header<C>(ui: &mut Ui, column: &Column<C>, width: f32, arrow: Option<&str>) -> Response {
-    // The title keeps its place: the arrow goes to its inner side.
+fn header<C>(ui: &mut Ui, column: &TableColumn<C>, width: f32, arrow: Option<&str>) -> Response {
+    // The arrow is on the inner side, so that the title doesn't move.
     let (title, align) = match (arrow, column.numeric) {
         (None, true) => (column.title.to_owned(), Align2::RIGHT_CENTER),
         (None, false) => (column.title.to_owned(), Align2::LEFT_CENTER),
@@ -78,7 +78,7 @@ fn header<C>(ui: &mut Ui, column: &Column<C>, width: f32, arrow: Option<&str>) -
     response.on_hover_text(column.hint).on_hover_cursor(CursorIcon::PointingHand)
 }
 
-/// The rows, at most `max_rows` of them in sight at a time.
+/// The rows, of which at most `max_rows` are visible at a time.
 pub(super) fn rows(
     ui: &mut Ui,
     id: &'static str,
@@ -92,7 +92,7 @@ pub(super) fn rows(
         ScrollArea::vertical()
             .id_salt(id)
             .max_height(height)
-            // Also where less is in sight: the panel itself scrolls.
+            // Even if less of it is visible: the panel itself scrolls.
             .min_scrolled_height(height)
             .auto_shrink([false, true])
             .show_rows(ui, ROW, count, |ui, range| {

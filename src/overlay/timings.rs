@@ -1,4 +1,4 @@
-//! How long things take.
+//! The table of timings.
 
 use bevy_egui::egui::{Grid, Ui};
 

@@ -1,5 +1,5 @@
-//! Numbers as people read them: three significant digits and a unit, never wider than eight
-//! characters, so that no column jumps.
+//! Numbers for display: three significant digits and a unit, at most eight characters, so that columns keep their
+//! width.
 
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ pub(super) fn exact(value: u64) -> String {
     out
 }
 
-/// The least round figure that is not below `value`, with a half that is round too: a plot whose
-/// upper end is one of these moves seldom.
+/// The least round number that is not below `value` and whose half is round too, for the upper end of an axis: it
+/// changes rarely.
 pub(super) fn round_up(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return 1.0;
@@ -66,12 +66,12 @@ pub(super) fn round_up(value: f64) -> f64 {
     step.unwrap_or(10.0) * power
 }
 
-/// The first unit in which three digits before the point suffice, or the last.
+/// The value in the first unit in which it has at most three digits before the point, or in the last one.
 fn scaled(value: u128, units: &[(f64, &str)]) -> String {
     let mut text = String::new();
     for &(size, unit) in units {
         let scaled = value as f64 / size;
-        // A base unit has no fractions. Elsewhere the limits are where rounding adds a digit.
+        // A base unit has no fractions. The other limits are where rounding would add a digit.
         text = if size == 1.0 || scaled >= 99.95 {
             format!("{scaled:.0} {unit}")
         } else if scaled >= 9.995 {

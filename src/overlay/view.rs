@@ -1,4 +1,4 @@
-//! The panel as a whole.
+//! The whole panel.
 
 use bevy_egui::egui::{Align, CollapsingHeader, RichText, ScrollArea, Ui, vec2};
 
@@ -9,11 +9,11 @@ use super::{errors, gauges, header, incidents, plots, scripts, timings, vms};
 use crate::control::LuaControl;
 use crate::snapshot::LuaSnapshot;
 
-/// Draws the panel into any egui area and returns what its buttons asked for.
+/// Draws the panel into any egui area and returns the requests of its buttons.
 ///
-/// What is drawn depends on the arguments alone. Write the returned requests as messages; the
-/// [`LuaOverlayPlugin`](super::LuaOverlayPlugin) does just that. The panel wants a width of about
-/// 500 points, and takes the height it is given and scrolls.
+/// The drawing depends on the arguments alone. Write the returned requests as messages, as the
+/// [`LuaOverlayPlugin`](super::LuaOverlayPlugin) does. The panel needs a width of about 500 points; it fills the available
+/// height and scrolls.
 ///
 /// ```
 /// # use bevy::prelude::*;

@@ -6,14 +6,14 @@ use bevy_egui::egui::Ui;
 
 use super::look::{self, Tone};
 use super::state::{Sort, VmColumn};
-use super::table::{self, Column};
+use super::table::{self, TableColumn};
 use super::units;
 use crate::pool::VmInfo;
 
-/// Rows in sight at a time.
+/// The most visible rows.
 const MAX_ROWS: usize = 8;
 
-const COLUMNS: [Column<VmColumn>; 6] = [
+const COLUMNS: [TableColumn<VmColumn>; 6] = [
     column(VmColumn::Id, "id", "The VM's number.", Some(44.0), true),
     column(
         VmColumn::State,
@@ -34,8 +34,8 @@ const fn column(
     hint: &'static str,
     width: Option<f32>,
     numeric: bool,
-) -> Column<VmColumn> {
-    Column { key, title, hint, width, numeric }
+) -> TableColumn<VmColumn> {
+    TableColumn { key, title, hint, width, numeric }
 }
 
 pub(super) fn show(ui: &mut Ui, vms: &[VmInfo], sort: &mut Sort<VmColumn>) {
@@ -76,7 +76,7 @@ fn cell(ui: &mut Ui, vm: &VmInfo, column: VmColumn, width: f32) {
     };
 }
 
-/// Since when it is in its state, and where its lease was taken.
+/// How long the VM has been in its state, and where it was leased.
 fn since(vm: &VmInfo) -> String {
     let (state, time) = (state(vm).0, units::duration(vm.since));
     match vm.leased_at {

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::aside::Backoff;
 use super::asset::LuaScript;
 use super::place::StateLocation;
-use crate::value::{ScriptTable, reflect_struct, self_of_state, text};
+use crate::value::{ScriptTable, deserialize_self, deserialize_text, reflect_struct};
 use crate::vm::Program;
 
 /// The scripts that an entity carries. They run in this order.
@@ -123,7 +123,7 @@ impl PartialEq for ScriptStates {
 #[derive(TypePath, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScriptState {
     /// The name of the script: its asset path, or what [`LuaScript::from_source`] was given.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "deserialize_text")]
     pub script: String,
     /// Whether `on_start` is done.
     pub started: bool,
@@ -135,7 +135,7 @@ pub struct ScriptState {
     #[serde(default)]
     pub draws: u32,
     /// Its `self`.
-    #[serde(rename = "self", default, deserialize_with = "self_of_state")]
+    #[serde(rename = "self", default, deserialize_with = "deserialize_self")]
     pub fields: ScriptTable,
     #[serde(skip)]
     pub(crate) attached: Attachment,
@@ -221,14 +221,14 @@ mod states_as_list {
     use serde::{Deserializer, Serialize, Serializer};
 
     use super::{ScriptState, States};
-    use crate::value::numbered;
+    use crate::value::deserialize_list;
 
     pub(super) fn serialize<S: Serializer>(states: &States, to: S) -> Result<S::Ok, S::Error> {
         states.as_slice().serialize(to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<States, D::Error> {
-        numbered::<ScriptState, _>(from, "state").map(States::from_iter)
+        deserialize_list::<ScriptState, _>(from, "state").map(States::from_iter)
     }
 }
 

@@ -1,39 +1,11 @@
-//! [`ScriptFields`]: the fields of a table, side by side in memory.
-
-mod reflect;
+//! [`ScriptFields`]: a sorted list of keys and values.
 
 use std::{fmt, iter, slice, vec};
 
-use super::{ScriptKey, ScriptValue};
-use bevy::reflect::TypePath;
-
-/// The fields of a [`ScriptTable`](super::ScriptTable), sorted by key.
-///
-/// They lie side by side, keys and values, with next to no room to spare: entities keep few fields, are
-/// many, and every frame goes through all of them. So finding a field takes a binary search; adding or
-/// removing one moves those behind it. Many are added at once by collecting or [extending](Extend), in any
-/// order.
-///
-/// ```
-/// use bevy_lua_pool::{ScriptFields, ScriptKey, ScriptValue};
-///
-/// let fields: ScriptFields = [("y", 2.0), ("x", 1.0), ("y", 3.0)]
-///     .map(|(key, value)| (ScriptKey::from(key), ScriptValue::from(value)))
-///     .into_iter()
-///     .collect();
-/// assert_eq!(fields.get(&"y".into()), Some(&ScriptValue::Number(3.0)));
-/// assert_eq!(fields.at(0), Some((&"x".into(), &ScriptValue::Number(1.0))));
-/// ```
-#[derive(Clone, Default, PartialEq, TypePath)]
-pub struct ScriptFields {
-    /// Sorted by key; no key is there twice.
-    list: Vec<Field>,
-}
-
-type Field = (ScriptKey, ScriptValue);
+use super::types::{FieldEntry, ScriptFields, ScriptKey, ScriptValue};
 
 impl ScriptFields {
-    /// Up to so many fields, each one that is inserted makes room for itself alone.
+    /// Up to this many fields, the capacity grows by one field at a time.
     const EXACT: usize = 4;
 
     /// No fields.
@@ -42,20 +14,20 @@ impl ScriptFields {
         Self { list: Vec::new() }
     }
 
-    /// No fields, and room for so many.
+    /// No fields, with capacity for `fields`.
     #[must_use]
     pub fn with_capacity(fields: usize) -> Self {
         Self { list: Vec::with_capacity(fields) }
     }
 
-    /// How many there are.
+    /// The number of fields.
     #[must_use]
     #[inline]
     pub const fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -64,52 +36,52 @@ impl ScriptFields {
     /// The value of a field.
     #[must_use]
     pub fn get(&self, key: &ScriptKey) -> Option<&ScriptValue> {
-        self.place(key).ok().map(|place| &self.list[place].1)
+        self.position(key).ok().map(|position| &self.list[position].1)
     }
 
-    /// The value of a field, to be changed.
+    /// The value of a field, by mutable reference.
     pub fn get_mut(&mut self, key: &ScriptKey) -> Option<&mut ScriptValue> {
-        self.place(key).ok().map(|place| &mut self.list[place].1)
+        self.position(key).ok().map(|position| &mut self.list[position].1)
     }
 
     /// Whether there is a field with this key.
     #[must_use]
     pub fn contains_key(&self, key: &ScriptKey) -> bool {
-        self.place(key).is_ok()
+        self.position(key).is_ok()
     }
 
-    /// The key and the value at a place in the order of the keys.
+    /// The key and the value at a position in the order of the keys.
     #[must_use]
     #[inline]
-    pub fn at(&self, place: usize) -> Option<(&ScriptKey, &ScriptValue)> {
-        self.list.get(place).map(|(key, value)| (key, value))
+    pub fn at(&self, position: usize) -> Option<(&ScriptKey, &ScriptValue)> {
+        self.list.get(position).map(|(key, value)| (key, value))
     }
 
-    /// The value at a place in the order of the keys, to be changed.
-    pub fn value_at_mut(&mut self, place: usize) -> Option<&mut ScriptValue> {
-        self.list.get_mut(place).map(|(_, value)| value)
+    /// The value at a position in the order of the keys, by mutable reference.
+    pub fn value_at_mut(&mut self, position: usize) -> Option<&mut ScriptValue> {
+        self.list.get_mut(position).map(|(_, value)| value)
     }
 
-    /// Sets a field; gives the value that it had.
+    /// Sets a field and returns its previous value.
     pub fn insert(&mut self, key: ScriptKey, value: ScriptValue) -> Option<ScriptValue> {
-        match self.place(&key) {
-            Ok(place) => Some(std::mem::replace(&mut self.list[place].1, value)),
-            Err(place) => {
+        match self.position(&key) {
+            Ok(position) => Some(std::mem::replace(&mut self.list[position].1, value)),
+            Err(position) => {
                 if self.list.len() < Self::EXACT {
                     self.list.reserve_exact(1);
                 }
-                self.list.insert(place, (key, value));
+                self.list.insert(position, (key, value));
                 None
             }
         }
     }
 
-    /// Removes a field; gives the value that it had.
+    /// Removes a field and returns its value.
     pub fn remove(&mut self, key: &ScriptKey) -> Option<ScriptValue> {
-        self.place(key).ok().map(|place| self.list.remove(place).1)
+        self.position(key).ok().map(|position| self.list.remove(position).1)
     }
 
-    /// Keeps the fields of which `keep` says so.
+    /// Keeps the fields for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&ScriptKey, &mut ScriptValue) -> bool) {
         self.list.retain_mut(|(key, value)| keep(key, value));
     }
@@ -119,12 +91,12 @@ impl ScriptFields {
         self.list.iter().map(|(key, value)| (key, value))
     }
 
-    /// All fields, in the order of the keys, with the values to be changed.
+    /// All fields, in the order of the keys, with mutable values.
     pub fn iter_mut(&mut self) -> <&mut Self as IntoIterator>::IntoIter {
         self.list.iter_mut().map(|(key, value)| (&*key, value))
     }
 
-    /// All keys, in their order.
+    /// All keys, in order.
     #[inline]
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &ScriptKey> + ExactSizeIterator + Clone {
         self.list.iter().map(|(key, _)| key)
@@ -138,18 +110,18 @@ impl ScriptFields {
         self.list.iter().map(|(_, value)| value)
     }
 
-    /// All values, in the order of the keys, to be changed.
+    /// All values, in the order of the keys, by mutable reference.
     pub fn values_mut(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = &mut ScriptValue> + ExactSizeIterator {
         self.list.iter_mut().map(|(_, value)| value)
     }
 
-    /// In any order; each key is there once.
+    /// Makes fields of a list in any order.
     ///
     /// # Errors
-    /// If one is there twice.
-    pub(super) fn distinct(list: Vec<Field>) -> Result<Self, String> {
+    /// If a key comes twice.
+    pub(super) fn distinct(list: Vec<FieldEntry>) -> Result<Self, String> {
         let mut list = list;
         list.sort_by(|(a, _), (b, _)| a.cmp(b));
         list.shrink_to_fit();
@@ -159,17 +131,17 @@ impl ScriptFields {
         }
     }
 
-    /// Where a key is, or would be.
-    fn place(&self, key: &ScriptKey) -> Result<usize, usize> {
+    /// The position of a key, or the position where it would be inserted.
+    fn position(&self, key: &ScriptKey) -> Result<usize, usize> {
         self.list.binary_search_by(|(known, _)| known.cmp(key))
     }
 
-    /// Sorts what was added in any order; of equal keys the last stays.
-    fn arrange(&mut self) {
+    /// Sorts the list; of equal keys the last one stays.
+    fn sort(&mut self) {
         if self.list.is_sorted_by(|(a, _), (b, _)| a < b) {
             return;
         }
-        // A stable sort: equal keys stay in the order in which they came.
+        // Stable: equal keys stay in the order in which they came.
         self.list.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.list.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
@@ -181,28 +153,28 @@ impl ScriptFields {
     }
 }
 
-/// In any order; of equal keys the last stays.
+/// Takes fields in any order; of equal keys the last one stays.
 impl From<Vec<(ScriptKey, ScriptValue)>> for ScriptFields {
     fn from(list: Vec<(ScriptKey, ScriptValue)>) -> Self {
         let mut fields = Self { list };
-        fields.arrange();
+        fields.sort();
         fields.list.shrink_to_fit();
         fields
     }
 }
 
-/// In any order; of equal keys the last stays.
+/// Takes fields in any order; of equal keys the last one stays.
 impl FromIterator<(ScriptKey, ScriptValue)> for ScriptFields {
     fn from_iter<I: IntoIterator<Item = (ScriptKey, ScriptValue)>>(fields: I) -> Self {
         Vec::from_iter(fields).into()
     }
 }
 
-/// In any order; of equal keys the last stays.
+/// Takes fields in any order; of equal keys the last one stays.
 impl Extend<(ScriptKey, ScriptValue)> for ScriptFields {
     fn extend<I: IntoIterator<Item = (ScriptKey, ScriptValue)>>(&mut self, fields: I) {
         self.list.extend(fields);
-        self.arrange();
+        self.sort();
     }
 }
 
@@ -217,7 +189,7 @@ impl IntoIterator for ScriptFields {
 
 impl<'f> IntoIterator for &'f ScriptFields {
     type Item = (&'f ScriptKey, &'f ScriptValue);
-    type IntoIter = iter::Map<slice::Iter<'f, Field>, fn(&'f Field) -> Self::Item>;
+    type IntoIter = iter::Map<slice::Iter<'f, FieldEntry>, fn(&'f FieldEntry) -> Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -226,7 +198,7 @@ impl<'f> IntoIterator for &'f ScriptFields {
 
 impl<'f> IntoIterator for &'f mut ScriptFields {
     type Item = (&'f ScriptKey, &'f mut ScriptValue);
-    type IntoIter = iter::Map<slice::IterMut<'f, Field>, fn(&'f mut Field) -> Self::Item>;
+    type IntoIter = iter::Map<slice::IterMut<'f, FieldEntry>, fn(&'f mut FieldEntry) -> Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
@@ -246,7 +218,7 @@ mod tests {
     use bevy::prelude::Entity;
 
     use super::*;
-    use crate::value::ScriptTable;
+    use crate::value::types::ScriptTable;
 
     fn fields<const N: usize>(fields: [(&str, f64); N]) -> ScriptFields {
         fields.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
@@ -325,9 +297,9 @@ mod tests {
             assert_eq!((fields.len(), fields.is_empty()), (map.len(), map.is_empty()));
         }
         assert_same(&fields, &map);
-        for (place, (key, value)) in map.iter_mut().enumerate() {
-            assert_eq!(fields.at(place), Some((key, &*value)));
-            assert_eq!(fields.value_at_mut(place), Some(value));
+        for (position, (key, value)) in map.iter_mut().enumerate() {
+            assert_eq!(fields.at(position), Some((key, &*value)));
+            assert_eq!(fields.value_at_mut(position), Some(value));
         }
         assert_eq!(fields.at(map.len()), None);
         assert_eq!(fields.value_at_mut(map.len()), None);
@@ -342,9 +314,6 @@ mod tests {
 
     #[test]
     fn a_field_takes_room_for_itself_alone() {
-        assert_eq!(size_of::<ScriptKey>(), 24);
-        assert_eq!(size_of::<ScriptTable>(), 48);
-        assert_eq!(size_of::<ScriptValue>(), 48);
         let mut table = ScriptTable::default();
         for (count, key) in (1..).zip(["a", "b", "c", "d"]) {
             table.set(key, 1.0);

@@ -1,28 +1,31 @@
-//! The form of values in saves: every value comes back as it was, bit for bit, from every serde format.
+//! The serde form of values in saves: lossless, bit for bit, in every format.
 //!
-//! There are two forms. Formats for people (RON, JSON) have tables within tables, leave out what is empty,
-//! and are read with more in them than is written today:
+//! There are two forms. Human-readable formats (RON, JSON) nest tables, leave out what is empty, and tolerate more
+//! than is written today:
 //!
 //! ```ron
 //! (array: [Number(1.0)], fields: [(String("name"), String("x")), (String("far"), NotFinite("inf"))])
 //! ```
 //!
-//! Formats for programs (postcard, bincode) needn't describe themselves: their readers know what comes from
-//! what came before, so nothing is left out. A table is a list of [tokens](flat): its own, with the number of
-//! elements and fields, then theirs, and so on. So no format and no reader recurses, however deep tables nest.
-//! Formats for people hold tables beyond the eighth level in that form, too, since their readers limit how deep
-//! text may nest.
+//! Binary formats (postcard, bincode) need not be self-describing: what comes next follows from what was read, so
+//! nothing is left out. A table is a [list of tokens](flat): one for the table with the number of elements and fields,
+//! then theirs. So neither the format nor its reader recurses, however deep tables nest. Human-readable formats use
+//! the list as well for tables below the eighth level, since their readers limit how deep text may nest.
 //!
-//! Reading expects nothing of what it reads: it makes no room for what is only announced, takes no more
-//! levels than a VM does, and its errors name the place.
+//! A save is untrusted input. Reading allocates nothing for lengths that are only announced, accepts no more levels
+//! than a VM does, and names the place in errors.
 
+mod context;
 mod flat;
+mod key;
+mod leaf;
+mod list;
 mod number;
 mod read;
 mod tag;
+mod text;
 mod write;
 
-pub(crate) use self::read::{numbered, self_of_state, text};
-
-/// Formats for people hold tables within each other up to this level.
-const NESTED: usize = 8;
+pub(crate) use self::list::deserialize_list;
+pub(crate) use self::read::deserialize_self;
+pub(crate) use self::text::deserialize_text;

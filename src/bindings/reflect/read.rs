@@ -66,7 +66,7 @@ pub(crate) fn read(value: &dyn PartialReflect) -> Result<ScriptValue, ScriptErro
                 fields.push((read_key(key)?, read(value)?));
             }
             table = fields.into_iter().collect();
-            table.settle();
+            table.move_fields_to_array();
         }
         ReflectRef::Enum(value) => return read_enum(value),
         _ => {

@@ -1,4 +1,4 @@
-//! [`PlainValue`] and [`PlainSeed`]: any self-describing format into a [`ScriptValue`].
+//! [`PlainValue`] and [`PlainSeed`]: a [`ScriptValue`] read from any self-describing format.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -6,15 +6,15 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Draft, MAX_DEPTH, too_deep};
-use crate::value::convert::exact;
-use crate::value::{IntoScript, ScriptKey, ScriptValue};
+use super::table::TableBuilder;
+use crate::value::convert::{IntoScript, exact};
+use crate::value::depth::{MAX_DEPTH, too_deep};
+use crate::value::types::{ScriptKey, ScriptValue};
 
-/// A value read from natural data: what [`Plain`](super::Plain) wrote, or other people did.
+/// A value deserialized from natural data, such as [`Plain`](super::Plain) or another program wrote.
 ///
-/// Null is nil, so a field that is null is absent. A null in a list is an error, for a list has no gaps;
-/// so are a key that comes twice, an integer beyond 2⁵³, and more than 32 levels. [`PlainSeed`] has
-/// switches.
+/// Null is nil, so a field that is null is absent. A null in a list is an error, since a list has no gaps; so are a
+/// duplicate key, an integer beyond 2⁵³, and more than 32 levels. [`PlainSeed`] has options.
 ///
 /// ```
 /// use bevy_lua_pool::PlainValue;
@@ -32,7 +32,7 @@ impl<'de> Deserialize<'de> for PlainValue {
     }
 }
 
-/// How to read natural data into a [`ScriptValue`]; see [`PlainValue`].
+/// Reads a [`ScriptValue`] from natural data, with options; see [`PlainValue`].
 #[derive(Clone, Debug, Default)]
 pub struct PlainSeed {
     null: ScriptValue,
@@ -46,15 +46,15 @@ impl PlainSeed {
         Self::default()
     }
 
-    /// Puts a value in the place of each null, in lists too.
+    /// Replaces each null with a value, in lists too.
     #[must_use]
     pub fn null(mut self, value: impl Into<ScriptValue>) -> Self {
         self.null = value.into();
         self
     }
 
-    /// Reads no more than gives about so many bytes of values, for formats in which a short text can
-    /// stand for a lot. Without a limit by default.
+    /// Fails if the values would take up more than about this many bytes, for formats in which a short text can expand
+    /// to a large value. Default: no limit.
     #[must_use]
     pub const fn max_size(mut self, bytes: usize) -> Self {
         self.max_size = Some(bytes);
@@ -67,21 +67,21 @@ impl<'de> DeserializeSeed<'de> for PlainSeed {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<ScriptValue, D::Error> {
         let left = Cell::new(self.max_size.unwrap_or(usize::MAX));
-        let reader = Reader { seed: &self, left: &left, depth: 0 };
-        reader.deserialize(from)
+        PlainReader { seed: &self, left: &left, depth: 0 }.deserialize(from)
     }
 }
 
 /// Reads one value.
 #[derive(Clone, Copy)]
-struct Reader<'s> {
+struct PlainReader<'s> {
     seed: &'s PlainSeed,
-    /// The bytes that may still be read.
+    /// The bytes left of `max_size`.
     left: &'s Cell<usize>,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl PlainReader<'_> {
+    /// Counts a value, and the bytes of its text, towards `max_size`.
     fn charge<E: Error>(&self, text: usize) -> Result<(), E> {
         let size = size_of::<ScriptValue>() + text;
         match self.left.get().checked_sub(size) {
@@ -109,7 +109,7 @@ impl Reader<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
+impl<'de> DeserializeSeed<'de> for PlainReader<'_> {
     type Value = ScriptValue;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<ScriptValue, D::Error> {
@@ -117,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for PlainReader<'_> {
     type Value = ScriptValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,9 +189,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<ScriptValue, A::Error> {
         let inner = self.deeper()?;
         self.charge(0)?;
-        let mut table = Draft::default();
+        let mut table = TableBuilder::default();
         while let Some(value) = from.next_element_seed(inner)? {
-            let number = table.array.len() + 1;
+            let number = table.array_len() + 1;
             table
                 .push(value)
                 .map_err(|what| A::Error::custom(format!("element {number} of the list {what}")))?;
@@ -202,11 +202,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<ScriptValue, A::Error> {
         let inner = self.deeper()?;
         self.charge(0)?;
-        let mut table = Draft::default();
+        let mut table = TableBuilder::default();
         let mut absent = BTreeSet::new();
         while let Some(key) = from.next_key_seed(inner)? {
             let key = key_of(key)?;
-            if table.holds(&key) || absent.contains(&key) {
+            if table.contains_key(&key) || absent.contains(&key) {
                 return Err(A::Error::custom(format!("the key `{key}` comes twice")));
             }
             match from.next_value_seed(inner)? {
@@ -223,7 +223,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 fn key_of<E: Error>(value: ScriptValue) -> Result<ScriptKey, E> {
     match value {
         ScriptValue::Bool(value) => Ok(ScriptKey::Bool(value)),
-        // -0 and 0 are one key in Lua.
+        // 0 and -0 are one key in Lua; adding 0 makes 0 of -0.
         ScriptValue::Number(value) if !value.is_nan() => Ok(ScriptKey::Number(value + 0.0)),
         ScriptValue::String(value) => Ok(value.into()),
         other => Err(E::custom(format!(

@@ -1,20 +1,20 @@
-//! A [`ScriptValue`] into any serde type.
+//! [`ValueDeserializer`]: a [`ScriptValue`] to any serde type.
 
-use std::vec;
+use std::ops::RangeFrom;
+use std::{iter, vec};
 
 use bevy::prelude::Vec3;
-use serde::de::value::StringDeserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::problem::{Problem, Step};
-use super::{MAX_DEPTH, too_deep};
-use crate::value::convert::{FromScript, MAX_EXACT, describe, whole};
-use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+use super::error::PlainError;
+use super::variant::EnumVariant;
+use crate::value::convert::{FromScript, exact_integer, whole};
+use crate::value::depth::{MAX_DEPTH, too_deep};
+use crate::value::display::describe;
+use crate::value::trail::PathStep;
+use crate::value::types::{ScriptKey, ScriptTable, ScriptValue};
 
-/// Reads the value of one place.
+/// Deserializes one value.
 pub(super) struct ValueDeserializer {
     value: ScriptValue,
     depth: usize,
@@ -25,27 +25,27 @@ impl ValueDeserializer {
         Self { value, depth: 0 }
     }
 
-    fn wrong(self, expected: impl Into<String>) -> Problem {
-        Problem::wrong_type(expected, describe(&self.value))
+    fn wrong(self, expected: impl Into<String>) -> PlainError {
+        PlainError::wrong_type(expected, describe(&self.value))
     }
 
-    /// The depth of what is in this table.
-    fn deeper(&self) -> Result<usize, Problem> {
+    /// The depth of the content of this value, if that may nest so deep.
+    fn inner_depth(&self) -> Result<usize, PlainError> {
         if self.depth >= MAX_DEPTH {
-            return Err(Problem::other(too_deep()));
+            return Err(PlainError::other(too_deep()));
         }
         Ok(self.depth + 1)
     }
 
-    /// A list with as many elements as it has.
+    /// Reads a list; `length` is that of a tuple.
     fn list<'de, V: Visitor<'de>>(
         self,
         visitor: V,
         length: Option<usize>,
-    ) -> Result<V::Value, Problem> {
-        let depth = self.deeper()?;
+    ) -> Result<V::Value, PlainError> {
+        let depth = self.inner_depth()?;
         let values = match self.value {
-            // A vector without z passes for a pair.
+            // A vector without z can be a pair.
             ScriptValue::Vector(vector) if length == Some(2) && vector.z == 0.0 => {
                 vec![vector.x.into(), vector.y.into()]
             }
@@ -55,18 +55,18 @@ impl ValueDeserializer {
             _ => return Err(self.wrong("list")),
         };
         let length = values.len();
-        let mut elements = Elements { values: values.into_iter(), taken: 0, depth };
+        let mut elements = ElementAccess { values: values.into_iter(), taken: 0, depth };
         let read = visitor.visit_seq(&mut elements)?;
         if elements.values.len() > 0 {
             let expected = format!("list of length {}", elements.taken);
-            return Err(Problem::wrong_type(expected, format!("list of length {length}")));
+            return Err(PlainError::wrong_type(expected, format!("list of length {length}")));
         }
         Ok(read)
     }
 
-    /// A table by key; `keys` says what is meant to be in it.
-    fn map<'de, V: Visitor<'de>>(self, visitor: V, keys: Keys) -> Result<V::Value, Problem> {
-        let depth = self.deeper()?;
+    /// Reads a table by key.
+    fn map<'de, V: Visitor<'de>>(self, visitor: V, keys: Keys) -> Result<V::Value, PlainError> {
+        let depth = self.inner_depth()?;
         let table = match self.value {
             ScriptValue::Vector(Vec3 { x, y, z }) => {
                 ScriptTable::from([("x", x), ("y", y), ("z", z)])
@@ -77,11 +77,13 @@ impl ValueDeserializer {
         if keys == Keys::Names
             && let Some(key) = odd_key(&table)
         {
-            return Err(Problem::wrong_type("table by field", format!("one with the key {key}")));
+            return Err(PlainError::wrong_type(
+                "table by field",
+                format!("one with the key {key}"),
+            ));
         }
-        let elements = (1_usize..).zip(table.array);
-        visitor.visit_map(Entries {
-            elements,
+        visitor.visit_map(EntryAccess {
+            elements: (1..).zip(table.array),
             fields: table.fields.into_iter(),
             value: None,
             depth,
@@ -89,16 +91,16 @@ impl ValueDeserializer {
     }
 }
 
-/// What the keys of a table are meant to be.
+/// Which keys a table may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keys {
     /// Names of fields.
     Names,
-    /// Anything.
+    /// Any key.
     Any,
 }
 
-/// A key that is no name.
+/// A key that is not a name of a field, if there is one.
 fn odd_key(table: &ScriptTable) -> Option<ScriptKey> {
     if !table.array.is_empty() {
         return Some(ScriptKey::Number(1.0));
@@ -106,9 +108,10 @@ fn odd_key(table: &ScriptTable) -> Option<ScriptKey> {
     table.fields.keys().find(|key| !matches!(key, ScriptKey::String(_))).cloned()
 }
 
-fn mixed(table: &ScriptTable) -> Problem {
+/// The error for a list that has fields.
+fn mixed(table: &ScriptTable) -> PlainError {
     let field = table.fields.keys().next().map(ToString::to_string).unwrap_or_default();
-    Problem::wrong_type(
+    PlainError::wrong_type(
         "list",
         format!("a table that has the field `{field}` besides its elements"),
     )
@@ -116,23 +119,23 @@ fn mixed(table: &ScriptTable) -> Problem {
 
 macro_rules! whole_numbers {
     ($($method:ident $visit:ident $int:ty),*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
             match <$int>::from_script(self.value) {
                 Ok(number) => visitor.$visit(number),
-                Err(value) => Err(Problem::wrong_type(<$int>::expected(), describe(&value))),
+                Err(value) => Err(PlainError::wrong_type(<$int>::expected(), describe(&value))),
             }
         }
     )*};
 }
 
 impl<'de> Deserializer<'de> for ValueDeserializer {
-    type Error = Problem;
+    type Error = PlainError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Nil => visitor.visit_unit(),
             ScriptValue::Bool(value) => visitor.visit_bool(value),
-            ScriptValue::Number(value) => match whole_number(value) {
+            ScriptValue::Number(value) => match exact_integer(value) {
                 Some(value) if value < 0 => visitor.visit_i64(value),
                 Some(value) => visitor.visit_u64(value.unsigned_abs()),
                 None => visitor.visit_f64(value),
@@ -151,17 +154,17 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         deserialize_u32 visit_u32 u32
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Entity(entity) => visitor.visit_u64(entity.to_bits()),
             value => match u64::from_script(value) {
                 Ok(number) => visitor.visit_u64(number),
-                Err(value) => Err(Problem::wrong_type(u64::expected(), describe(&value))),
+                Err(value) => Err(PlainError::wrong_type(u64::expected(), describe(&value))),
             },
         }
     }
 
-    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Number(value) if let Some(number) = whole(value) => {
                 visitor.visit_i128(number)
@@ -170,7 +173,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Number(value) if let Some(number) = whole(value) => {
                 visitor.visit_u128(number)
@@ -179,28 +182,28 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Number(value) => visitor.visit_f32(value as f32),
             _ => Err(self.wrong(f32::expected())),
         }
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Number(value) => visitor.visit_f64(value),
             _ => Err(self.wrong(f64::expected())),
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Bool(value) => visitor.visit_bool(value),
             _ => Err(self.wrong(bool::expected())),
         }
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         let mut chars = match &self.value {
             ScriptValue::String(text) => text.chars(),
             _ => return Err(self.wrong("string of one character")),
@@ -211,11 +214,11 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::String(value) => visitor.visit_string(value),
             ScriptValue::Bytes(_) => Err(self.wrong("text in UTF-8")),
@@ -223,11 +226,11 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         self.deserialize_byte_buf(visitor)
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::String(value) => visitor.visit_byte_buf(value.into_bytes()),
             ScriptValue::Bytes(value) => visitor.visit_byte_buf(value),
@@ -236,14 +239,14 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Nil => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         match self.value {
             ScriptValue::Nil => visitor.visit_unit(),
             _ => Err(self.wrong("nil")),
@@ -254,7 +257,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, PlainError> {
         self.deserialize_unit(visitor)
     }
 
@@ -262,11 +265,11 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, PlainError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         self.list(visitor, None)
     }
 
@@ -274,7 +277,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         self,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, PlainError> {
         self.list(visitor, Some(length))
     }
 
@@ -283,11 +286,11 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         _: &'static str,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, PlainError> {
         self.list(visitor, Some(length))
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         self.map(visitor, Keys::Any)
     }
 
@@ -296,7 +299,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, PlainError> {
         self.map(visitor, Keys::Names)
     }
 
@@ -305,64 +308,59 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Problem> {
+    ) -> Result<V::Value, PlainError> {
         const EXPECTED: &str = "name of a variant, or a table {Name = …}";
-        let depth = self.deeper()?;
+        let depth = self.inner_depth()?;
         match self.value {
             ScriptValue::String(name) => {
-                visitor.visit_enum(Variant { name, content: ScriptValue::Nil, depth })
+                let content = Self { value: ScriptValue::Nil, depth };
+                visitor.visit_enum(EnumVariant { name, content })
             }
             ScriptValue::Table(ref table) if table.array.is_empty() && table.fields.len() == 1 => {
                 let ScriptValue::Table(table) = self.value else { unreachable!("matched above") };
                 match table.fields.into_iter().next() {
                     Some((ScriptKey::String(name), content)) => {
-                        visitor.visit_enum(Variant { name: name.into(), content, depth })
+                        let content = Self { value: content, depth };
+                        visitor.visit_enum(EnumVariant { name: name.into(), content })
                     }
-                    _ => Err(Problem::wrong_type(EXPECTED, "table")),
+                    _ => Err(PlainError::wrong_type(EXPECTED, "table")),
                 }
             }
             _ => Err(self.wrong(EXPECTED)),
         }
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PlainError> {
         visitor.visit_unit()
     }
 }
 
-/// The number as a whole one, if it is one and exact; -0 has no such form.
-pub(super) fn whole_number(number: f64) -> Option<i64> {
-    if number.abs() > MAX_EXACT || (number == 0.0 && number.is_sign_negative()) {
-        return None;
-    }
-    whole(number)
-}
-
-struct Elements {
+/// The elements of a list.
+struct ElementAccess {
     values: vec::IntoIter<ScriptValue>,
+    /// How many elements were read.
     taken: usize,
     depth: usize,
 }
 
-impl<'de> SeqAccess<'de> for &mut Elements {
-    type Error = Problem;
+impl<'de> SeqAccess<'de> for &mut ElementAccess {
+    type Error = PlainError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Problem> {
+    ) -> Result<Option<T::Value>, PlainError> {
         let Some(value) = self.values.next() else {
             return Ok(None);
         };
         self.taken += 1;
-        let place = Step::Element(self.taken);
         seed.deserialize(ValueDeserializer { value, depth: self.depth })
             .map(Some)
-            .map_err(|problem| problem.inside(place))
+            .map_err(|error| error.inside(PathStep::Element(self.taken)))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -370,109 +368,54 @@ impl<'de> SeqAccess<'de> for &mut Elements {
     }
 }
 
-struct Entries {
-    elements: std::iter::Zip<std::ops::RangeFrom<usize>, vec::IntoIter<ScriptValue>>,
+/// The entries of a table: its elements by their numbers, then its fields.
+struct EntryAccess {
+    elements: iter::Zip<RangeFrom<usize>, vec::IntoIter<ScriptValue>>,
     fields: vec::IntoIter<(ScriptKey, ScriptValue)>,
     /// The value of the key that was read last.
-    value: Option<(Step, ScriptValue)>,
+    value: Option<(EntryKey, ScriptValue)>,
     depth: usize,
 }
 
-impl<'de> MapAccess<'de> for Entries {
-    type Error = Problem;
+/// A key that was read, as errors show it.
+enum EntryKey {
+    /// The number of an element.
+    Element(usize),
+    /// The key of a field.
+    Field(ScriptKey),
+}
+
+impl<'de> MapAccess<'de> for EntryAccess {
+    type Error = PlainError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Problem> {
-        let (key, step, value) = if let Some((number, value)) = self.elements.next() {
-            (ScriptValue::Number(number as f64), Step::Element(number), value)
+    ) -> Result<Option<K::Value>, PlainError> {
+        let (key, value, entry_key) = if let Some((number, value)) = self.elements.next() {
+            (ScriptValue::Number(number as f64), value, EntryKey::Element(number))
         } else if let Some((key, value)) = self.fields.next() {
-            let step = Step::Field(key.to_string());
-            let key = match key {
-                ScriptKey::Bool(key) => ScriptValue::Bool(key),
-                ScriptKey::Number(key) => ScriptValue::Number(key),
-                ScriptKey::String(key) => ScriptValue::String(key.into()),
-                ScriptKey::Entity(key) => ScriptValue::Entity(key),
-            };
-            (key, step, value)
+            (key.clone().into(), value, EntryKey::Field(key))
         } else {
             return Ok(None);
         };
-        self.value = Some((step, value));
-        let key = ValueDeserializer { value: key, depth: self.depth };
-        // A key that is refused is in the message; the place is that of the table.
-        seed.deserialize(key).map(Some)
+        self.value = Some((entry_key, value));
+        // A refused key is in the message of the error; the place is that of the table.
+        seed.deserialize(ValueDeserializer { value: key, depth: self.depth }).map(Some)
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Problem> {
-        let Some((step, value)) = self.value.take() else {
-            return Err(Problem::other("has a value without a key"));
+    fn next_value_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, PlainError> {
+        let Some((key, value)) = self.value.take() else {
+            return Err(PlainError::other("has a value without a key"));
         };
-        seed.deserialize(ValueDeserializer { value, depth: self.depth })
-            .map_err(|problem| problem.inside(step))
-    }
-}
-
-/// A variant and what it holds.
-struct Variant {
-    name: String,
-    content: ScriptValue,
-    depth: usize,
-}
-
-impl<'de> EnumAccess<'de> for Variant {
-    type Error = Problem;
-    type Variant = Content;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Content), Problem> {
-        let name: StringDeserializer<Problem> = self.name.clone().into_deserializer();
-        let content = ValueDeserializer { value: self.content, depth: self.depth };
-        Ok((seed.deserialize(name)?, Content { name: self.name, content }))
-    }
-}
-
-struct Content {
-    name: String,
-    content: ValueDeserializer,
-}
-
-impl Content {
-    fn within<T>(name: String, read: Result<T, Problem>) -> Result<T, Problem> {
-        read.map_err(|problem| problem.inside(Step::Field(name)))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Content {
-    type Error = Problem;
-
-    fn unit_variant(self) -> Result<(), Problem> {
-        match self.content.value {
-            ScriptValue::Nil => Ok(()),
-            _ => Self::within(self.name, Err(self.content.wrong("nothing"))),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Problem> {
-        Self::within(self.name, seed.deserialize(self.content))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, Problem> {
-        Self::within(self.name, self.content.list(visitor, Some(length)))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Problem> {
-        Self::within(self.name, self.content.map(visitor, Keys::Names))
+        seed.deserialize(ValueDeserializer { value, depth: self.depth }).map_err(|error| {
+            error.inside(match key {
+                EntryKey::Element(number) => PathStep::Element(number),
+                EntryKey::Field(key) => PathStep::Field(key.to_string().into()),
+            })
+        })
     }
 }

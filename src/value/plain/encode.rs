@@ -1,28 +1,28 @@
-//! [`Plain`]: a [`ScriptValue`] into any format.
+//! [`Plain`]: a [`ScriptValue`] written to any format.
 
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::deserializer::whole_number;
-use super::problem::{Step, show_place};
-use super::{MAX_DEPTH, too_deep};
-use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+use crate::value::convert::exact_integer;
+use crate::value::depth::{MAX_DEPTH, too_deep};
+use crate::value::trail::{PathStep, Trail, show_path};
+use crate::value::types::{ScriptKey, ScriptTable, ScriptValue};
 
-/// A value to be written as natural data.
+/// A value that serializes as natural data.
 ///
 /// | Lua | written as |
 /// | --- | --- |
 /// | nil | null |
 /// | whole number up to 2⁵³ | integer |
 /// | other number | float |
-/// | string | string; one that is not UTF-8 as bytes, in formats that are not text |
+/// | string | string; one that is not UTF-8 as bytes, in binary formats only |
 /// | vector | list of three numbers |
 /// | entity | its 64 bits as an integer |
 /// | table with elements only | list |
 /// | table with string keys only | map |
 /// | empty table | map, unless [`Plain::empty_lists`] |
 ///
-/// Anything else is an error that names the place: elements beside fields, keys that are no strings,
-/// NaN and infinity (unless [`Plain::allow_non_finite`]), more than 32 levels.
+/// Anything else is an error that names the place: a table with both elements and fields, keys other than strings, NaN
+/// and infinity (unless [`Plain::allow_non_finite`]), more than 32 levels.
 ///
 /// ```
 /// use bevy_lua_pool::{Plain, ScriptTable};
@@ -34,20 +34,20 @@ use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<'a> {
     value: &'a ScriptValue,
-    style: Style,
+    style: PlainStyle,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Style {
+struct PlainStyle {
     empty_lists: bool,
     non_finite: bool,
 }
 
 impl<'a> Plain<'a> {
-    /// The value, to be written.
+    /// Serializes `value` in the default style.
     #[must_use]
     pub fn new(value: &'a ScriptValue) -> Self {
-        Self { value, style: Style::default() }
+        Self { value, style: PlainStyle::default() }
     }
 
     /// Writes empty tables as lists.
@@ -57,7 +57,7 @@ impl<'a> Plain<'a> {
         self
     }
 
-    /// Writes NaN and infinity, for a format that has them.
+    /// Writes NaN and infinity instead of failing, for a format that has them.
     #[must_use]
     pub const fn allow_non_finite(mut self) -> Self {
         self.style.non_finite = true;
@@ -67,31 +67,19 @@ impl<'a> Plain<'a> {
 
 impl Serialize for Plain<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        Node { value: self.value, style: self.style, way: None, depth: 0 }.serialize(to)
+        PlainNode { value: self.value, style: self.style, trail: None, depth: 0 }.serialize(to)
     }
 }
 
-/// A value within another.
-struct Node<'n> {
+/// A value inside another, with its place.
+struct PlainNode<'n> {
     value: &'n ScriptValue,
-    style: Style,
-    way: Option<&'n Way<'n>>,
+    style: PlainStyle,
+    trail: Option<&'n Trail<'n>>,
     depth: usize,
 }
 
-/// The way from the whole to a value within, innermost step first.
-struct Way<'n> {
-    step: StepRef<'n>,
-    from: Option<&'n Self>,
-}
-
-#[derive(Clone, Copy)]
-enum StepRef<'n> {
-    Element(usize),
-    Field(&'n str),
-}
-
-impl Serialize for Node<'_> {
+impl Serialize for PlainNode<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self.value {
             ScriptValue::Nil => to.serialize_unit(),
@@ -116,9 +104,9 @@ impl Serialize for Node<'_> {
     }
 }
 
-impl Node<'_> {
+impl PlainNode<'_> {
     fn number<S: Serializer>(&self, value: f64, to: S) -> Result<S::Ok, S::Error> {
-        if let Some(whole) = whole_number(value) {
+        if let Some(whole) = exact_integer(value) {
             return to.serialize_i64(whole);
         }
         if !self.style.non_finite && !value.is_finite() {
@@ -144,8 +132,8 @@ impl Node<'_> {
     fn list<S: Serializer>(&self, values: &[ScriptValue], to: S) -> Result<S::Ok, S::Error> {
         let mut list = to.serialize_seq(Some(values.len()))?;
         for (number, value) in (1..).zip(values) {
-            let way = Way { step: StepRef::Element(number), from: self.way };
-            list.serialize_element(&self.node(value, &way))?;
+            let trail = Trail { step: PathStep::Element(number), parent: self.trail };
+            list.serialize_element(&self.node(value, &trail))?;
         }
         list.end()
     }
@@ -159,14 +147,14 @@ impl Node<'_> {
                      elements 1, 2, 3, … without gaps",
                 )));
             };
-            let way = Way { step: StepRef::Field(key), from: self.way };
-            map.serialize_entry(key, &self.node(value, &way))?;
+            let trail = Trail { step: PathStep::Field((&**key).into()), parent: self.trail };
+            map.serialize_entry(key, &self.node(value, &trail))?;
         }
         map.end()
     }
 
-    fn node<'n>(&self, value: &'n ScriptValue, way: &'n Way<'n>) -> Node<'n> {
-        Node { value, style: self.style, way: Some(way), depth: self.depth + 1 }
+    fn node<'n>(&self, value: &'n ScriptValue, trail: &'n Trail<'n>) -> PlainNode<'n> {
+        PlainNode { value, style: self.style, trail: Some(trail), depth: self.depth + 1 }
     }
 
     fn non_finite<E: Error>(&self, value: &dyn std::fmt::Display) -> E {
@@ -174,15 +162,6 @@ impl Node<'_> {
     }
 
     fn wrong<E: Error>(&self, what: &str) -> E {
-        let mut steps = Vec::new();
-        let mut way = self.way;
-        while let Some(Way { step, from }) = way {
-            steps.push(match *step {
-                StepRef::Element(number) => Step::Element(number),
-                StepRef::Field(name) => Step::Field(name.to_owned()),
-            });
-            way = *from;
-        }
-        E::custom(format!("`{}` {what}", show_place(steps.iter().rev())))
+        E::custom(format!("`{}` {what}", show_path(Trail::steps(self.trail))))
     }
 }

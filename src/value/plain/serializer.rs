@@ -1,16 +1,18 @@
-//! Any serde type into a [`ScriptValue`].
+//! [`ValueSerializer`]: any serde type to a [`ScriptValue`].
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::problem::{Problem, Step};
-use super::{Draft, MAX_DEPTH, too_deep};
+use super::error::PlainError;
+use super::table::TableBuilder;
 use crate::value::convert::exact;
-use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+use crate::value::depth::{MAX_DEPTH, too_deep};
+use crate::value::trail::PathStep;
+use crate::value::types::{ScriptKey, ScriptTable, ScriptValue};
 
-/// Builds the value for one place.
+/// Serializes one value.
 #[derive(Clone, Copy)]
 pub(super) struct ValueSerializer {
     depth: usize,
@@ -21,18 +23,18 @@ impl ValueSerializer {
         Self { depth: 0 }
     }
 
-    fn table(self, variant: Option<&'static str>) -> Result<TableBuilder, Problem> {
-        // A variant's table is within another.
+    fn table(self, variant: Option<&'static str>) -> Result<TableSerializer, PlainError> {
+        // The table of a variant is inside the table `{Name = …}`.
         let depth = self.depth + 1 + usize::from(variant.is_some());
         if depth > MAX_DEPTH {
-            return Err(Problem::other(too_deep()));
+            return Err(PlainError::other(too_deep()));
         }
         let inner = Self { depth };
-        Ok(TableBuilder { table: Draft::default(), inner, variant, key: None })
+        Ok(TableSerializer { table: TableBuilder::default(), inner, variant, key: None })
     }
 }
 
-/// `{Name = content}`; a variant that holds nil is its name alone.
+/// `{Name = content}`, or the name alone if the content is nil.
 fn variant(name: &str, content: ScriptValue) -> ScriptValue {
     match content {
         ScriptValue::Nil => name.into(),
@@ -42,7 +44,7 @@ fn variant(name: &str, content: ScriptValue) -> ScriptValue {
 
 macro_rules! whole_numbers {
     ($($method:ident $int:ty),*) => {$(
-        fn $method(self, value: $int) -> Result<ScriptValue, Problem> {
+        fn $method(self, value: $int) -> Result<ScriptValue, PlainError> {
             Ok(ScriptValue::Number(exact(value)?))
         }
     )*};
@@ -50,60 +52,60 @@ macro_rules! whole_numbers {
 
 impl Serializer for ValueSerializer {
     type Ok = ScriptValue;
-    type Error = Problem;
-    type SerializeSeq = TableBuilder;
-    type SerializeTuple = TableBuilder;
-    type SerializeTupleStruct = TableBuilder;
-    type SerializeTupleVariant = TableBuilder;
-    type SerializeMap = TableBuilder;
-    type SerializeStruct = TableBuilder;
-    type SerializeStructVariant = TableBuilder;
+    type Error = PlainError;
+    type SerializeSeq = TableSerializer;
+    type SerializeTuple = TableSerializer;
+    type SerializeTupleStruct = TableSerializer;
+    type SerializeTupleVariant = TableSerializer;
+    type SerializeMap = TableSerializer;
+    type SerializeStruct = TableSerializer;
+    type SerializeStructVariant = TableSerializer;
 
     whole_numbers! {
         serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
         serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128
     }
 
-    fn serialize_bool(self, value: bool) -> Result<ScriptValue, Problem> {
+    fn serialize_bool(self, value: bool) -> Result<ScriptValue, PlainError> {
         Ok(value.into())
     }
 
-    fn serialize_f32(self, value: f32) -> Result<ScriptValue, Problem> {
+    fn serialize_f32(self, value: f32) -> Result<ScriptValue, PlainError> {
         Ok(value.into())
     }
 
-    fn serialize_f64(self, value: f64) -> Result<ScriptValue, Problem> {
+    fn serialize_f64(self, value: f64) -> Result<ScriptValue, PlainError> {
         Ok(value.into())
     }
 
-    fn serialize_char(self, value: char) -> Result<ScriptValue, Problem> {
+    fn serialize_char(self, value: char) -> Result<ScriptValue, PlainError> {
         Ok(value.to_string().into())
     }
 
-    fn serialize_str(self, value: &str) -> Result<ScriptValue, Problem> {
+    fn serialize_str(self, value: &str) -> Result<ScriptValue, PlainError> {
         Ok(value.into())
     }
 
-    fn serialize_bytes(self, value: &[u8]) -> Result<ScriptValue, Problem> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<ScriptValue, PlainError> {
         Ok(match str::from_utf8(value) {
             Ok(text) => text.into(),
             Err(_) => ScriptValue::Bytes(value.to_owned()),
         })
     }
 
-    fn serialize_none(self) -> Result<ScriptValue, Problem> {
+    fn serialize_none(self) -> Result<ScriptValue, PlainError> {
         Ok(ScriptValue::Nil)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<ScriptValue, Problem> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<ScriptValue, PlainError> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<ScriptValue, Problem> {
+    fn serialize_unit(self) -> Result<ScriptValue, PlainError> {
         Ok(ScriptValue::Nil)
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<ScriptValue, Problem> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<ScriptValue, PlainError> {
         Ok(ScriptValue::Nil)
     }
 
@@ -112,7 +114,7 @@ impl Serializer for ValueSerializer {
         _: &'static str,
         _: u32,
         name: &'static str,
-    ) -> Result<ScriptValue, Problem> {
+    ) -> Result<ScriptValue, PlainError> {
         Ok(name.into())
     }
 
@@ -120,7 +122,7 @@ impl Serializer for ValueSerializer {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<ScriptValue, Problem> {
+    ) -> Result<ScriptValue, PlainError> {
         value.serialize(self)
     }
 
@@ -130,22 +132,26 @@ impl Serializer for ValueSerializer {
         _: u32,
         name: &'static str,
         value: &T,
-    ) -> Result<ScriptValue, Problem> {
+    ) -> Result<ScriptValue, PlainError> {
         let inner = self.table(None)?.inner;
         let content = value.serialize(inner);
-        let content = content.map_err(|problem| problem.inside(Step::Field(name.to_owned())))?;
+        let content = content.map_err(|error| error.inside(PathStep::Field(name.into())))?;
         Ok(variant(name, content))
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<TableBuilder, Problem> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<TableSerializer, PlainError> {
         self.table(None)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<TableBuilder, Problem> {
+    fn serialize_tuple(self, _: usize) -> Result<TableSerializer, PlainError> {
         self.table(None)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<TableBuilder, Problem> {
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<TableSerializer, PlainError> {
         self.table(None)
     }
 
@@ -155,15 +161,15 @@ impl Serializer for ValueSerializer {
         _: u32,
         name: &'static str,
         _: usize,
-    ) -> Result<TableBuilder, Problem> {
+    ) -> Result<TableSerializer, PlainError> {
         self.table(Some(name))
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<TableBuilder, Problem> {
+    fn serialize_map(self, _: Option<usize>) -> Result<TableSerializer, PlainError> {
         self.table(None)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<TableBuilder, Problem> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<TableSerializer, PlainError> {
         self.table(None)
     }
 
@@ -173,46 +179,51 @@ impl Serializer for ValueSerializer {
         _: u32,
         name: &'static str,
         _: usize,
-    ) -> Result<TableBuilder, Problem> {
+    ) -> Result<TableSerializer, PlainError> {
         self.table(Some(name))
     }
 }
 
-/// A table in the making.
-pub(super) struct TableBuilder {
-    table: Draft,
-    /// For what is in the table.
+/// Serializes a list, a map, a struct, or the content of a variant.
+pub(super) struct TableSerializer {
+    table: TableBuilder,
+    /// Serializes what is in the table.
     inner: ValueSerializer,
-    /// The variant whose content it is.
+    /// The variant, if the table is its content.
     variant: Option<&'static str>,
-    /// The key of the entry whose value comes next.
+    /// The key of the value that comes next.
     key: Option<ScriptKey>,
 }
 
-impl TableBuilder {
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Problem> {
-        let step = Step::Element(self.table.array.len() + 1);
+impl TableSerializer {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PlainError> {
+        let step = PathStep::Element(self.table.array_len() + 1);
         let pushed = value
             .serialize(self.inner)
-            .and_then(|value| self.table.push(value).map_err(Problem::other));
-        pushed.map_err(|problem| self.locate(problem.inside(step)))
+            .and_then(|value| self.table.push(value).map_err(PlainError::other));
+        pushed.map_err(|error| self.locate(error.inside(step)))
     }
 
-    fn entry<T: Serialize + ?Sized>(&mut self, key: ScriptKey, value: &T) -> Result<(), Problem> {
+    fn entry<T: Serialize + ?Sized>(
+        &mut self,
+        key: ScriptKey,
+        value: &T,
+    ) -> Result<(), PlainError> {
         match value.serialize(self.inner) {
             Ok(ScriptValue::Nil) => {}
             Ok(value) => self.table.insert(key, value),
-            Err(problem) => {
-                return Err(self.locate(problem.inside(Step::Field(key.to_string()))));
+            Err(error) => {
+                return Err(self.locate(error.inside(PathStep::Field(key.to_string().into()))));
             }
         }
         Ok(())
     }
 
-    fn locate(&self, problem: Problem) -> Problem {
+    /// Adds the variant to the place of an error.
+    fn locate(&self, error: PlainError) -> PlainError {
         match self.variant {
-            Some(name) => problem.inside(Step::Field(name.to_owned())),
-            None => problem,
+            Some(name) => error.inside(PathStep::Field(name.into())),
+            None => error,
         }
     }
 
@@ -225,12 +236,12 @@ impl TableBuilder {
     }
 }
 
-fn key_of(value: ScriptValue) -> Result<ScriptKey, Problem> {
+fn key_of(value: ScriptValue) -> Result<ScriptKey, PlainError> {
     match value {
         ScriptValue::Bool(value) => Ok(ScriptKey::Bool(value)),
         ScriptValue::Number(value) if !value.is_nan() => Ok(ScriptKey::Number(value)),
         ScriptValue::String(value) => Ok(value.into()),
-        other => Err(Problem::other(format!(
+        other => Err(PlainError::other(format!(
             "has the key {other}; keys have to be strings, numbers or booleans"
         ))),
     }
@@ -238,15 +249,15 @@ fn key_of(value: ScriptValue) -> Result<ScriptKey, Problem> {
 
 macro_rules! elements {
     ($($kind:ident $method:ident),*) => {$(
-        impl $kind for TableBuilder {
+        impl $kind for TableSerializer {
             type Ok = ScriptValue;
-            type Error = Problem;
+            type Error = PlainError;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Problem> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PlainError> {
                 self.element(value)
             }
 
-            fn end(self) -> Result<ScriptValue, Problem> {
+            fn end(self) -> Result<ScriptValue, PlainError> {
                 Ok(self.finish())
             }
         }
@@ -261,19 +272,19 @@ elements! {
 
 macro_rules! fields {
     ($($kind:ident),*) => {$(
-        impl $kind for TableBuilder {
+        impl $kind for TableSerializer {
             type Ok = ScriptValue;
-            type Error = Problem;
+            type Error = PlainError;
 
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
                 name: &'static str,
                 value: &T,
-            ) -> Result<(), Problem> {
+            ) -> Result<(), PlainError> {
                 self.entry(name.into(), value)
             }
 
-            fn end(self) -> Result<ScriptValue, Problem> {
+            fn end(self) -> Result<ScriptValue, PlainError> {
                 Ok(self.finish())
             }
         }
@@ -281,23 +292,23 @@ macro_rules! fields {
 }
 fields!(SerializeStruct, SerializeStructVariant);
 
-impl SerializeMap for TableBuilder {
+impl SerializeMap for TableSerializer {
     type Ok = ScriptValue;
-    type Error = Problem;
+    type Error = PlainError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Problem> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), PlainError> {
         self.key = Some(key_of(key.serialize(self.inner)?)?);
         Ok(())
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Problem> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PlainError> {
         match self.key.take() {
             Some(key) => self.entry(key, value),
-            None => Err(Problem::other("has a value without a key")),
+            None => Err(PlainError::other("has a value without a key")),
         }
     }
 
-    fn end(self) -> Result<ScriptValue, Problem> {
+    fn end(self) -> Result<ScriptValue, PlainError> {
         Ok(self.finish())
     }
 }

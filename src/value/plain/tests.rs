@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::value::types::ScriptTable;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Everything {
@@ -16,16 +17,16 @@ struct Everything {
     letter: char,
     text: String,
     maybe: Option<Box<Everything>>,
-    list: Vec<Item>,
+    list: Vec<Stack>,
     pair: (u8, String),
-    by_name: BTreeMap<String, Kind>,
+    by_name: BTreeMap<String, Choice>,
     by_number: HashMap<u32, bool>,
     newtype: Meters,
     position: Point,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Item {
+struct Stack {
     count: u16,
 }
 
@@ -36,7 +37,7 @@ struct Meters(f64);
 struct Point(i32, i32);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Kind {
+enum Choice {
     Unit,
     Newtype(u8),
     Maybe(Option<u8>),
@@ -51,13 +52,13 @@ struct Xyz {
     z: f32,
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
+fn choice() -> impl Strategy<Value = Choice> {
     prop_oneof![
-        Just(Kind::Unit),
-        any::<u8>().prop_map(Kind::Newtype),
-        any::<Option<u8>>().prop_map(Kind::Maybe),
-        any::<(u8, String)>().prop_map(|(a, b)| Kind::Tuple(a, b)),
-        any::<(Vec<u8>, Option<bool>)>().prop_map(|(a, b)| Kind::Struct { a, b }),
+        Just(Choice::Unit),
+        any::<u8>().prop_map(Choice::Newtype),
+        any::<Option<u8>>().prop_map(Choice::Maybe),
+        any::<(u8, String)>().prop_map(|(a, b)| Choice::Tuple(a, b)),
+        any::<(Vec<u8>, Option<bool>)>().prop_map(|(a, b)| Choice::Struct { a, b }),
     ]
 }
 
@@ -65,11 +66,11 @@ prop_compose! {
     fn everything()(
         flag: bool, small: i8, large in 0..=1_u64 << 53, half in -1e30_f32..1e30, whole in -1e300..1e300,
         letter: char, text: String, counts: Vec<u16>, pair: (u8, String),
-        by_name in prop::collection::btree_map(".*", kind(), 0..4),
+        by_name in prop::collection::btree_map(".*", choice(), 0..4),
         by_number in prop::collection::hash_map(0..6_u32, any::<bool>(), 0..6),
         point: (i32, i32),
     ) -> Everything {
-        let list = counts.into_iter().map(|count| Item { count }).collect();
+        let list = counts.into_iter().map(|count| Stack { count }).collect();
         Everything {
             flag, small, large, half, whole, letter, text, maybe: None, list, pair, by_name, by_number,
             newtype: Meters(whole), position: Point(point.0, point.1),
@@ -116,7 +117,7 @@ proptest! {
     }
 }
 
-fn list(values: impl IntoIterator<Item = ScriptValue>) -> ScriptValue {
+fn list(values: impl IntoIterator<Stack = ScriptValue>) -> ScriptValue {
     ScriptTable { array: values.into_iter().collect(), ..ScriptTable::default() }.into()
 }
 
@@ -132,11 +133,11 @@ fn error<T: std::fmt::Debug, E: ToString>(result: Result<T, E>) -> String {
 fn errors_name_the_place() {
     let items = |count: f64| list([ScriptTable::from([("count", count)]).into()]);
     let read = |count| {
-        from_value::<HashMap<String, Vec<Item>>>(
+        from_value::<HashMap<String, Vec<Stack>>>(
             ScriptTable::from([("items", items(count))]).into(),
         )
     };
-    assert_eq!(read(3.0).expect("it fits")["items"], [Item { count: 3 }]);
+    assert_eq!(read(3.0).expect("it fits")["items"], [Stack { count: 3 }]);
     for wrong in [-1.0, 0.5, 65_536.0, f64::NAN, f64::INFINITY] {
         let error = error(read(wrong));
         assert!(error.contains("`items[1].count` takes whole number from 0 to 65535"), "{error}");
@@ -164,7 +165,7 @@ fn a_missing_or_misspelt_field_is_told() {
     }
     let error = error(from_value::<Strict>(ScriptTable::from([("cuont", 1.0)]).into()));
     assert!(error.contains("did you mean `count`"), "{error}");
-    let missing = from_value::<Item>(ScriptTable::default().into()).expect_err("no count");
+    let missing = from_value::<Stack>(ScriptTable::default().into()).expect_err("no count");
     assert!(missing.to_string().contains("lacks the field `count`"), "{missing}");
 }
 
@@ -287,5 +288,5 @@ fn elements_of_a_map_go_to_the_list_as_in_lua() {
     assert_eq!(value.to_string(), r#"{"a", "b", [4] = "d"}"#);
     let back: BTreeMap<u8, String> = from_value(value).expect("keys are numbers");
     assert_eq!(back.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
-    assert!(from_value::<Item>(list([1.0.into()])).is_err(), "a struct has names");
+    assert!(from_value::<Stack>(list([1.0.into()])).is_err(), "a struct has names");
 }

@@ -1,17 +1,24 @@
-//! Numbers as text, where a format for people has none: JSON has neither infinities nor NaN.
+//! Floats as text, for those that a human-readable format can't express: JSON has neither infinities nor NaN.
 
 use std::num::{ParseFloatError, ParseIntError};
 
-/// A number of any kind, to and from text without loss.
-pub(super) trait Exact: Copy + Sized {
+use serde::de::Error;
+
+/// A float that converts to and from text without loss.
+pub(super) trait LosslessText: Copy + Sized {
     fn to_text(self) -> String;
     fn from_text(text: &str) -> Result<Self, String>;
 }
 
-macro_rules! exact {
+/// Reads a number that was written as text.
+pub(super) fn number_from_text<T: LosslessText, E: Error>(text: &str) -> Result<T, E> {
+    T::from_text(text).map_err(E::custom)
+}
+
+macro_rules! lossless_text {
     ($float:ty, $bits:ty) => {
-        impl Exact for $float {
-            /// NaNs differ in their bits; all others are told by their decimal digits.
+        impl LosslessText for $float {
+            /// A NaN is written by its bits, which its decimal form loses.
             fn to_text(self) -> String {
                 if self.is_nan() { format!("NaN({:#x})", self.to_bits()) } else { self.to_string() }
             }
@@ -22,7 +29,7 @@ macro_rules! exact {
                 let Some(bits) = bits else {
                     return text.parse().map_err(|_: ParseFloatError| wrong());
                 };
-                // One that is no NaN would have two forms.
+                // Only a NaN: other numbers would have two forms.
                 let bits = <$bits>::from_str_radix(bits, 16).map_err(|_: ParseIntError| wrong())?;
                 Some(<$float>::from_bits(bits)).filter(|number| number.is_nan()).ok_or_else(wrong)
             }
@@ -30,8 +37,8 @@ macro_rules! exact {
     };
 }
 
-exact!(f32, u32);
-exact!(f64, u64);
+lossless_text!(f32, u32);
+lossless_text!(f64, u64);
 
 #[cfg(test)]
 mod tests {

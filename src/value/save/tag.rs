@@ -1,8 +1,15 @@
-//! What stands before a value: which kind of value it is.
+//! The tags that name the kind of a value or a key, as serde's variants of an enum.
 
 use serde::Deserialize;
+use serde::ser::{Serialize, Serializer};
 
-/// The kinds of values. Programs know them by number: new ones come at the end.
+/// The name of the enum of values.
+pub(super) const VALUE: &str = "ScriptValue";
+
+/// The name of the enum of keys.
+pub(super) const KEY: &str = "ScriptKey";
+
+/// The kinds of values. Binary formats store the number: append new ones at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(variant_identifier)]
 pub(super) enum Tag {
@@ -37,16 +44,22 @@ impl Tag {
         "Flat",
     ];
 
-    pub(super) const fn number(self) -> u32 {
-        self as u32
+    /// Writes the tag alone.
+    pub(super) fn write_unit<S: Serializer>(self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_unit_variant(VALUE, self as u32, Self::NAMES[self as usize])
     }
 
-    pub(super) const fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
+    /// Writes the tag with its content.
+    pub(super) fn write<S, T>(self, to: S, content: &T) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+        T: Serialize + ?Sized,
+    {
+        to.serialize_newtype_variant(VALUE, self as u32, Self::NAMES[self as usize], content)
     }
 }
 
-/// The kinds of keys.
+/// The kinds of keys. Binary formats store the number: append new ones at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(variant_identifier)]
 pub(super) enum KeyTag {
@@ -60,11 +73,12 @@ pub(super) enum KeyTag {
 impl KeyTag {
     pub(super) const NAMES: &[&str] = &["Bool", "Number", "String", "Entity", "NotFinite"];
 
-    pub(super) const fn number(self) -> u32 {
-        self as u32
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
+    /// Writes the tag with its content.
+    pub(super) fn write<S, T>(self, to: S, content: &T) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+        T: Serialize + ?Sized,
+    {
+        to.serialize_newtype_variant(KEY, self as u32, Self::NAMES[self as usize], content)
     }
 }

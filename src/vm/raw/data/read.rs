@@ -303,7 +303,7 @@ impl Entries {
     pub(in crate::vm::raw) fn into_table(self) -> ScriptTable {
         let mut table = ScriptTable { array: self.array, fields: self.fields.into() };
         // Elements that were not met in order.
-        table.settle();
+        table.move_fields_to_array();
         table.array.shrink_to_fit();
         table
     }

@@ -1,11 +1,11 @@
-//! Reading a [`ScriptValue`] without taking it apart.
+//! Reading a [`ScriptValue`] by its type, or what is in it by a path.
 
 use bevy::prelude::{Entity, Vec3};
 
 use super::convert::whole;
-use super::{ScriptKey, ScriptTable, ScriptValue};
+use super::types::{ScriptKey, ScriptTable, ScriptValue};
 
-/// What it is, if it is that.
+/// Access by type: `Some` if the value has the type.
 ///
 /// ```
 /// use bevy_lua_pool::LuaEngine;
@@ -19,8 +19,8 @@ use super::{ScriptKey, ScriptTable, ScriptValue};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 impl ScriptValue {
-    /// What is at a dotted path in this table: `a.b`, `items.1.count`. [`ScriptValue::Nil`] if there is nothing, or
-    /// something on the way is no table. See [`ScriptTable::get_path`].
+    /// The value at a dotted path in this table: `a.b`, `items.1.count`; [`ScriptValue::Nil`] if there is none.
+    /// See [`ScriptTable::get_path`].
     #[must_use]
     pub fn get(&self, path: &str) -> &Self {
         match self {
@@ -35,7 +35,7 @@ impl ScriptValue {
         matches!(self, Self::Nil)
     }
 
-    /// The boolean that it is.
+    /// The value of a boolean.
     #[must_use]
     pub const fn as_bool(&self) -> Option<bool> {
         match self {
@@ -44,7 +44,7 @@ impl ScriptValue {
         }
     }
 
-    /// The number that it is.
+    /// The value of a number.
     #[must_use]
     pub const fn as_f64(&self) -> Option<f64> {
         match self {
@@ -53,13 +53,13 @@ impl ScriptValue {
         }
     }
 
-    /// The whole number that it is; `None` too for one with a fraction or beyond the type.
+    /// The value of a number, if it is a whole number that fits the type.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         self.as_f64().and_then(whole)
     }
 
-    /// The text that it is; `None` too for a string that is not UTF-8.
+    /// The text of a string, if it is UTF-8.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -68,7 +68,7 @@ impl ScriptValue {
         }
     }
 
-    /// The bytes of the string that it is, be it UTF-8 or not.
+    /// The bytes of a string, which may not be UTF-8.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
@@ -78,7 +78,7 @@ impl ScriptValue {
         }
     }
 
-    /// The vector that it is.
+    /// The value of a vector.
     #[must_use]
     pub const fn as_vec3(&self) -> Option<Vec3> {
         match self {
@@ -87,7 +87,7 @@ impl ScriptValue {
         }
     }
 
-    /// The entity that it is.
+    /// The value of an entity.
     #[must_use]
     pub const fn as_entity(&self) -> Option<Entity> {
         match self {
@@ -96,7 +96,7 @@ impl ScriptValue {
         }
     }
 
-    /// The table that it is.
+    /// The table, if it is one.
     #[must_use]
     pub const fn as_table(&self) -> Option<&ScriptTable> {
         match self {
@@ -105,7 +105,7 @@ impl ScriptValue {
         }
     }
 
-    /// The table that it is, to be changed.
+    /// The table, if it is one, by mutable reference.
     #[must_use]
     pub const fn as_table_mut(&mut self) -> Option<&mut ScriptTable> {
         match self {
@@ -116,11 +116,11 @@ impl ScriptValue {
 }
 
 impl ScriptTable {
-    /// What is at a dotted path: `a.b` is the field `b` of the table in the field `a`. A part that is a whole number,
-    /// such as that of `items.1`, is the number if there is no field of that text. [`ScriptValue::Nil`] if there is
-    /// nothing, or something on the way is no table.
+    /// The value at a dotted path: `a.b` is the field `b` of the table in the field `a`. A part that is a whole number,
+    /// such as `1` in `items.1`, is first looked up as a string, then as a number. [`ScriptValue::Nil`] if there is
+    /// no such value, or something along the path is not a table.
     ///
-    /// What has a dot in its own name is had by [`ScriptTable::get`].
+    /// For a field with a dot in its name, use [`ScriptTable::get`].
     #[must_use]
     pub fn get_path(&self, path: &str) -> &ScriptValue {
         let mut table = self;
@@ -187,25 +187,5 @@ mod tests {
         }
         assert_eq!([1.5, 3.0].map(|number| ScriptValue::from(number).as_i64()), [None, Some(3)]);
         assert_eq!(ScriptValue::Bytes(vec![0xff]).as_bytes(), Some(&[0xff][..]));
-    }
-
-    #[test]
-    fn elements_are_read_and_set_by_their_numbers() {
-        let mut table = ScriptTable::from(vec!["a", "b", "c"]);
-        assert_eq!(
-            (table.get(2).as_str(), table.get(4), table.get(1.5)),
-            (Some("b"), &ScriptValue::Nil, &ScriptValue::Nil)
-        );
-        table.set(2, "B");
-        table.set(5, "e");
-        table.set(4, "d");
-        assert_eq!(table.to_string(), r#"{"a", "B", "c", "d", "e"}"#);
-        table.set(3, ScriptValue::Nil);
-        assert_eq!(table.to_string(), r#"{"a", "B", [4] = "d", [5] = "e"}"#);
-        assert_eq!(table.get(5).as_str(), Some("e"));
-        table.set(3, "c");
-        assert_eq!(table.array.len(), 5);
-        table.set(6, ScriptValue::Nil);
-        assert_eq!(table.array.len(), 5);
     }
 }

@@ -2,11 +2,13 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::convert::argument;
-use super::{FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, ScriptValue};
+use super::args::{FromScriptArgs, IntoScriptArgs, argument};
+use super::results::{IntoScriptResults, ScriptValues};
 use crate::error::ScriptError;
+use crate::value::convert::{FromScript, IntoScript};
+use crate::value::types::ScriptValue;
 
-/// Any number of values of one type: all arguments of a function, or those after the first ones; all its results.
+/// Any number of values of one type: all arguments of a function, or the last ones; all its results.
 ///
 /// ```
 /// use bevy_lua_pool::{LuaEngine, Variadic};
@@ -60,42 +62,26 @@ impl<T: IntoScript> IntoScriptArgs for Variadic<T> {
     }
 }
 
-/// Those of the arguments that are left, of which the first one has this position.
-fn rest<T: FromScript>(
-    function: &str,
-    first: usize,
-    args: impl Iterator<Item = ScriptValue>,
-) -> Result<Variadic<T>, ScriptError> {
-    args.zip(first..).map(|(arg, position)| argument(function, position, Some(arg))).collect()
-}
-
-macro_rules! variadic_args {
-    ($($name:ident $position:literal),*; $first:literal) => {
-        impl<$($name: FromScript,)* Rest: FromScript> FromScriptArgs for ($($name,)* Variadic<Rest>,) {
-            fn from_script_args(
-                function: &str,
-                args: Vec<ScriptValue>,
-            ) -> Result<Self, ScriptError> {
-                let mut args = args.into_iter();
-                Ok(($(argument::<$name>(function, $position, args.next())?,)* rest(function, $first, args)?,))
-            }
-        }
-    };
-}
-
 impl<T: FromScript> FromScriptArgs for Variadic<T> {
     fn from_script_args(function: &str, args: Vec<ScriptValue>) -> Result<Self, ScriptError> {
         rest(function, 1, args.into_iter())
     }
 }
 
-variadic_args!(A 1; 2);
-variadic_args!(A 1, B 2; 3);
-variadic_args!(A 1, B 2, C 3; 4);
-variadic_args!(A 1, B 2, C 3, D 4; 5);
-variadic_args!(A 1, B 2, C 3, D 4, E 5; 6);
-variadic_args!(A 1, B 2, C 3, D 4, E 5, F 6; 7);
-variadic_args!(A 1, B 2, C 3, D 4, E 5, F 6, G 7; 8);
+impl<T: IntoScript> IntoScriptResults for Variadic<T> {
+    fn into_script_results(self) -> Result<ScriptValues, ScriptError> {
+        self.into_iter().map(T::into_script).collect()
+    }
+}
+
+/// Converts all remaining arguments; `first` is the position of the first of them.
+pub(super) fn rest<T: FromScript>(
+    function: &str,
+    first: usize,
+    args: impl Iterator<Item = ScriptValue>,
+) -> Result<Variadic<T>, ScriptError> {
+    args.zip(first..).map(|(arg, position)| argument(function, position, Some(arg))).collect()
+}
 
 #[cfg(test)]
 mod tests {

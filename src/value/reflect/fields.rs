@@ -1,17 +1,16 @@
-//! [`ScriptFields`] by reflection: a map, of which keys can't be changed in place.
+//! [`ScriptFields`] by reflection: a map, whose keys can't be changed in place.
 
 use bevy::reflect::map::{DynamicMap, Map, MapInfo, map_partial_cmp, map_partial_eq};
 use bevy::reflect::utility::NonGenericTypeInfoCell;
 use bevy::reflect::{
-    ApplyError, FromReflect, FromType, GetTypeRegistration, PartialReflect, ReflectDeserialize,
-    ReflectFromPtr, ReflectFromReflect, ReflectSerialize, TypeInfo, TypePath, TypeRegistration,
-    TypeRegistry, Typed,
+    ApplyError, FromReflect, PartialReflect, ReflectDeserialize, ReflectSerialize, TypeInfo,
+    TypePath, Typed,
 };
 
-use super::ScriptFields;
-use crate::value::{ScriptKey, ScriptValue, reflect_as, replacement};
+use super::implement::{reflect_as, reflect_registration, replacement};
+use crate::value::types::{ScriptFields, ScriptKey, ScriptValue};
 
-type Boxed = Box<dyn PartialReflect>;
+type BoxedReflect = Box<dyn PartialReflect>;
 
 impl Map for ScriptFields {
     fn get(&self, key: &dyn PartialReflect) -> Option<&dyn PartialReflect> {
@@ -32,9 +31,11 @@ impl Map for ScriptFields {
         Box::new(Self::iter(self).map(|(key, value)| (key.as_partial_reflect(), value as _)))
     }
 
-    fn drain(&mut self) -> Vec<(Boxed, Boxed)> {
+    fn drain(&mut self) -> Vec<(BoxedReflect, BoxedReflect)> {
         let fields = std::mem::take(self).into_iter();
-        fields.map(|(key, value)| (Box::new(key) as Boxed, Box::new(value) as Boxed)).collect()
+        fields
+            .map(|(key, value)| (Box::new(key) as BoxedReflect, Box::new(value) as BoxedReflect))
+            .collect()
     }
 
     fn retain(
@@ -48,38 +49,38 @@ impl Map for ScriptFields {
         let mut map = DynamicMap::default();
         map.set_represented_type(Some(Self::type_info()));
         for (key, value) in self {
-            // Keys stay what they are: a dynamic one can't be hashed if it is a number.
+            // Keys stay concrete: a dynamic key can't be hashed if it is a number.
             map.insert_boxed(Box::new(key.clone()), value.to_dynamic());
         }
         map
     }
 
-    fn insert_boxed(&mut self, key: Boxed, value: Boxed) -> Option<Boxed> {
-        fn take<T: FromReflect + TypePath>(value: Boxed) -> T {
+    fn insert_boxed(&mut self, key: BoxedReflect, value: BoxedReflect) -> Option<BoxedReflect> {
+        fn take<T: FromReflect + TypePath>(value: BoxedReflect) -> T {
             T::take_from_reflect(value).unwrap_or_else(|value| {
                 panic!("a {} is no {}", value.reflect_type_path(), T::type_path())
             })
         }
-        self.insert(take(key), take(value)).map(|value| Box::new(value) as Boxed)
+        self.insert(take(key), take(value)).map(|value| Box::new(value) as BoxedReflect)
     }
 
-    fn remove(&mut self, key: &dyn PartialReflect) -> Option<Boxed> {
+    fn remove(&mut self, key: &dyn PartialReflect) -> Option<BoxedReflect> {
         let removed = match key.try_downcast_ref() {
             Some(key) => Self::remove(self, key),
             None => Self::remove(self, &ScriptKey::from_reflect(key)?),
         };
-        removed.map(|value| Box::new(value) as Boxed)
+        removed.map(|value| Box::new(value) as BoxedReflect)
     }
 }
 
-/// Becomes what the other one is.
-fn become_fields(it: &mut ScriptFields, value: &dyn PartialReflect) -> Result<(), ApplyError> {
+/// Replaces the fields.
+fn apply_fields(it: &mut ScriptFields, value: &dyn PartialReflect) -> Result<(), ApplyError> {
     value.reflect_ref().as_map()?;
     *it = replacement(value)?;
     Ok(())
 }
 
-reflect_as!(Map, ScriptFields, become_fields, map_partial_eq, map_partial_cmp);
+reflect_as!(Map, ScriptFields, apply_fields, map_partial_eq, map_partial_cmp);
 
 impl Typed for ScriptFields {
     fn type_info() -> &'static TypeInfo {
@@ -102,29 +103,16 @@ impl FromReflect for ScriptFields {
     }
 }
 
-impl GetTypeRegistration for ScriptFields {
-    fn get_type_registration() -> TypeRegistration {
-        let mut registration = TypeRegistration::of::<Self>();
-        registration.insert::<ReflectFromPtr>(FromType::<Self>::from_type());
-        registration.insert::<ReflectFromReflect>(FromType::<Self>::from_type());
-        registration.insert::<ReflectSerialize>(FromType::<Self>::from_type());
-        registration.insert::<ReflectDeserialize>(FromType::<Self>::from_type());
-        registration
-    }
-
-    fn register_type_dependencies(registry: &mut TypeRegistry) {
-        registry.register::<ScriptKey>();
-        registry.register::<ScriptValue>();
-    }
-}
+reflect_registration!(ScriptFields { ScriptKey, ScriptValue } ReflectSerialize, ReflectDeserialize);
 
 #[cfg(test)]
 mod tests {
+    use bevy::reflect::TypeRegistry;
     use bevy::reflect::serde::{ReflectDeserializer, ReflectSerializer};
     use serde::de::DeserializeSeed;
 
     use super::*;
-    use crate::value::ScriptTable;
+    use crate::value::types::ScriptTable;
 
     fn table() -> ScriptTable {
         let mut table = ScriptTable::from([("a", ScriptValue::from(1.0)), ("b", "text".into())]);

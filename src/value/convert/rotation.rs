@@ -1,11 +1,12 @@
-//! Rotations to and from [`ScriptValue`].
+//! Rotations.
 
 use bevy::math::Quat;
 
-use super::{FromScript, IntoScript, ScriptTable, ScriptValue};
+use super::traits::{FromScript, IntoScript};
 use crate::error::ScriptError;
+use crate::value::types::{ScriptTable, ScriptValue};
 
-/// A quaternion is a table `{x, y, z, w}` by name.
+/// A quaternion is a table with the fields `x`, `y`, `z`, `w`.
 impl FromScript for Quat {
     fn expected() -> String {
         "quaternion: a table with the numbers x, y, z, w".to_owned()

@@ -1,14 +1,15 @@
-//! [`ScriptValues`]: what a call gives, which may be several values.
+//! The results of calls: [`ScriptValues`] of a function of a script, [`IntoScriptResults`] of a function of the host.
 
 use std::any::Any;
 use std::ops::Deref;
 
 use smallvec::SmallVec;
 
-use super::{IntoScript, ScriptValue, Variadic};
 use crate::error::ScriptError;
+use crate::value::convert::IntoScript;
+use crate::value::types::ScriptValue;
 
-/// The values that a call gives: none, one or several. A slice of them in all but name.
+/// The values that a call returns: none, one or several. Dereferences to a slice.
 ///
 /// ```
 /// use bevy_lua_pool::{LuaEngine, ScriptValue};
@@ -23,18 +24,18 @@ use crate::error::ScriptError;
 pub struct ScriptValues(SmallVec<[ScriptValue; 1]>);
 
 impl ScriptValues {
-    /// The first one, or [`ScriptValue::Nil`] if there is none, as where Lua wants a single value.
+    /// The first value, or [`ScriptValue::Nil`] if there is none, as in Lua where one value is expected.
     #[must_use]
     pub fn into_first(self) -> ScriptValue {
         self.into_iter().next().unwrap_or_default()
     }
 
-    /// Roughly the bytes that they take up.
+    /// Their approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.iter().map(ScriptValue::size).sum()
     }
 
-    /// Adds one at the end.
+    /// Appends a value.
     pub(crate) fn push(&mut self, value: ScriptValue) {
         self.0.push(value);
     }
@@ -78,9 +79,9 @@ impl From<ScriptValue> for ScriptValues {
     }
 }
 
-/// What a function of the host gives to the script that called it: an [`IntoScript`] type; a tuple of them, which
-/// are several results; a [`Variadic`] of them, which are as many; or a `Result` of any of these, whose error is
-/// raised in the script.
+/// What a host function returns to the script: an [`IntoScript`] type; a tuple of them, for several results; a
+/// [`Variadic`](crate::Variadic) of them, for any number; or a `Result` of any of these, whose error is raised in the
+/// script.
 ///
 /// ```
 /// use bevy_lua_pool::{LuaEngine, Variadic};
@@ -102,19 +103,13 @@ pub trait IntoScriptResults {
     /// Converts the results.
     ///
     /// # Errors
-    /// As [`IntoScript::into_script`]; what a `Result` holds if it is an error.
+    /// As [`IntoScript::into_script`]; the error of a `Result`.
     fn into_script_results(self) -> Result<ScriptValues, ScriptError>;
 }
 
 impl<T: IntoScript> IntoScriptResults for T {
     fn into_script_results(self) -> Result<ScriptValues, ScriptError> {
         self.into_script().map(ScriptValues::from)
-    }
-}
-
-impl<T: IntoScript> IntoScriptResults for Variadic<T> {
-    fn into_script_results(self) -> Result<ScriptValues, ScriptError> {
-        self.into_iter().map(T::into_script).collect()
     }
 }
 
@@ -134,29 +129,10 @@ impl<T: IntoScriptResults, E: std::fmt::Display + 'static> IntoScriptResults for
     }
 }
 
-macro_rules! tuples {
-    ($($name:ident)*) => {
-        impl<$($name: IntoScript),*> IntoScriptResults for ($($name,)*) {
-            fn into_script_results(self) -> Result<ScriptValues, ScriptError> {
-                #[expect(non_snake_case, reason = "each type parameter names its value too")]
-                let ($($name,)*) = self;
-                [$($name.into_script()),*].into_iter().collect()
-            }
-        }
-    };
-}
-tuples!(A);
-tuples!(A B);
-tuples!(A B C);
-tuples!(A B C D);
-tuples!(A B C D E);
-tuples!(A B C D E F);
-tuples!(A B C D E F G);
-tuples!(A B C D E F G H);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::call::variadic::Variadic;
 
     fn results(results: impl IntoScriptResults) -> Vec<ScriptValue> {
         results.into_script_results().expect("they are data").to_vec()
