@@ -27,8 +27,8 @@ use super::named::NamedScripts;
 use super::population::{Population, origin_of};
 use super::reflect::{self, ScalarType, Shape};
 use super::spots::KnownField;
+use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
-use crate::pool::PoolConfig;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::{Field, FieldId, FieldPath, FieldRef, Host, ReadResult};
 
@@ -40,7 +40,7 @@ pub struct ScriptContext<'w> {
     world: &'w World,
     pub(super) bindings: &'w Bindings,
     pub(super) registry: &'w TypeRegistry,
-    limits: &'w PoolConfig,
+    limits: &'w LuaPoolConfig,
     transforms: &'w Column<'w, Transform>,
     entity: Entity,
     /// The entity from which that one descends, if a script spawned it and its script runs.
@@ -84,7 +84,7 @@ struct Found<'w> {
 
 /// The bytes that all messages which one run sends, and all components, texts and tables in components that it
 /// inserts or assigns, may have together.
-pub(crate) fn max_bytes_handed_over(limits: &PoolConfig) -> usize {
+pub(crate) fn max_bytes_handed_over(limits: &LuaPoolConfig) -> usize {
     limits.max_value_size.saturating_mul(16)
 }
 
@@ -104,7 +104,7 @@ impl<'w> ScriptContext<'w> {
         world: &'w World,
         bindings: &'w Bindings,
         registry: &'w TypeRegistry,
-        limits: &'w PoolConfig,
+        limits: &'w LuaPoolConfig,
         transforms: &'w Column<'w, Transform>,
     ) -> Self {
         Self {

@@ -14,15 +14,15 @@ use super::cache::{CacheBounds, SourceCache};
 use super::host::EngineHost;
 use super::offer::Offer;
 use super::{EngineError, Execution, Interrupter, OutputLine};
+use crate::config::LuaPoolConfig;
 use crate::error::{Failure, ScriptError};
 use crate::escape::log_text;
 use crate::modules::Module;
 use crate::pool::{ConfigError, DestroyReason, Lease, PoolConfig, PoolError, VmPool};
 use crate::value::{ScriptTable, ScriptValue, ScriptValues, from_value};
 use crate::vm::{
-    CallBounds, Evaluation, IntoNativeFunction, LogLevel, LuauFactory, LuauResetter,
-    MAX_SOURCE_SIZE, NameError, NativeFunction, Program, Results, RunLimits, ValueServer, Vm,
-    WallDeadline,
+    CallBounds, ConfiguredPool, Evaluation, IntoNativeFunction, LogLevel, MAX_SOURCE_SIZE,
+    NameError, NativeFunction, Program, Results, RunLimits, ValueServer, Vm, WallDeadline,
 };
 
 /// What errors call a source that has no name.
@@ -47,8 +47,7 @@ const CACHED: CacheBounds = CacheBounds { entries: 1024, bytes: 8 * 1024 * 1024 
 /// No thread of its own: call [`VmPool::maintain`] on [`LuauPool::vms`] now and then, so that VMs
 /// that are not needed go.
 pub struct LuauPool {
-    vms: VmPool<Vm>,
-    factory: LuauFactory,
+    vms: ConfiguredPool,
     offer: RwLock<Arc<Offer>>,
     programs: Mutex<SourceCache<Arc<Program>>>,
     max_source_size: usize,
@@ -115,42 +114,51 @@ impl LuauPool {
     }
 
     /// The configuration of a pool for which none is given. It isn't that of a game's frame, which is
-    /// [`PoolConfig::default`]: a run may take 1 s of CPU time, hold 32 MiB in a VM of 64 MiB, log 1000 lines, and
+    /// [`LuaPoolConfig::default`]: a run may take 1 s of CPU time, hold 32 MiB in a VM of 64 MiB, log 1000 lines, and
     /// return values of 1 MiB; a call waits for a VM for 1 s. All else is as there.
     ///
     /// ```
-    /// use bevy_lua_pool::{LuauPool, PoolConfig};
+    /// use bevy_lua_pool::{LuauPool, LuaPoolConfig};
     ///
     /// let pool = LuauPool::builder()
-    ///     .config(PoolConfig { max_size: 4, ..LuauPool::default_config() })
+    ///     .config(LuaPoolConfig { pool: PoolConfig { max_size: 4, ..LuauPool::default_config().pool }, ..LuauPool::default_config() })
     ///     .build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn default_config() -> PoolConfig {
+    pub fn default_config() -> LuaPoolConfig {
         const MIB: usize = 1024 * 1024;
-        PoolConfig {
-            acquire_timeout: Duration::from_secs(1),
+        LuaPoolConfig {
+            pool: PoolConfig {
+                acquire_timeout: Duration::from_secs(1),
+                memory_limit: 64 * MIB,
+                ..PoolConfig::default()
+            },
             run_time_limit: Duration::from_secs(1),
-            memory_limit: 64 * MIB,
             max_log_lines: 1000,
             max_value_size: MIB,
-            ..PoolConfig::default()
+            ..LuaPoolConfig::default()
         }
     }
 
     /// The pool itself: leases, figures, maintenance.
     #[must_use]
     pub fn vms(&self) -> &VmPool<Vm> {
-        &self.vms
+        self.vms.vms()
+    }
+
+    /// A copy of the configuration in force.
+    #[must_use]
+    pub fn config(&self) -> LuaPoolConfig {
+        LuaPoolConfig::clone(&self.vms.config())
     }
 
     /// Puts another configuration in force: sizes, limits, the sandbox. Every run that begins after this
-    /// call has it. The same as [`VmPool::set_config`] of [`LuauPool::vms`].
+    /// call has it. ([`VmPool::set_config`] of [`LuauPool::vms`] changes [`LuaPoolConfig::pool`] alone.)
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
-    pub fn set_config(&self, config: PoolConfig) -> Result<(), ConfigError> {
+    pub fn set_config(&self, config: LuaPoolConfig) -> Result<(), ConfigError> {
         self.vms.set_config(config)
     }
 
@@ -279,7 +287,7 @@ impl LuauPool {
         let began = self.calls.ended();
         let (program, used) = self.program(execution.name, execution.source)?;
         let late = |error| Failure::new(program.name(), error);
-        let config = self.vms.config_in_force();
+        let config = self.vms.config();
         let limits = RunLimits::of_script(&config, program.name());
         if used >= limits.time {
             let (limit, setting) = (limits.time, "run_time_limit");
@@ -288,7 +296,7 @@ impl LuauPool {
         let bounds = CallBounds { used, wall, ..CallBounds::default() };
         let overdue = || wall.filter(WallDeadline::has_passed);
         let acquired =
-            self.vms.acquire_unless(|| self.calls.ended() != began || overdue().is_some());
+            self.vms().acquire_unless(|| self.calls.ended() != began || overdue().is_some());
         let mut lease = match (acquired, overdue()) {
             (Ok(lease), None) => lease,
             (Ok(_) | Err(PoolError::Interrupted { .. }), Some(wall)) => {
@@ -320,7 +328,7 @@ impl LuauPool {
     ) -> Result<ScriptValues, Failure> {
         // Now that the VM is there: it never offers more than what is offered now.
         let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
-        let max_log_lines = self.vms.config_in_force().max_log_lines;
+        let max_log_lines = self.vms.config().max_log_lines;
         // Some of it may be for nothing: the run may begin once more.
         let lines = RefCell::new(output);
         let log = |level, text: String, line: Option<u32>| {
@@ -440,19 +448,19 @@ impl LuauPool {
             let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
             // A copy only if a run has it: that sees nothing of this.
             let offer = Arc::make_mut(&mut current);
-            self.factory.replace_api(|| {
+            self.vms.factory().replace_api(|| {
                 let added = add(offer);
                 (Arc::clone(offer.api()), added)
             })?;
         }
-        self.vms.evict_all();
+        self.vms().evict_all();
         Ok(())
     }
 }
 
 impl fmt::Debug for LuauPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LuauPool").field("vms", &self.vms).finish_non_exhaustive()
+        f.debug_struct("LuauPool").field("vms", self.vms()).finish_non_exhaustive()
     }
 }
 
@@ -460,7 +468,7 @@ impl fmt::Debug for LuauPool {
 #[derive(Debug)]
 #[must_use = "a builder makes no pool until `build` is called"]
 pub struct LuauPoolBuilder {
-    config: PoolConfig,
+    config: LuaPoolConfig,
     seed: u64,
     max_source_size: usize,
     call_timeout: Option<Duration>,
@@ -481,13 +489,13 @@ impl Default for LuauPoolBuilder {
 
 impl LuauPoolBuilder {
     /// Sizes and limits. Default: [`LuauPool::default_config`].
-    pub fn config(mut self, config: PoolConfig) -> Self {
+    pub fn config(mut self, config: LuaPoolConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Changes some of the sizes and limits: `configure(|config| config.max_size = 4)`.
-    pub fn configure(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+    /// Changes some of the sizes and limits: `configure(|config| config.pool.max_size = 4)`.
+    pub fn configure(mut self, change: impl FnOnce(&mut LuaPoolConfig)) -> Self {
         change(&mut self.config);
         self
     }
@@ -544,12 +552,8 @@ impl LuauPoolBuilder {
     /// The first name that can't be used, or a configuration that is not valid.
     pub fn build(self) -> Result<LuauPool, EngineError> {
         let offer = self.offer?;
-        let factory = LuauFactory::new(Arc::clone(offer.api()), self.config.memory_limit);
-        factory.set_sandbox(&self.config.sandbox);
-        factory.set_resting_memory(self.config.resting_memory());
         Ok(LuauPool {
-            vms: VmPool::new(self.config, factory.clone(), LuauResetter)?,
-            factory,
+            vms: ConfiguredPool::new(Arc::clone(offer.api()), self.config)?,
             offer: RwLock::new(Arc::new(offer)),
             programs: Mutex::new(SourceCache::new(CACHED)),
             max_source_size: self.max_source_size,

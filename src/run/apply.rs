@@ -74,7 +74,7 @@ pub(crate) fn apply(world: &mut World) {
             stage: stage.stage,
             patience: &stage.patience,
             executed,
-            threads: world.resource::<LuaPool>().config().max_size,
+            threads: world.resource::<LuaPool>().config().pool.max_size,
         };
         let mut left = std::mem::take(&mut frame.left);
         let writes = plain.apply(world, &mut query, &mut outcomes, &mut left);

@@ -103,7 +103,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     let mut invocations = std::mem::take(&mut frame.spare);
     let mut found = std::mem::take(&mut frame.found);
     let quiet = QuietStage { stage, delta: frame.delta, deliveries: &frame.deliveries };
-    let threads = pool.config().max_size;
+    let threads = pool.config().pool.max_size;
     let quiet =
         quiet.collect(threads, &entities, &mut frame.programs, &mut invocations, &mut found);
     frame.invocations = invocations;

@@ -370,8 +370,8 @@ mod tests {
     use bevy::prelude::Ref;
 
     use super::*;
+    use crate::config::LuaPoolConfig;
     use crate::plugin::LuaPoolPlugin;
-    use crate::pool::PoolConfig;
     use crate::script::{LuaScript, LuaScripts};
 
     /// So few that they are looked up, and so many that they are gone through.
@@ -380,7 +380,7 @@ mod tests {
     fn crowd(source: &str, count: usize) -> App {
         let patience = std::time::Duration::from_secs(60);
         let config =
-            PoolConfig { run_time_limit: patience, max_failures: 2, ..PoolConfig::default() };
+            LuaPoolConfig { run_time_limit: patience, max_failures: 2, ..LuaPoolConfig::default() };
         let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
         let mut app = App::new();
         app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));

@@ -21,7 +21,7 @@ use bevy::prelude::Entity;
 use super::frame::{Invocation, InvocationOutcome};
 use super::programs::ProgramTable;
 use crate::bindings::max_bytes_handed_over;
-use crate::pool::PoolConfig;
+use crate::config::LuaPoolConfig;
 use crate::vm::{Program, RunLimits, STEP_NANOS, Used};
 
 /// The work that one run may do at most, by its limit of time.
@@ -64,7 +64,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn of(program: &Program, config: &PoolConfig) -> Self {
+    pub(super) fn of(program: &Program, config: &LuaPoolConfig) -> Self {
         let of_script = config.sandbox.limits_of(program.name());
         let run = RunLimits::new(config, &of_script);
         let commands = of_script.max_commands.unwrap_or(config.max_commands);
