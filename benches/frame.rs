@@ -325,16 +325,15 @@ fn threads() -> Vec<Row> {
 fn limits() -> Vec<Row> {
     const COUNT: u32 = 10_000;
     const NONE: usize = 1 << 40;
-    let off = PoolConfig {
+    let off = LuaPoolConfig {
+        pool: PoolConfig { memory_limit: NONE, leak_threshold: None, ..limited(Some(1)).pool },
         frame_budget: None,
         run_time_limit: Duration::from_secs(60),
-        memory_limit: NONE,
         max_log_lines: 1_000_000,
         max_messages: 1_000_000,
         max_commands: 1_000_000,
         max_value_size: NONE,
         max_failures: 0,
-        leak_threshold: None,
         ..limited(Some(1))
     };
     let mut ways = [limited(Some(1)), off].map(|config| stages(crowd(config, &[SCRIPT], COUNT)));
@@ -377,7 +376,10 @@ fn memory() -> Vec<Row> {
     };
     let each = (bytes_of(Some(SCRIPT)) - bytes_of(None)) / f64::from(COUNT);
 
-    let four = PoolConfig { min_size: 4, max_size: 4, ..limited(None) };
+    let four = LuaPoolConfig {
+        pool: PoolConfig { min_size: 4, max_size: 4, ..limited(None).pool },
+        ..limited(None)
+    };
     let app = crowd(four, &[SCRIPT], 1_000);
     let vms = &app.world().resource::<LuaSnapshot>().vms;
     assert_eq!(vms.len(), 4);
@@ -426,7 +428,7 @@ const STEADY_FRAMES: u32 = 2_500;
 
 /// VMs made in the steady state, and those of them that took the place of one that had been leased
 /// `max_use_count` times.
-fn vms_in_steady_frames(config: PoolConfig) -> (u64, u64) {
+fn vms_in_steady_frames(config: LuaPoolConfig) -> (u64, u64) {
     let mut app = crowd(config, &[SCRIPT], 200);
     let figures = |app: &App| app.world().resource::<LuaSnapshot>().pool;
     let before = figures(&app);
@@ -439,7 +441,10 @@ fn vms_in_steady_frames(config: PoolConfig) -> (u64, u64) {
 
 /// None is needed, as long as none is to be retired.
 fn vms_made() -> Row {
-    let (made, _) = vms_in_steady_frames(PoolConfig { max_use_count: 0, ..limited(None) });
+    let (made, _) = vms_in_steady_frames(LuaPoolConfig {
+        pool: PoolConfig { max_use_count: 0, ..limited(None).pool },
+        ..limited(None)
+    });
     let what = format!(
         "VMs made in {STEADY_FRAMES} frames of the steady state, if none is retired \
          (`max_use_count: 0`)"
@@ -450,7 +455,7 @@ fn vms_made() -> Row {
 /// By default each VM is retired after so many leases, as a precaution, and another one takes its place.
 fn vms_retired() -> Row {
     let config = limited(None);
-    let leases = config.max_use_count;
+    let leases = config.pool.max_use_count;
     let (made, retired) = vms_in_steady_frames(config);
     let what = format!(
         "the same with the default, which retires a VM after {leases} leases, of which a frame takes one \

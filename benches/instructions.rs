@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use bevy_lua_pool::PoolConfig;
+use bevy_lua_pool::LuaPoolConfig;
 use common::{assert_moved, crowd, limited};
 
 /// Set in the program that callgrind runs: the number of a case, and of frames.
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 /// What callgrind watches.
 fn run(case: usize, frames: u32) {
     // Under callgrind all is fifty times as slow.
-    let config = PoolConfig { run_time_limit: Duration::from_secs(60), ..limited(Some(1)) };
+    let config = LuaPoolConfig { run_time_limit: Duration::from_secs(60), ..limited(Some(1)) };
     let mut app = crowd(config, &[CASES[case].1], ENTITIES);
     for _ in 0..frames {
         app.update();

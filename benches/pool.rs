@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use bevy_lua_pool::pool::{BoxError, PoolConfig, VmFactory, VmPool, VmResetter};
 use bevy_lua_pool::vm::{Api, LuauFactory, LuauResetter, NoWorld, Program, RunLimits, Vm};
-use bevy_lua_pool::{LuaEngine, LuauPool, ScriptTable};
+use bevy_lua_pool::{LuaEngine, LuaPoolConfig, LuauPool, ScriptTable};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 use deadpool::managed::{Manager, Metrics, RecycleResult};
@@ -212,8 +212,8 @@ fn reset(criterion: &mut Criterion) {
     measure(&mut group, ("reset", "a VM", "Lua::new(), sandbox"), make);
 
     let api = Arc::new(Api::default());
-    let config = PoolConfig::default();
-    let factory = LuauFactory::new(api, config.memory_limit);
+    let config = LuaPoolConfig::default();
+    let factory = LuauFactory::new(api, config.pool.memory_limit);
     let mut kept = None;
     let make = after(|| (), |()| drop(kept.replace(factory.create().expect("it can be made"))));
     measure(&mut group, ("reset", "a VM", "a pooled VM, made"), make);
@@ -312,7 +312,7 @@ fn evaluate(criterion: &mut Criterion) {
     }
 
     // Both from the same clean state each time.
-    let config = PoolConfig { max_use_count: 0, ..PoolConfig::default() };
+    let config = LuaPoolConfig::builder().max_use_count(0).build().expect("it is valid");
     let pool = LuauPool::builder().config(config).build().expect("it can be made");
     measure(
         &mut group,

@@ -155,7 +155,7 @@ fn clean_runs() -> Result<(), Box<dyn Error>> {
     println!("\nA pool for strangers' code");
     let pool = LuauPool::builder()
         .configure(|config| {
-            config.max_size = 2;
+            config.pool.max_size = 2;
             config.run_time_limit = Duration::from_millis(50);
         })
         .module(modules::json())

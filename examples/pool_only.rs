@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bevy_lua_pool::LuaPoolConfig;
 use bevy_lua_pool::pool::{DestroyReason, PoolConfig, PoolError, PoolStats, VmPool};
 use bevy_lua_pool::vm::{
     Api, Call, Callback, LuauFactory, LuauResetter, NoWorld, Outcome, Program, RunLimits, Vm,
@@ -49,7 +50,7 @@ const YEARS: u64 = 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Two VMs for four threads: a thread that finds none free waits for its turn.
-    let config = PoolConfig::builder()
+    let config = LuaPoolConfig::builder()
         .min_size(1)
         .max_size(2)
         .acquire_timeout(Duration::from_secs(10))
@@ -57,8 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     // A factory makes VMs, a resetter sees that they are clean. This pair is for Luau; a pool can hold
     // anything that somebody makes and cleans.
-    let factory = LuauFactory::new(Arc::new(Api::default()), config.memory_limit);
-    let pool = VmPool::new(config, factory, LuauResetter)?;
+    let factory = LuauFactory::new(Arc::new(Api::default()), config.pool.memory_limit);
+    let pool = VmPool::new(config.pool, factory, LuauResetter)?;
     println!("warmed up: {} VM", pool.warm_up()?);
 
     // Somebody has to look after the VMs: evict those that are old, idle or unsound, make those that are
@@ -69,8 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     })?;
 
-    share_two_vms(&pool)?;
-    meet_a_limit(&pool)?;
+    // The pool knows sizes and times; who runs a script says what it may use.
+    let limits = RunLimits::from(&config);
+    share_two_vms(&pool, &limits)?;
+    meet_a_limit(&pool, &limits)?;
     change_the_pool(&pool)?;
     print_figures(&pool.stats());
 
@@ -84,15 +87,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Four threads, a thousand accounts, two VMs: each run starts clean, and what an account keeps is data.
-fn share_two_vms(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
+fn share_two_vms(pool: &VmPool<Vm>, limits: &RunLimits) -> Result<(), Box<dyn Error>> {
     // Compiled once; any VM on any thread runs it.
     let account = Program::compile("account.luau", ACCOUNT)?;
-    let limits = RunLimits::from(&pool.config());
 
     let began = Instant::now();
     let accounts: Vec<ScriptTable> = thread::scope(|scope| {
         let threads: Vec<_> =
-            (0..THREADS).map(|_| scope.spawn(|| work(pool, &account, &limits))).collect();
+            (0..THREADS).map(|_| scope.spawn(|| work(pool, &account, limits))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no thread panics")).collect()
     });
     let runs = accounts.len() as u64 * (YEARS + 1);
@@ -111,14 +113,13 @@ fn share_two_vms(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
 }
 
 /// A script that never comes back costs its time limit, and the VM it ran on.
-fn meet_a_limit(pool: &VmPool<Vm>) -> Result<(), Box<dyn Error>> {
+fn meet_a_limit(pool: &VmPool<Vm>, limits: &RunLimits) -> Result<(), Box<dyn Error>> {
     let endless = Program::compile("endless.luau", ENDLESS)?;
-    let limits = RunLimits::from(&pool.config());
     let call =
         Call { callback: Callback::Update, state: &ScriptTable::default(), args: &[], seed: 0 };
     let outcome = {
         let mut vm = pool.acquire()?;
-        vm.run(&endless, call, &mut NoWorld::default(), &limits)
+        vm.run(&endless, call, &mut NoWorld::default(), limits)
     }; // the lease ends: the VM is spent, so the pool destroys it
     match outcome {
         Outcome::Failed(failure) => println!("as it should: {failure}"),

@@ -55,12 +55,11 @@ fn main() -> AppExit {
         resolution: WindowResolution::new(1280, 720),
         ..default()
     };
-    let config = PoolConfig {
-        max_size: 4,
+    let config = LuaPoolConfig {
+        pool: PoolConfig { max_size: 4, max_use_count: 600, ..PoolConfig::default() },
         // Long enough for a good script on a machine that is busy drawing.
         run_time_limit: std::time::Duration::from_millis(50),
-        max_use_count: 600,
-        ..default()
+        ..LuaPoolConfig::default()
     };
     let mut app = App::new();
     app.add_plugins((

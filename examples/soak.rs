@@ -219,20 +219,23 @@ impl Soaked {
             run_time_limit: Some(Duration::from_secs(10)),
             ..ScriptLimits::trusted()
         };
-        let config = PoolConfig {
+        let config = LuaPoolConfig {
+            pool: PoolConfig {
+                max_size: 2,
+                // Nobody waits in vain, whatever else the machine does.
+                acquire_timeout: Duration::from_secs(60),
+                create_timeout: Duration::from_secs(60),
+                reset_timeout: Duration::from_secs(60),
+                ..PoolConfig::default()
+            },
             sandbox: SandboxConfig {
                 scripts: [("good/".to_owned(), patient)].into(),
                 ..SandboxConfig::untrusted()
             },
-            max_size: 2,
-            // Nobody waits in vain, whatever else the machine does.
-            acquire_timeout: Duration::from_secs(60),
-            create_timeout: Duration::from_secs(60),
-            reset_timeout: Duration::from_secs(60),
             // Hostile scripts come back often.
             retry_interval: 16,
             max_retry_interval: 256,
-            ..PoolConfig::default()
+            ..LuaPoolConfig::default()
         };
         let mut app = App::new();
         app.add_plugins((
@@ -300,7 +303,7 @@ impl Soaked {
             && pool.leased == 0
             && alive <= pool.max_size;
         self.unaccounted += u64::from(!accounted);
-        let limit = PoolConfig::default().memory_limit;
+        let limit = LuaPoolConfig::default().pool.memory_limit;
         let too_large = self.snapshot().vms.iter().any(|vm| vm.memory_bytes > limit);
         self.too_large += u64::from(too_large);
         let failed: Vec<_> =

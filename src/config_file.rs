@@ -1,14 +1,15 @@
-//! [`PoolConfig`] as a RON asset.
+//! [`LuaPoolConfig`] as a RON asset.
 
 use bevy::asset::io::Reader;
 use bevy::asset::{Asset, AssetLoader, LoadContext};
 use bevy::reflect::TypePath;
 
-use crate::pool::{ConfigError, PoolConfig};
+use crate::config::LuaPoolConfig;
+use crate::pool::ConfigError;
 
-/// A [`PoolConfig`] from a RON file, validated.
+/// A [`LuaPoolConfig`] from a RON file, validated.
 #[derive(Asset, TypePath, Clone, Debug)]
-pub struct PoolConfigFile(pub PoolConfig);
+pub struct PoolConfigFile(pub LuaPoolConfig);
 
 /// Loads [`PoolConfigFile`]s.
 #[derive(Clone, Copy, Debug, Default, TypePath)]
@@ -42,7 +43,7 @@ impl AssetLoader for PoolConfigLoader {
     ) -> Result<PoolConfigFile, ConfigFileError> {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).await?;
-        Ok(PoolConfigFile(PoolConfig::from_ron(std::str::from_utf8(&bytes)?)?))
+        Ok(PoolConfigFile(LuaPoolConfig::from_ron(std::str::from_utf8(&bytes)?)?))
     }
 
     fn extensions(&self) -> &[&str] {

@@ -74,7 +74,7 @@
 //!   `entity.Transform` lies where its address says, and with it the other keys of that table may lie elsewhere.
 //!   Keep such things in a list, and in a table only to look them up. What leaves a script is sorted by us: its
 //!   `self`, messages, values for the game, texts in JSON and TOML.
-//! - *What waits for the next frame*, if [`frame_budget`](PoolConfig::frame_budget) asks for that, because the
+//! - *What waits for the next frame*, if [`frame_budget`](LuaPoolConfig::frame_budget) asks for that, because the
 //!   app itself has leased the VMs, or with [`Overflow::Defer`](pool::Overflow::Defer), which waits for no VM to be
 //!   made.
 //! - *The frame in which a script starts* that has to be loaded first.
@@ -220,8 +220,8 @@
 //!
 //! - **What is limited** is CPU time: what the run's thread worked for it. Time in which the system ran something
 //!   else, or in which a host function waited or slept, is not charged: a busy machine must not fail good scripts.
-//!   This holds for [`run_time_limit`](PoolConfig::run_time_limit), in frames and in [`LuauPool`], and for the
-//!   `time_limit` of a [`LuaEngine`]. By default it is 2 ms in a [`PoolConfig`], and 1 s in
+//!   This holds for [`run_time_limit`](LuaPoolConfig::run_time_limit), in frames and in [`LuauPool`], and for the
+//!   `time_limit` of a [`LuaEngine`]. By default it is 2 ms in a [`LuaPoolConfig`], and 1 s in
 //!   an engine and in a [`LuauPool`] that is given none.
 //! - **What counts**: the callback and the file level before it, all built-ins, host functions while they work, and
 //!   what goes in and out as a value, also for [`LuaEngine::state`] and its like. Where the caller's thread compiles
@@ -234,18 +234,18 @@
 //!   what can't be interrupted (a pattern on a long text) may be late by an eighth of the limit. A host function
 //!   isn't interrupted; the run is judged when it returns.
 //! - **What comes after** is charged to no run, as it depends on what others left; frames notice it by
-//!   [`frame_budget`](PoolConfig::frame_budget). When enough garbage has gathered, it is all collected between two
+//!   [`frame_budget`](LuaPoolConfig::frame_budget). When enough garbage has gathered, it is all collected between two
 //!   runs, on the same thread. That takes no longer than it took to make it, and besides some tenths of a millisecond
 //!   for each MiB that the VM holds of programs; where each run makes some MiB, after each run. For a run that is
 //!   measured on a VM of its own, that VM is made first and goes after it.
 //! - **By the clock on the wall** an engine and a [`LuauPool`] can bound their calls besides, the waiting for a VM
 //!   and its making included: `call_timeout`, and [`LuauPool::execute_within`]. An [`Interrupter`](engine::Interrupter) ends calls
 //!   that are under way from another thread, [`acquire_unless`](pool::VmPool::acquire_unless) the waiting for a
-//!   lease. Frames have [`frame_budget`](PoolConfig::frame_budget), which is by the clock on the wall.
+//!   lease. Frames have [`frame_budget`](LuaPoolConfig::frame_budget), which is by the clock on the wall.
 //!
 //! # The game's side
 //!
-//! - [`LuaPoolPlugin`]'s fields are its configuration; [`PoolConfig`] can come from a RON file. One that is not
+//! - [`LuaPoolPlugin`]'s fields are its configuration; [`LuaPoolConfig`] can come from a RON file. One that is not
 //!   valid is never replaced by a looser one: the app doesn't start, or no script runs until the file is mended,
 //!   unless [`config_file_required`](LuaPoolPlugin::config_file_required) is `false`: then the plugin's own holds.
 //! - [`SandboxConfig`], a part of it, says which libraries and modules scripts find, and gives single scripts
@@ -304,6 +304,7 @@
 //! speaks mlua, and only `vm/raw.rs` and what is below it has `unsafe`.
 
 pub mod bindings;
+mod config;
 mod config_file;
 mod control;
 mod diagnostics;
@@ -325,6 +326,7 @@ pub mod vm;
 /// What most apps need.
 pub mod prelude {
     pub use crate::bindings::{LuaAppExt, ScriptContext};
+    pub use crate::config::LuaPoolConfig;
     pub use crate::control::LuaControl;
     #[cfg(feature = "panel")]
     pub use crate::overlay::LuaOverlayPlugin;
@@ -340,6 +342,7 @@ pub mod prelude {
 }
 
 pub use self::bindings::{LuaAppExt, ScriptContext};
+pub use self::config::{LuaPoolConfig, LuaPoolConfigBuilder};
 pub use self::config_file::{ConfigFileError, PoolConfigFile, PoolConfigLoader};
 pub use self::control::LuaControl;
 pub use self::diagnostics::LuaDiagnosticsPlugin;

@@ -13,10 +13,10 @@ use bevy::log::error;
 use bevy::prelude::{GlobalTransform, IntoScheduleConfigs, IntoSystem, Name, Transform, World};
 
 use crate::bindings::{Backlog, Bindings, LateBindings, NamedScripts, Population};
+use crate::config::LuaPoolConfig;
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
 use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
-use crate::pool::{PoolConfig, VmPool};
 use crate::run::{
     Frame, KnownScripts, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed,
     ScriptSystems, StopQueue, ToScript, apply, collect_fixed_update, collect_update, control,
@@ -24,7 +24,7 @@ use crate::run::{
 };
 use crate::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptStates};
 use crate::snapshot::LuaSnapshot;
-use crate::vm::{LuauFactory, LuauResetter};
+use crate::vm::ConfiguredPool;
 
 /// Runs the scripts of entities on a pool of Luau VMs.
 ///
@@ -39,7 +39,7 @@ use crate::vm::{LuauFactory, LuauResetter};
 #[derive(Clone, Debug)]
 pub struct LuaPoolPlugin {
     /// Sizes and limits.
-    pub config: PoolConfig,
+    pub config: LuaPoolConfig,
     /// A RON asset that takes the place of `config`, such as `lua_pool.ron`. Scripts start when it is
     /// loaded; when the file changes, so does the pool. If a changed file can't be used, an error is
     /// logged, and what was in force stays. Default: none.
@@ -62,7 +62,7 @@ pub struct LuaPoolPlugin {
 impl Default for LuaPoolPlugin {
     fn default() -> Self {
         Self {
-            config: PoolConfig::default(),
+            config: LuaPoolConfig::default(),
             config_file: None,
             config_file_required: true,
             schedule: Update.intern(),
@@ -147,22 +147,17 @@ impl Plugin for LuaPoolPlugin {
         let mut bindings = app.world_mut().remove_resource::<Bindings>().unwrap_or_default();
         bindings.freeze(app.world_mut(), &registry.read());
 
-        let config = self.config.clone();
-        let factory = LuauFactory::new(Arc::clone(bindings.api()), config.memory_limit);
-        factory.set_sandbox(&config.sandbox);
-        factory.set_resting_memory(config.resting_memory());
-        bindings.tell_of_missing_modules(&config.sandbox);
-        let pool = VmPool::new(config, factory.clone(), LuauResetter)
+        bindings.tell_of_missing_modules(&self.config.sandbox);
+        let vms = ConfiguredPool::new(Arc::clone(bindings.api()), self.config.clone())
             .expect("`build` found the configuration valid");
-        if let Err(problem) = pool.warm_up() {
+        if let Err(problem) = vms.vms().warm_up() {
             error!("the script pool is not warmed up: {problem}");
         }
-        bindings.serve(factory.clone(), pool.clone());
+        bindings.serve(vms.factory().clone(), vms.vms().clone());
         let awaits_config = self.config_file.is_some();
         app.insert_resource(bindings).insert_resource(LuaPool {
-            config: pool.config_in_force(),
-            factory,
-            pool,
+            config: vms.config(),
+            vms,
             awaits_config,
             stopped: None,
         });

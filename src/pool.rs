@@ -104,6 +104,7 @@ use crate::model_sync as sync;
 
 pub use self::background::MaintenanceThread;
 pub use self::config::{ConfigError, Overflow, PoolConfig, PoolConfigBuilder};
+pub(crate) use self::config::{invalid, read_ron};
 pub use self::error::{BoxError, PoolError};
 pub use self::factory::{Interrupter, VmFactory, VmReport, VmResetter};
 pub use self::incident::{Incident, IncidentKind};
@@ -312,12 +313,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// A copy of the configuration.
     #[must_use]
     pub fn config(&self) -> PoolConfig {
-        PoolConfig::clone(&self.config_in_force())
-    }
-
-    /// The configuration, shared.
-    pub(crate) fn config_in_force(&self) -> Arc<PoolConfig> {
-        Arc::clone(&self.slots.registry().config)
+        self.slots.registry().config
     }
 
     /// The figures at this moment. Takes some microseconds, allocates nothing.

@@ -18,7 +18,7 @@ use self::scripts::normal;
 
 /// What scripts find in their VMs, and what single scripts may use up. All of it by allow-list.
 ///
-/// A part of [`PoolConfig`](crate::PoolConfig), so of its RON file too, where every field is optional:
+/// A part of [`LuaPoolConfig`](crate::LuaPoolConfig), so of its RON file too, where every field is optional:
 ///
 /// ```ron
 /// (
@@ -64,7 +64,7 @@ impl Default for SandboxConfig {
 
 impl SandboxConfig {
     /// For strangers' scripts, and the default: each run has the limits of
-    /// [`PoolConfig`](crate::PoolConfig).
+    /// [`LuaPoolConfig`](crate::LuaPoolConfig).
     #[must_use]
     pub fn untrusted() -> Self {
         Self::of(Preset::Untrusted)

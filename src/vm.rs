@@ -14,6 +14,7 @@ mod atom;
 mod bytecode;
 mod change;
 mod check;
+mod configured;
 mod cost;
 mod evaluate;
 mod exact;
@@ -48,6 +49,7 @@ pub use self::random::RunRandom;
 pub use self::server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
+pub(crate) use self::configured::ConfiguredPool;
 pub(crate) use self::evaluate::Evaluation;
 pub(crate) use self::limits::{CallBounds, WallDeadline};
 pub(crate) use self::raw::prefetch;
@@ -69,8 +71,8 @@ use self::limits::Deadline;
 use self::loaded::{Loaded, LoadedPrograms, Main, ProgramCounts, Weight};
 use self::memory::{Allowance, Floor, GARBAGE_SLACK, RUN_GARBAGE};
 use self::watchdog::Watch;
+use crate::config::LuaPoolConfig;
 use crate::error::{Failure, ScriptError};
-use crate::pool::PoolConfig;
 use crate::sandbox::ScriptLimits;
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -98,9 +100,9 @@ pub struct RunLimits {
     pub value_size: usize,
 }
 
-impl From<&PoolConfig> for RunLimits {
+impl From<&LuaPoolConfig> for RunLimits {
     /// For scripts that no rule of the sandbox names.
-    fn from(config: &PoolConfig) -> Self {
+    fn from(config: &LuaPoolConfig) -> Self {
         Self::new(config, &config.sandbox.limits)
     }
 }
@@ -108,11 +110,11 @@ impl From<&PoolConfig> for RunLimits {
 impl RunLimits {
     /// For the script with this asset path.
     #[must_use]
-    pub fn of_script(config: &PoolConfig, path: &str) -> Self {
+    pub fn of_script(config: &LuaPoolConfig, path: &str) -> Self {
         Self::new(config, &config.sandbox.limits_of(path))
     }
 
-    pub(crate) fn new(config: &PoolConfig, limits: &ScriptLimits) -> Self {
+    pub(crate) fn new(config: &LuaPoolConfig, limits: &ScriptLimits) -> Self {
         Self {
             time: limits.run_time_limit.unwrap_or(config.run_time_limit),
             memory: limits.run_memory_limit.unwrap_or_else(|| config.run_memory()),

@@ -37,11 +37,11 @@ const SETTLING: u32 = 10;
 /// An app whose scripts have settled.
 fn settled(entities: usize) -> App {
     let mut app = App::new();
-    let config = PoolConfig {
+    let config = LuaPoolConfig {
+        pool: PoolConfig { acquire_timeout: Duration::from_secs(10), ..PoolConfig::default() },
         // On a busy machine too.
         run_time_limit: Duration::from_secs(10),
-        acquire_timeout: Duration::from_secs(10),
-        ..PoolConfig::default()
+        ..LuaPoolConfig::default()
     };
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin))

@@ -65,7 +65,7 @@ struct Scene {
 
 impl Scene {
     /// An entity whose script is `CHANGE` and this, between two others.
-    fn new(config: PoolConfig, script: &str) -> Self {
+    fn new(config: LuaPoolConfig, script: &str) -> Self {
         let mut lab = Lab::with_config(config);
         lab.app
             .init_resource::<Rings>()
@@ -146,7 +146,7 @@ impl Scene {
 }
 
 #[track_caller]
-fn changes_nothing(config: PoolConfig, body: &str) -> ScriptError {
+fn changes_nothing(config: LuaPoolConfig, body: &str) -> ScriptError {
     let mut scene = Scene::new(config, &format!("function on_update(self) {body} end"));
     let error = scene.fails();
     // What was used of a limit differs from run to run.
@@ -155,8 +155,8 @@ fn changes_nothing(config: PoolConfig, body: &str) -> ScriptError {
     error
 }
 
-fn brief() -> PoolConfig {
-    PoolConfig { run_time_limit: Duration::from_millis(100), ..patient() }
+fn brief() -> LuaPoolConfig {
+    LuaPoolConfig { run_time_limit: Duration::from_millis(100), ..patient() }
 }
 
 #[test]
@@ -222,7 +222,10 @@ fn a_run_that_times_out_changes_nothing_even_if_it_catches_the_error() {
 
 #[test]
 fn a_run_that_runs_out_of_memory_changes_nothing() {
-    let small = PoolConfig { memory_limit: 2 * 1024 * 1024, ..patient() };
+    let small = LuaPoolConfig {
+        pool: PoolConfig { memory_limit: 2 * 1024 * 1024, ..patient().pool },
+        ..patient()
+    };
     let hog = "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end";
     let error = changes_nothing(small.clone(), &format!("change(self) {hog}"));
     assert!(matches!(error, ScriptError::OutOfMemory { .. }), "{error}");
@@ -367,7 +370,15 @@ fn a_caught_error_of_an_assignment_leaves_nothing_half_done() {
 #[test]
 fn log_lines_of_a_failed_run_are_kept_once() {
     // The VM is used by the time the second run fails on it, and is tried anew.
-    let small = PoolConfig { memory_limit: 2 * 1024 * 1024, min_size: 1, max_size: 1, ..patient() };
+    let small = LuaPoolConfig {
+        pool: PoolConfig {
+            memory_limit: 2 * 1024 * 1024,
+            min_size: 1,
+            max_size: 1,
+            ..patient().pool
+        },
+        ..patient()
+    };
     let mut scene = Scene::new(
         small,
         "function on_message() end

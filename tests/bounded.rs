@@ -19,7 +19,7 @@ end
 ";
 
 /// A lab without fixed steps, with a function `burn` that takes some milliseconds of its thread's time.
-fn lab(config: PoolConfig) -> Lab {
+fn lab(config: LuaPoolConfig) -> Lab {
     let mut lab = Lab::with_config(config);
     lab.app
         .insert_resource(Time::<Fixed>::from_duration(Duration::from_secs(100_000)))
@@ -54,8 +54,8 @@ fn number(lab: &Lab, entity: Entity, field: &str) -> f64 {
 
 /// Runs one frame in which this run fails, beside good ones that don't.
 #[track_caller]
-fn error_of(config: PoolConfig, body: &str) -> ScriptError {
-    let mut lab = lab(PoolConfig { max_size: 2, ..config });
+fn error_of(config: LuaPoolConfig, body: &str) -> ScriptError {
+    let mut lab = lab(LuaPoolConfig { pool: PoolConfig { max_size: 2, ..config.pool }, ..config });
     let before = crowd(&mut lab, "good.luau", COUNT, 3);
     let bad = lab.entity("bad.luau", &format!("function on_update(self) {body} end"));
     let after = crowd(&mut lab, "good.luau", COUNT, 3);
@@ -74,7 +74,7 @@ fn error_of(config: PoolConfig, body: &str) -> ScriptError {
 #[test]
 fn an_endless_loop_costs_its_script_the_run_and_nobody_else() {
     let limit = Duration::from_millis(300);
-    let brief = PoolConfig { run_time_limit: limit, ..patient() };
+    let brief = LuaPoolConfig { run_time_limit: limit, ..patient() };
     for body in [
         "while true do end",
         "while true do pcall(function() while true do end end) end",
@@ -95,7 +95,7 @@ fn an_endless_loop_costs_its_script_the_run_and_nobody_else() {
 #[test]
 fn a_hog_costs_its_script_the_run_and_nobody_else() {
     let memory_limit = 2 * 1024 * 1024;
-    let small = PoolConfig { memory_limit, ..patient() };
+    let small = LuaPoolConfig { pool: PoolConfig { memory_limit, ..patient().pool }, ..patient() };
     for body in [
         "local t = {} while true do t[#t + 1] = {} end",
         "local s = 'x' while true do s ..= s end",
@@ -114,7 +114,7 @@ fn a_hog_costs_its_script_the_run_and_nobody_else() {
 
 #[test]
 fn output_has_limits_and_reaching_them_exactly_is_allowed() {
-    let config = || PoolConfig {
+    let config = || LuaPoolConfig {
         max_log_lines: 5,
         max_messages: 6,
         max_commands: 7,
@@ -159,7 +159,7 @@ fn output_has_limits_and_reaching_them_exactly_is_allowed() {
 #[test]
 fn each_run_of_a_frame_has_the_whole_output_budget() {
     let mut lab =
-        lab(PoolConfig { max_messages: 3, max_log_lines: 3, max_commands: 3, ..patient() });
+        lab(LuaPoolConfig { max_messages: 3, max_log_lines: 3, max_commands: 3, ..patient() });
     let entity = lab.entity(
         "a.luau",
         "local function use()
@@ -181,7 +181,11 @@ fn each_run_of_a_frame_has_the_whole_output_budget() {
 fn what_does_not_fit_into_the_frame_waits_its_turn() {
     const CROWD: usize = 12;
     let budget = Some(Duration::from_millis(8));
-    let mut lab = lab(PoolConfig { frame_budget: budget, min_size: 1, max_size: 1, ..patient() });
+    let mut lab = lab(LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
+        frame_budget: budget,
+        ..patient()
+    });
     let count = |lab: &Lab, entity| number(lab, entity, "n") as u32;
     let script = COUNT.replace("self.n =", "burn(2) self.n =");
     let all = crowd(&mut lab, "a.luau", &script, CROWD);
@@ -207,7 +211,10 @@ fn what_does_not_fit_into_the_frame_waits_its_turn() {
     assert!(all.iter().all(|entity| count(&lab, *entity) >= 2), "everybody ran");
 
     // Nobody lost time by waiting.
-    let unlimited = PoolConfig { min_size: 1, max_size: 1, ..patient() };
+    let unlimited = LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
+        ..patient()
+    };
     let mut pool = lab.app.world_mut().resource_mut::<LuaPool>();
     pool.set_config(unlimited).expect("it is valid");
     lab.frame();
@@ -221,7 +228,11 @@ fn what_does_not_fit_into_the_frame_waits_its_turn() {
 #[test]
 fn a_frame_budget_that_is_spent_at_once_still_lets_everybody_run_in_the_end() {
     let budget = Some(Duration::from_micros(10));
-    let mut lab = lab(PoolConfig { frame_budget: budget, max_size: 2, ..patient() });
+    let mut lab = lab(LuaPoolConfig {
+        pool: PoolConfig { max_size: 2, ..patient().pool },
+        frame_budget: budget,
+        ..patient()
+    });
     let all = crowd(&mut lab, "a.luau", COUNT, 8);
     for _ in 0..8 {
         lab.frame();
@@ -238,8 +249,15 @@ end
 
 #[test]
 fn without_a_vm_everything_waits_and_nothing_is_lost_or_done_twice() {
-    let config =
-        PoolConfig { min_size: 1, max_size: 1, acquire_timeout: Duration::ZERO, ..patient() };
+    let config = LuaPoolConfig {
+        pool: PoolConfig {
+            min_size: 1,
+            max_size: 1,
+            acquire_timeout: Duration::ZERO,
+            ..patient().pool
+        },
+        ..patient()
+    };
     let mut lab = lab(config);
     let scripts = [("a.luau", COUNT), ("b.luau", ""), ("c.luau", "")]
         .map(|(path, script)| lab.script(path, &format!("{LISTENER}{script}")));
@@ -270,7 +288,7 @@ fn without_a_vm_everything_waits_and_nothing_is_lost_or_done_twice() {
 
 #[test]
 fn a_message_waits_for_a_script_that_can_not_start_yet() {
-    let mut lab = lab(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_failures: 0, ..patient() });
     let entity = lab.entity(
         "a.luau",
         &format!("function on_start(self) assert(entity.Name, 'no name') end {LISTENER}"),
@@ -311,7 +329,7 @@ const WRONG: &str = "function on_update(self) if entity.Name ~= 'good' then erro
 
 /// A script that has just been put aside, for one entity of two.
 fn put_aside() -> (Lab, Entity) {
-    let mut lab = lab(PoolConfig { max_failures: 3, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_failures: 3, ..patient() });
     let entity = lab.entity("a.luau", WRONG);
     let script = lab.script("a.luau", WRONG);
     lab.app.world_mut().spawn((Name::new("good"), LuaScripts::new(script)));
@@ -341,7 +359,7 @@ fn a_script_that_fails_too_often_in_a_row_is_put_aside() {
 
 #[test]
 fn a_success_in_between_starts_the_count_anew() {
-    let mut lab = lab(PoolConfig { max_failures: 3, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_failures: 3, ..patient() });
     let entity = lab.entity("a.luau", WRONG);
     for n in 1..=12 {
         let name = if n % 3 == 0 { "good" } else { "bad" };
@@ -371,8 +389,12 @@ fn frames_with_a_run(lab: &mut Lab, path: &str, frames: usize) -> Vec<usize> {
 
 #[test]
 fn a_script_that_keeps_failing_is_tried_again_ever_more_rarely_until_it_succeeds() {
-    let config =
-        || PoolConfig { max_failures: 3, retry_interval: 4, max_retry_interval: 20, ..patient() };
+    let config = || LuaPoolConfig {
+        max_failures: 3,
+        retry_interval: 4,
+        max_retry_interval: 20,
+        ..patient()
+    };
     let mut first = None;
     for _ in 0..2 {
         let mut lab = lab(config());
@@ -406,7 +428,7 @@ fn a_script_that_keeps_failing_is_tried_again_ever_more_rarely_until_it_succeeds
 
 #[test]
 fn with_an_interval_of_zero_a_script_stays_put_aside() {
-    let mut lab = lab(PoolConfig { max_failures: 2, retry_interval: 0, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_failures: 2, retry_interval: 0, ..patient() });
     lab.entity("a.luau", WRONG);
     assert_eq!(frames_with_a_run(&mut lab, "a.luau", 200), [1, 2]);
     assert_eq!(lab.snapshot().scripts[0].next_retry, None);
@@ -414,8 +436,12 @@ fn with_an_interval_of_zero_a_script_stays_put_aside() {
 
 #[test]
 fn a_message_reaches_a_script_that_is_tried_again() {
-    let mut lab =
-        lab(PoolConfig { max_failures: 1, retry_interval: 2, max_retry_interval: 2, ..patient() });
+    let mut lab = lab(LuaPoolConfig {
+        max_failures: 1,
+        retry_interval: 2,
+        max_retry_interval: 2,
+        ..patient()
+    });
     let entity = lab.entity(
         "a.luau",
         &format!("function on_start(self) assert(entity.Name, 'no name') end {LISTENER}"),
@@ -435,7 +461,11 @@ fn a_message_reaches_a_script_that_is_tried_again() {
 #[test]
 fn one_bad_script_among_ten_thousand_entities_costs_no_more_than_its_share() {
     let limit = Duration::from_millis(20);
-    let mut lab = lab(PoolConfig { run_time_limit: limit, max_size: 2, ..patient() });
+    let mut lab = lab(LuaPoolConfig {
+        pool: PoolConfig { max_size: 2, ..patient().pool },
+        run_time_limit: limit,
+        ..patient()
+    });
     let good = crowd(
         &mut lab,
         "good.luau",
@@ -458,7 +488,7 @@ fn one_bad_script_among_ten_thousand_entities_costs_no_more_than_its_share() {
 
 #[test]
 fn no_script_is_put_aside_where_the_limit_is_zero() {
-    let mut lab = lab(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_failures: 0, ..patient() });
     lab.entity("a.luau", WRONG);
     for _ in 0..50 {
         lab.frame();
@@ -522,7 +552,7 @@ fn work_that_would_take_long_without_a_safepoint_does_not_begin() {
 
 #[test]
 fn a_script_does_not_learn_when_it_has_no_time_left_for_a_built_in() {
-    let mut lab = lab(PoolConfig { run_time_limit: Duration::from_millis(20), ..patient() });
+    let mut lab = lab(LuaPoolConfig { run_time_limit: Duration::from_millis(20), ..patient() });
     // Each takes much less time than is allowed for it: when one is refused, the run has some left.
     let source = "
         local formats, ones = ('%g'):rep(1500), table.create(1500, 1)
@@ -598,7 +628,7 @@ fn what_an_entity_cannot_take_in_one_frame_it_takes_in_the_next() {
 
 #[test]
 fn the_descendants_of_one_entity_spawn_together_what_one_run_may() {
-    let config = PoolConfig { max_commands: 20, max_failures: 0, ..patient() };
+    let config = LuaPoolConfig { max_commands: 20, max_failures: 0, ..patient() };
     let mut lab = lab(config);
     lab.entity(
         "breeds.luau",
@@ -619,7 +649,7 @@ fn the_descendants_of_one_entity_spawn_together_what_one_run_may() {
 #[test]
 fn on_stops_of_one_stage_spawn_together_what_one_run_may_and_the_log_says_why_others_wait() {
     common::keep_log();
-    let mut lab = lab(PoolConfig { max_commands: 20, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_commands: 20, ..patient() });
     let explode = "function on_stop() world.spawn() end";
     // The game spawned them, so that they descend from nobody.
     let enemies = crowd(&mut lab, "explodes.luau", explode, 50);
@@ -643,7 +673,7 @@ fn descendants_that_work_hard_run_by_turns_and_nobody_waits_for_them() {
     // A run may do a million steps in that time, and all of them 32 times as much if each does little.
     let limit = Duration::from_millis(10);
     let config =
-        PoolConfig { run_time_limit: limit, max_commands: 300, max_failures: 0, ..patient() };
+        LuaPoolConfig { run_time_limit: limit, max_commands: 300, max_failures: 0, ..patient() };
     let mut lab = lab(config);
     let root = lab.entity(
         "root.luau",
@@ -728,7 +758,8 @@ fn a_script_can_have_more_or_less_time_than_the_others() {
     };
     let sandbox = ruled(&[("scripts/", time(2000)), ("scripts/brief.luau", time(20))]);
     let limit = Duration::from_millis(40);
-    let mut lab = lab(PoolConfig { run_time_limit: limit, sandbox, max_failures: 1, ..patient() });
+    let mut lab =
+        lab(LuaPoolConfig { run_time_limit: limit, sandbox, max_failures: 1, ..patient() });
     let slow = "function on_start() for n = 1, 40 do burn(5) end end";
     for (path, limit) in [
         ("a.luau", Some(40)),
@@ -754,8 +785,12 @@ fn a_script_can_have_more_or_less_memory_than_the_others() {
     };
     let sandbox = ruled(&[("scripts/", memory(12)), ("scripts/small.luau", memory(2))]);
     // One VM, so that the limit changes from run to run.
-    let mut lab =
-        lab(PoolConfig { sandbox, max_size: 1, min_size: 1, max_failures: 1, ..patient() });
+    let mut lab = lab(LuaPoolConfig {
+        pool: PoolConfig { max_size: 1, min_size: 1, ..patient().pool },
+        sandbox,
+        max_failures: 1,
+        ..patient()
+    });
     for (path, mebibytes, limit) in [
         ("a.luau", 7, None),
         ("b.luau", 10, Some(8 * MIB)),
@@ -777,7 +812,7 @@ fn a_script_can_have_more_or_less_memory_than_the_others() {
 #[test]
 fn a_reached_limit_tells_which_its_value_what_was_used_script_line_callback_and_entity() {
     let limit = Duration::from_millis(50);
-    let config = || PoolConfig { run_time_limit: limit, max_messages: 3, ..patient() };
+    let config = || LuaPoolConfig { run_time_limit: limit, max_messages: 3, ..patient() };
     for (script, setting, value, used) in [
         ("while true do end", "run_time_limit", "50ms", "ms"),
         (
@@ -809,7 +844,7 @@ fn a_reached_limit_tells_which_its_value_what_was_used_script_line_callback_and_
 #[test]
 fn a_limit_that_is_reached_again_is_one_row_whatever_was_used() {
     let limit = Duration::from_millis(20);
-    let mut lab = lab(PoolConfig { run_time_limit: limit, max_failures: 0, ..patient() });
+    let mut lab = lab(LuaPoolConfig { run_time_limit: limit, max_failures: 0, ..patient() });
     lab.entity(
         "a.luau",
         "function on_update(self)
@@ -836,10 +871,9 @@ fn a_vm_that_met_a_hard_limit_or_a_panic_is_thrown_away() {
         ("panics()", 1),
         ("pcall(panics)", 1),
     ] {
-        let mut lab = lab(PoolConfig {
+        let mut lab = lab(LuaPoolConfig {
+            pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
             run_time_limit: Duration::from_millis(100),
-            min_size: 1,
-            max_size: 1,
             ..patient()
         });
         lab.app.add_lua_function("panics", |(): ()| -> f64 { panic!("on purpose") });
@@ -853,7 +887,8 @@ fn a_vm_that_met_a_hard_limit_or_a_panic_is_thrown_away() {
 
 #[test]
 fn programs_stay_loaded_from_frame_to_frame() {
-    let mut lab = lab(PoolConfig { max_size: 2, ..patient() });
+    let mut lab =
+        lab(LuaPoolConfig { pool: PoolConfig { max_size: 2, ..patient().pool }, ..patient() });
     for n in 0..60 {
         let script = format!("local names = {{'a', 'b', n = {n}}} {COUNT}");
         crowd(&mut lab, &format!("small{n}.luau"), &script, 5);
@@ -877,8 +912,15 @@ fn programs_stay_loaded_from_frame_to_frame() {
 #[test]
 fn what_does_not_fit_into_a_vm_is_told_with_the_setting() {
     common::keep_log();
-    let mut lab =
-        lab(PoolConfig { memory_limit: 4 * 1024 * 1024, min_size: 1, max_size: 1, ..patient() });
+    let mut lab = lab(LuaPoolConfig {
+        pool: PoolConfig {
+            memory_limit: 4 * 1024 * 1024,
+            min_size: 1,
+            max_size: 1,
+            ..patient().pool
+        },
+        ..patient()
+    });
     for n in 0..8 {
         let rows: String = (0..4000).map(|n| format!("{{id = {n}, x = {n}.5}},\n")).collect();
         let script = format!("local data = {{{rows}}} function size() return #data end {COUNT}");
@@ -905,7 +947,7 @@ fn a_script_can_have_more_or_less_commands_than_the_others_alone_and_with_its_ki
         ("scripts/few.luau", commands(5, None)),
         ("scripts/pack.luau", commands(50, Some(120))),
     ]);
-    let mut lab = lab(PoolConfig { max_commands: 10, sandbox, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_commands: 10, sandbox, ..patient() });
     let spawns = "function on_start() for _ = 1, 50 do world.spawn() end end";
     for (path, limit) in [
         ("a.luau", Some(10)),
@@ -922,7 +964,7 @@ fn a_script_can_have_more_or_less_commands_than_the_others_alone_and_with_its_ki
     }
     // Four of a kind want 40 each.
     for (path, together) in [("scripts/a.luau", 40), ("scripts/pack.luau", 120)] {
-        let mut lab = self::lab(PoolConfig {
+        let mut lab = self::lab(LuaPoolConfig {
             sandbox: lab.app.world().resource::<LuaPool>().config().sandbox.clone(),
             ..patient()
         });

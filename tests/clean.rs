@@ -36,11 +36,15 @@ fn bag() -> Bag {
 }
 
 /// One VM, so that everybody meets everybody.
-fn one_vm() -> PoolConfig {
-    PoolConfig { min_size: 1, max_size: 1, max_failures: 0, ..patient() }
+fn one_vm() -> LuaPoolConfig {
+    LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
+        max_failures: 0,
+        ..patient()
+    }
 }
 
-fn lab(config: PoolConfig) -> Lab {
+fn lab(config: LuaPoolConfig) -> Lab {
     let mut lab = Lab::with_config(config);
     lab.app
         .expose_component::<Bag>()
@@ -51,7 +55,7 @@ fn lab(config: PoolConfig) -> Lab {
 }
 
 /// What the probe finds in a few frames, between two neighbours that run this script.
-fn findings(config: PoolConfig, neighbour: Option<&str>) -> Vec<(String, ScriptValue)> {
+fn findings(config: LuaPoolConfig, neighbour: Option<&str>) -> Vec<(String, ScriptValue)> {
     let mut lab = lab(config);
     let hostile = lab.script("hostile.luau", neighbour.unwrap_or_default());
     let probe = lab.script("probe.luau", &format!("{MARKER}{PROBE}"));
@@ -92,7 +96,7 @@ fn leaves_nothing(neighbour: &str) {
 }
 
 #[track_caller]
-fn leaves_nothing_with(config: PoolConfig, neighbour: &str) {
+fn leaves_nothing_with(config: LuaPoolConfig, neighbour: &str) {
     let alone = findings(config.clone(), None);
     let beside = findings(config, Some(neighbour));
     for ((name, alone), (_, beside)) in alone.iter().zip(&beside) {
@@ -221,7 +225,10 @@ fn a_neighbour_whose_host_function_panics_is_not_noticed() {
 #[test]
 fn a_neighbour_that_runs_out_of_memory_is_not_noticed() {
     let hog = "local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end";
-    let small = PoolConfig { memory_limit: 2 * 1024 * 1024, ..one_vm() };
+    let small = LuaPoolConfig {
+        pool: PoolConfig { memory_limit: 2 * 1024 * 1024, ..one_vm().pool },
+        ..one_vm()
+    };
     leaves_nothing_with(small.clone(), &in_every_callback(hog, ""));
     leaves_nothing_with(small, &format!("{MARKER}\npcall(mark, {{}})\n{hog}"));
 }
@@ -230,7 +237,7 @@ fn a_neighbour_that_runs_out_of_memory_is_not_noticed() {
 fn a_neighbour_that_runs_out_of_time_is_not_noticed() {
     // The probe needs a hundredth of this limit.
     let limit = std::time::Duration::from_millis(300);
-    let brief = PoolConfig { run_time_limit: limit, ..one_vm() };
+    let brief = LuaPoolConfig { run_time_limit: limit, ..one_vm() };
     leaves_nothing_with(brief, &format!("{MARKER}\npcall(mark, {{}})\nwhile true do end"));
 }
 
@@ -326,7 +333,7 @@ end
 /// do before each.
 fn crowd_of(script: &str, apart: bool) -> Vec<String> {
     const CROWD: usize = 60;
-    let config = PoolConfig {
+    let config = LuaPoolConfig {
         run_memory_limit: Some(256 * 1024),
         run_time_limit: std::time::Duration::from_millis(60),
         ..one_vm()

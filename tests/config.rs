@@ -17,7 +17,7 @@ const COUNTS: &str = "function on_update(self) self.n = (self.n or 0) + 1 end";
 
 /// An app that takes its configuration from a file with this text.
 fn lab(text: &str) -> Lab {
-    let config = PoolConfig { max_size: 3, ..patient() };
+    let config = LuaPoolConfig { pool: PoolConfig { max_size: 3, ..patient().pool }, ..patient() };
     let config_file = Some(FILE.to_owned());
     let mut lab =
         Lab::with_plugin(LuaPoolPlugin { config, config_file, ..LuaPoolPlugin::default() });
@@ -25,7 +25,7 @@ fn lab(text: &str) -> Lab {
     lab
 }
 
-fn in_force(lab: &Lab) -> PoolConfig {
+fn in_force(lab: &Lab) -> LuaPoolConfig {
     lab.app.world().resource::<LuaPool>().config().clone()
 }
 
@@ -33,12 +33,12 @@ fn in_force(lab: &Lab) -> PoolConfig {
 fn the_file_is_loaded_and_in_force() {
     let mut lab = lab("(max_size: 5, run_time_limit: \"9s\", frame_budget: \"8s\")");
     lab.frame();
-    lab.until(|lab| in_force(lab).max_size == 5);
-    let expected = PoolConfig {
-        max_size: 5,
+    lab.until(|lab| in_force(lab).pool.max_size == 5);
+    let expected = LuaPoolConfig {
+        pool: PoolConfig { max_size: 5, ..PoolConfig::default() },
         run_time_limit: Duration::from_secs(9),
         frame_budget: Some(Duration::from_secs(8)),
-        ..PoolConfig::default()
+        ..LuaPoolConfig::default()
     };
     assert_eq!(in_force(&lab), expected);
     assert_eq!(lab.snapshot().pool.max_size, 5);
@@ -54,10 +54,10 @@ fn nothing_runs_before_the_file_is_loaded() {
     lab.hold_files(true);
     lab.app.world_mut().write_message(ToScript::new(entity, "x", ScriptValue::Nil));
     lab.frames(20);
-    assert_eq!((in_force(&lab).max_size, lab.snapshot().total.runs), (3, 0));
+    assert_eq!((in_force(&lab).pool.max_size, lab.snapshot().total.runs), (3, 0));
     lab.hold_files(false);
     lab.until(|lab| lab.snapshot().total.runs > 0);
-    assert_eq!(in_force(&lab).max_size, 5);
+    assert_eq!(in_force(&lab).pool.max_size, 5);
     assert_eq!(lab.snapshot().total.undelivered, 0);
 }
 
@@ -65,11 +65,11 @@ fn nothing_runs_before_the_file_is_loaded() {
 fn a_changed_file_is_in_force_while_scripts_go_on() {
     let mut lab = lab("(max_size: 5, run_time_limit: \"9s\", max_log_lines: 7)");
     let entity = lab.entity("a.luau", COUNTS);
-    lab.until(|lab| in_force(lab).max_size == 5);
+    lab.until(|lab| in_force(lab).pool.max_size == 5);
     lab.frame();
     lab.edit(FILE, "(max_size: 1, min_size: 0, run_time_limit: \"9s\", memory_limit: 4194304)");
-    lab.until(|lab| in_force(lab).max_size == 1);
-    assert_eq!(in_force(&lab).max_log_lines, PoolConfig::default().max_log_lines);
+    lab.until(|lab| in_force(lab).pool.max_size == 1);
+    assert_eq!(in_force(&lab).max_log_lines, LuaPoolConfig::default().max_log_lines);
     let ScriptValue::Number(before) = lab.field(entity, "n") else { panic!("it never ran") };
     lab.frames(3);
     assert_eq!(lab.field(entity, "n"), (before + 3.0).into());
@@ -95,18 +95,18 @@ fn a_changed_file_that_is_wrong_is_logged_with_its_place_and_what_was_in_force_s
         let mut edited = lab("(max_size: 5, run_time_limit: \"9s\")");
         edited.frame();
         let entity = edited.entity("a.luau", COUNTS);
-        edited.until(|lab| in_force(lab).max_size == 5);
+        edited.until(|lab| in_force(lab).pool.max_size == 5);
         // The count tells this line from those of others.
         let seen = log().matches(says).count();
         edited.edit(FILE, text);
         edited.until(|_| log().matches(says).count() > seen);
-        assert_eq!(in_force(&edited).max_size, 5, "{text}");
+        assert_eq!(in_force(&edited).pool.max_size, 5, "{text}");
         let runs = edited.snapshot().total.runs;
         edited.frames(3);
         assert!(edited.snapshot().total.runs > runs, "scripts go on");
         assert_ne!(edited.field(entity, "n"), ScriptValue::Nil);
         edited.edit(FILE, "(max_size: 6, run_time_limit: \"9s\")");
-        edited.until(|lab| in_force(lab).max_size == 6);
+        edited.until(|lab| in_force(lab).pool.max_size == 6);
     }
 }
 
@@ -140,7 +140,7 @@ fn no_script_runs_before_a_wrong_file_is_mended() {
         assert_stopped(&mut wrong, "LuaPoolPlugin");
         wrong.edit(FILE, "(max_size: 6, run_time_limit: \"9s\", sandbox: (libraries: [math]))");
         wrong.until(|lab| lab.snapshot().total.runs > 0);
-        assert_eq!(in_force(&wrong).max_size, 6);
+        assert_eq!(in_force(&wrong).pool.max_size, 6);
         assert_eq!(in_force(&wrong).sandbox.libraries, [Library::Math].into());
         assert_eq!(wrong.app.world().resource::<LuaPool>().stopped(), None);
         assert_eq!(wrong.snapshot().stopped, None);
@@ -151,7 +151,7 @@ fn no_script_runs_before_a_wrong_file_is_mended() {
 /// An app whose configuration file has this name.
 fn lab_of(file: &str, required: bool) -> Lab {
     Lab::with_plugin(LuaPoolPlugin {
-        config: PoolConfig { max_size: 3, ..patient() },
+        config: LuaPoolConfig { pool: PoolConfig { max_size: 3, ..patient().pool }, ..patient() },
         config_file: Some(file.to_owned()),
         config_file_required: required,
         ..LuaPoolPlugin::default()
@@ -166,7 +166,7 @@ fn no_script_runs_before_a_missing_file_is_there() {
     assert_stopped(&mut lab, "late.ron");
     lab.edit("late.ron", "(max_size: 6, run_time_limit: \"9s\")");
     lab.until(|lab| lab.snapshot().total.runs > 0);
-    assert_eq!(in_force(&lab).max_size, 6);
+    assert_eq!(in_force(&lab).pool.max_size, 6);
 }
 
 #[test]
@@ -187,10 +187,13 @@ fn an_app_that_says_so_runs_without_its_file() {
         text.into_iter().for_each(|text| lab.file(file, text));
         lab.entity("a.luau", COUNTS);
         lab.until(|lab| lab.snapshot().total.runs > 0);
-        assert_eq!(in_force(&lab), PoolConfig { max_size: 3, ..patient() });
+        assert_eq!(
+            in_force(&lab),
+            LuaPoolConfig { pool: PoolConfig { max_size: 3, ..patient().pool }, ..patient() }
+        );
         assert_eq!(lab.app.world().resource::<LuaPool>().stopped(), None);
         lab.edit(file, "(max_size: 6, run_time_limit: \"9s\")");
-        lab.until(|lab| in_force(lab).max_size == 6);
+        lab.until(|lab| in_force(lab).pool.max_size == 6);
     }
     let says = "without the configuration file \"nowhere.ron\"";
     assert!(log().contains(says), "{}", log());
@@ -209,11 +212,14 @@ fn refuses(plugin: LuaPoolPlugin) -> String {
 
 #[test]
 fn an_app_with_a_wrong_configuration_does_not_start() {
-    type Change = fn(&mut PoolConfig);
+    type Change = fn(&mut LuaPoolConfig);
     let wrong: [(Change, &str); 5] = [
-        (|it| it.lifetime_jitter = 7.0, "`lifetime_jitter` is 7.0: allowed is 0.0 to 0.5"),
-        (|it| it.lifetime_jitter = f64::NAN, "`lifetime_jitter` is NaN: allowed is 0.0 to 0.5"),
-        (|it| it.max_size = 0, "`max_size` is 0: allowed is 1 to 1024"),
+        (|it| it.pool.lifetime_jitter = 7.0, "`lifetime_jitter` is 7.0: allowed is 0.0 to 0.5"),
+        (
+            |it| it.pool.lifetime_jitter = f64::NAN,
+            "`lifetime_jitter` is NaN: allowed is 0.0 to 0.5",
+        ),
+        (|it| it.pool.max_size = 0, "`max_size` is 0: allowed is 1 to 1024"),
         (|it| it.run_time_limit = Duration::MAX, "allowed is 10us to 1min"),
         (
             |it| it.sandbox.limits.run_memory_limit = Some(1),
@@ -222,7 +228,7 @@ fn an_app_with_a_wrong_configuration_does_not_start() {
     ];
     for (change, says) in wrong {
         // What is asked for besides is not loosened: nothing runs at all.
-        let mut config = PoolConfig::default();
+        let mut config = LuaPoolConfig::default();
         config.sandbox.libraries.clear();
         change(&mut config);
         let text = refuses(LuaPoolPlugin { config, ..LuaPoolPlugin::default() });
@@ -240,7 +246,10 @@ fn an_app_with_a_wrong_configuration_does_not_start() {
 #[test]
 fn one_vm_is_asked_for_by_its_number_alone() {
     for max_size in [1, 2] {
-        let config = PoolConfig { max_size, ..PoolConfig::default() };
+        let config = LuaPoolConfig {
+            pool: PoolConfig { max_size, ..PoolConfig::default() },
+            ..LuaPoolConfig::default()
+        };
         let mut lab = Lab::with_config(config.clone());
         lab.frame();
         assert_eq!(in_force(&lab), config);
@@ -252,7 +261,7 @@ fn one_vm_is_asked_for_by_its_number_alone() {
     }
     let mut lab = lab("(max_size: 1, run_time_limit: \"9s\")");
     lab.frame();
-    lab.until(|lab| in_force(lab).max_size == 1);
+    lab.until(|lab| in_force(lab).pool.max_size == 1);
     lab.frame();
     assert_eq!(lab.snapshot().pool.min_size, 1);
 }
@@ -263,12 +272,16 @@ fn a_configuration_that_the_app_sets_is_checked() {
     lab.frame();
     let before = in_force(&lab);
     let mut pool = lab.app.world_mut().resource_mut::<LuaPool>();
-    let wrong = PoolConfig { max_size: 0, ..PoolConfig::default() };
+    let wrong = LuaPoolConfig {
+        pool: PoolConfig { max_size: 0, ..PoolConfig::default() },
+        ..LuaPoolConfig::default()
+    };
     let problem = pool.set_config(wrong).expect_err("no pool has no size").to_string();
     assert!(problem.contains("`max_size` is 0"), "{problem}");
     assert_eq!(pool.config(), &before);
-    pool.set_config(PoolConfig { max_size: 7, ..before }).expect("it is valid");
-    assert_eq!(pool.config().max_size, 7);
+    pool.set_config(LuaPoolConfig { pool: PoolConfig { max_size: 7, ..before.pool }, ..before })
+        .expect("it is valid");
+    assert_eq!(pool.config().pool.max_size, 7);
 }
 
 /// Whether the VMs of this app offer scripts what an expression needs.
@@ -282,7 +295,7 @@ fn finds(lab: &mut Lab, expression: &str) -> bool {
 fn libraries_that_the_file_takes_away_are_gone_from_the_living_pool() {
     let mut lab = lab("(max_size: 2, run_time_limit: \"9s\")");
     let entity = lab.entity("a.luau", COUNTS);
-    lab.until(|lab| in_force(lab).max_size == 2);
+    lab.until(|lab| in_force(lab).pool.max_size == 2);
     lab.frames(2);
     assert!(finds(&mut lab, "math.abs(-1) + #('x'):rep(3)"));
     let made = lab.snapshot().pool.created;
@@ -308,7 +321,7 @@ fn libraries_that_the_file_takes_away_are_gone_from_the_living_pool() {
 fn vms_stay_if_only_limits_of_scripts_change() {
     let mut lab = lab("(max_size: 1, min_size: 1, run_time_limit: \"9s\")");
     lab.entity("a.luau", COUNTS);
-    lab.until(|lab| in_force(lab).max_size == 1);
+    lab.until(|lab| in_force(lab).pool.max_size == 1);
     lab.frames(2);
     let made = lab.snapshot().pool.created;
     let text = "(max_size: 1, min_size: 1, run_time_limit: \"9s\", sandbox: (scripts: {\"a.luau\": \
@@ -324,7 +337,11 @@ fn only_the_modules_that_the_sandbox_allows_are_there_even_on_a_second_try() {
     keep_log();
     let modules = Some(["json".to_owned(), "jsn".to_owned()].into());
     let sandbox = SandboxConfig { modules, ..SandboxConfig::default() };
-    let mut lab = Lab::with_config(PoolConfig { sandbox, max_size: 1, min_size: 1, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { max_size: 1, min_size: 1, ..patient().pool },
+        sandbox,
+        ..patient()
+    });
     lab.app.add_lua_module(modules::json()).add_lua_module(modules::toml());
     assert!(finds(&mut lab, "json.encode({})"));
     assert!(!finds(&mut lab, "toml.encode({})"));

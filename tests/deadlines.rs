@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bevy_lua_pool::engine::{ExecuteError, Interrupter};
 use bevy_lua_pool::pool::PoolError;
-use bevy_lua_pool::{LuaEngine, LuauPool, PoolConfig, ScriptError};
+use bevy_lua_pool::{LuaEngine, LuaPoolConfig, LuauPool, PoolConfig, ScriptError};
 use cpu_time::ThreadTime;
 
 /// Far more than a limit of some milliseconds allows, on a busy machine and without optimisation.
@@ -71,8 +71,8 @@ fn compiling_is_part_of_the_call() {
     let failure = engine.evaluate(&format!("1 {source}")).unwrap_err();
     assert!(!timed_out(&failure.error), "what doesn't compile says so: {failure}");
 
-    let pool =
-        LuauPool::builder().config(PoolConfig { run_time_limit: limit, ..PoolConfig::default() });
+    let pool = LuauPool::builder()
+        .config(LuaPoolConfig { run_time_limit: limit, ..LuaPoolConfig::default() });
     let pool = pool.build().unwrap();
     let error = pool.execute(&source, [("x", 1.0)]).unwrap_err();
     let ExecuteError::Failed(failure) = error else { panic!("{error}") };
@@ -123,15 +123,13 @@ const WAITS: &str = "for n = 1, 1000 do wait() end";
 const SPINS: &str = "while true do end";
 
 /// Limits of CPU time that nothing here reaches.
-fn patient() -> PoolConfig {
+fn patient() -> LuaPoolConfig {
     let run_time_limit = Duration::from_secs(60);
     let acquire_timeout = Duration::from_secs(600);
-    PoolConfig {
+    LuaPoolConfig {
+        pool: PoolConfig { acquire_timeout, min_size: 1, max_size: 1, ..PoolConfig::default() },
         run_time_limit,
-        acquire_timeout,
-        min_size: 1,
-        max_size: 1,
-        ..PoolConfig::default()
+        ..LuaPoolConfig::default()
     }
 }
 

@@ -74,7 +74,11 @@ struct Seen {
 }
 
 fn lab(max_size: usize) -> Lab {
-    let config = PoolConfig { min_size: 1, max_size, max_failures: 2, ..patient() };
+    let config = LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size, ..patient().pool },
+        max_failures: 2,
+        ..patient()
+    };
     let mut lab = Lab::with_config(config);
     // One fixed step a frame, however many frames loading took.
     lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
@@ -447,9 +451,8 @@ end
 
 /// Plays hungry scripts, alone or among others, with so many VMs; gives what became of the hungry ones.
 fn hunger(max_size: usize, others: bool) -> (Vec<ScriptTable>, Vec<String>) {
-    let config = PoolConfig {
-        min_size: 1,
-        max_size,
+    let config = LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size, ..patient().pool },
         run_memory_limit: Some(512 * 1024),
         max_failures: 0,
         ..patient()

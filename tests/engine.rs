@@ -9,7 +9,8 @@ use std::time::Duration;
 use bevy_lua_pool::engine::CoroutineStatus;
 use bevy_lua_pool::vm::{LogLevel, Served};
 use bevy_lua_pool::{
-    EngineError, LuaEngine, LuauPool, PoolConfig, ScriptError, ScriptTable, ScriptValue, modules,
+    EngineError, LuaEngine, LuaPoolConfig, LuauPool, PoolConfig, ScriptError, ScriptTable,
+    ScriptValue, modules,
 };
 use serde::Deserialize;
 
@@ -504,8 +505,8 @@ fn an_engine_moves_between_threads() {
 // ---- LuauPool ----------------------------------------------------------------------------------
 
 /// A configuration whose time limit no slow machine reaches.
-fn patient() -> PoolConfig {
-    PoolConfig { run_time_limit: Duration::from_secs(60), ..PoolConfig::default() }
+fn patient() -> LuaPoolConfig {
+    LuaPoolConfig { run_time_limit: Duration::from_secs(60), ..LuaPoolConfig::default() }
 }
 
 #[test]
@@ -666,7 +667,8 @@ fn closing_also_stops_a_run_that_began_anew_because_of_others_garbage() {
 
 #[test]
 fn ten_thousand_executes_leave_memory_and_vms_flat() {
-    let config = PoolConfig { max_use_count: 0, ..patient() };
+    let config =
+        LuaPoolConfig { pool: PoolConfig { max_use_count: 0, ..patient().pool }, ..patient() };
     let pool = LuauPool::builder().config(config).module(modules::json()).build().unwrap();
     let run = |i: u32| {
         // A new source each time: nothing of those that left the cache may pile up.

@@ -12,8 +12,8 @@ use bevy_lua_pool::engine::{
 };
 use bevy_lua_pool::vm::Served;
 use bevy_lua_pool::{
-    EngineError, Failure, LuaEngine, LuauPool, PoolConfig, ScriptError, ScriptTable, ScriptValue,
-    ScriptValues, Variadic,
+    EngineError, Failure, LuaEngine, LuaPoolConfig, LuauPool, PoolConfig, ScriptError, ScriptTable,
+    ScriptValue, ScriptValues, Variadic,
 };
 
 fn engine() -> LuaEngine {
@@ -305,13 +305,16 @@ fn an_execution_ends_in_time_by_the_clock_on_the_wall() {
 #[test]
 fn a_pool_outside_a_game_gives_a_run_more_than_a_frame_has() {
     let ours = LuauPool::default_config();
-    let of_a_frame = PoolConfig::default();
+    let of_a_frame = LuaPoolConfig::default();
     assert_eq!(ours.validate(), Ok(()));
-    assert_eq!(pool().vms().config(), ours);
+    assert_eq!(pool().config(), ours);
     assert_eq!(ours.run_time_limit, Duration::from_secs(1));
     assert!(ours.run_time_limit > of_a_frame.run_time_limit);
-    let pool = LuauPool::builder().configure(|config| config.max_size = 1).build().unwrap();
-    assert_eq!(pool.vms().config(), PoolConfig { max_size: 1, ..ours });
+    let pool = LuauPool::builder().configure(|config| config.pool.max_size = 1).build().unwrap();
+    assert_eq!(
+        pool.config(),
+        LuaPoolConfig { pool: PoolConfig { max_size: 1, ..ours.pool }, ..ours }
+    );
 }
 
 #[test]

@@ -88,7 +88,7 @@ end
 #[test]
 fn a_flood_of_names_of_missing_scripts_is_refused_and_most_of_it_is_not_logged() {
     keep_log();
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     lab.entity("names_missing.luau", MISSING);
     lab.frames(300);
     // 18,000 names. Each that is tried costs a line of Bevy's own besides ours.
@@ -157,7 +157,7 @@ fn chain(lab: &mut Lab, length: usize) -> (Entity, Entity) {
 
 #[test]
 fn a_chain_of_children_ends_at_a_depth_that_bevy_survives() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let spawner = lab.entity(
         "chain.luau",
         "function on_update(self)
@@ -179,7 +179,7 @@ fn a_chain_of_children_ends_at_a_depth_that_bevy_survives() {
 
 #[test]
 fn chains_that_several_scripts_join_in_one_stage_stay_within_the_depth() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     lab.app.expose_component::<ChildOf>();
     let chains = [(); 4].map(|()| chain(&mut lab, 100));
     let joins = lab.script(
@@ -209,7 +209,7 @@ fn chains_that_several_scripts_join_in_one_stage_stay_within_the_depth() {
 
 #[test]
 fn no_cycle_comes_of_what_scripts_do_with_parents() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     lab.app.expose_component::<ChildOf>().expose_component::<Children>();
     chain(&mut lab, 3);
     // Each is right for itself; both together are a circle.
@@ -231,7 +231,8 @@ fn no_cycle_comes_of_what_scripts_do_with_parents() {
 
 #[test]
 fn only_so_many_entities_live_that_scripts_spawned() {
-    let mut lab = Lab::with_config(PoolConfig { max_commands: 5000, max_failures: 0, ..patient() });
+    let mut lab =
+        Lab::with_config(LuaPoolConfig { max_commands: 5000, max_failures: 0, ..patient() });
     let spawner = lab.entity(
         "spawns_and_spawns.luau",
         "function on_update(self)
@@ -265,7 +266,8 @@ fn what_is_spawned_in_on_stop_counts_with_what_its_ancestor_spawned() {
             world.spawn{scripts = 'breeder.luau'}
             for n = 1, 4000 do if not pcall(world.spawn) then return end end
         end";
-    let mut lab = Lab::with_config(PoolConfig { max_commands: 5000, max_failures: 0, ..patient() });
+    let mut lab =
+        Lab::with_config(LuaPoolConfig { max_commands: 5000, max_failures: 0, ..patient() });
     lab.entity("breeder.luau", BREEDER);
     lab.frames(40);
     let count = lab.app.world().entities().count_spawned() as usize;
@@ -286,7 +288,7 @@ impl Tree {
 
 #[test]
 fn a_value_that_holds_copies_of_itself_grows_neither_deep_nor_large() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     lab.app.expose_component::<Tree>();
     let deep =
         lab.script("deep.luau", "function on_update() entity.Tree.children = {entity.Tree} end");
@@ -320,7 +322,7 @@ end
 #[test]
 fn what_all_entities_of_a_script_send_in_a_frame_has_a_bound() {
     const MIB: f64 = 1024.0 * 1024.0;
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let script = lab.script("mailer.luau", MAILER);
     let entities: Vec<_> =
         (0..80).map(|_| lab.app.world_mut().spawn(LuaScripts::new(script.clone())).id()).collect();
@@ -343,7 +345,7 @@ fn what_all_entities_of_a_script_send_in_a_frame_has_a_bound() {
 
 #[test]
 fn who_sends_to_one_that_takes_nothing_is_told_when_it_is_full() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let receiver = lab.entity("sleeper.luau", "function on_message(self) end");
     lab.app.world_mut().get_mut::<LuaScripts>(receiver).expect("it has them").enabled = false;
     let sender = lab.entity(
@@ -372,7 +374,7 @@ fn who_sends_to_one_that_takes_nothing_is_told_when_it_is_full() {
 
 #[test]
 fn a_message_to_many_scripts_that_are_not_loaded_counts_once_and_floods_out_nobody() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let receiver = lab
         .entity("hears.luau", "function on_message(self) self.heard = (self.heard or 0) + 1 end");
     let honest = lab.entity(
@@ -407,7 +409,7 @@ fn a_message_to_many_scripts_that_are_not_loaded_counts_once_and_floods_out_nobo
 
 #[test]
 fn each_script_takes_all_messages_in_order_however_the_others_hold_up() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let notes = "local got = self.got or {} table.insert(got, name) self.got = got";
     let notes = format!("function on_message(self, name) {notes} ");
     let slow = format!("{notes} for n = 1, 200 do emit('e') end end");
@@ -465,7 +467,7 @@ fn events_that_the_game_does_not_read_do_not_fill_memory() {
 
 #[test]
 fn events_of_the_last_two_frames_have_a_bound_whether_the_game_read_them_or_not() {
-    let mut lab = Lab::with_config(PoolConfig {
+    let mut lab = Lab::with_config(LuaPoolConfig {
         max_messages: 40_000,
         max_value_size: 1024 * 1024,
         max_failures: 0,
@@ -491,7 +493,7 @@ fn events_of_the_last_two_frames_have_a_bound_whether_the_game_read_them_or_not(
 
 #[test]
 fn of_failures_of_two_frames_so_many_are_told_by_messages_and_all_are_counted() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let script = lab.script("all_fail.luau", "function on_update() error('again') end");
     let told = |lab: &Lab| lab.app.world().resource::<Messages<ScriptFailed>>().len();
     for _ in 0..3000 {
@@ -540,7 +542,7 @@ fn a_callback_that_always_fails_is_put_aside_whatever_the_others_do() {
 #[test]
 fn of_a_flood_of_errors_the_log_tells_some_and_counts_the_rest() {
     keep_log();
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_failures: 0, ..patient() });
     let script = lab.script(
         "errs.luau",
         "function on_update(self) error('flood of errors ' .. math.random()) end",
@@ -655,7 +657,7 @@ fn whatever_libraries_are_left_out_the_vms_of_an_app_live_on() {
     for left_out in [&[Library::String][..], &Library::ALL, &[]] {
         let mut sandbox = SandboxConfig::default();
         sandbox.libraries.retain(|library| !left_out.contains(library));
-        let mut lab = Lab::with_config(PoolConfig { sandbox, ..patient() });
+        let mut lab = Lab::with_config(LuaPoolConfig { sandbox, ..patient() });
         lab.entity("counts.luau", "function on_update(self) self.n = (self.n or 0) + 1 end");
         lab.frames(3);
         let before = lab.snapshot().pool.created;
@@ -667,7 +669,7 @@ fn whatever_libraries_are_left_out_the_vms_of_an_app_live_on() {
 
 #[test]
 fn many_entities_with_one_new_script_are_one_name() {
-    let mut lab = Lab::with_config(PoolConfig { max_commands: 600, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig { max_commands: 600, ..patient() });
     let root = lab.entity(
         "root.luau",
         "function on_start(self)

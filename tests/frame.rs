@@ -13,8 +13,11 @@ use common::{Lab, STEP, patient};
 use cpu_time::ThreadTime;
 
 /// A lab with one fixed step a frame, and a function `burn` that takes milliseconds of its thread's time.
-fn lab(config: PoolConfig) -> Lab {
-    let mut lab = Lab::with_config(PoolConfig { min_size: 1, ..config });
+fn lab(config: LuaPoolConfig) -> Lab {
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, ..config.pool },
+        ..config
+    });
     lab.app.insert_resource(Time::<Fixed>::from_duration(STEP)).add_lua_function(
         "burn",
         |ms: f64| {
@@ -28,8 +31,8 @@ fn lab(config: PoolConfig) -> Lab {
 }
 
 /// Limits with which a script may spawn a crowd.
-fn many() -> PoolConfig {
-    PoolConfig { max_commands: 1000, ..patient() }
+fn many() -> LuaPoolConfig {
+    LuaPoolConfig { max_commands: 1000, ..patient() }
 }
 
 /// What every entity remembers.
@@ -102,7 +105,11 @@ fn brood(lab: &mut Lab, count: usize, child: &str) {
 fn on_a_slow_machine_descendants_come_to_the_same() {
     let play = |ms: u32, max_size| {
         let limit = Duration::from_millis(40);
-        let mut lab = lab(PoolConfig { run_time_limit: limit, max_size, ..many() });
+        let mut lab = lab(LuaPoolConfig {
+            pool: PoolConfig { max_size, ..many().pool },
+            run_time_limit: limit,
+            ..many()
+        });
         brood(
             &mut lab,
             100,
@@ -122,7 +129,7 @@ fn on_a_slow_machine_descendants_come_to_the_same() {
 fn on_a_slow_machine_as_many_messages_are_taken() {
     for ms in [0, 8] {
         let limit = Duration::from_millis(40);
-        let mut lab = lab(PoolConfig { run_time_limit: limit, ..patient() });
+        let mut lab = lab(LuaPoolConfig { run_time_limit: limit, ..patient() });
         let entity = lab.entity(
             "a.luau",
             &format!("function on_message(self) burn({ms}) self.n = (self.n or 0) + 1 end"),
@@ -139,7 +146,7 @@ fn on_a_slow_machine_as_many_messages_are_taken() {
 fn messages_that_make_a_script_work_hard_wait_by_what_it_did() {
     // A run may do a million steps in that time, and all for messages four times as much.
     let limit = Duration::from_millis(10);
-    let mut lab = lab(PoolConfig { run_time_limit: limit, ..patient() });
+    let mut lab = lab(LuaPoolConfig { run_time_limit: limit, ..patient() });
     let entity = lab.entity(
         "a.luau",
         "function on_message(self) self.n = (self.n or 0) + 1 for _ = 1, 30000 do end end",
@@ -159,7 +166,11 @@ fn what_descendants_put_off_is_the_same_for_one_vm_and_four() {
     let play = |max_size| {
         // A run may do a million steps in that time, and all of them 32 times as much if each does little.
         let limit = Duration::from_millis(10);
-        let mut lab = lab(PoolConfig { run_time_limit: limit, max_size, ..many() });
+        let mut lab = lab(LuaPoolConfig {
+            pool: PoolConfig { max_size, ..many().pool },
+            run_time_limit: limit,
+            ..many()
+        });
         let child = "function on_update(self)
             self.n = (self.n or 0) + 1
             for _ = 1, 30000 + 20000 * math.random() do end
@@ -185,7 +196,11 @@ fn what_descendants_put_off_is_the_same_for_one_vm_and_four() {
 fn what_descendants_hand_over_is_the_same_for_one_vm_and_four() {
     let play = |max_size| {
         // All of them may hand over 16 times what one may: 16 times 16 kB.
-        let mut lab = lab(PoolConfig { max_value_size: 1024, max_size, ..many() });
+        let mut lab = lab(LuaPoolConfig {
+            pool: PoolConfig { max_size, ..many().pool },
+            max_value_size: 1024,
+            ..many()
+        });
         brood(
             &mut lab,
             160,
@@ -264,7 +279,7 @@ fn a_script_that_is_put_back_on_its_entity_draws_other_numbers() {
 
 #[test]
 fn a_run_that_fails_does_not_draw_the_same_numbers_when_it_is_tried_again() {
-    let mut lab = lab(PoolConfig { max_failures: 0, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_failures: 0, ..patient() });
     lab.entity("a.luau", "function on_update() error(`{math.random(1000000)}`) end");
     let failures: std::collections::HashSet<_> = (0..5).map(|_| lab.failure()).collect();
     assert_eq!(failures.len(), 5);
@@ -367,7 +382,7 @@ function on_stop(self) emit('stopped', {me = self.me, n = self.n}) end
 ";
 
 /// A lab with a function `number` that gives another number each time.
-fn living(config: PoolConfig) -> (Lab, Handle<LuaScript>) {
+fn living(config: LuaPoolConfig) -> (Lab, Handle<LuaScript>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut lab = lab(config);
     lab.app.add_lua_function("number", |(): ()| NEXT.fetch_add(1, Ordering::Relaxed) as f64);
@@ -630,7 +645,7 @@ fn an_entity_that_despawned_itself_is_done() {
 
 #[test]
 fn a_spawn_is_one_command_whatever_it_comes_with() {
-    let mut lab = lab(PoolConfig { max_commands: 30, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_commands: 30, ..patient() });
     lab.file("minion.luau", "");
     lab.does(
         Transform::default(),
@@ -648,7 +663,7 @@ fn a_spawn_is_one_command_whatever_it_comes_with() {
 
 #[test]
 fn a_boss_with_bullets_in_flight_spawns_as_many_as_one_alone() {
-    let mut lab = lab(PoolConfig { max_commands: 64, ..patient() });
+    let mut lab = lab(LuaPoolConfig { max_commands: 64, ..patient() });
     lab.script("bullet.luau", "function on_update(self) self.age = (self.age or 0) + 1 end");
     let boss = "function on_update(self)
         for _ = 1, 20 do world.spawn{scripts = 'bullet.luau'} end
@@ -666,7 +681,11 @@ fn a_boss_with_bullets_in_flight_spawns_as_many_as_one_alone() {
 #[test]
 fn what_descendants_spawn_together_is_bounded_and_the_same_for_one_vm_and_four() {
     let play = |max_size| {
-        let mut lab = lab(PoolConfig { max_commands: 100, max_size, ..patient() });
+        let mut lab = lab(LuaPoolConfig {
+            pool: PoolConfig { max_size, ..patient().pool },
+            max_commands: 100,
+            ..patient()
+        });
         lab.script(
             "breeds.luau",
             "function on_update(self)

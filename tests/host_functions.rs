@@ -327,7 +327,7 @@ fn host_functions_are_out_of_reach_at_the_file_level() {
 
 #[test]
 fn a_run_that_queues_more_than_it_may_fails_and_names_the_setting() {
-    let config = PoolConfig { max_commands: 3, ..common::patient() };
+    let config = LuaPoolConfig { max_commands: 3, ..common::patient() };
     let mut lab = Lab::with_config(config);
     lab.app.init_resource::<Score>().add_lua_function(
         "score",

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
-use bevy_lua_pool::{FrameStats, PoolConfig, ScriptError, ScriptFailed};
+use bevy_lua_pool::{FrameStats, LuaPoolConfig, PoolConfig, ScriptError, ScriptFailed};
 
 use choices::Seeded;
 use common::{Lab, STEP, patient};
@@ -67,9 +67,8 @@ struct Told {
 }
 
 fn run(subject: &Subject, patience: Duration, way: Way) -> Told {
-    let mut lab = Lab::with_config(PoolConfig {
-        min_size: 1,
-        max_size: 1,
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
         max_failures: 0,
         run_time_limit: patience,
         ..patient()
@@ -362,7 +361,10 @@ fn the_snapshot_tells_which_line_costs_a_script_its_image() {
 /// Each run of a row may be handed so much, whatever those before it were refused.
 #[test]
 fn what_one_entity_of_a_row_is_refused_costs_the_others_nothing() {
-    let mut lab = Lab::with_config(PoolConfig { min_size: 1, max_size: 1, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
+        ..patient()
+    });
     add_host(&mut lab.app);
     let script = lab.script(
         "list.luau",

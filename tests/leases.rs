@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use bevy_lua_pool::LuaPoolConfig;
 use bevy_lua_pool::engine::ExecuteError;
 use bevy_lua_pool::pool::{PoolConfig, VmPool};
 use bevy_lua_pool::prelude::*;
@@ -25,11 +26,11 @@ fn foreign() -> Vm {
 }
 
 /// A pool of one VM.
-fn one_vm() -> PoolConfig {
-    PoolConfig { min_size: 0, max_size: 1, ..patient() }
+fn one_vm() -> LuaPoolConfig {
+    LuaPoolConfig { pool: PoolConfig { min_size: 0, max_size: 1, ..patient().pool }, ..patient() }
 }
 
-fn luau_pool(config: PoolConfig) -> LuauPool {
+fn luau_pool(config: LuaPoolConfig) -> LuauPool {
     LuauPool::builder().config(config).build().expect("the configuration is valid")
 }
 
@@ -79,7 +80,10 @@ fn vms_that_changed_their_places_are_found_on_both_sides() {
     assert_found(right.vms(), &[line + 1]);
 
     // In one pool, too: each has its own memory limit, age and leases.
-    let both = luau_pool(PoolConfig { min_size: 0, max_size: 2, ..patient() });
+    let both = luau_pool(LuaPoolConfig {
+        pool: PoolConfig { min_size: 0, max_size: 2, ..patient().pool },
+        ..patient()
+    });
     let line = line!() + 2;
     {
         let mut one = both.vms().acquire().expect("it is free");
@@ -143,8 +147,13 @@ fn another_configuration_is_in_force_from_the_next_run_on() {
         },
         ..SandboxConfig::default()
     };
-    let config = PoolConfig { max_size: 2, max_log_lines: 1, sandbox, ..one_vm() };
-    pool.vms().set_config(config.clone()).expect("it is valid");
+    let config = LuaPoolConfig {
+        pool: PoolConfig { max_size: 2, ..one_vm().pool },
+        max_log_lines: 1,
+        sandbox,
+        ..one_vm()
+    };
+    pool.set_config(config.clone()).expect("it is valid");
     assert!(holds(&pool, "string == nil and buffer == nil and math.abs(-1) == 1"));
     let error = run(&pool, "while true do end").expect_err("it never ends");
     let ExecuteError::Failed(failure) = error else { panic!("{error}") };
@@ -155,8 +164,12 @@ fn another_configuration_is_in_force_from_the_next_run_on() {
     assert_eq!(pool.vms().stats().max_size, 2);
 
     // Memory, of the VM and of the run.
-    let config = PoolConfig { memory_limit: 3 * MIB, run_memory_limit: Some(MIB), ..config };
-    pool.vms().set_config(config.clone()).expect("it is valid");
+    let config = LuaPoolConfig {
+        pool: PoolConfig { memory_limit: 3 * MIB, ..config.pool },
+        run_memory_limit: Some(MIB),
+        ..config
+    };
+    pool.set_config(config.clone()).expect("it is valid");
     let error = run(&pool, "table.create(2^18)").expect_err("that is 4 MiB");
     let ExecuteError::Failed(failure) = error else { panic!("{error}") };
     let ScriptError::OutOfMemory { limit, setting, .. } = failure.error else {
@@ -165,24 +178,35 @@ fn another_configuration_is_in_force_from_the_next_run_on() {
     assert_eq!((limit, setting), (MIB, "run_memory_limit"));
 
     // One that is not valid changes nothing.
-    let wrong = PoolConfig { lifetime_jitter: 7.0, ..PoolConfig::default() };
-    assert!(pool.vms().set_config(wrong).is_err());
-    assert_eq!(pool.vms().config(), config);
+    let wrong = LuaPoolConfig {
+        pool: PoolConfig { lifetime_jitter: 7.0, ..PoolConfig::default() },
+        ..LuaPoolConfig::default()
+    };
+    assert!(pool.set_config(wrong).is_err());
+    assert_eq!(pool.config(), config);
     assert!(holds(&pool, "string == nil"));
 
-    pool.vms().set_config(patient()).expect("it is valid");
+    pool.set_config(patient()).expect("it is valid");
     assert!(holds(&pool, "#string.rep('x', 3) == 3"));
 }
 
 #[test]
 fn no_run_begins_on_a_vm_of_the_configuration_before() {
-    let pool = luau_pool(PoolConfig { max_size: 3, ..patient() });
+    let pool = luau_pool(LuaPoolConfig {
+        pool: PoolConfig { max_size: 3, ..patient().pool },
+        ..patient()
+    });
     pool.vms().warm_up().expect("there is memory");
     // Leased while the configuration changes, idle later.
     let leases = [(); 2].map(|()| pool.vms().acquire().expect("there is room"));
     let libraries = [Library::Math].into();
     let sandbox = SandboxConfig { libraries, ..SandboxConfig::default() };
-    pool.vms().set_config(PoolConfig { max_size: 3, sandbox, ..patient() }).expect("it is valid");
+    pool.set_config(LuaPoolConfig {
+        pool: PoolConfig { max_size: 3, ..patient().pool },
+        sandbox,
+        ..patient()
+    })
+    .expect("it is valid");
     drop(leases);
     for _ in 0..5 {
         assert!(holds(&pool, "string == nil"));
@@ -190,33 +214,40 @@ fn no_run_begins_on_a_vm_of_the_configuration_before() {
 }
 
 #[test]
-fn an_app_may_change_the_configuration_of_its_pool_by_the_pool() {
+fn an_app_may_change_the_configuration_of_its_pool_by_another_handle() {
     let mut lab = Lab::with_config(one_vm());
     let entity = lab.entity("a.luau", "function on_update(self) self.found = string ~= nil end");
     lab.frame();
     assert_eq!(lab.field(entity, "found"), true.into());
-    let pool = lab.app.world().resource::<LuaPool>().clone();
+    let mut pool = lab.app.world().resource::<LuaPool>().clone();
     let libraries = [Library::Math].into();
     let sandbox = SandboxConfig { libraries, ..SandboxConfig::default() };
-    let config = PoolConfig { sandbox, max_commands: 3, ..one_vm() };
-    pool.vms().set_config(config.clone()).expect("it is valid");
+    let config = LuaPoolConfig { sandbox, max_commands: 3, ..one_vm() };
+    pool.set_config(config.clone()).expect("it is valid");
     lab.frame();
     assert_eq!(lab.field(entity, "found"), false.into());
     assert_eq!(lab.app.world().resource::<LuaPool>().config(), &config);
+    // The pool of VMs has its own part of it.
+    let sizes = PoolConfig { max_size: 2, ..config.pool };
+    pool.vms().set_config(sizes).expect("it is valid");
+    lab.frame();
+    let expected = LuaPoolConfig { pool: sizes, ..config };
+    assert_eq!(lab.app.world().resource::<LuaPool>().config(), &expected);
+    assert_eq!(lab.field(entity, "found"), false.into());
 }
 
 #[test]
 fn a_pool_of_ones_own_takes_another_configuration_as_well() {
-    let config = one_vm();
+    let config = one_vm().pool;
     let factory = LuauFactory::new(Arc::new(Api::default()), config.memory_limit);
     let pool = VmPool::new(config, factory, LuauResetter).expect("it is valid");
     drop(pool.acquire().expect("there is room"));
-    let memory_limit = 2 * MIB;
-    pool.set_config(PoolConfig { memory_limit, ..one_vm() }).expect("it is valid");
+    let config = PoolConfig { memory_limit: 2 * MIB, ..config };
+    pool.set_config(config).expect("it is valid");
     assert_eq!(pool.stats().destroyed, 1, "VMs of the old limit are replaced");
-    pool.set_config(PoolConfig { memory_limit, max_size: 2, ..one_vm() }).expect("it is valid");
+    pool.set_config(PoolConfig { max_size: 2, ..config }).expect("it is valid");
     drop(pool.acquire().expect("there is room"));
-    pool.set_config(PoolConfig { memory_limit, max_size: 3, ..one_vm() }).expect("it is valid");
+    pool.set_config(PoolConfig { max_size: 3, ..config }).expect("it is valid");
     assert_eq!(pool.stats().destroyed, 1, "and those that fit are not");
 }
 
@@ -262,7 +293,7 @@ fn a_source_that_has_a_name_goes_by_it_everywhere() {
         scripts: [("rules/".to_owned(), limits)].into(),
         ..SandboxConfig::default()
     };
-    let pool = luau_pool(PoolConfig { sandbox, ..one_vm() });
+    let pool = luau_pool(LuaPoolConfig { sandbox, ..one_vm() });
     let named = |name: &str, source: &str| pool.execute_named(name, source, ScriptTable::default());
     assert_eq!(named("rules/tax.luau", "1 + 1").expect("it is Lua"), 2.0.into());
     assert_eq!(pool.vms().vms()[0].last_program.as_deref(), Some("rules/tax.luau"));

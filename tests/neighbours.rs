@@ -43,8 +43,12 @@ function on_message(self, name, payload, sender)
 end
 ";
 
-fn two_vms() -> PoolConfig {
-    PoolConfig { min_size: 2, max_size: 2, max_failures: 0, ..patient() }
+fn two_vms() -> LuaPoolConfig {
+    LuaPoolConfig {
+        pool: PoolConfig { min_size: 2, max_size: 2, ..patient().pool },
+        max_failures: 0,
+        ..patient()
+    }
 }
 
 #[test]
@@ -145,9 +149,9 @@ function on_message(self, name, n) self.heard = (self.heard or 0) + n end
 #[test]
 fn bad_scripts_of_each_kind_do_not_harm_the_good_ones_in_the_same_frame() {
     const FRAMES: usize = 2;
-    let mut lab = Lab::with_config(PoolConfig {
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { memory_limit: 3 * 1024 * 1024, ..two_vms().pool },
         run_time_limit: Duration::from_millis(300),
-        memory_limit: 3 * 1024 * 1024,
         ..two_vms()
     });
     lab.app

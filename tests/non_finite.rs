@@ -52,14 +52,14 @@ const WRITES: [(&str, &str); 18] = [
     ("local b = world.get(other).Body b.mass = 0/0", "`Body.mass`"),
 ];
 
-fn lab(config: PoolConfig) -> Lab {
+fn lab(config: LuaPoolConfig) -> Lab {
     let mut lab = Lab::with_config(config);
     lab.app.expose_component::<Body>();
     lab
 }
 
 /// Runs one script; gives the failure's text, if it failed, and whether all that was written is finite.
-fn run(config: PoolConfig, write: &str) -> (Vec<String>, bool) {
+fn run(config: LuaPoolConfig, write: &str) -> (Vec<String>, bool) {
     let mut lab = lab(config);
     let source = format!("function on_update(self) local other = entity.parent {write} end");
     let body = Body { points: vec![Vec3::ONE], ..Body::default() };
@@ -114,7 +114,7 @@ fn a_number_does_not_become_infinite_by_itself() {
 }
 
 /// A configuration in which scripts may write such numbers, or not.
-fn with(allow_non_finite: Option<bool>) -> PoolConfig {
+fn with(allow_non_finite: Option<bool>) -> LuaPoolConfig {
     let mut config = patient();
     config.sandbox.limits.allow_non_finite = allow_non_finite;
     config
@@ -128,8 +128,8 @@ fn a_script_writes_them_where_the_sandbox_lets_it() {
     }
     let config = |rule: &str| {
         let text = format!("(sandbox: (scripts: {{\"{rule}\": (allow_non_finite: true)}}))");
-        let sandbox = PoolConfig::from_ron(&text).expect("it is right").sandbox;
-        PoolConfig { sandbox, ..patient() }
+        let sandbox = LuaPoolConfig::from_ron(&text).expect("it is right").sandbox;
+        LuaPoolConfig { sandbox, ..patient() }
     };
     let write = "entity.Body.mass = 1/0";
     assert!(!run(config("a.luau"), write).1);

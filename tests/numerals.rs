@@ -36,7 +36,7 @@ fn is_refused(error: &ScriptError) -> bool {
 
 #[test]
 fn no_script_makes_a_text_that_takes_long_to_be_read_as_a_number() {
-    let configure = |config: &mut bevy_lua_pool::PoolConfig| config.max_value_size = 1024 * 1024;
+    let configure = |config: &mut bevy_lua_pool::LuaPoolConfig| config.max_value_size = 1024 * 1024;
     let pool = LuauPool::builder().configure(configure).module(modules::json()).build().unwrap();
     let mut engine = LuaEngine::builder().module(modules::json()).build().unwrap();
     for way in WAYS {

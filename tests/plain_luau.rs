@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bevy_lua_pool::{LuaEngine, LuauPool, PoolConfig, ScriptTable, ScriptValue};
+use bevy_lua_pool::{LuaEngine, LuaPoolConfig, LuauPool, PoolConfig, ScriptTable, ScriptValue};
 
 // ---- three ways to run a source ------------------------------------------------------------------
 
@@ -20,12 +20,11 @@ impl Ways {
     fn new() -> Self {
         let long = Duration::from_secs(60);
         let engine = LuaEngine::builder().time_limit(long).memory_limit(512 * MIB).build();
-        let config = PoolConfig {
+        let config = LuaPoolConfig {
+            pool: PoolConfig { memory_limit: 512 * MIB, max_size: 1, ..PoolConfig::default() },
             run_time_limit: long,
-            memory_limit: 512 * MIB,
-            max_size: 1,
             max_value_size: 16 * MIB,
-            ..PoolConfig::default()
+            ..LuaPoolConfig::default()
         };
         Self {
             plain: mlua::Lua::new(),
@@ -430,7 +429,8 @@ fn what_is_gone_is_what_the_guide_says() {
 
 /// What a source gives or how it fails, in a pooled run, which is as one of an entity.
 fn pooled(source: &str) -> Result<ScriptValue, String> {
-    let config = PoolConfig { run_time_limit: Duration::from_millis(200), ..PoolConfig::default() };
+    let config =
+        LuaPoolConfig { run_time_limit: Duration::from_millis(200), ..LuaPoolConfig::default() };
     let pool = LuauPool::builder().config(config).build().expect("there is memory");
     pool.execute(source, ScriptTable::default()).map_err(|error| error.to_string())
 }

@@ -1387,7 +1387,10 @@ fn the_file_level_has_no_entity_and_says_where_there_is_one() {
 fn the_file_level_prints_once_for_each_load_whoever_carries_the_script() {
     keep_log();
     let logged = |text: &str| log().lines().filter(|line| line.contains(text)).count();
-    let config = PoolConfig { min_size: 3, max_size: 3, ..patient() };
+    let config = LuaPoolConfig {
+        pool: PoolConfig { min_size: 3, max_size: 3, ..patient().pool },
+        ..patient()
+    };
     let mut lab = Lab::with_config(config);
     // One that serves every run, one that runs anew for each run, one that fails.
     for (path, rest) in [
@@ -1471,8 +1474,8 @@ struct Library {
 
 #[test]
 fn who_reads_or_makes_larger_lists_than_a_run_may_is_told_what_helps() {
-    let mut lab = Lab::with_config(PoolConfig {
-        memory_limit: 128 * 1024 * 1024,
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { memory_limit: 128 * 1024 * 1024, ..patient().pool },
         max_value_size: 8 * 1024 * 1024,
         ..patient()
     });

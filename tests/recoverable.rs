@@ -78,7 +78,10 @@ fn another_configuration_between_frames_loses_nothing() {
         size = size % 4 + 1;
         let mut pool = lab.app.world_mut().resource_mut::<LuaPool>();
         let memory_limit = (8 + size) * 1024 * 1024;
-        let config = PoolConfig { min_size: 0, max_size: size, memory_limit, ..patient() };
+        let config = LuaPoolConfig {
+            pool: PoolConfig { min_size: 0, max_size: size, memory_limit, ..patient().pool },
+            ..patient()
+        };
         pool.set_config(config).expect("it is valid");
     });
     assert_eq!(resized, undisturbed);
@@ -174,7 +177,11 @@ fn a_state_moves_to_another_entity_and_goes_on_there() {
 
 #[test]
 fn every_vm_may_die_in_the_middle_of_a_frame() {
-    let mut lab = Lab::with_config(PoolConfig { max_failures: 0, max_size: 2, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { max_size: 2, ..patient().pool },
+        max_failures: 0,
+        ..patient()
+    });
     lab.app.add_lua_function("panics", |(): ()| -> f64 { panic!("on purpose") });
     let good = lab.script("good.luau", MEMORY);
     let bad = lab.script("bad.luau", "function on_update() panics() end");

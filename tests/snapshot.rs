@@ -19,7 +19,10 @@ struct Burning {
 }
 
 fn lab() -> Lab {
-    let mut lab = Lab::with_config(PoolConfig { max_size: 3, ..patient() });
+    let mut lab = Lab::with_config(LuaPoolConfig {
+        pool: PoolConfig { max_size: 3, ..patient().pool },
+        ..patient()
+    });
     lab.app.expose_component::<Health>().expose_component::<Burning>();
     lab
 }

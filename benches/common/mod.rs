@@ -28,12 +28,15 @@ end
 
 /// All limits on, on one worker if that is wanted. Those of time are so high that a busy machine doesn't
 /// end a run by accident; what they cost is the same.
-pub fn limited(workers: Option<usize>) -> PoolConfig {
-    let default = PoolConfig::default();
-    let max_size = workers.unwrap_or(default.max_size);
-    PoolConfig {
-        min_size: default.min_size.min(max_size),
-        max_size,
+pub fn limited(workers: Option<usize>) -> LuaPoolConfig {
+    let default = LuaPoolConfig::default();
+    let max_size = workers.unwrap_or(default.pool.max_size);
+    LuaPoolConfig {
+        pool: PoolConfig {
+            min_size: default.pool.min_size.min(max_size),
+            max_size,
+            ..default.pool
+        },
         run_time_limit: Duration::from_secs(1),
         frame_budget: Some(Duration::from_secs(60)),
         ..default
@@ -41,7 +44,7 @@ pub fn limited(workers: Option<usize>) -> PoolConfig {
 }
 
 /// A headless app with the plugin and without entities.
-pub fn app(config: PoolConfig) -> App {
+pub fn app(config: LuaPoolConfig) -> App {
     let mut app = App::new();
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
@@ -70,7 +73,7 @@ pub fn spawn(app: &mut App, scripts: &[Handle<LuaScript>], count: u32) {
 }
 
 /// An app whose entities carry these scripts in turn; all of them have started.
-pub fn crowd(config: PoolConfig, sources: &[&str], count: u32) -> App {
+pub fn crowd(config: LuaPoolConfig, sources: &[&str], count: u32) -> App {
     let mut app = app(config);
     finish(&mut app);
     let scripts: Vec<_> = sources

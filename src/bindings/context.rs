@@ -27,8 +27,8 @@ use super::column::Column;
 use super::component::Exposable;
 use super::effects::{Change, Checkpoint, Command, Effects, Mail, new_entity_index};
 use super::exposure::Exposure;
+use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
-use crate::pool::PoolConfig;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{Live, RunRandom};
 
@@ -64,7 +64,7 @@ pub struct ScriptContext<'w> {
     pub(super) exposure: &'w Exposure,
     api: &'w dyn HostApi,
     registry: &'w TypeRegistry,
-    limits: &'w PoolConfig,
+    limits: &'w LuaPoolConfig,
     transforms: &'w Column<'w, Transform>,
     entity: Entity,
     /// The entity from which that one descends, if a script spawned it and its script runs.
@@ -122,7 +122,7 @@ impl<'w> ScriptContext<'w> {
         world: &'w World,
         (exposure, api): (&'w Exposure, &'w dyn HostApi),
         registry: &'w TypeRegistry,
-        limits: &'w PoolConfig,
+        limits: &'w LuaPoolConfig,
         transforms: &'w Column<'w, Transform>,
     ) -> Self {
         Self {

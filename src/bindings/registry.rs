@@ -12,9 +12,10 @@ use super::component::{Exposable, ExposedComponent};
 use super::context::{HostApi, ScriptContext};
 use super::exposure::Exposure;
 use super::functions::HostFunction;
+use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
 use crate::modules::Module;
-use crate::pool::{PoolConfig, VmPool};
+use crate::pool::VmPool;
 use crate::sandbox::SandboxConfig;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
@@ -168,7 +169,7 @@ impl Bindings {
         &'w self,
         world: &'w World,
         registry: &'w TypeRegistry,
-        limits: &'w PoolConfig,
+        limits: &'w LuaPoolConfig,
         transforms: &'w Column<'w, Transform>,
     ) -> ScriptContext<'w> {
         ScriptContext::new(world, (&self.exposure, self), registry, limits, transforms)

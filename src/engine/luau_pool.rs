@@ -16,8 +16,9 @@ use self::calls::RunningCalls;
 use self::programs::ProgramCache;
 use super::interrupter::Interrupter;
 use super::offer::Offer;
-use crate::pool::{ConfigError, PoolConfig, VmPool};
-use crate::vm::{LuauFactory, Vm};
+use crate::config::LuaPoolConfig;
+use crate::pool::{ConfigError, VmPool};
+use crate::vm::{ConfiguredPool, Vm};
 
 /// A pool of Luau VMs without a Bevy app: [`LuauPool::execute`] leases a clean VM, runs a source on it, and returns the
 /// value. Many threads can share it.
@@ -34,8 +35,7 @@ use crate::vm::{LuauFactory, Vm};
 /// It has no thread of its own: call [`VmPool::maintain`] on [`LuauPool::vms`] from time to time, so that unused VMs are
 /// evicted.
 pub struct LuauPool {
-    vms: VmPool<Vm>,
-    factory: LuauFactory,
+    vms: ConfiguredPool,
     offer: RwLock<Arc<Offer>>,
     programs: ProgramCache,
     call_timeout: Option<Duration>,
@@ -47,15 +47,21 @@ impl LuauPool {
     /// The pool of VMs: leases, figures, maintenance.
     #[must_use]
     pub fn vms(&self) -> &VmPool<Vm> {
-        &self.vms
+        self.vms.vms()
     }
 
-    /// Replaces the configuration: sizes, limits, the sandbox. It applies to every run that begins after this call. Same
-    /// as [`VmPool::set_config`] of [`LuauPool::vms`].
+    /// A copy of the configuration in force.
+    #[must_use]
+    pub fn config(&self) -> LuaPoolConfig {
+        LuaPoolConfig::clone(&self.vms.config())
+    }
+
+    /// Replaces the configuration: sizes, limits, the sandbox. It applies to every run that begins after this call.
+    /// ([`VmPool::set_config`] of [`LuauPool::vms`] changes [`LuaPoolConfig::pool`] alone.)
     ///
     /// # Errors
     /// If the configuration is invalid. Nothing has changed then.
-    pub fn set_config(&self, config: PoolConfig) -> Result<(), ConfigError> {
+    pub fn set_config(&self, config: LuaPoolConfig) -> Result<(), ConfigError> {
         self.vms.set_config(config)
     }
 
@@ -69,6 +75,6 @@ impl LuauPool {
 
 impl fmt::Debug for LuauPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LuauPool").field("vms", &self.vms).finish_non_exhaustive()
+        f.debug_struct("LuauPool").field("vms", self.vms()).finish_non_exhaustive()
     }
 }

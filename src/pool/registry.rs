@@ -80,7 +80,7 @@ pub(crate) struct Timings {
 
 /// Counts, records, idle VMs and waiters of a pool.
 pub(crate) struct Registry<V> {
-    pub(crate) config: Arc<PoolConfig>,
+    pub(crate) config: PoolConfig,
     /// The VM used last is on top and goes first, so that the surplus stays idle and expires.
     idle: Vec<Slot<V>>,
     /// One for each living VM.
@@ -108,7 +108,7 @@ pub(crate) struct Registry<V> {
 impl<V> Registry<V> {
     pub(crate) fn new(config: PoolConfig) -> Self {
         Self {
-            config: Arc::new(config),
+            config,
             idle: Vec::new(),
             records: Records::default(),
             builds: builds::Builds::default(),

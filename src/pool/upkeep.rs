@@ -91,9 +91,8 @@ impl<V: 'static> Slots<V> {
     pub(crate) fn reconfigure(&self, config: PoolConfig) {
         // One at a time: the factory is told in the order in which they come into force.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = Arc::new(config);
         let mut registry = self.registry();
-        let before = registry.reconfigure(Arc::clone(&config));
+        let before = registry.reconfigure(config);
         self.settle(registry);
         let factory = &self.makers.factory;
         let told = guarded("the reconfiguration of a factory", || {

@@ -82,7 +82,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
             stage: stage.stage,
             retry: &stage.patience,
             executed,
-            threads: world.resource::<LuaPool>().config().max_size,
+            threads: world.resource::<LuaPool>().config().pool.max_size,
         };
         let writes = parallel.apply(world, query, &mut outcomes, &mut left);
         stage.report.frame.writes += writes;

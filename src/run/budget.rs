@@ -106,6 +106,7 @@ mod tests {
 
     use super::*;
     use crate::bindings::LuaAppExt;
+    use crate::config::LuaPoolConfig;
     use crate::plugin::LuaPoolPlugin;
     use crate::pool::PoolConfig;
     use crate::run::Frame;
@@ -126,15 +127,18 @@ mod tests {
     impl Works {
         fn new(entities: usize, budget: u64, fixed_steps: u32, script: &str) -> Self {
             let patience = Duration::from_secs(60);
-            let config = PoolConfig {
-                min_size: 1,
-                max_size: 1,
+            let config = LuaPoolConfig {
+                pool: PoolConfig {
+                    min_size: 1,
+                    max_size: 1,
+                    acquire_timeout: patience,
+                    create_timeout: patience,
+                    reset_timeout: patience,
+                    ..PoolConfig::default()
+                },
                 frame_budget: Some(Duration::from_millis(budget)),
                 run_time_limit: patience,
-                acquire_timeout: patience,
-                create_timeout: patience,
-                reset_timeout: patience,
-                ..PoolConfig::default()
+                ..LuaPoolConfig::default()
             };
             let step = Duration::from_millis(10);
             let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };

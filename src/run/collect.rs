@@ -116,7 +116,7 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     frame.shares.clear();
     frame.shared.clear();
     let scan = UnchangedScan { stage, delta: frame.delta, deliveries: &frame.deliveries };
-    let threads = pool.config().max_size;
+    let threads = pool.config().pool.max_size;
     let unchanged =
         scan.collect(threads, &entities, &mut frame.programs, &mut invocations, &mut scans);
     frame.invocations = invocations;

@@ -125,7 +125,8 @@ impl<'w> ExecutingStage<'w> {
         let order = self.invocations.order;
         let tasks = ComputeTaskPool::get();
         let batches = outcomes.len().div_ceil(BATCH);
-        let workers = batches.min(self.pool.config().max_size).min(tasks.thread_num() + 1).max(1);
+        let workers =
+            batches.min(self.pool.config().pool.max_size).min(tasks.thread_num() + 1).max(1);
         // Invocations of different scripts are sorted within their batch.
         let sorts = order.is_none()
             && self.frame.programs.list.iter().filter(|program| program.in_use).nth(1).is_some();
@@ -337,7 +338,7 @@ impl<'s> Worker<'s> {
     /// Takes a VM, one that ran the program last if there is one. Whyever there is none: what would have
     /// run on it runs in the next frame.
     fn acquire(&mut self, program: &Program) {
-        self.lease = self.stage.pool.pool.acquire_for(program.name()).ok();
+        self.lease = self.stage.pool.vms().acquire_for(program.name()).ok();
     }
 
     /// Throws a spent VM away and takes another.

@@ -7,7 +7,7 @@ use bevy::ecs::change_detection::Tick;
 use bevy::prelude::{Entity, Resource};
 
 use crate::bindings::Mail;
-use crate::pool::PoolConfig;
+use crate::config::LuaPoolConfig;
 use crate::run::budget::Budget;
 use crate::run::invocation::{Invocation, InvocationOutcome, Tally};
 use crate::run::mailbox::Deliveries;
@@ -83,7 +83,7 @@ impl Frame {
     }
 
     /// What the runs of each program may use up, by number.
-    pub(crate) fn limits(&self, config: &PoolConfig) -> Vec<Limits> {
+    pub(crate) fn limits(&self, config: &LuaPoolConfig) -> Vec<Limits> {
         let programs = self.programs.list.iter();
         programs.map(|carried| Limits::of(&carried.program, config)).collect()
     }

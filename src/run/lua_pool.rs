@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bevy::prelude::Resource;
 
-use crate::pool::{ConfigError, PoolConfig, VmPool};
-use crate::vm::{LuauFactory, ProgramStats, Vm};
+use crate::config::LuaPoolConfig;
+use crate::pool::{ConfigError, VmPool};
+use crate::vm::{ConfiguredPool, ProgramStats, Vm};
 
 /// Switches of the running scripts.
 #[derive(Resource, Clone, Debug)]
@@ -27,10 +28,9 @@ impl LuaScripting {
 /// The pool of VMs that entity scripts run on. There from [`App::finish`](bevy::app::App::finish) on.
 #[derive(Resource, Clone)]
 pub struct LuaPool {
-    pub(crate) pool: VmPool<Vm>,
-    /// What makes its VMs.
-    pub(crate) factory: LuauFactory,
-    pub(crate) config: Arc<PoolConfig>,
+    pub(crate) vms: ConfiguredPool,
+    /// The configuration of this frame.
+    pub(crate) config: Arc<LuaPoolConfig>,
     /// The configuration file is still loading, or can't be used: nothing runs until it is there.
     pub(crate) awaits_config: bool,
     /// Why it can't be used.
@@ -42,16 +42,16 @@ impl LuaPool {
     pub(crate) const UNFINISHED: &str = "LuaPoolPlugin has no VMs yet: `App::finish` was not called; an app that \
          is not run by `App::run` calls `app.finish()` and `app.cleanup()` before its first `app.update()`";
 
-    /// The pool itself. Its [`set_config`](VmPool::set_config) is as good as [`LuaPool::set_config`].
+    /// The pool of VMs. Its [`set_config`](VmPool::set_config) changes [`LuaPoolConfig::pool`] alone.
     #[must_use]
     pub fn vms(&self) -> &VmPool<Vm> {
-        &self.pool
+        self.vms.vms()
     }
 
     /// What became of programs in all its VMs: loaded, dropped, loaded again.
     #[must_use]
     pub fn programs(&self) -> ProgramStats {
-        self.factory.programs()
+        self.vms.factory().programs()
     }
 
     /// Whether scripts can run: `false` while the configuration file is still loading, and as long as it
@@ -69,7 +69,7 @@ impl LuaPool {
 
     /// The configuration in force.
     #[must_use]
-    pub fn config(&self) -> &PoolConfig {
+    pub fn config(&self) -> &LuaPoolConfig {
         &self.config
     }
 
@@ -79,19 +79,19 @@ impl LuaPool {
     ///
     /// # Errors
     /// If it is not valid; then nothing has changed.
-    pub fn set_config(&mut self, config: PoolConfig) -> Result<(), ConfigError> {
-        self.pool.set_config(config)?;
-        self.config = self.pool.config_in_force();
+    pub fn set_config(&mut self, config: LuaPoolConfig) -> Result<(), ConfigError> {
+        self.vms.set_config(config)?;
+        self.update();
         Ok(())
     }
 
-    /// Whether the frame's configuration is no longer that of the pool: somebody changed it there.
+    /// Whether the configuration was changed by another handle since this one [took it over](Self::update).
     pub(crate) fn is_outdated(&self) -> bool {
-        !Arc::ptr_eq(&self.config, &self.pool.config_in_force())
+        !Arc::ptr_eq(&self.config, &self.vms.config())
     }
 
-    /// Takes over the configuration of the pool.
+    /// Takes over the configuration in force.
     pub(crate) fn update(&mut self) {
-        self.config = self.pool.config_in_force();
+        self.config = self.vms.config();
     }
 }

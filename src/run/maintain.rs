@@ -58,7 +58,7 @@ pub(crate) fn maintain(
         leased: std::mem::take(&mut report.leased),
     };
     let snapshot = &mut *snapshot;
-    let programs = pool.factory.programs();
+    let programs = pool.programs();
     if programs.crowded_out > 0 && !std::mem::replace(&mut report.told_crowded_out, true) {
         warn!(
             "the scripts that run in one frame don't fit into one VM, so that some are loaded anew in every frame; \
@@ -144,6 +144,7 @@ mod tests {
     use bevy::log::tracing_subscriber::fmt;
 
     use super::*;
+    use crate::config::LuaPoolConfig;
     use crate::plugin::LuaPoolPlugin;
     use crate::pool::{IncidentKind, PoolConfig};
     use crate::script::LuaScripts;
@@ -166,14 +167,17 @@ mod tests {
     /// One VM, and limits that a busy machine doesn't reach by accident.
     fn app() -> App {
         let patience = Duration::from_secs(60);
-        let config = PoolConfig {
-            max_size: 1,
-            min_size: 0,
+        let config = LuaPoolConfig {
+            pool: PoolConfig {
+                max_size: 1,
+                min_size: 0,
+                acquire_timeout: patience,
+                create_timeout: patience,
+                reset_timeout: patience,
+                ..PoolConfig::default()
+            },
             run_time_limit: patience,
-            acquire_timeout: patience,
-            create_timeout: patience,
-            reset_timeout: patience,
-            ..PoolConfig::default()
+            ..LuaPoolConfig::default()
         };
         let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
         let mut app = App::new();

@@ -19,7 +19,7 @@ use bevy::log::warn;
 use bevy::prelude::Entity;
 
 use crate::bindings::max_bytes_handed_over;
-use crate::pool::PoolConfig;
+use crate::config::LuaPoolConfig;
 use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::run::program_table::ProgramTable;
 use crate::vm::{Program, RunLimits, STEP_NANOS, Used};
@@ -64,7 +64,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn of(program: &Program, config: &PoolConfig) -> Self {
+    pub(super) fn of(program: &Program, config: &LuaPoolConfig) -> Self {
         let of_script = config.sandbox.limits_of(program.name());
         let run = RunLimits::new(config, &of_script);
         let commands = of_script.max_commands.unwrap_or(config.max_commands);

@@ -9,6 +9,7 @@ use bevy::prelude::{Messages, Resource};
 
 use super::{ScriptEvent, ScriptFailed};
 use crate::bindings::{Backlog, NamedScripts, Population, SpawnedByScript};
+use crate::config::LuaPoolConfig;
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
 use crate::run::frame::Frame;
@@ -54,14 +55,17 @@ fn get<R: Resource>(app: &App) -> &R {
 #[test]
 fn nothing_that_lasts_grows_for_ever() {
     let patience = Duration::from_secs(60);
-    let config = PoolConfig {
-        max_size: 2,
+    let config = LuaPoolConfig {
+        pool: PoolConfig {
+            max_size: 2,
+            acquire_timeout: patience,
+            create_timeout: patience,
+            reset_timeout: patience,
+            ..PoolConfig::default()
+        },
         max_failures: 0,
         run_time_limit: patience,
-        acquire_timeout: patience,
-        create_timeout: patience,
-        reset_timeout: patience,
-        ..PoolConfig::default()
+        ..LuaPoolConfig::default()
     };
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
     let mut app = App::new();
@@ -119,7 +123,8 @@ fn nothing_that_lasts_grows_for_ever() {
 
 #[test]
 fn of_spawns_that_are_too_many_together_those_that_come_first_in_the_order_of_the_stage_stay() {
-    let config = PoolConfig { run_time_limit: Duration::from_secs(60), ..PoolConfig::default() };
+    let config =
+        LuaPoolConfig { run_time_limit: Duration::from_secs(60), ..LuaPoolConfig::default() };
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));

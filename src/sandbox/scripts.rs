@@ -18,17 +18,17 @@ pub enum Preset {
 }
 
 /// What one run of a script may use up, and may do, and what all may that descend from one entity. A limit that is
-/// `None` is as in [`PoolConfig`](crate::PoolConfig).
+/// `None` is as in [`LuaPoolConfig`](crate::LuaPoolConfig).
 ///
 /// In RON over a preset: `(preset: trusted)`, `(preset: trusted, run_memory_limit: 1048576)`,
 /// `(run_time_limit: "8ms")`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct ScriptLimits {
-    /// As [`PoolConfig::run_time_limit`](crate::PoolConfig::run_time_limit): from 10 µs to 1 min.
+    /// As [`LuaPoolConfig::run_time_limit`](crate::LuaPoolConfig::run_time_limit): from 10 µs to 1 min.
     #[serde(with = "humantime_serde")]
     pub run_time_limit: Option<Duration>,
-    /// As [`PoolConfig::run_memory_limit`](crate::PoolConfig::run_memory_limit): from 256 KiB to
+    /// As [`LuaPoolConfig::run_memory_limit`](crate::LuaPoolConfig::run_memory_limit): from 256 KiB to
     /// `memory_limit`.
     pub run_memory_limit: Option<usize>,
     /// Whether it may write numbers that are not finite to components: infinities, and what is not a number.
@@ -36,7 +36,7 @@ pub struct ScriptLimits {
     /// vanishes with all its children, or makes physics panic. With `false` that is an error of the script that
     /// writes it, which names the field. `self`, messages and arguments of functions may hold them in any case.
     pub allow_non_finite: Option<bool>,
-    /// As [`PoolConfig::max_commands`](crate::PoolConfig::max_commands): at most 1,000,000.
+    /// As [`LuaPoolConfig::max_commands`](crate::LuaPoolConfig::max_commands): at most 1,000,000.
     pub max_commands: Option<usize>,
     /// Entities that scripts may spawn in one stage on all entities that descend from one because scripts
     /// spawned them: at most 1,000,000. `None`: as many as one run of the script may, `max_commands`.
@@ -45,7 +45,7 @@ pub struct ScriptLimits {
 }
 
 impl ScriptLimits {
-    /// Those of [`PoolConfig`](crate::PoolConfig).
+    /// Those of [`LuaPoolConfig`](crate::LuaPoolConfig).
     #[must_use]
     pub const fn untrusted() -> Self {
         Self::of(Preset::Untrusted)

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use bevy::prelude::Entity;
 
-use crate::pool::PoolConfig;
+use crate::config::LuaPoolConfig;
 use crate::vm::Callback;
 
 /// How a script that keeps failing is treated.
@@ -18,8 +18,8 @@ pub(crate) struct RetryPolicy {
     max_interval: u32,
 }
 
-impl From<&PoolConfig> for RetryPolicy {
-    fn from(config: &PoolConfig) -> Self {
+impl From<&LuaPoolConfig> for RetryPolicy {
+    fn from(config: &LuaPoolConfig) -> Self {
         Self {
             max_failures: config.max_failures,
             interval: config.retry_interval,

@@ -11,8 +11,7 @@ use crate::sandbox::SandboxConfig;
 /// Makes Luau VMs that offer one [`Api`], or as much of it as a sandbox lets scripts find.
 ///
 /// In a pool it follows the configuration: when [`VmPool::set_config`](crate::pool::VmPool::set_config)
-/// changes the memory limits, or the libraries and modules that the sandbox allows, it makes such VMs from
-/// then on, and the pool replaces the others.
+/// changes how much memory a VM may hold, it makes such VMs from then on, and the pool replaces the others.
 #[derive(Clone, Debug)]
 pub struct LuauFactory {
     offer: Arc<RwLock<Offer>>,
@@ -127,11 +126,7 @@ impl VmFactory<Vm> for LuauFactory {
         if resting {
             self.set_resting_memory(now.resting_memory());
         }
-        let offers = !now.sandbox.offers_as(&before.sandbox);
-        if offers {
-            self.set_sandbox(&now.sandbox);
-        }
-        memory || resting || offers
+        memory || resting
     }
 }
 

@@ -63,9 +63,9 @@ pub(crate) fn add_host(app: &mut App) {
 /// Runs a script on a VM of its own, from within a host function: gives its `self.result`.
 fn script_within(source: &str) -> Result<ScriptValue, String> {
     let program = Program::compile("within.luau", source).map_err(|error| error.to_string())?;
-    let config = PoolConfig::default();
+    let config = LuaPoolConfig::default();
     let mut vm =
-        Vm::new(&Api::default(), config.memory_limit).map_err(|error| error.to_string())?;
+        Vm::new(&Api::default(), config.pool.memory_limit).map_err(|error| error.to_string())?;
     let state = ScriptTable::default();
     let call = Call { callback: Callback::Start, state: &state, args: &[], seed: 0 };
     let limits = RunLimits::from(&patient());

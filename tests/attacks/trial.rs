@@ -42,26 +42,37 @@ const NEIGHBOUR: &str = include_str!("neighbour.luau");
 const PROBE: &str = include_str!("probe.luau");
 
 /// The limits under which the attacks of a folder run.
-pub(crate) fn config(folder: &str) -> PoolConfig {
-    let config = PoolConfig { min_size: 1, max_size: 1, max_failures: 0, ..patient() };
+pub(crate) fn config(folder: &str) -> LuaPoolConfig {
+    let config = LuaPoolConfig {
+        pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
+        max_failures: 0,
+        ..patient()
+    };
     // More than a run has by default: what takes its time with much memory takes longest.
-    let config = PoolConfig { run_memory_limit: Some(config.memory_limit), ..config };
+    let config = LuaPoolConfig { run_memory_limit: Some(config.pool.memory_limit), ..config };
     match folder {
         // Where time is what is attacked, the limit is the default one; a build without optimisation
         // needs more for the good scripts.
         "time" | "frame" => {
             let slow = cfg!(debug_assertions);
-            let run_time_limit =
-                if slow { Duration::from_millis(40) } else { PoolConfig::default().run_time_limit };
-            PoolConfig { run_time_limit, ..config }
+            let run_time_limit = if slow {
+                Duration::from_millis(40)
+            } else {
+                LuaPoolConfig::default().run_time_limit
+            };
+            LuaPoolConfig { run_time_limit, ..config }
         }
-        "memory" => PoolConfig { memory_limit: 4 * 1024 * 1024, run_memory_limit: None, ..config },
+        "memory" => LuaPoolConfig {
+            pool: PoolConfig { memory_limit: 4 * 1024 * 1024, ..config.pool },
+            run_memory_limit: None,
+            ..config
+        },
         _ => config,
     }
 }
 
 /// Runs an attack, and tells all that is wrong.
-pub(crate) fn run(attack: &Attack, config: &PoolConfig) -> Vec<String> {
+pub(crate) fn run(attack: &Attack, config: &LuaPoolConfig) -> Vec<String> {
     let mut verdict = Verdict::default();
     for _ in 0..PATIENCE {
         verdict = run_once(attack, config);
@@ -72,7 +83,7 @@ pub(crate) fn run(attack: &Attack, config: &PoolConfig) -> Vec<String> {
     verdict.problems.into_iter().chain(verdict.doubtful).collect()
 }
 
-fn run_once(attack: &Attack, config: &PoolConfig) -> Verdict {
+fn run_once(attack: &Attack, config: &LuaPoolConfig) -> Verdict {
     let before = resident_memory();
     let trial = catch_unwind(AssertUnwindSafe(|| Trial::new(config, attack).run(attack)));
     let mut verdict = trial.unwrap_or_else(|panic| {
@@ -117,7 +128,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(config: &PoolConfig, attack: &Attack) -> Self {
+    fn new(config: &LuaPoolConfig, attack: &Attack) -> Self {
         let mut lab = Lab::with_config(config.clone());
         add_host(&mut lab.app);
         // One stage a frame, so that the frames of all trials are alike.

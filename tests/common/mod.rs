@@ -16,7 +16,7 @@ use bevy::asset::{AssetApp, LoadState};
 use bevy::prelude::*;
 use bevy::time::TimeUpdateStrategy;
 use bevy_lua_pool::prelude::*;
-use bevy_lua_pool::{FrameStats, LuaScript, PoolConfig, ScriptFailed};
+use bevy_lua_pool::{FrameStats, LuaPoolConfig, LuaScript, PoolConfig, ScriptFailed};
 
 /// One frame of the test clock.
 pub const STEP: Duration = Duration::from_millis(20);
@@ -31,13 +31,16 @@ pub struct Lab {
 }
 
 /// Limits that a loaded machine doesn't reach by accident.
-pub fn patient() -> PoolConfig {
-    PoolConfig {
+pub fn patient() -> LuaPoolConfig {
+    LuaPoolConfig {
+        pool: PoolConfig {
+            acquire_timeout: Duration::from_secs(10),
+            create_timeout: Duration::from_secs(60),
+            reset_timeout: Duration::from_secs(60),
+            ..PoolConfig::default()
+        },
         run_time_limit: Duration::from_secs(10),
-        acquire_timeout: Duration::from_secs(10),
-        create_timeout: Duration::from_secs(60),
-        reset_timeout: Duration::from_secs(60),
-        ..PoolConfig::default()
+        ..LuaPoolConfig::default()
     }
 }
 
@@ -105,7 +108,7 @@ impl Lab {
         Self::with_config(patient())
     }
 
-    pub fn with_config(config: PoolConfig) -> Self {
+    pub fn with_config(config: LuaPoolConfig) -> Self {
         Self::with_plugin(LuaPoolPlugin { config, ..LuaPoolPlugin::default() })
     }
 

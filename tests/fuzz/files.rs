@@ -123,11 +123,11 @@ impl Reader {
             self.run(&program);
         }
         let Ok(text) = std::str::from_utf8(bytes) else { return Ok(()) };
-        let Ok(config) = PoolConfig::from_ron(text) else { return Ok(()) };
+        let Ok(config) = LuaPoolConfig::from_ron(text) else { return Ok(()) };
         self.tally.configs += 1;
         config.validate().map_err(|problem| format!("read and not valid: {problem}"))?;
         let written = ron::to_string(&config).map_err(|problem| problem.to_string())?;
-        match PoolConfig::from_ron(&written) {
+        match LuaPoolConfig::from_ron(&written) {
             Ok(again) if again == config => Ok(()),
             other => Err(format!("written as {written}, it is read as {other:?}")),
         }
@@ -139,7 +139,7 @@ impl Reader {
             self.vm = vm();
         }
         let state = ScriptTable::default();
-        let limits = RunLimits { time: TIME, ..RunLimits::from(&PoolConfig::default()) };
+        let limits = RunLimits { time: TIME, ..RunLimits::from(&LuaPoolConfig::default()) };
         for callback in [Callback::Start, Callback::Update] {
             let call = Call { callback, state: &state, args: &[0.5.into()], seed: 1 };
             let outcome = self.vm.run(program, call, &mut NoWorld::default(), &limits);
@@ -151,7 +151,7 @@ impl Reader {
 }
 
 fn vm() -> Vm {
-    Vm::new(&Api::default(), PoolConfig::default().memory_limit).expect("it fits")
+    Vm::new(&Api::default(), LuaPoolConfig::default().pool.memory_limit).expect("it fits")
 }
 
 /// Changes bytes, takes some away, doubles some, puts pieces in.

@@ -66,7 +66,7 @@ fn is_same(a: &Result<ScriptTable, String>, b: &Result<ScriptTable, String>) -> 
 fn runs(vm: &mut Vm, program: &Program) -> Vec<Seen> {
     // It is what ends a run, and no measure of anything.
     let time = Duration::from_millis(20);
-    let limits = RunLimits { time, ..RunLimits::from(&PoolConfig::default()) };
+    let limits = RunLimits { time, ..RunLimits::from(&LuaPoolConfig::default()) };
     let mut state = ScriptTable::default();
     let mut seen = Vec::new();
     for number in 0..5 {
@@ -99,5 +99,5 @@ fn is_by_limit(failure: &Failure) -> bool {
 }
 
 fn vm() -> Vm {
-    Vm::new(&Api::default(), PoolConfig::default().memory_limit).expect("it fits")
+    Vm::new(&Api::default(), LuaPoolConfig::default().pool.memory_limit).expect("it fits")
 }

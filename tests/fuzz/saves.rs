@@ -56,7 +56,7 @@ impl Saves {
     /// A script goes on from it, whatever it is.
     fn run(&mut self, state: &ScriptTable) {
         let time = Duration::from_millis(20);
-        let limits = RunLimits { time, ..RunLimits::from(&PoolConfig::default()) };
+        let limits = RunLimits { time, ..RunLimits::from(&LuaPoolConfig::default()) };
         for callback in [Callback::Start, Callback::Update] {
             if self.vm.is_spent() {
                 self.vm = vm();
@@ -91,5 +91,5 @@ fn write(format: u8, states: &ScriptStates) -> Option<Vec<u8>> {
 }
 
 fn vm() -> Vm {
-    Vm::new(&Api::default(), PoolConfig::default().memory_limit).expect("it fits")
+    Vm::new(&Api::default(), LuaPoolConfig::default().pool.memory_limit).expect("it fits")
 }

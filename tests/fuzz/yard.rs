@@ -101,12 +101,11 @@ impl Yard {
         let patience =
             ScriptLimits { run_time_limit: Some(Duration::from_secs(10)), ..Default::default() };
         let scripts = ["good.luau", "probe.luau"].map(|path| (path.to_owned(), patience)).into();
-        let mut lab = Lab::with_config(PoolConfig {
+        let mut lab = Lab::with_config(LuaPoolConfig {
+            pool: PoolConfig { min_size: 1, max_size: 1, ..patient().pool },
             run_time_limit: limit,
             // On a busy machine no good script is to be late.
             sandbox: SandboxConfig { scripts, ..SandboxConfig::default() },
-            min_size: 1,
-            max_size: 1,
             max_failures: 0,
             ..patient()
         });

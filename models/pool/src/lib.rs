@@ -18,11 +18,9 @@ mod host {
         reason = "what the pool offers the rest of the crate has no user here"
     )]
     pub mod pool;
-    #[expect(dead_code, reason = "the pool only carries it")]
-    pub mod sandbox;
 }
 
 pub mod clock;
 pub mod model_sync;
 
-pub use self::host::{pool, sandbox};
+pub use self::host::pool;

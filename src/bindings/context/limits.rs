@@ -2,14 +2,14 @@
 
 use super::ScriptContext;
 use crate::bindings::effects::{Effects, ScalarWrite};
+use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
-use crate::pool::PoolConfig;
 use crate::value::ScriptValue;
 use crate::vm::FieldRef;
 
 /// The bytes that all messages which one run sends, and all components, texts and tables in components that it
 /// inserts or assigns, may have together.
-pub(crate) fn max_bytes_handed_over(limits: &PoolConfig) -> usize {
+pub(crate) fn max_bytes_handed_over(limits: &LuaPoolConfig) -> usize {
     limits.max_value_size.saturating_mul(16)
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::LuauPool;
 use super::programs::ProgramCache;
+use crate::config::LuaPoolConfig;
 use crate::engine::builder::EngineError;
 use crate::engine::offer::Offer;
 use crate::modules::Module;
-use crate::pool::{PoolConfig, VmPool};
+use crate::pool::PoolConfig;
 use crate::vm::{
-    IntoNativeFunction, LuauFactory, LuauResetter, MAX_SOURCE_SIZE, NameError, NativeFunction,
-    ValueServer,
+    ConfiguredPool, IntoNativeFunction, MAX_SOURCE_SIZE, NameError, NativeFunction, ValueServer,
 };
 
 impl LuauPool {
@@ -20,28 +20,31 @@ impl LuauPool {
         LuauPoolBuilder::default()
     }
 
-    /// The default configuration. It differs from [`PoolConfig::default`], which is for the frame of a game: a run may
+    /// The default configuration. It differs from [`LuaPoolConfig::default`], which is for the frame of a game: a run may
     /// take 1 s of CPU time, hold 32 MiB in a VM of 64 MiB, log 1000 lines, and return values of 1 MiB; a call waits up
     /// to 1 s for a VM.
     ///
     /// ```
-    /// use bevy_lua_pool::{LuauPool, PoolConfig};
+    /// use bevy_lua_pool::LuauPool;
     ///
     /// let pool = LuauPool::builder()
-    ///     .config(PoolConfig { max_size: 4, ..LuauPool::default_config() })
+    ///     .configure(|config| config.pool.max_size = 4)
     ///     .build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn default_config() -> PoolConfig {
+    pub fn default_config() -> LuaPoolConfig {
         const MIB: usize = 1024 * 1024;
-        PoolConfig {
-            acquire_timeout: Duration::from_secs(1),
+        LuaPoolConfig {
+            pool: PoolConfig {
+                acquire_timeout: Duration::from_secs(1),
+                memory_limit: 64 * MIB,
+                ..PoolConfig::default()
+            },
             run_time_limit: Duration::from_secs(1),
-            memory_limit: 64 * MIB,
             max_log_lines: 1000,
             max_value_size: MIB,
-            ..PoolConfig::default()
+            ..LuaPoolConfig::default()
         }
     }
 }
@@ -50,7 +53,7 @@ impl LuauPool {
 #[derive(Debug)]
 #[must_use = "a builder makes no pool until `build` is called"]
 pub struct LuauPoolBuilder {
-    config: PoolConfig,
+    config: LuaPoolConfig,
     seed: u64,
     max_source_size: usize,
     call_timeout: Option<Duration>,
@@ -71,13 +74,13 @@ impl Default for LuauPoolBuilder {
 
 impl LuauPoolBuilder {
     /// Sizes and limits. Default: [`LuauPool::default_config`].
-    pub fn config(mut self, config: PoolConfig) -> Self {
+    pub fn config(mut self, config: LuaPoolConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Changes some sizes and limits: `configure(|config| config.max_size = 4)`.
-    pub fn configure(mut self, change: impl FnOnce(&mut PoolConfig)) -> Self {
+    /// Changes some sizes and limits: `configure(|config| config.pool.max_size = 4)`.
+    pub fn configure(mut self, change: impl FnOnce(&mut LuaPoolConfig)) -> Self {
         change(&mut self.config);
         self
     }
@@ -134,12 +137,8 @@ impl LuauPoolBuilder {
     /// The first name that can't be used, or an invalid configuration.
     pub fn build(self) -> Result<LuauPool, EngineError> {
         let offer = self.offer?;
-        let factory = LuauFactory::new(Arc::clone(offer.api()), self.config.memory_limit);
-        factory.set_sandbox(&self.config.sandbox);
-        factory.set_resting_memory(self.config.resting_memory());
         Ok(LuauPool {
-            vms: VmPool::new(self.config, factory.clone(), LuauResetter)?,
-            factory,
+            vms: ConfiguredPool::new(Arc::clone(offer.api()), self.config)?,
             offer: RwLock::new(Arc::new(offer)),
             programs: ProgramCache::new(self.max_source_size),
             call_timeout: self.call_timeout,

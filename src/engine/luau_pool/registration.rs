@@ -76,12 +76,12 @@ impl LuauPool {
             let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
             // Copied only if a run in progress holds it: that run keeps what it began with.
             let offer = Arc::make_mut(&mut current);
-            self.factory.replace_api(|| {
+            self.vms.factory().replace_api(|| {
                 let added = add(offer);
                 (Arc::clone(offer.api()), added)
             })?;
         }
-        self.vms.evict_all();
+        self.vms().evict_all();
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ impl LuauPool {
         let interrupts = self.calls.interrupts();
         let (program, used) = self.programs.get_or_compile(source.name, source.text)?;
         let late = |error| Failure::new(program.name(), error);
-        let config = self.vms.config_in_force();
+        let config = self.vms.config();
         let limits = RunLimits::of_script(&config, program.name());
         if used >= limits.time {
             let (limit, setting) = (limits.time, "run_time_limit");
@@ -42,7 +42,7 @@ impl LuauPool {
         let bounds = CallBounds { used, wall, ..CallBounds::default() };
         let overdue = || wall.filter(WallDeadline::has_passed);
         let acquired = self
-            .vms
+            .vms()
             .acquire_unless(|| self.calls.interrupts() != interrupts || overdue().is_some());
         let mut lease = match (acquired, overdue()) {
             (Ok(lease), None) => lease,
@@ -75,7 +75,7 @@ impl LuauPool {
     ) -> Result<ScriptValues, Failure> {
         // Only now: the VM was leased before, so it offers nothing that this doesn't.
         let offer = Arc::clone(&self.offer.read().unwrap_or_else(PoisonError::into_inner));
-        let max_log_lines = self.vms.config_in_force().max_log_lines;
+        let max_log_lines = self.vms.config().max_log_lines;
         // A retry of the run discards the lines, so both closures need the list.
         let lines = RefCell::new(output);
         let log = |level, text: String, line: Option<u32>| {

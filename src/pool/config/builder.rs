@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use super::{ConfigError, Overflow, PoolConfig};
-use crate::sandbox::SandboxConfig;
 
 /// Sets the fields of a [`PoolConfig`] one by one; the others have their defaults.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use bevy_lua_pool::PoolConfig;
+/// use bevy_lua_pool::pool::PoolConfig;
 ///
 /// let config = PoolConfig::builder()
 ///     .max_size(4)
 ///     .acquire_timeout(Duration::from_millis(20))
-///     .frame_budget(Some(Duration::from_millis(4)))
 ///     .build()?;
 /// assert_eq!(config.max_size, 4);
 /// # Ok::<(), bevy_lua_pool::pool::ConfigError>(())
@@ -59,18 +57,14 @@ setters! {
     max_use_count: u64,
     leak_threshold: Option<Duration>,
     max_resting_memory: Option<usize>,
-    run_time_limit: Duration,
     memory_limit: usize,
-    run_memory_limit: Option<usize>,
-    frame_budget: Option<Duration>,
-    max_log_lines: usize,
-    max_messages: usize,
-    max_commands: usize,
-    max_value_size: usize,
-    max_failures: u32,
-    retry_interval: u32,
-    max_retry_interval: u32,
-    sandbox: SandboxConfig,
+}
+
+impl PoolConfig {
+    /// A configuration to be set field by field, which is checked as a whole at the end.
+    pub fn builder() -> PoolConfigBuilder {
+        PoolConfigBuilder::default()
+    }
 }
 
 impl PoolConfigBuilder {

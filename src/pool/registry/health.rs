@@ -7,7 +7,7 @@ use crate::pool::config::PoolConfig;
 use crate::pool::incident::{Incident, IncidentKind};
 use crate::pool::record::State;
 use crate::pool::stats::DestroyReason;
-use crate::pool::sync::{Arc, Instant};
+use crate::pool::sync::Instant;
 
 /// The rest after a VM couldn't be made for nobody in particular, so that a broken factory isn't
 /// asked, and reported, in every frame.
@@ -138,7 +138,7 @@ impl<V> Registry<V> {
 
     /// Changes the configuration; what it demands of idle VMs is looked at by the next `maintain`.
     /// Returns the one before.
-    pub(crate) fn reconfigure(&mut self, config: Arc<PoolConfig>) -> Arc<PoolConfig> {
+    pub(crate) fn reconfigure(&mut self, config: PoolConfig) -> PoolConfig {
         self.health.last_check = None;
         std::mem::replace(&mut self.config, config)
     }

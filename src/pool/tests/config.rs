@@ -1,10 +1,8 @@
 //! Configuration: ranges, RON, and what errors say.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::pool::{ConfigError, Overflow, PoolConfig};
-use crate::sandbox::{Library, SandboxConfig, ScriptLimits};
 
 const MIB: usize = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -18,11 +16,6 @@ fn wrong_field(config: &PoolConfig) -> &'static str {
         }
         other => panic!("expected an invalid field, got {other:?}"),
     }
-}
-
-fn limits(millis: u64) -> ScriptLimits {
-    let run_time_limit = Some(Duration::from_millis(millis));
-    ScriptLimits { run_time_limit, ..ScriptLimits::default() }
 }
 
 fn syntax(text: &str) -> (usize, usize, String) {
@@ -49,12 +42,6 @@ fn the_default_is_valid_and_documented() {
     assert_eq!(config.max_idle_time, Duration::from_secs(300));
     assert_eq!(config.max_lifetime, Duration::from_secs(1800));
     assert_eq!(config.memory_limit, 16 * 1024 * 1024);
-    assert_eq!(config.max_value_size, 65_536);
-    assert_eq!(config.run_time_limit, Duration::from_millis(2));
-    assert_eq!(config.run_memory(), 8 * MIB);
-    assert_eq!((config.max_failures, config.retry_interval), (5, 60));
-    assert_eq!(config.max_retry_interval, 3600);
-    assert_eq!(config.sandbox, SandboxConfig::untrusted());
 }
 
 #[test]
@@ -83,33 +70,7 @@ fn each_wrong_value_names_its_field() {
         ("lifetime_jitter", |c| c.lifetime_jitter = f64::NAN),
         ("lifetime_jitter", |c| c.lifetime_jitter = f64::INFINITY),
         ("leak_threshold", |c| c.leak_threshold = Some(Duration::ZERO)),
-        ("run_time_limit", |c| c.run_time_limit = Duration::ZERO),
-        ("run_time_limit", |c| c.run_time_limit = HOUR),
         ("memory_limit", |c| c.memory_limit = MIB - 1),
-        ("frame_budget", |c| c.frame_budget = Some(Duration::ZERO)),
-        ("frame_budget", |c| c.frame_budget = Some(HOUR)),
-        ("max_log_lines", |c| c.max_log_lines = 1_000_001),
-        ("max_messages", |c| c.max_messages = usize::MAX),
-        ("max_commands", |c| c.max_commands = 1_000_001),
-        ("max_value_size", |c| c.max_value_size = 1023),
-        ("max_value_size", |c| c.max_value_size = 17 * MIB),
-        ("run_memory_limit", |c| c.run_memory_limit = Some(256 * 1024 - 1)),
-        ("run_memory_limit", |c| c.run_memory_limit = Some(17 * MIB)),
-        ("retry_interval", |c| c.retry_interval = 3601),
-        ("max_retry_interval", |c| c.max_retry_interval = 0),
-        ("max_retry_interval", |c| c.max_retry_interval = u32::MAX),
-        ("run_time_limit", |c| c.sandbox.limits.run_time_limit = Some(HOUR)),
-        ("run_memory_limit", |c| c.sandbox.limits.run_memory_limit = Some(1)),
-        ("max_commands", |c| c.sandbox.limits.max_commands = Some(1_000_001)),
-        ("max_spawned_together", |c| {
-            c.sandbox.limits.max_spawned_together = Some(1_000_001);
-        }),
-        ("run_memory_limit", |c| {
-            let limits = ScriptLimits { run_memory_limit: Some(17 * MIB), ..Default::default() };
-            c.sandbox.scripts.insert("mods/".to_owned(), limits);
-        }),
-        ("sandbox.scripts", |c| _ = c.sandbox.scripts.insert("/mods".to_owned(), limits(1))),
-        ("sandbox.scripts", |c| _ = c.sandbox.scripts.insert(String::new(), limits(1))),
     ];
     for (field, change) in cases {
         let mut config = PoolConfig::default();
@@ -134,29 +95,7 @@ fn the_borders_of_each_range_are_allowed() {
         max_use_count: 0,
         leak_threshold: None,
         max_resting_memory: Some(64 * 1024),
-        run_time_limit: Duration::from_micros(10),
         memory_limit: MIB,
-        frame_budget: Some(Duration::from_micros(10)),
-        max_log_lines: 0,
-        max_messages: 0,
-        max_commands: 1_000_000,
-        max_value_size: MIB,
-        max_failures: 0,
-        retry_interval: 1,
-        max_retry_interval: 1,
-        run_memory_limit: Some(256 * 1024),
-        sandbox: SandboxConfig {
-            libraries: BTreeSet::new(),
-            modules: Some(BTreeSet::new()),
-            limits: ScriptLimits {
-                run_time_limit: Some(Duration::from_secs(60)),
-                run_memory_limit: Some(MIB),
-                allow_non_finite: Some(true),
-                max_commands: Some(0),
-                max_spawned_together: Some(1_000_000),
-            },
-            scripts: BTreeMap::from([("mods/".to_owned(), ScriptLimits::untrusted())]),
-        },
     };
     assert_eq!(config.validate(), Ok(()));
 }
@@ -176,13 +115,11 @@ fn ron_text_overrides_what_it_names_and_keeps_the_rest() {
     let text = r#"(
         max_size: 4, // one per thread
         acquire_timeout: "20ms",
-        frame_budget: "4ms",
         leak_threshold: None,
     )"#;
     let expected = PoolConfig {
         max_size: 4,
         acquire_timeout: Duration::from_millis(20),
-        frame_budget: Some(Duration::from_millis(4)),
         leak_threshold: None,
         ..PoolConfig::default()
     };
@@ -193,7 +130,7 @@ fn ron_text_overrides_what_it_names_and_keeps_the_rest() {
 #[test]
 fn a_written_configuration_reads_back_the_same() {
     let config =
-        PoolConfig { frame_budget: Some(Duration::from_micros(1500)), ..PoolConfig::default() };
+        PoolConfig { leak_threshold: Some(Duration::from_micros(1500)), ..PoolConfig::default() };
     let text = ron::to_string(&config).expect("a configuration is plain data");
     // Plain RON writes `Some(…)` in full, which the reader understands as well.
     assert_eq!(PoolConfig::from_ron(&text), Ok(config), "{text}");
@@ -267,75 +204,6 @@ fn a_small_memory_limit_does_not_turn_every_lease_into_a_new_vm() {
 }
 
 #[test]
-fn a_sandbox_is_written_as_what_differs_from_a_preset() {
-    let sandbox = |text: &str| PoolConfig::from_ron(text).expect(text).sandbox;
-    assert_eq!(sandbox("(sandbox: ())"), SandboxConfig::untrusted());
-    assert_eq!(sandbox("(sandbox: (preset: untrusted))"), SandboxConfig::untrusted());
-    assert_eq!(sandbox("(sandbox: (preset: trusted))"), SandboxConfig::trusted());
-    let text = r#"(
-        sandbox: (
-            preset: trusted,
-            libraries: [math, string],
-            modules: ["json"],
-            scripts: {
-                "scripts/boss.luau": (run_time_limit: "8ms", run_memory_limit: 1048576),
-                "scripts/": (preset: trusted, run_memory_limit: 2097152),
-                "mods/": (preset: untrusted),
-                "tools/": (preset: trusted, run_time_limit: "1s"),
-            },
-        ),
-    )"#;
-    let memory = |bytes, limits| ScriptLimits { run_memory_limit: Some(bytes), ..limits };
-    let rules = [
-        ("scripts/boss.luau", memory(MIB, limits(8))),
-        ("scripts/", memory(2 * MIB, ScriptLimits::trusted())),
-        ("mods/", ScriptLimits::default()),
-        (
-            "tools/",
-            ScriptLimits { max_commands: Some(2560), allow_non_finite: Some(true), ..limits(1000) },
-        ),
-    ];
-    let expected = SandboxConfig {
-        libraries: BTreeSet::from([Library::Math, Library::String]),
-        modules: Some(BTreeSet::from(["json".to_owned()])),
-        limits: ScriptLimits::trusted(),
-        scripts: rules.map(|(rule, limits)| (rule.to_owned(), limits)).into(),
-    };
-    assert_eq!(sandbox(text), expected);
-    let config = PoolConfig { sandbox: expected, ..PoolConfig::default() };
-    let text = ron::to_string(&config).expect("a configuration is plain data");
-    assert_eq!(PoolConfig::from_ron(&text), Ok(config), "{text}");
-}
-
-#[test]
-fn a_wrong_sandbox_is_told_with_field_value_and_what_is_allowed() {
-    for (text, says) in [
-        (
-            "(sandbox: (scripts: {\"mods/\": (run_time_limit: \"1h\")}))",
-            "`run_time_limit` is 3600s for \"mods/\" in `sandbox.scripts`: allowed is 10us to 1min",
-        ),
-        (
-            "(sandbox: (limits: (run_memory_limit: 5)))",
-            "`run_memory_limit` is 5 in `sandbox.limits`: allowed is 262144 (256 KiB) to \
-             `memory_limit`, which is 16777216",
-        ),
-        (
-            "(sandbox: (scripts: {\"../x\": ()}))",
-            "`sandbox.scripts` is {\"../x\": …}: allowed is the path of an asset such as \
-             \"scripts/boss.luau\", or a folder such as \"scripts/\"",
-        ),
-        ("(retry_interval: 4000)", "allowed is 0 to `max_retry_interval`, which is 3600"),
-        ("(sandbox: (libraries: [maths]))", "at line 1, column 24"),
-        ("(sandbox: (preset: friendly))", "at line 1"),
-        ("(sandbox: (library: [math]))", "`library`"),
-        ("(sandbox: (scripts: {\"mods/\": (time: \"1h\")}))", "`time`"),
-    ] {
-        let error = PoolConfig::from_ron(text).expect_err(text).to_string();
-        assert!(error.contains(says), "{text}: {error}");
-    }
-}
-
-#[test]
 fn the_default_of_min_size_is_never_too_much() {
     let config = PoolConfig { max_size: 1, ..PoolConfig::default() };
     assert_eq!((config.validate(), config.kept_size()), (Ok(()), 1));
@@ -352,15 +220,14 @@ fn the_default_of_min_size_is_never_too_much() {
 #[test]
 fn numbers_and_durations_that_are_none_are_told_with_their_place() {
     for (text, says) in [
-        ("(run_time_limit: \"-5ms\")", "at line 1, column 1"),
-        ("(run_time_limit: \"99999999999999999999s\")", "at line 1, column 1"),
-        ("(run_time_limit: \"18446744073709551615s 1s\")", "at line 1, column 1"),
-        ("(run_time_limit: \"18446744073709551615s 1000000000ns\")", "a duration is too long"),
-        ("(run_time_limit: \"\")", "at line 1, column 1"),
-        ("(run_time_limit: \"5\")", "at line 1, column 1"),
-        ("(run_time_limit: 5)", "at line 1, column 1"),
-        ("(run_time_limit: NaN)", "at line 1, column 1"),
-        ("(run_time_limit: \"18446744073709551615s\")", "`run_time_limit` is 184467"),
+        ("(acquire_timeout: \"-5ms\")", "at line 1, column"),
+        ("(acquire_timeout: \"99999999999999999999s\")", "at line 1, column"),
+        ("(acquire_timeout: \"18446744073709551615s 1s\")", "at line 1, column"),
+        ("(acquire_timeout: \"18446744073709551615s 1000000000ns\")", "a duration is too long"),
+        ("(acquire_timeout: \"\")", "at line 1, column"),
+        ("(acquire_timeout: \"5\")", "at line 1, column"),
+        ("(acquire_timeout: 5)", "at line 1, column"),
+        ("(acquire_timeout: NaN)", "at line 1, column"),
         ("(lifetime_jitter: NaN)", "`lifetime_jitter` is NaN"),
         ("(lifetime_jitter: inf)", "`lifetime_jitter` is inf"),
         ("(lifetime_jitter: 1e999)", "`lifetime_jitter` is inf"),
@@ -369,10 +236,6 @@ fn numbers_and_durations_that_are_none_are_told_with_their_place() {
         ("(max_size: 1.5)", "at line 1, column"),
         ("(\n  max_size: 4,\n  max_size: 5,\n)", "at line 3, column"),
         ("(max_size: 4) (max_size: 5)", "at line 1, column 14"),
-        ("(sandbox: (libraries: [math, string, math]))", "Math is there twice"),
-        ("(sandbox: (modules: [\"json\", \"json\"]))", "\"json\" is there twice"),
-        ("(sandbox: (scripts: {\"a/\": (), \"a/\": ()}))", "\"a/\" is there twice"),
-        ("(sandbox: (scripts: {\"a/\": (run_time_limit: \"-1s\")}))", "at line 1, column"),
     ] {
         let error = PoolConfig::from_ron(text).expect_err(text).to_string();
         assert!(error.contains(says), "{text}: {error}");

@@ -22,7 +22,7 @@ fn a_program_with_much_data_stays_loaded() {
 
 /// One as the default configuration has them.
 fn usual_vm() -> Vm {
-    Vm::new(&Api::default(), PoolConfig::default().memory_limit).expect("it can be made")
+    Vm::new(&Api::default(), LuaPoolConfig::default().pool.memory_limit).expect("it can be made")
 }
 
 /// A script of some 2 kB that has little in common with others.

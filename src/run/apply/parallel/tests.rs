@@ -6,8 +6,8 @@ use bevy::asset::{AssetPlugin, Assets};
 use bevy::prelude::Ref;
 
 use super::*;
+use crate::config::LuaPoolConfig;
 use crate::plugin::LuaPoolPlugin;
-use crate::pool::PoolConfig;
 use crate::script::{LuaScript, LuaScripts};
 
 /// So few that they are looked up, and so many that they are swept.
@@ -15,7 +15,8 @@ const COUNTS: [usize; 2] = [10, 2 * MIN_SWEPT];
 
 fn crowd(source: &str, count: usize) -> App {
     let patience = std::time::Duration::from_secs(60);
-    let config = PoolConfig { run_time_limit: patience, max_failures: 2, ..PoolConfig::default() };
+    let config =
+        LuaPoolConfig { run_time_limit: patience, max_failures: 2, ..LuaPoolConfig::default() };
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));

@@ -9,6 +9,7 @@ use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::prelude::{Entity, Fixed, Handle, IntoScheduleConfigs, Name, Resource, Time, World};
 use bevy::time::TimeUpdateStrategy;
 
+use crate::config::LuaPoolConfig;
 use crate::plugin::LuaPoolPlugin;
 use crate::pool::PoolConfig;
 use crate::run::frame::Frame;
@@ -124,15 +125,18 @@ impl Twins {
 
 fn app(careful: bool) -> App {
     let patience = Duration::from_secs(60);
-    let config = PoolConfig {
+    let config = LuaPoolConfig {
+        pool: PoolConfig {
+            acquire_timeout: patience,
+            create_timeout: patience,
+            reset_timeout: patience,
+            ..PoolConfig::default()
+        },
         run_time_limit: patience,
-        acquire_timeout: patience,
-        create_timeout: patience,
-        reset_timeout: patience,
         max_failures: 2,
         retry_interval: 3,
         max_retry_interval: 3,
-        ..PoolConfig::default()
+        ..LuaPoolConfig::default()
     };
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
     let mut app = App::new();
