@@ -11,7 +11,7 @@ use crate::vm::raw::builtins::values::{sum, text_length};
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::run::current::with_run;
 use crate::vm::raw::safepoint::safepoint;
-use crate::vm::{STEP_NANOS, cost};
+use crate::vm::cost::{self, STEP_NANOS};
 
 /// What it costs to read the texts among these arguments as numbers.
 #[inline]

@@ -6,7 +6,7 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::value::ScriptValue;
-use crate::vm::StateChange;
+use crate::vm::state_change::StateChange;
 use crate::vm::raw::data::entity::entity_at;
 use crate::vm::raw::strings::text_bytes;
 

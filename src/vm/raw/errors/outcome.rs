@@ -6,7 +6,7 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
-use crate::vm::StateChange;
+use crate::vm::state_change::StateChange;
 use crate::vm::program::Program;
 use crate::vm::raw::memory::refusal;
 use crate::vm::raw::run::{Run, Touched, Trace};

@@ -17,7 +17,8 @@ use crate::vm::raw::protected::{Job, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::{Run, Touched};
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::{Call, StateChange};
+use crate::vm::call::Call;
+use crate::vm::state_change::StateChange;
 
 /// One run on an image, as [`perform_on_image`] gets it.
 struct ImageCall<'a> {

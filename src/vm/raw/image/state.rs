@@ -6,8 +6,8 @@ use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
-use crate::vm::StateChange;
-use crate::vm::limits::Deadline;
+use crate::vm::state_change::StateChange;
+use crate::vm::deadline::RunDeadline;
 use crate::vm::raw::data::problem::Problem;
 use crate::vm::raw::data::push::push_table;
 use crate::vm::raw::data::read::Reader;
@@ -80,7 +80,7 @@ unsafe fn read_state(
     index: c_int,
     before: &ScriptTable,
     budget: usize,
-    deadline: &mut Deadline<'_>,
+    deadline: &mut RunDeadline<'_>,
 ) -> Result<StateChange, Problem> {
     // SAFETY: the caller keeps what this function asks for.
     let table = unsafe { Reader::new(budget, None, deadline).table(state, index)? };

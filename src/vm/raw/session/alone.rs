@@ -13,7 +13,7 @@ use crate::vm::raw::run::Run;
 use crate::vm::raw::session::ended::{SessionEnded, failed_with, protected, returned};
 use crate::vm::raw::session::environment::push_environment;
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::session::Results;
+use crate::vm::call::Results;
 
 /// Runs a whole source in an environment of its own that holds `params`.
 pub(in crate::vm) fn run_alone(

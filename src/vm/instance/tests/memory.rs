@@ -1,6 +1,8 @@
 //! What a VM holds from run to run, and what that takes from runs: nothing.
 
 use super::*;
+use crate::pool::PoolConfig;
+use crate::vm::program_stats::ProgramStats;
 
 /// A script whose file level holds a table of so many rows of data.
 fn with_data(name: &str, rows: usize) -> Program {
