@@ -14,8 +14,8 @@ use super::run::file_lines::FileLines;
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
 use crate::vm::call::Used;
-use crate::vm::host::{FieldRef, Host};
 use crate::vm::deadline::RunDeadline;
+use crate::vm::host::{FieldRef, Host};
 use crate::vm::random::RunRandom;
 
 /// What a run needs to know of its surroundings.

@@ -27,8 +27,8 @@ use super::session::resume::resume_coroutine;
 use super::stack::TOO_DEEP;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
-use crate::vm::deadline::RunDeadline;
 use crate::vm::call::Results;
+use crate::vm::deadline::RunDeadline;
 
 /// What a session is to do.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
-use crate::vm::host::Host;
 use crate::vm::deadline::RunDeadline;
+use crate::vm::host::Host;
 use crate::vm::raw::data::changes::{Changes, same};
 use crate::vm::raw::data::entity::entity_at;
 use crate::vm::raw::data::problem::{Problem, ProblemKind};

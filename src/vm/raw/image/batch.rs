@@ -6,9 +6,10 @@ use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
 
 use crate::error::ScriptError;
-use crate::vm::host::Host;
-use crate::vm::deadline::RunDeadline;
+use crate::vm::batch::CallBatch;
 use crate::vm::callback::Callback;
+use crate::vm::deadline::RunDeadline;
+use crate::vm::host::Host;
 use crate::vm::program::Program;
 use crate::vm::raw::errors::outcome::Ended;
 use crate::vm::raw::image::Image;
@@ -20,7 +21,6 @@ use crate::vm::raw::protected::{Job, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::batch::CallBatch;
 use crate::vm::state_change::StateChange;
 
 /// What all runs of a row have in common.

@@ -5,8 +5,8 @@ use std::ffi::c_int;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use crate::vm::deadline::RunDeadline;
 use crate::vm::callback::Callback;
+use crate::vm::deadline::RunDeadline;
 use crate::vm::mutable::Mutable;
 use crate::vm::program::Program;
 use crate::vm::raw::file_level::{ENVIRONMENT, push_callback};

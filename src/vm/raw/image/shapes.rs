@@ -7,12 +7,12 @@ use mlua::ffi::lua_State;
 use smol_str::SmolStr;
 
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
-use crate::vm::state_change::StateChange;
 use crate::vm::deadline::RunDeadline;
 use crate::vm::raw::data::changes::Changes;
 use crate::vm::raw::data::problem::Problem;
 use crate::vm::raw::data::push::{push_table, push_value};
 use crate::vm::raw::data::read::Reader;
+use crate::vm::state_change::StateChange;
 use crate::vm::text::STRING_HEADER;
 
 /// The shapes that the states of one program had lately.

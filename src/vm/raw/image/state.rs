@@ -6,7 +6,6 @@ use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
-use crate::vm::state_change::StateChange;
 use crate::vm::deadline::RunDeadline;
 use crate::vm::raw::data::problem::Problem;
 use crate::vm::raw::data::push::push_table;
@@ -15,6 +14,7 @@ use crate::vm::raw::handles::handed::flush;
 use crate::vm::raw::image::shapes::Shape;
 use crate::vm::raw::image::stage::STAGE_END;
 use crate::vm::raw::run::Run;
+use crate::vm::state_change::StateChange;
 
 /// Pushes a state; its shape is laid out on the stage.
 ///
