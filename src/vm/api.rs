@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sandbox::{self, RESERVED};
+use super::libraries::{self, RESERVED};
 use crate::sandbox::{Library, SandboxConfig};
 use crate::value::ScriptValue;
 
@@ -14,9 +14,9 @@ use crate::value::ScriptValue;
 #[derive(Clone, Debug, Default)]
 pub struct Api {
     functions: Vec<String>,
-    namespaces: Vec<(String, Namespace)>,
+    namespaces: Vec<(String, NamespaceKind)>,
     constants: Vec<(String, ScriptValue)>,
-    taken: BTreeMap<String, Kind>,
+    taken: BTreeMap<String, NameKind>,
     /// The names that belong to a module, and to which.
     modules: BTreeMap<String, String>,
     /// The modules that a sandbox lets scripts find; `None`: all.
@@ -26,14 +26,14 @@ pub struct Api {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum NameKind {
     Table,
     Scalar,
 }
 
 /// What a namespace looks like in Lua.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Namespace {
+pub(super) enum NamespaceKind {
     /// A table, which may hold functions too.
     Table,
     /// A handle that asks a [`ValueServer`](super::ValueServer).
@@ -74,7 +74,7 @@ impl Api {
     /// # Errors
     /// If the name is no Lua name, or taken: by another function, a library, a Lua keyword.
     pub fn add_function(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Scalar, Reach::Own)?;
+        self.claim(name, NameKind::Scalar, Reach::Own)?;
         self.functions.push(name.to_owned());
         Ok(self.functions.len() as u32 - 1)
     }
@@ -85,7 +85,7 @@ impl Api {
     /// # Errors
     /// As [`Api::add_function`]; a member that the library has already is taken.
     pub fn add_library_function(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Scalar, Reach::Libraries)?;
+        self.claim(name, NameKind::Scalar, Reach::Libraries)?;
         self.functions.push(name.to_owned());
         Ok(self.functions.len() as u32 - 1)
     }
@@ -96,7 +96,7 @@ impl Api {
     /// # Errors
     /// As [`Api::add_library_function`].
     pub fn add_constant(&mut self, name: &str, value: ScriptValue) -> Result<(), NameError> {
-        self.claim(name, Kind::Scalar, Reach::Libraries)?;
+        self.claim(name, NameKind::Scalar, Reach::Libraries)?;
         self.constants.push((name.to_owned(), value));
         Ok(())
     }
@@ -106,8 +106,8 @@ impl Api {
     /// # Errors
     /// As [`Api::add_function`].
     pub fn add_namespace(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Table, Reach::Own)?;
-        Ok(self.push_namespace(name, Namespace::Table))
+        self.claim(name, NameKind::Table, Reach::Own)?;
+        Ok(self.push_namespace(name, NamespaceKind::Table))
     }
 
     /// Adds the namespace of a [`ValueServer`](super::ValueServer) and returns its number, which is
@@ -116,11 +116,11 @@ impl Api {
     /// # Errors
     /// As [`Api::add_function`].
     pub fn add_server(&mut self, name: &str) -> Result<u32, NameError> {
-        self.claim(name, Kind::Scalar, Reach::Own)?;
-        Ok(self.push_namespace(name, Namespace::Server))
+        self.claim(name, NameKind::Scalar, Reach::Own)?;
+        Ok(self.push_namespace(name, NamespaceKind::Server))
     }
 
-    fn push_namespace(&mut self, name: &str, kind: Namespace) -> u32 {
+    fn push_namespace(&mut self, name: &str, kind: NamespaceKind) -> u32 {
         self.namespaces.push((name.to_owned(), kind));
         self.namespaces.len() as u32 - 1
     }
@@ -186,14 +186,14 @@ impl Api {
         self.namespaces.truncate(mark.namespaces);
         self.taken.clear();
         let leaves = self.functions.iter().chain(self.constants.iter().map(|(name, _)| name));
-        let leaves = leaves.map(|name| (name, Kind::Scalar));
+        let leaves = leaves.map(|name| (name, NameKind::Scalar));
         let namespaces = self.namespaces.iter().map(|(name, namespace)| match namespace {
-            Namespace::Table => (name, Kind::Table),
-            Namespace::Server => (name, Kind::Scalar),
+            NamespaceKind::Table => (name, NameKind::Table),
+            NamespaceKind::Server => (name, NameKind::Scalar),
         });
         for (name, kind) in leaves.chain(namespaces) {
             for (dot, _) in name.match_indices('.') {
-                self.taken.insert(name[..dot].to_owned(), Kind::Table);
+                self.taken.insert(name[..dot].to_owned(), NameKind::Table);
             }
             self.taken.insert(name.clone(), kind);
         }
@@ -240,7 +240,7 @@ impl Api {
     pub(super) fn namespaces_since(
         &self,
         mark: ApiMark,
-    ) -> impl Iterator<Item = (u32, &str, Namespace)> {
+    ) -> impl Iterator<Item = (u32, &str, NamespaceKind)> {
         let added = self.namespaces[mark.namespaces..].iter();
         (mark.namespaces as u32..).zip(added).map(|(number, (name, kind))| (number, &**name, *kind))
     }
@@ -253,22 +253,22 @@ impl Api {
         added.map(|(name, value)| (&**name, value)).filter(|(name, _)| self.is_offered(name))
     }
 
-    fn claim(&mut self, name: &str, kind: Kind, reach: Reach) -> Result<(), NameError> {
+    fn claim(&mut self, name: &str, kind: NameKind, reach: Reach) -> Result<(), NameError> {
         let taken = |by: &str| NameError::Taken { name: name.to_owned(), by: by.to_owned() };
         if !name.split('.').all(is_identifier) {
             return Err(NameError::Malformed { name: name.to_owned() });
         }
         let root = name.split('.').next().unwrap_or(name);
-        let extends = reach == Reach::Libraries && sandbox::can_be_extended(root);
-        if extends && (name == root || sandbox::has_member(name)) {
+        let extends = reach == Reach::Libraries && libraries::can_be_extended(root);
+        if extends && (name == root || libraries::has_member(name)) {
             return Err(taken(name));
         }
-        if RESERVED.contains(&root) || (sandbox::defines(root) && !extends) {
+        if RESERVED.contains(&root) || (libraries::defines(root) && !extends) {
             return Err(taken(root));
         }
         // Every prefix must be a table, and the name itself must be new.
         for (dot, _) in name.match_indices('.') {
-            if self.taken.get(&name[..dot]) == Some(&Kind::Scalar) {
+            if self.taken.get(&name[..dot]) == Some(&NameKind::Scalar) {
                 return Err(taken(&name[..dot]));
             }
         }
@@ -276,7 +276,7 @@ impl Api {
             return Err(taken(name));
         }
         for (dot, _) in name.match_indices('.') {
-            self.taken.insert(name[..dot].to_owned(), Kind::Table);
+            self.taken.insert(name[..dot].to_owned(), NameKind::Table);
         }
         self.taken.insert(name.to_owned(), kind);
         Ok(())

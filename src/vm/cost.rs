@@ -5,6 +5,9 @@
 //! machine; they only matter for calls that take milliseconds, all others are begun without a look at
 //! the clock.
 
+/// Nanoseconds that one step of a run stands for.
+pub(crate) const STEP_NANOS: u64 = 10;
+
 /// A call that costs less is begun without a look at the clock, in nanoseconds.
 pub(super) const FREE: usize = 1_000_000;
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use super::loaded::ProgramCounts;
-use super::{Api, ProgramStats, Vm};
+use super::api::Api;
+use super::instance::Vm;
+use super::program_stats::{ProgramCounts, ProgramStats};
 use crate::pool::{BoxError, Interrupter, PoolConfig, VmFactory, VmReport, VmResetter};
 use crate::sandbox::SandboxConfig;
 
@@ -14,7 +15,7 @@ use crate::sandbox::SandboxConfig;
 /// changes how much memory a VM may hold, it makes such VMs from then on, and the pool replaces the others.
 #[derive(Clone, Debug)]
 pub struct LuauFactory {
-    offer: Arc<RwLock<Offer>>,
+    offer: Arc<RwLock<OfferedApi>>,
     memory_limit: Arc<AtomicUsize>,
     /// `usize::MAX` where nobody said.
     resting_memory: Arc<AtomicUsize>,
@@ -22,14 +23,14 @@ pub struct LuauFactory {
 }
 
 #[derive(Debug)]
-struct Offer {
+struct OfferedApi {
     whole: Arc<Api>,
     sandbox: SandboxConfig,
     /// As much of the whole as the sandbox lets through, once a VM was made that offers it.
     within: Option<Arc<Api>>,
 }
 
-impl Offer {
+impl OfferedApi {
     fn within(&mut self) -> Arc<Api> {
         let within = || Arc::new(self.whole.within(&self.sandbox));
         Arc::clone(self.within.get_or_insert_with(within))
@@ -40,7 +41,7 @@ impl LuauFactory {
     /// A factory of VMs that may hold `memory_limit` bytes each.
     #[must_use]
     pub fn new(api: Arc<Api>, memory_limit: usize) -> Self {
-        let offer = Offer { whole: api, sandbox: SandboxConfig::default(), within: None };
+        let offer = OfferedApi { whole: api, sandbox: SandboxConfig::default(), within: None };
         Self {
             offer: Arc::new(RwLock::new(offer)),
             memory_limit: Arc::new(AtomicUsize::new(memory_limit)),
@@ -76,7 +77,7 @@ impl LuauFactory {
         offer.within = None;
     }
 
-    fn offer(&self) -> RwLockWriteGuard<'_, Offer> {
+    fn offer(&self) -> RwLockWriteGuard<'_, OfferedApi> {
         self.offer.write().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,7 +2,8 @@
 
 use bevy::prelude::{Entity, Vec3};
 
-use super::{Atom, RunRandom};
+use super::atom::Atom;
+use super::random::RunRandom;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 

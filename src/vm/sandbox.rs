@@ -2,8 +2,9 @@
 
 use mlua::{Function, IntoLua, LightUserData, Lua, LuaString, StdLib, Table, Value, Vector};
 
-use super::api::{Api, ApiMark, Namespace};
+use super::api::{Api, ApiMark, NamespaceKind};
 use super::host::LogLevel;
+use super::libraries::{MEMBERS, defines};
 use super::raw;
 use crate::sandbox::Library;
 
@@ -18,113 +19,6 @@ pub(super) fn libraries() -> StdLib {
         | StdLib::BUFFER
         | StdLib::VECTOR
         | StdLib::DEBUG
-}
-
-/// The globals that stay. All else that Luau or mlua define is removed: `getfenv`, `setfenv`, `load`,
-/// `loadstring`, `require`, `newproxy`, `collectgarbage`, `gcinfo`, `os`, `io`, `package`, …
-const GLOBALS: [&str; 21] = [
-    "_VERSION",
-    "assert",
-    "error",
-    "getmetatable",
-    "ipairs",
-    "next",
-    "pairs",
-    "pcall",
-    "rawequal",
-    "rawget",
-    "rawlen",
-    "rawset",
-    "select",
-    "setmetatable",
-    "tonumber",
-    "tostring",
-    "type",
-    "typeof",
-    "unpack",
-    "xpcall",
-    "bit32",
-];
-
-/// The members of each library that stay. Libraries whose every member is pure are in [`GLOBALS`] or
-/// in [`WHOLE`].
-const MEMBERS: [(&str, &[&str]); 4] = [
-    (
-        "math",
-        &[
-            "abs", "acos", "asin", "atan", "atan2", "ceil", "clamp", "cos", "cosh", "deg", "exp",
-            "floor", "fmod", "frexp", "huge", "isfinite", "isinf", "isnan", "ldexp", "lerp", "log",
-            "log10", "map", "max", "min", "modf", "noise", "pi", "pow", "rad", "round", "sign",
-            "sin", "sinh", "sqrt", "tan", "tanh", "e", "phi", "tau", "nan", "sqrt2",
-        ],
-    ),
-    (
-        "string",
-        &[
-            "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack",
-            "packsize", "rep", "reverse", "split", "sub", "unpack", "upper",
-        ],
-    ),
-    (
-        // Not `foreach` and `foreachi`, which call built-ins without a safepoint, nor the other members
-        // that Luau has for the sake of Lua 5.0 alone.
-        "table",
-        &[
-            "clear", "clone", "concat", "create", "find", "freeze", "insert", "isfrozen", "move",
-            "pack", "remove", "sort", "unpack",
-        ],
-    ),
-    ("debug", &["traceback"]),
-];
-
-/// The libraries that stay as they are.
-const WHOLE: [&str; 4] = ["coroutine", "utf8", "buffer", "vector"];
-
-/// Names in the environment of a run that no app may define.
-pub(crate) const RESERVED: [&str; 6] = ["_G", "entity", "log", "params", "print", "self"];
-
-/// The libraries that modules may add members to.
-const EXTENSIBLE: [&str; 2] = ["math", "string"];
-
-/// Whether Luau or the sandbox defines this global.
-pub(super) fn defines(name: &str) -> bool {
-    GLOBALS.contains(&name)
-        || WHOLE.contains(&name)
-        || MEMBERS.iter().any(|(library, _)| *library == name)
-}
-
-/// Whether members can be added to this library.
-pub(super) fn can_be_extended(library: &str) -> bool {
-    EXTENSIBLE.contains(&library)
-}
-
-/// Whether Luau or the sandbox defines this member of a library, or what it lies below: `math.sin`.
-pub(super) fn has_member(name: &str) -> bool {
-    let mut parts = name.split('.');
-    let (Some(library), Some(member)) = (parts.next(), parts.next()) else {
-        return false;
-    };
-    (library, member) == ("math", "random")
-        || MEMBERS.iter().any(|(name, members)| *name == library && members.contains(&member))
-}
-
-/// What a VM is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Single runs, none of which may notice another.
-    Runs,
-    /// Runs that last.
-    Session,
-}
-
-impl Purpose {
-    /// Built-ins that are replaced and that the compiler would call directly.
-    pub(super) const fn replaced(self) -> &'static [&'static str] {
-        match self {
-            Self::Runs => &[],
-            Self::Session => &["rawset"],
-        }
-    }
 }
 
 /// Prunes the globals to the allow-list, adds the API, and freezes all of it.
@@ -189,8 +83,8 @@ pub(super) fn extend(lua: &Lua, globals: &Table, api: &Api, mark: ApiMark) -> ml
     }
     for (number, name, kind) in api.namespaces_since(mark) {
         match kind {
-            Namespace::Server => define(lua, globals, name, raw::server(lua, number, name)?)?,
-            Namespace::Table => define_live_table(lua, globals, number, name)?,
+            NamespaceKind::Server => define(lua, globals, name, raw::server(lua, number, name)?)?,
+            NamespaceKind::Table => define_live_table(lua, globals, number, name)?,
         }
     }
     for (name, value) in api.constants_since(mark) {

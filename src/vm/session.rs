@@ -1,104 +1,28 @@
 //! [`Session`]: a VM with one environment that lasts from run to run.
 
-use std::ffi::c_int;
+mod task;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, LuaOptions, Table};
+use mlua::{Lua, LuaOptions, Table};
 
-use super::evaluate::EXPRESSION;
-use super::limits::{CallBounds, Deadline};
-use super::program::chunk_name;
+pub(crate) use self::task::{CoroutineState, LoadedChunk, Performed, SessionLimits, Task};
+use super::allowance::GARBAGE_SLACK;
+use super::api::{Api, ApiMark};
+use super::compile::{EXPRESSION, Purpose, chunk_name};
+use super::deadline::RunDeadline;
+use super::engage::engage;
+use super::fast_flags::set_fast_flags;
+use super::host::Host;
+use super::program::Program;
+use super::random::RunRandom;
 use super::raw::{self, SessionEnded, SessionTask};
-use super::sandbox::{self, Purpose};
-use super::watchdog::Watch;
-use super::{Api, ApiMark, GARBAGE_SLACK, Host, Program, RunRandom, engage, watch};
+use super::sandbox;
+use super::watchdog::RunWatch;
+use super::watched::watch;
 use crate::error::{Failure, ScriptError};
-use crate::value::{ScriptTable, ScriptValue, ScriptValues};
-
-/// What one task may use up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SessionLimits {
-    /// CPU time.
-    pub(crate) time: Duration,
-    /// The most bytes of one value that goes in or out.
-    pub(crate) value_size: usize,
-    /// What bounds the call of which the task is a part.
-    pub(crate) call: CallBounds,
-}
-
-/// A chunk that a session has loaded.
-#[derive(Clone, Debug)]
-pub(crate) struct LoadedChunk {
-    name: Arc<str>,
-    main: Function,
-}
-
-impl LoadedChunk {
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-}
-
-/// What a session is to do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Task<'t> {
-    /// Run a chunk.
-    Run(&'t LoadedChunk, Results),
-    /// Call the function at a dotted path.
-    Call(&'t str, &'t [ScriptValue], Results),
-    /// Go on with the coroutine of this number.
-    Resume(u64, &'t [ScriptValue]),
-    /// Read what is at a dotted path.
-    Get(&'t str),
-    /// Write what is at a dotted path.
-    Set(&'t str, &'t ScriptValue),
-    /// Read all globals that are data, as a table.
-    State,
-    /// Set these globals.
-    Restore(&'t ScriptTable),
-}
-
-/// Which of the values that a function returns are wanted. The others may be anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Results {
-    /// None.
-    Ignored,
-    /// The first one, which is nil if there is none.
-    First,
-    /// All that there are.
-    All,
-}
-
-impl Results {
-    /// How many results Luau is to leave.
-    pub(super) const fn count(self) -> c_int {
-        match self {
-            Self::Ignored => 0,
-            Self::First => 1,
-            Self::All => mlua::ffi::LUA_MULTRET,
-        }
-    }
-}
-
-/// What a task came to.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Performed {
-    /// What was asked for.
-    pub(crate) values: ScriptValues,
-    /// Whether a coroutine that was resumed waits again.
-    pub(crate) yielded: bool,
-}
-
-/// A coroutine that is not over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CoroutineState {
-    pub(crate) id: u64,
-    pub(crate) started: bool,
-    pub(crate) script: String,
-    pub(crate) line: Option<u32>,
-}
 
 /// A VM whose globals last until [`Session::reset`].
 #[derive(Debug)]
@@ -116,12 +40,12 @@ pub(crate) struct Session {
     /// What its objects took when garbage was collected last in a task, in bytes.
     left: usize,
     last_time: Duration,
-    watch: Arc<Watch>,
+    watch: Arc<RunWatch>,
 }
 
 impl Session {
     pub(crate) fn new(api: &Api, memory_limit: usize) -> Result<Self, ScriptError> {
-        super::set_fast_flags();
+        set_fast_flags();
         let set_up = || -> mlua::Result<_> {
             let lua = Lua::new_with(sandbox::libraries(), LuaOptions::new())?;
             raw::watch_refusals(&lua)?;
@@ -269,7 +193,7 @@ impl Session {
         let start = Instant::now();
         let random = std::mem::replace(&mut self.random, RunRandom::new(0));
         let (ended, run, (too_much, left)) = engage(|_| {
-            let deadline = Deadline::of_call(&self.watch, limits.time, limits.call);
+            let deadline = RunDeadline::of_call(&self.watch, limits.time, limits.call);
             let mut run =
                 raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
             // No limit is one that isn't met.
@@ -420,78 +344,4 @@ fn in_engine_terms(error: ScriptError) -> ScriptError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vm::NoWorld;
-
-    #[test]
-    fn coroutines_are_numbered_on_beyond_the_whole_numbers_of_luau() {
-        let call = CallBounds::default();
-        let limits = SessionLimits { time: Duration::from_secs(60), value_size: 1024, call };
-        for edge in [i32::MAX as u64, u32::MAX.into(), 1 << 51] {
-            let mut session = Session::new(&Api::default(), 16 << 20).expect("memory");
-            session.skip_coroutines(edge - 2);
-            let source = "made = {} for n = 1, 4 do made[n] = coroutine.create(print) end
-                wrapped = coroutine.wrap(print)";
-            let run = |session: &mut Session, source: &str| {
-                let chunk = session.load(&"test".into(), source, 1024).expect("it compiles");
-                let task = Task::Run(&chunk, Results::Ignored);
-                session.perform(task, &mut NoWorld::default(), &limits).expect("it is right");
-            };
-            run(&mut session, source);
-            let ids = |session: &Session| -> Vec<u64> {
-                session.coroutines().iter().map(|coroutine| coroutine.id).collect()
-            };
-            assert_eq!(ids(&session), (edge - 1..edge + 4).collect::<Vec<_>>());
-            assert!(session.destroy_coroutine(edge + 1));
-            assert!(!session.destroy_coroutine(edge + 1));
-            run(&mut session, "assert(coroutine.status(made[3]) == 'dead')");
-            assert_eq!(ids(&session), [edge - 1, edge, edge + 2, edge + 3]);
-            session.reset(0).expect("memory");
-            run(&mut session, source);
-            assert_eq!(ids(&session), (edge + 4..edge + 9).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_coroutine_is_ended_also_when_memory_is_full() {
-        let call = CallBounds::default();
-        let limits = SessionLimits { time: Duration::from_secs(60), value_size: 1024, call };
-        let mut session = Session::new(&Api::default(), 16 << 20).expect("memory");
-        let run = |session: &mut Session, source: &str| {
-            let chunk = session.load(&"test".into(), source, 1024).expect("it compiles");
-            let task = Task::Run(&chunk, Results::Ignored);
-            session.perform(task, &mut NoWorld::default(), &limits).expect("it is right");
-        };
-        let source = "local function deep(n)
-                if n == 0 then coroutine.yield() else deep(n - 1) end
-                return n
-            end
-            co = coroutine.create(function() deep(500) end)
-            coroutine.resume(co)";
-        run(&mut session, source);
-        let id = session.coroutines()[0].id;
-        // Luau has pages for small blocks: there is room for tables, and their lists fill what is free for others.
-        let table = |session: &Session, list| session.lua.create_table_with_capacity(list, 0);
-        let held = table(&session, 10_000).expect("memory");
-        let mut few: Vec<_> = (0..10_000).map(|_| table(&session, 0).expect("memory")).collect();
-        let mut count = 0;
-        few.retain(|_| {
-            count += 1;
-            count % 50 == 0
-        });
-        session.collect_garbage();
-        session.set_memory_limit(1);
-        let mut count = 0;
-        for list in (16..60).rev() {
-            while let Ok(block) = table(&session, list) {
-                count += 1;
-                held.raw_set(count, block).expect("there is room for it");
-            }
-        }
-        assert!(session.destroy_coroutine(id));
-        session.set_memory_limit(16 << 20);
-        drop((held, few));
-        run(&mut session, "assert(coroutine.status(co) == 'dead' and not coroutine.resume(co))");
-    }
-}
+mod tests;

@@ -3,16 +3,17 @@
 //! A run that keeps to its time costs nothing but a few stores to memory: nobody looks at a clock for it,
 //! and Luau has nobody to ask at its safepoints. A thread looks at all VMs every [`PERIOD`]. When a run
 //! has lasted for longer than its limit, the thread sounds the alarm: it installs the function that Luau
-//! calls at the next safepoint, and that one judges the run (see [`Deadline`](super::limits::Deadline)).
+//! calls at the next safepoint, and that one judges the run (see [`RunDeadline`](super::deadline::RunDeadline)).
 //!
 //! The thread sleeps while nobody runs anything: who is going to says so by [`Engaged`].
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::raw::Hook;
+use mlua::Lua;
 
 /// How often the watchdog looks. A run is found to be late at most so much later than it is.
 pub(super) const PERIOD: Duration = Duration::from_micros(500);
@@ -26,7 +27,7 @@ static TICKS: AtomicU64 = AtomicU64::new(0);
 static ENGAGED: AtomicUsize = AtomicUsize::new(0);
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static BED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
-static WATCHED: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
+static WATCHED: Mutex<Vec<Weak<RunWatch>>> = Mutex::new(Vec::new());
 
 /// How often the watchdog has looked so far.
 #[inline]
@@ -59,6 +60,18 @@ impl Drop for Engaged {
     }
 }
 
+/// How a VM is told to ask, at each safepoint, whether its run is to end.
+pub(super) trait SafepointHook: fmt::Debug + Send {
+    /// From now on it asks.
+    fn install(&self);
+
+    /// It asks no more.
+    fn remove(&self);
+
+    /// Whether it is the hook of this VM.
+    fn is_of(&self, lua: &Lua) -> bool;
+}
+
 /// The watchdog's clock.
 pub(super) fn clock() -> Duration {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
@@ -71,7 +84,7 @@ pub(super) fn clock() -> Duration {
 /// would have to wait; lines are fetched in pairs of 64 bytes.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Watch {
+pub(super) struct RunWatch {
     /// Odd while a run lasts; another one for each.
     turn: AtomicU64,
     /// Wall time that the current run may last before the alarm, in nanoseconds.
@@ -84,26 +97,26 @@ pub(super) struct Watch {
     cancelled: AtomicBool,
     /// Luau is to ask at every safepoint, whatever the clock says.
     counts: AtomicBool,
-    hook: Mutex<Option<Hook>>,
+    hook: Mutex<Option<Box<dyn SafepointHook>>>,
     /// The turn that the watchdog saw when it looked last, and when it first saw that one, in
     /// nanoseconds by its clock.
     seen: AtomicU64,
     seen_since: AtomicU64,
 }
 
-impl Watch {
+impl RunWatch {
     /// Has a VM watched from now on.
     ///
     /// # Errors
     /// If the system gives no thread for the watchdog.
-    pub(super) fn new(hook: Hook) -> std::io::Result<Arc<Self>> {
+    pub(super) fn new(hook: Box<dyn SafepointHook>) -> std::io::Result<Arc<Self>> {
         wake_up()?;
         let watch = Arc::new(Self::unwatched(Some(hook)));
         lock(&WATCHED).push(Arc::downgrade(&watch));
         Ok(watch)
     }
 
-    pub(super) fn unwatched(hook: Option<Hook>) -> Self {
+    pub(super) fn unwatched(hook: Option<Box<dyn SafepointHook>>) -> Self {
         Self {
             turn: AtomicU64::new(0),
             limit: AtomicU64::new(0),
@@ -221,7 +234,7 @@ impl Watch {
     }
 
     /// Watches another VM instead.
-    pub(super) fn turn_to(&self, hook: Hook) {
+    pub(super) fn turn_to(&self, hook: Box<dyn SafepointHook>) {
         let mut current = lock(&self.hook);
         if self.is_stopped() || self.is_cancelled() || self.counts_steps() {
             hook.install();
@@ -230,7 +243,7 @@ impl Watch {
     }
 
     /// The VM goes away, if it is still this one that is watched.
-    pub(super) fn leave(&self, lua: &mlua::Lua) {
+    pub(super) fn leave(&self, lua: &Lua) {
         let mut hook = lock(&self.hook);
         if hook.as_ref().is_some_and(|hook| hook.is_of(lua)) {
             *hook = None;
@@ -325,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_alarm_is_for_a_run_that_lasted_longer_than_it_may() {
-        let watch = Watch::unwatched(None);
+        let watch = RunWatch::unwatched(None);
         let turn = watch.begin(LIMIT);
         watch.look(at(1000));
         watch.look(at(3000));
@@ -336,7 +349,7 @@ mod tests {
 
     #[test]
     fn many_short_runs_are_not_taken_for_a_long_one() {
-        let watch = Watch::unwatched(None);
+        let watch = RunWatch::unwatched(None);
         for micros in (0..100_000).step_by(1000) {
             let turn = watch.begin(LIMIT);
             watch.look(at(micros));
@@ -350,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_run_that_gets_more_time_is_looked_at_anew() {
-        let watch = Watch::unwatched(None);
+        let watch = RunWatch::unwatched(None);
         let first = watch.begin(LIMIT);
         watch.look(at(0));
         watch.look(at(5000));
@@ -364,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_run_that_did_not_come_to_its_end_is_not_taken_for_the_next() {
-        let watch = Watch::unwatched(None);
+        let watch = RunWatch::unwatched(None);
         let lost = watch.begin(LIMIT);
         watch.look(at(0));
         watch.look(at(9000));

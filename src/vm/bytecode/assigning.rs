@@ -9,9 +9,17 @@
 //!
 //! A global is assigned by `SETGLOBAL`, in a function or in one that it makes, to any depth.
 
-use super::{
-    CAPTURE_UPVALUE, Chunk, OP_CAPTURE, OP_DUPCLOSURE, OP_NEWCLOSURE, OP_SETGLOBAL, OP_SETUPVAL,
+use super::chunk::{BytecodeChunk, FunctionCode};
+use super::opcodes::{
+    CAPTURE_UPVALUE, OP_CAPTURE, OP_DUPCLOSURE, OP_NEWCLOSURE, OP_SETGLOBAL, OP_SETUPVAL, length,
 };
+use super::reader::BytecodeReader;
+
+/// Which functions of a script may assign what outlives a call of them. `None` if the bytecode can't be read:
+/// then each of them may.
+pub(in crate::vm) fn assigning_functions(bytecode: &[u8]) -> Option<AssigningFunctions> {
+    BytecodeReader::new(bytecode).chunk()?.assigning_functions(bytecode)
+}
 
 /// The functions of a script that may change what outlives a call of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +57,7 @@ struct Variables {
 }
 
 impl Variables {
-    fn of(chunk: &Chunk) -> Self {
+    fn of(chunk: &BytecodeChunk) -> Self {
         let mut first = vec![0];
         for function in &chunk.functions {
             first.push(first[first.len() - 1] + usize::from(function.upvalues) + 1);
@@ -76,7 +84,7 @@ impl Variables {
     }
 }
 
-impl Chunk {
+impl BytecodeChunk {
     /// `None` if the code is not as expected. Takes time in proportion to the code, but for a sort.
     pub(super) fn assigning_functions(&self, bytecode: &[u8]) -> Option<AssigningFunctions> {
         let variables = Variables::of(self);
@@ -107,7 +115,7 @@ impl Chunk {
                     }
                     _ => None,
                 };
-                at += super::length(operation)?;
+                at += length(operation)?;
                 let Some(made) = made else { continue };
                 handed_on.push((variables.globals(made)?, variables.globals(number)?));
                 for upvalue in 0..self.functions[made].upvalues {
@@ -141,7 +149,7 @@ impl Chunk {
             if let Some(assigned) = *line
                 && function != self.main
             {
-                let super::Function { line: defined, upvalues, .. } = self.functions[function];
+                let FunctionCode { line: defined, upvalues, .. } = self.functions[function];
                 known.push(Assigning { defined, upvalues, assigned });
             }
         }

@@ -1,6 +1,6 @@
 //! Where instructions jump.
 
-use super::OP_JUMPBACK;
+use super::opcodes::OP_JUMPBACK;
 
 const OP_LOADB: u8 = 3;
 const OP_JUMP: u8 = 23;
@@ -23,12 +23,12 @@ pub(super) struct Jump {
     pub(super) target: usize,
     /// It never goes on with the next one.
     pub(super) always: bool,
-    kind: Kind,
+    field: DistanceField,
 }
 
 /// Where an instruction keeps the distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum DistanceField {
     /// In its last byte, without a sign.
     Byte,
     /// In its last two bytes.
@@ -42,11 +42,11 @@ impl Jump {
     pub(super) fn of(at: usize, word: u32) -> Option<Self> {
         let [operation, _, _, high] = word.to_le_bytes();
         let signed = word.cast_signed();
-        let (kind, distance) = match operation {
+        let (field, distance) = match operation {
             OP_LOADB if high == 0 => return None,
-            OP_LOADB => (Kind::Byte, i32::from(high)),
-            _ if is_fast_call(operation) => (Kind::Byte, i32::from(high)),
-            OP_JUMPX => (Kind::Long, signed >> 8),
+            OP_LOADB => (DistanceField::Byte, i32::from(high)),
+            _ if is_fast_call(operation) => (DistanceField::Byte, i32::from(high)),
+            OP_JUMPX => (DistanceField::Long, signed >> 8),
             OP_JUMP
             | OP_JUMPBACK
             | 25..=32
@@ -56,7 +56,7 @@ impl Jump {
             | OP_FORGLOOP
             | OP_FORGPREP
             | OP_FORGPREP_INEXT
-            | OP_FORGPREP_NEXT => (Kind::Half, signed >> 16),
+            | OP_FORGPREP_NEXT => (DistanceField::Half, signed >> 16),
             _ => return None,
         };
         let target = (at + 1).checked_add_signed(distance as isize).unwrap_or(usize::MAX);
@@ -70,22 +70,22 @@ impl Jump {
                 | OP_FORGPREP_INEXT
                 | OP_FORGPREP_NEXT
         );
-        Some(Self { target, always, kind })
+        Some(Self { target, always, field })
     }
 
     /// The instruction, moved to one place and going to another one; `None` if that is too far.
     pub(super) fn moved(self, word: u32, at: usize, target: usize) -> Option<u32> {
         let distance = i32::try_from(target as i64 - at as i64 - 1).ok()?;
-        match self.kind {
-            Kind::Byte => {
+        match self.field {
+            DistanceField::Byte => {
                 let distance = u8::try_from(distance).ok()?;
                 Some(word & 0x00ff_ffff | u32::from(distance) << 24)
             }
-            Kind::Half => {
+            DistanceField::Half => {
                 let distance = i16::try_from(distance).ok()?;
                 Some(word & 0x0000_ffff | u32::from(distance.cast_unsigned()) << 16)
             }
-            Kind::Long => {
+            DistanceField::Long => {
                 let fits = (-(1 << 23)..1 << 23).contains(&distance);
                 fits.then_some(word & 0x0000_00ff | distance.cast_unsigned() << 8)
             }

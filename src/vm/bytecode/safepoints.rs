@@ -1,137 +1,229 @@
-//! Safepoints put into code that would work for too long without one.
-//!
-//! A safepoint is a jump to the instruction after it (`JUMPBACK` over no distance), where Luau asks whether the run
-//! is to end. To put one in, what lies after it moves on by one word: all distances of
-//! jumps across it grow, and so does the table that tells the lines of instructions. Whoever jumped to the
-//! instruction that has a safepoint before it now, jumps to the safepoint.
+//! How long code may work between two safepoints, and where it needs one more.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
 
+use super::chunk::FunctionCode;
 use super::jumps::{self, Jump};
-use super::{Function, OP_JUMPBACK, Reader, length};
+use super::opcodes::{OP_CAPTURE, OP_JUMPBACK, length};
+use super::reader::BytecodeReader;
+use super::safepoint_insertion::{NoSafepoints, insert};
 
-/// Why code can't be given safepoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::vm) enum NoSafepoints {
-    /// The bytecode can't be read: this Luau is newer than what is known here.
-    Unreadable,
-    /// A jump of the function at this line would be too far.
-    TooFar(u32),
-}
+/// The most that operations without a safepoint between them may cost at worst, in microseconds.
+///
+/// A run that is out of time ends so much later at worst.
+pub(super) const LIMIT: u32 = 3000;
+
+/// What arithmetic costs at worst, in microseconds: with a text, which is read as a number. No such text is longer than
+/// `numerals::MOST`, or it is one of the source.
+const ARITHMETIC: u32 = 200;
+
+const OP_CONCAT: u8 = 49;
+const OP_NAMECALL: u8 = 20;
+const OP_CALL: u8 = 21;
+const OP_RETURN: u8 = 22;
+const OP_FORNPREP: u8 = 56;
+const OP_FORNLOOP: u8 = 57;
+const OP_FORGLOOP: u8 = 58;
+const OP_JUMPX: u8 = 67;
+
+/// Built-ins that are called without a safepoint and may have much to do, by Luau's number, and what a
+/// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
+/// `table.unpack`, `rawlen`, `tonumber`. None other works on more than its arguments.
+const COSTLY: [(u8, u32); 7] =
+    [(45, 2900), (49, 250), (50, 4), (52, 250), (53, 150), (58, 4), (62, 200)];
 
 /// The same program, which never works for long between two safepoints.
 ///
 /// # Errors
 /// If it can't be read, or a function is so long that its jumps can't get any longer.
 pub(in crate::vm) fn with_safepoints(bytecode: &[u8]) -> Result<Cow<'_, [u8]>, NoSafepoints> {
-    let numeral = Reader::new(bytecode).chunk().map_or(0, |chunk| chunk.numeral);
+    let numeral = BytecodeReader::new(bytecode).chunk().map_or(0, |chunk| chunk.numeral);
     insert(bytecode, |function| function.missing_safepoints(numeral))
 }
 
-/// Puts safepoints before the instructions that are asked for in each function.
-pub(super) fn insert(
-    bytecode: &[u8],
-    missing: impl Fn(&Function) -> Vec<usize>,
-) -> Result<Cow<'_, [u8]>, NoSafepoints> {
-    let chunk = Reader::new(bytecode).chunk().ok_or(NoSafepoints::Unreadable)?;
-    let mut changed = Vec::new();
-    let mut copied = 0;
-    for function in &chunk.functions {
-        let places = missing(function);
-        if places.is_empty() {
-            continue;
-        }
-        let code = function.with_safepoints(&places).ok_or(NoSafepoints::TooFar(function.line))?;
-        changed.extend(&bytecode[copied..function.start]);
-        put_number(&mut changed, code.len());
-        changed.extend(code.iter().flat_map(|word| word.to_le_bytes()));
-        copied = function.place + 4 * function.code.len();
-        if let Some(lines) = function.lines.deltas {
-            // With the byte that says how long an interval is.
-            changed.extend(&bytecode[copied..lines - 1]);
-            function.put_lines(bytecode, &places, &mut changed);
-            copied = function.lines.end(function.code.len());
-        }
+impl FunctionCode {
+    /// The instructions before which a safepoint must be, by their place in the code, so that no way from
+    /// safepoint to safepoint costs more than it may. As few as can be told from front to back. `numeral` is the longest
+    /// row among the texts of the source that would take long to be read as a number.
+    pub(super) fn missing_safepoints(&self, numeral: usize) -> Vec<usize> {
+        /// So many bytes of one are read in a microsecond.
+        const READ: usize = 250;
+        let arithmetic = ARITHMETIC.max(u32::try_from(numeral / READ).unwrap_or(u32::MAX));
+        let all = 0..self.code.len();
+        let entrances = self.loop_entrances(arithmetic);
+        let mut missing = Vec::new();
+        self.walk(all, arithmetic, |at, spent, may_break| {
+            // Better once before a loop than each time in it.
+            let enters = entrances.get(&at).is_some_and(|within| {
+                spent + within > LIMIT && self.cost(at, arithmetic) + within <= LIMIT
+            });
+            let breaks = may_break && (spent > LIMIT || enters);
+            if breaks {
+                missing.push(at);
+            }
+            breaks
+        });
+        missing
     }
-    if copied == 0 {
-        return Ok(Cow::Borrowed(bytecode));
-    }
-    changed.extend(&bytecode[copied..]);
-    Ok(Cow::Owned(changed))
-}
 
-impl Function {
-    /// The code with safepoints before the instructions at these places, which ascend; `None` if a jump would be too
-    /// far.
-    fn with_safepoints(&self, places: &[usize]) -> Option<Vec<u32>> {
-        // By how much the word at a place moves, with a safepoint before it, and by how much what jumps there has to
-        // go further.
-        let moved = |at: usize| at + places.partition_point(|place| *place <= at);
-        let landing = |at: usize| at + places.partition_point(|place| *place < at);
-        let mut code = Vec::with_capacity(self.code.len() + places.len());
+    /// What the costliest way from safepoint to safepoint costs at worst, in microseconds.
+    #[cfg(test)]
+    pub(super) fn longest_stretch(&self) -> u32 {
+        let mut longest = 0;
+        self.walk(0..self.code.len(), ARITHMETIC, |_, spent, _| {
+            longest = longest.max(spent);
+            false
+        });
+        longest
+    }
+
+    /// All instructions before which there can be a safepoint.
+    #[cfg(test)]
+    pub(super) fn possible_safepoints(&self) -> Vec<usize> {
+        let mut possible = Vec::new();
+        self.walk(0..self.code.len(), ARITHMETIC, |at, _, may_break| {
+            if may_break {
+                possible.push(at);
+            }
+            false
+        });
+        possible
+    }
+
+    /// The instructions from which the code goes on into a loop, each with what the costliest way in that costs up to
+    /// its first safepoint.
+    fn loop_entrances(&self, arithmetic: u32) -> HashMap<usize, u32> {
+        // Where each begins, and where the last jump back to there is.
+        let mut loops = HashMap::<usize, usize>::new();
+        let mut entrances = Vec::new();
+        self.each(|at, word| {
+            if let Some(jump) = Jump::of(at, word).filter(|jump| jump.target <= at) {
+                let end = loops.entry(jump.target).or_default();
+                *end = at.max(*end);
+            }
+        });
+        self.each(|at, word| {
+            let [operation, ..] = word.to_le_bytes();
+            let next = at + length(operation).unwrap_or(1);
+            if let Some(end) = loops.get(&next)
+                && !Jump::of(at, word).is_some_and(|jump| jump.always)
+                && !is_safepoint(operation)
+            {
+                let mut within = 0;
+                self.walk(next..*end, arithmetic, |_, spent, _| {
+                    within = spent.max(within);
+                    false
+                });
+                entrances.push((at, within));
+            }
+        });
+        entrances.into_iter().collect()
+    }
+
+    /// All instructions, and where they are.
+    fn each(&self, mut body: impl FnMut(usize, u32)) {
         let mut at = 0;
         while let Some(&word) = self.code.get(at) {
+            body(at, word);
             let [operation, ..] = word.to_le_bytes();
-            let length = length(operation)?;
-            if moved(at) > landing(at) {
-                code.push(u32::from(OP_JUMPBACK));
-            }
-            let target = Jump::of(at, word).map(|jump| {
-                // A fast call looks at the call that it stands for.
-                let call = jumps::is_fast_call(operation);
-                (jump, if call { moved(jump.target) } else { landing(jump.target) })
-            });
-            code.push(match target {
-                Some((jump, target)) => jump.moved(word, moved(at), target)?,
-                None => word,
-            });
-            code.extend(self.code.get(at + 1..at + length)?);
-            at += length;
+            at += length(operation).unwrap_or(self.code.len());
         }
-        Some(code)
     }
 
-    /// The table of lines, in which each safepoint has the line of the instruction after it.
-    fn put_lines(&self, bytecode: &[u8], places: &[usize], to: &mut Vec<u8>) {
-        let mut places = places.iter().peekable();
-        let mut lines = Vec::new();
-        for (at, line) in self.lines_of_all(bytecode).into_iter().enumerate() {
-            if places.next_if_eq(&&at).is_some() {
-                lines.push(line);
+    /// Goes through a part of the code from front to back. `breaks` is told of each instruction where it is, what may have
+    /// been spent with it since the last safepoint, and whether there may be a safepoint before it; it says
+    /// whether there is one.
+    fn walk(
+        &self,
+        part: Range<usize>,
+        arithmetic: u32,
+        mut breaks: impl FnMut(usize, u32, bool) -> bool,
+    ) {
+        let Range { start, end } = part;
+        // What may have been spent since the last safepoint, before each instruction.
+        let mut before = vec![0_u32; end.saturating_sub(start) + 1];
+        // What belongs together: up to here.
+        let mut joined = start;
+        let mut at = start;
+        while at < end {
+            let word = self.code[at];
+            let [operation, ..] = word.to_le_bytes();
+            let Some(length) = length(operation) else { break };
+            let may_break = at > joined && operation != OP_CAPTURE;
+            let cost = if is_safepoint(operation) { 0 } else { self.cost(at, arithmetic) };
+            let spent =
+                if is_safepoint(operation) { 0 } else { before[at - start].saturating_add(cost) };
+            let (spent_before, spent) = match breaks(at, spent, may_break) {
+                true => (0, cost),
+                false => (before[at - start], spent),
+            };
+            let mut goes_to = |target: usize, spent: u32| {
+                // What goes back is a loop, and that has a safepoint.
+                if (at + 1..=end).contains(&target) {
+                    let before = &mut before[target - start];
+                    *before = spent.max(*before);
+                }
+            };
+            let jump = Jump::of(at, word);
+            match jump {
+                // Past the call, or on to it.
+                Some(Jump { target, .. }) if jumps::is_fast_call(operation) => {
+                    goes_to(target + 1, spent);
+                    goes_to(at + length, spent_before);
+                    joined = joined.max(target);
+                }
+                Some(Jump { target, always, .. }) => {
+                    goes_to(target, spent);
+                    if !always {
+                        goes_to(at + length, spent);
+                    }
+                }
+                None if operation == OP_RETURN => {}
+                // What it made is looked at before anything is done with it: see `raw::numerals`.
+                None if operation == OP_CONCAT => goes_to(at + length, LIMIT + 1),
+                None => goes_to(at + length, spent),
             }
-            lines.push(line);
-        }
-        // The longest intervals within which lines differ by what fits into a byte.
-        let spans = |interval: &[u32]| {
-            let (least, most) = (interval.iter().min(), interval.iter().max());
-            least.zip(most).is_none_or(|(least, most)| most - least <= u32::from(u8::MAX))
-        };
-        let gap = (0..=24_u8).rev().find(|gap| lines.chunks(1 << gap).all(spans)).unwrap_or(0);
-        let least = |interval: &[u32]| interval.iter().min().copied().unwrap_or(0);
-        to.push(gap);
-        let mut before = 0_u8;
-        for interval in lines.chunks(1 << gap) {
-            let first = least(interval);
-            for line in interval {
-                let beyond = (line - first) as u8;
-                to.push(beyond.wrapping_sub(before));
-                before = beyond;
+            if operation == OP_NAMECALL {
+                // The call has to follow at once.
+                joined = joined.max(at + length);
             }
+            at += length;
         }
-        let mut before = 0_u32;
-        for interval in lines.chunks(1 << gap) {
-            let first = least(interval);
-            to.extend(first.wrapping_sub(before).to_le_bytes());
-            before = first;
+    }
+
+    /// What an instruction costs at worst, in microseconds.
+    fn cost(&self, at: usize, arithmetic: u32) -> u32 {
+        let [operation, builtin, ..] = self.code[at].to_le_bytes();
+        match operation {
+            // Text in one piece as large as memory allows.
+            OP_CONCAT => 2900,
+            // Comparison of such texts.
+            28 | 29 | 31 | 32 => 400,
+            // A table that grows.
+            8 | 14 | 16 | 18 => 250,
+            // Where a loop begins and ends, and its step, may be texts that hold numbers.
+            OP_FORNPREP => 300,
+            33..=44 | 51 | 71 | 72 | 81 | 82 => arithmetic,
+            // All arguments of a call, and memory for them.
+            55 | 63 => 150,
+            // A table all of whose keys collide.
+            7 | 13 | 15 | 17 | 20 | 52 => 4,
+            19 | 27 | 30 | 53 | 54 | 64 => 1,
+            _ if jumps::is_fast_call(operation) => {
+                let call = Jump::of(at, self.code[at]).and_then(|jump| self.code.get(jump.target));
+                let call = call.copied().unwrap_or_default();
+                let [_, _, arguments, _] = call.to_le_bytes();
+                let known = COSTLY.iter().find(|(number, _)| *number == builtin);
+                // None stands for as many as there are.
+                known.map_or(if arguments == 0 { 150 } else { 0 }, |(_, cost)| *cost)
+            }
+            _ => 0,
         }
     }
 }
 
-/// Seven bits a byte, the lowest first.
-fn put_number(to: &mut Vec<u8>, mut number: usize) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
+fn is_safepoint(operation: u8) -> bool {
+    matches!(operation, OP_CALL | OP_RETURN | OP_JUMPBACK | OP_JUMPX | OP_FORNLOOP | OP_FORGLOOP)
 }

@@ -9,7 +9,8 @@ use super::errors::outcome::{Ended, failed};
 use super::refs::Refs;
 use super::run::Run;
 use super::strings::text_at;
-use crate::vm::program::{Callback, CallbackSet, Program};
+use crate::vm::callback::{Callback, CallbackSet};
+use crate::vm::program::Program;
 use crate::vm::random::RunRandom;
 
 /// The run's environment holds `_G`, `entity`, and what the script defines.

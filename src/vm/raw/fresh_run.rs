@@ -19,8 +19,9 @@ use super::run::Run;
 use super::run::current::enter;
 use super::stack::TOO_DEEP;
 use crate::error::ScriptError;
+use crate::vm::call::Call;
 use crate::vm::program::Program;
-use crate::vm::{Call, StateChange};
+use crate::vm::state_change::StateChange;
 
 /// Runs one callback in a fresh environment: the file level first, then the callback.
 pub(in crate::vm) fn run_callback(

@@ -15,7 +15,7 @@ use std::ffi::c_int;
 use mlua::{Lua, ffi};
 
 use super::image::shapes::Shapes;
-use crate::vm::program::Callback;
+use crate::vm::callback::Callback;
 use crate::vm::text::Text;
 
 /// A file level that ran once and was frozen, with all that it made: it serves every run.

@@ -13,9 +13,9 @@ use super::refs::{OwnHandles, Refs, SessionRefs};
 use super::run::file_lines::FileLines;
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
-use crate::vm::Used;
+use crate::vm::call::Used;
+use crate::vm::deadline::RunDeadline;
 use crate::vm::host::{FieldRef, Host};
-use crate::vm::limits::Deadline;
 use crate::vm::random::RunRandom;
 
 /// What a run needs to know of its surroundings.
@@ -32,7 +32,7 @@ pub(in crate::vm) struct Run<'h> {
     /// Whether the callback runs already, so that `host` may be used.
     pub(in crate::vm) in_callback: bool,
     /// When it must be over.
-    pub(in crate::vm) deadline: Deadline<'h>,
+    pub(in crate::vm) deadline: RunDeadline<'h>,
     /// The most bytes that one value may have.
     pub(in crate::vm) max_value_size: usize,
     /// The handles to spots that the VM has made; none for sessions.
@@ -48,7 +48,7 @@ pub(in crate::vm) struct Run<'h> {
 impl<'h> Run<'h> {
     pub(in crate::vm) fn new(
         host: &'h mut dyn Host,
-        deadline: Deadline<'h>,
+        deadline: RunDeadline<'h>,
         max_value_size: usize,
         refs: &'h Refs,
     ) -> Self {
@@ -119,7 +119,7 @@ impl<'h> Run<'h> {
     /// A run that may use its host from the beginning.
     pub(in crate::vm) fn of_session(
         host: &'h mut dyn Host,
-        deadline: Deadline<'h>,
+        deadline: RunDeadline<'h>,
         max_value_size: usize,
         random: RunRandom,
         refs: &SessionRefs,

@@ -27,8 +27,8 @@ use super::session::resume::resume_coroutine;
 use super::stack::TOO_DEEP;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
-use crate::vm::limits::Deadline;
-use crate::vm::session::Results;
+use crate::vm::call::Results;
+use crate::vm::deadline::RunDeadline;
 
 /// What a session is to do.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +166,7 @@ unsafe fn globals_as_data(
     state: *mut lua_State,
     environment: c_int,
     limit: usize,
-    deadline: &mut Deadline<'_>,
+    deadline: &mut RunDeadline<'_>,
 ) -> Result<ScriptTable, ScriptError> {
     let mut globals = Entries::default();
     let mut reader = Reader::new(limit, None, deadline);

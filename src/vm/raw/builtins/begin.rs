@@ -7,11 +7,11 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
+use crate::vm::cost::{self, STEP_NANOS};
 use crate::vm::raw::builtins::values::{sum, text_length};
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::run::current::with_run;
 use crate::vm::raw::safepoint::safepoint;
-use crate::vm::{STEP_NANOS, cost};
 
 /// What it costs to read the texts among these arguments as numbers.
 #[inline]

@@ -6,9 +6,9 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::value::ScriptValue;
-use crate::vm::StateChange;
 use crate::vm::raw::data::entity::entity_at;
 use crate::vm::raw::strings::text_bytes;
+use crate::vm::state_change::StateChange;
 
 /// Fields that have other values now, by their places in the order of the keys.
 #[derive(Default)]

@@ -7,8 +7,8 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
+use crate::vm::deadline::RunDeadline;
 use crate::vm::host::Host;
-use crate::vm::limits::Deadline;
 use crate::vm::raw::data::changes::{Changes, same};
 use crate::vm::raw::data::entity::entity_at;
 use crate::vm::raw::data::problem::{Problem, ProblemKind};
@@ -24,7 +24,7 @@ pub(in crate::vm::raw) struct Reader<'r, 'w> {
     /// Where component handles are copied from; without one they are no data.
     pub(in crate::vm::raw) host: Option<&'r mut dyn Host>,
     /// When to give up: values can be referred to many times, so that a few make much.
-    pub(in crate::vm::raw) deadline: &'r mut Deadline<'w>,
+    pub(in crate::vm::raw) deadline: &'r mut RunDeadline<'w>,
     /// Values read so far.
     pub(in crate::vm::raw) steps: u32,
 }
@@ -37,7 +37,7 @@ impl<'r, 'w> Reader<'r, 'w> {
     pub(in crate::vm::raw) fn new(
         budget: usize,
         host: Option<&'r mut dyn Host>,
-        deadline: &'r mut Deadline<'w>,
+        deadline: &'r mut RunDeadline<'w>,
     ) -> Self {
         Self { budget, host, deadline, steps: 0 }
     }

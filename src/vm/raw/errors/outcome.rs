@@ -6,11 +6,11 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
-use crate::vm::StateChange;
 use crate::vm::program::Program;
 use crate::vm::raw::memory::refusal;
 use crate::vm::raw::run::{Run, Touched, Trace};
 use crate::vm::raw::strings::text_at;
+use crate::vm::state_change::StateChange;
 
 /// How a run ended.
 pub(in crate::vm) enum Ended {

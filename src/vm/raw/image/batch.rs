@@ -6,9 +6,11 @@ use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
 
 use crate::error::ScriptError;
+use crate::vm::batch::CallBatch;
+use crate::vm::callback::Callback;
+use crate::vm::deadline::RunDeadline;
 use crate::vm::host::Host;
-use crate::vm::limits::Deadline;
-use crate::vm::program::{Callback, Program};
+use crate::vm::program::Program;
 use crate::vm::raw::errors::outcome::Ended;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::shapes::Shapes;
@@ -19,7 +21,7 @@ use crate::vm::raw::protected::{Job, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::{CallBatch, StateChange};
+use crate::vm::state_change::StateChange;
 
 /// What all runs of a row have in common.
 pub(in crate::vm) struct BatchJob<'h> {
@@ -29,7 +31,7 @@ pub(in crate::vm) struct BatchJob<'h> {
     /// With objects of more bytes than this, too. Less than `usize::MAX` only while they are counted.
     pub(in crate::vm) most_objects: usize,
     /// That of the first one; each has as much time.
-    pub(in crate::vm) deadline: Deadline<'h>,
+    pub(in crate::vm) deadline: RunDeadline<'h>,
     pub(in crate::vm) max_value_size: usize,
 }
 

@@ -6,6 +6,7 @@ use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
 
 use crate::error::ScriptError;
+use crate::vm::call::Call;
 use crate::vm::program::Program;
 use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::errors::outcome::Ended;
@@ -17,7 +18,7 @@ use crate::vm::raw::protected::{Job, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::{Run, Touched};
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::{Call, StateChange};
+use crate::vm::state_change::StateChange;
 
 /// One run on an image, as [`perform_on_image`] gets it.
 struct ImageCall<'a> {

@@ -5,8 +5,10 @@ use std::ffi::c_int;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use crate::vm::limits::Deadline;
-use crate::vm::program::{Callback, Mutable, Program};
+use crate::vm::callback::Callback;
+use crate::vm::deadline::RunDeadline;
+use crate::vm::mutable::Mutable;
+use crate::vm::program::Program;
 use crate::vm::raw::file_level::{ENVIRONMENT, push_callback};
 use crate::vm::raw::image::reachable::reachable;
 use crate::vm::raw::image::texts::Texts;
@@ -43,7 +45,7 @@ pub(in crate::vm::raw) unsafe fn freeze(
     state: *mut lua_State,
     refs: &Refs,
     program: &Program,
-    deadline: &mut Deadline<'_>,
+    deadline: &mut RunDeadline<'_>,
 ) -> Result<Image, Mutable> {
     // What takes too long to look at is made anew each time instead.
     let mut late = || deadline.has_passed();

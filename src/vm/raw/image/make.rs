@@ -3,7 +3,8 @@
 use mlua::{Function, Lua, ffi};
 
 use crate::error::ScriptError;
-use crate::vm::program::{Mutable, Program};
+use crate::vm::mutable::Mutable;
+use crate::vm::program::Program;
 use crate::vm::raw::errors::outcome::Ended;
 use crate::vm::raw::file_level::run_file_level;
 use crate::vm::raw::image::Image;

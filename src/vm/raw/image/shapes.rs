@@ -7,12 +7,12 @@ use mlua::ffi::lua_State;
 use smol_str::SmolStr;
 
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
-use crate::vm::StateChange;
-use crate::vm::limits::Deadline;
+use crate::vm::deadline::RunDeadline;
 use crate::vm::raw::data::changes::Changes;
 use crate::vm::raw::data::problem::Problem;
 use crate::vm::raw::data::push::{push_table, push_value};
 use crate::vm::raw::data::read::Reader;
+use crate::vm::state_change::StateChange;
 use crate::vm::text::STRING_HEADER;
 
 /// The shapes that the states of one program had lately.
@@ -197,7 +197,7 @@ impl Shape {
         index: c_int,
         before: &ScriptTable,
         budget: usize,
-        deadline: &mut Deadline<'_>,
+        deadline: &mut RunDeadline<'_>,
     ) -> Result<Option<StateChange>, Problem> {
         let top = index + 2;
         let Some(rest) = budget.checked_sub(self.least_size) else { return Ok(None) };

@@ -6,7 +6,7 @@ use bevy::prelude::Entity;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use crate::vm::program::Callback;
+use crate::vm::callback::Callback;
 use crate::vm::raw::data::entity::push_entity;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::shapes::MAX_FLAT;

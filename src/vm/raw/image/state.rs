@@ -6,8 +6,7 @@ use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
-use crate::vm::StateChange;
-use crate::vm::limits::Deadline;
+use crate::vm::deadline::RunDeadline;
 use crate::vm::raw::data::problem::Problem;
 use crate::vm::raw::data::push::push_table;
 use crate::vm::raw::data::read::Reader;
@@ -15,6 +14,7 @@ use crate::vm::raw::handles::handed::flush;
 use crate::vm::raw::image::shapes::Shape;
 use crate::vm::raw::image::stage::STAGE_END;
 use crate::vm::raw::run::Run;
+use crate::vm::state_change::StateChange;
 
 /// Pushes a state; its shape is laid out on the stage.
 ///
@@ -80,7 +80,7 @@ unsafe fn read_state(
     index: c_int,
     before: &ScriptTable,
     budget: usize,
-    deadline: &mut Deadline<'_>,
+    deadline: &mut RunDeadline<'_>,
 ) -> Result<StateChange, Problem> {
     // SAFETY: the caller keeps what this function asks for.
     let table = unsafe { Reader::new(budget, None, deadline).table(state, index)? };

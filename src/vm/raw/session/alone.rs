@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use mlua::{Function, Lua, ffi};
 
 use crate::value::ScriptTable;
+use crate::vm::call::Results;
 use crate::vm::raw::data::push::push_table;
 use crate::vm::raw::memory::blocks;
 use crate::vm::raw::numerals;
@@ -13,7 +14,6 @@ use crate::vm::raw::run::Run;
 use crate::vm::raw::session::ended::{SessionEnded, failed_with, protected, returned};
 use crate::vm::raw::session::environment::push_environment;
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::session::Results;
 
 /// Runs a whole source in an environment of its own that holds `params`.
 pub(in crate::vm) fn run_alone(

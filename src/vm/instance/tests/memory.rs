@@ -1,6 +1,8 @@
 //! What a VM holds from run to run, and what that takes from runs: nothing.
 
 use super::*;
+use crate::pool::PoolConfig;
+use crate::vm::program_stats::ProgramStats;
 
 /// A script whose file level holds a table of so many rows of data.
 fn with_data(name: &str, rows: usize) -> Program {
@@ -22,7 +24,7 @@ fn a_program_with_much_data_stays_loaded() {
 
 /// One as the default configuration has them.
 fn usual_vm() -> Vm {
-    Vm::new(&Api::default(), LuaPoolConfig::default().pool.memory_limit).expect("it can be made")
+    Vm::new(&Api::default(), PoolConfig::default().memory_limit).expect("it can be made")
 }
 
 /// A script of some 2 kB that has little in common with others.

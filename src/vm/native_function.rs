@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::RunRandom;
+use super::random::RunRandom;
 use crate::error::ScriptError;
 use crate::value::{FromScriptArgs, IntoScriptResults, ScriptValue, ScriptValues};
 
@@ -26,7 +26,7 @@ impl<'r> Caller<'r> {
     }
 }
 
-type Body =
+type NativeBody =
     dyn Fn(&mut Caller<'_>, Vec<ScriptValue>) -> Result<ScriptValues, ScriptError> + Send + Sync;
 
 /// A function written in Rust that a script calls, and that needs nothing of the world: the same for
@@ -37,7 +37,7 @@ type Body =
 #[derive(Clone)]
 pub struct NativeFunction {
     name: Arc<str>,
-    body: Arc<Body>,
+    body: Arc<NativeBody>,
 }
 
 impl NativeFunction {
@@ -81,7 +81,7 @@ impl fmt::Debug for NativeFunction {
 /// `M` only tells the kinds apart.
 pub trait IntoNativeFunction<M>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn into_body(self, name: String) -> Arc<Body>;
+    fn into_body(self, name: String) -> Arc<NativeBody>;
 }
 
 impl<F, A, R> IntoNativeFunction<fn(A) -> R> for F
@@ -90,7 +90,7 @@ where
     A: FromScriptArgs,
     R: IntoScriptResults,
 {
-    fn into_body(self, name: String) -> Arc<Body> {
+    fn into_body(self, name: String) -> Arc<NativeBody> {
         Arc::new(move |_, args| self(A::from_script_args(&name, args)?).into_script_results())
     }
 }
@@ -101,7 +101,7 @@ where
     A: FromScriptArgs,
     R: IntoScriptResults,
 {
-    fn into_body(self, name: String) -> Arc<Body> {
+    fn into_body(self, name: String) -> Arc<NativeBody> {
         Arc::new(move |caller, args| {
             let args = A::from_script_args(&name, args)?;
             self(caller, args).into_script_results()
@@ -114,7 +114,7 @@ where
     F: Fn() -> R + Send + Sync + 'static,
     R: IntoScriptResults,
 {
-    fn into_body(self, _: String) -> Arc<Body> {
+    fn into_body(self, _: String) -> Arc<NativeBody> {
         Arc::new(move |_, _| self().into_script_results())
     }
 }
@@ -124,7 +124,7 @@ where
     F: Fn(&mut Caller<'_>) -> R + Send + Sync + 'static,
     R: IntoScriptResults,
 {
-    fn into_body(self, _: String) -> Arc<Body> {
+    fn into_body(self, _: String) -> Arc<NativeBody> {
         Arc::new(move |caller, _| self(caller).into_script_results())
     }
 }

@@ -1,6 +1,8 @@
 //! Runs that follow one another, as the frame makes them: in a row where a program has its image, and each
 //! for itself where it has not.
 
+use bevy::prelude::Entity;
+
 use super::*;
 use crate::vm::{BatchEnd, CallBatch, Mutable, Turn};
 

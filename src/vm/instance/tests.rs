@@ -1,17 +1,27 @@
 //! What a VM promises by itself, without a world.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::*;
+use crate::error::Failure;
+use crate::value::{ScriptTable, ScriptValue};
+use crate::vm::call::Call;
+use crate::vm::callback::Callback;
+use crate::vm::engage::engage;
+use crate::vm::host::{LogLevel, NoWorld};
+use crate::vm::limits::RunLimits;
+use crate::vm::native_stack::with_native_stack;
+use crate::vm::outcome::{Outcome, Ran};
+use crate::vm::program::Program;
+use crate::vm::state_change::StateChange;
 
 mod caught;
 mod closures;
 mod image;
 mod memory;
 mod order;
+mod random;
 mod rows;
 mod sandbox;
+mod values;
 
 const LIMITS: RunLimits =
     RunLimits { time: Duration::from_secs(5), memory: usize::MAX, value_size: 64 * 1024 };
@@ -91,73 +101,6 @@ fn the_time_of_the_last_run_is_known_of_an_evaluation_too_wherever_it_ran() {
         assert_eq!(vm.counts.stats().measured, measured, "{source}");
         assert!(vm.last_run_time() > Duration::ZERO, "{source}");
     }
-}
-
-#[test]
-fn every_kind_of_data_survives_a_round_trip() {
-    let state = state_after(
-        r#"function on_update(self)
-            self.list = {1, "two", true, {3}}
-            self.where = vector.create(1, 2, 3)
-            self.bytes = "\255"
-            self[0] = "zero"
-            self[true] = "yes"
-            self[1] = "first"
-            self.sparse = {}
-            self.sparse[2] = 2
-            self.sparse[1] = 1
-        end"#,
-    );
-    let mut vm = vm();
-    let echo = program("function on_update(self) end");
-    assert_eq!(update(&mut vm, &echo, &state), Outcome::Done(state.clone()));
-    assert_eq!(state.array, vec!["first".into()]);
-    assert_eq!(state.get("sparse").to_string(), "{1, 2}");
-    assert_eq!(state.get("bytes"), &ScriptValue::Bytes(vec![0xff]));
-}
-
-#[test]
-fn a_table_comes_to_the_same_in_whatever_order_its_fields_were_set() {
-    let of = |from: i32, to: i32, step: i32| {
-        state_after(&format!(
-            "function on_update(self)
-                self.list, self.map = {{}}, {{}}
-                for n = {from}, {to}, {step} do
-                    self.list[n] = n
-                    self.map['k' .. n] = n
-                    self.map[n + 0.5] = true
-                    self.map[-n] = false
-                end
-            end"
-        ))
-    };
-    let (up, down) = (of(1, 500, 1), of(500, 1, -1));
-    assert_eq!(up, down);
-    let ScriptValue::Table(list) = up.get("list") else { panic!("{up}") };
-    assert!(list.fields.is_empty(), "{list}");
-    assert!(list.array.iter().cloned().eq((1..=500).map(ScriptValue::from)), "{list}");
-    let ScriptValue::Table(map) = up.get("map") else { panic!("{up}") };
-    assert_eq!((map.array.len(), map.fields.len()), (0, 1500));
-    assert!(map.fields.keys().is_sorted());
-    assert_eq!(map.get("k77"), &77.0.into());
-}
-
-#[test]
-fn what_cannot_be_kept_is_an_error_that_names_the_field() {
-    for (value, what) in [
-        ("function() end", "a function"),
-        ("coroutine.create(function() end)", "a coroutine"),
-        ("setmetatable({}, {})", "metatable"),
-        ("buffer.create(1)", "buffer"),
-    ] {
-        let source = format!("function on_update(self) self.items = {{1, {{deep = {value}}}}} end");
-        let text = failure(&source).error.to_string();
-        assert!(text.contains("self.items[2].deep") && text.contains(what), "{text}");
-    }
-    let text = failure("function on_update(self) self.me = self end").error.to_string();
-    assert!(text.contains("holds itself"), "{text}");
-    let text = failure("function on_update(self) self.s = ('x'):rep(70000) end").error.to_string();
-    assert!(text.contains("max_value_size"), "{text}");
 }
 
 #[test]
@@ -277,54 +220,6 @@ fn addresses_are_not_shown() {
         end",
     );
     assert_eq!(state.get("a"), state.get("b"));
-}
-
-#[test]
-fn random_numbers_depend_on_the_seed_alone() {
-    let source = "local early = math.random()
-        function on_update(self)
-            self.early = early
-            self.a, self.b = math.random(), math.random(6)
-        end";
-    let run = |vm: &mut Vm, seed| {
-        let state = ScriptTable::default();
-        let call = Call { callback: Callback::Update, state: &state, args: &[], seed };
-        match vm.run(&program(source), call, &mut NoWorld::default(), &LIMITS) {
-            Outcome::Done(state) => state,
-            other => panic!("{other:?}"),
-        }
-    };
-    let mut used = vm();
-    let first = run(&mut used, 1);
-    let second = run(&mut used, 2);
-    assert_eq!(run(&mut used, 1), first);
-    assert_eq!(run(&mut vm(), 1), first);
-    assert_ne!(second.get("a"), first.get("a"));
-    assert_eq!(
-        second.get("early"),
-        first.get("early"),
-        "the file level depends on the script alone"
-    );
-}
-
-#[test]
-fn random_bounds_are_met_exactly() {
-    let state = state_after(
-        "function on_update(self)
-            local seen = {}
-            for _ = 1, 1000 do
-                seen[math.random(3)] = true
-                seen[math.random(-1, 0)] = true
-                local x = math.random()
-                assert(x >= 0 and x < 1)
-            end
-            self.seen = seen
-            self.huge = math.random(-2147483648, 2147483647) // 1
-            self.empty = pcall(math.random, 0)
-        end",
-    );
-    assert_eq!(state.get("seen").to_string(), "{true, true, true, [-1] = true, [0] = true}");
-    assert_eq!(state.get("empty"), &ScriptValue::Bool(false));
 }
 
 #[test]
@@ -453,18 +348,4 @@ fn a_host_function_gets_no_flood_of_arguments() {
     };
     let text = state.get("message").to_string();
     assert!(text.contains("game.f: 5000 arguments; at most 255"), "{text}");
-}
-
-#[test]
-fn random_numbers_of_the_widest_interval_are_no_overflow() {
-    let state = state_after(
-        "function on_update(self)
-            for _ = 1, 99 do
-                local n = math.random(-9e18, 9e18)
-                assert(n >= -9e18 and n <= 9e18)
-            end
-            self.ok = true
-        end",
-    );
-    assert_eq!(state.get("ok"), &ScriptValue::Bool(true));
 }

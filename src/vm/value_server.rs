@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Live;
+use super::host::Live;
 use crate::error::{ScriptError, suggest};
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 

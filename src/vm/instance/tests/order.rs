@@ -1,5 +1,6 @@
 //! In which order a table is visited: that depends on its keys and on how it was filled, not on the VM.
 
+use bevy::prelude::Entity;
 use proptest::prelude::*;
 
 use super::*;

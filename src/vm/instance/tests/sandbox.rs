@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sandbox::{Library, SandboxConfig};
+use crate::vm::api::ApiMark;
 
 const MIB: usize = 1024 * 1024;
 

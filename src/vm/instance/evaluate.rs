@@ -1,82 +1,22 @@
-//! Whole sources on a pooled VM: run once, in an environment of their own, for the value they return.
+//! Runs of whole sources: once, in an environment of their own, for the values that they return.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lru::LruCache;
 use mlua::Function;
 
-use super::limits::{CallBounds, Deadline};
-use super::raw::{self, SessionEnded};
-use super::sandbox::Purpose;
-use super::session::Results;
-use super::{Host, MAX_SOURCE_SIZE, Program, RunLimits, Verdict, Vm, engage};
+use super::Vm;
+use super::verdict::LimitVerdict;
 use crate::error::{Failure, ScriptError};
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
-
-/// Sources that a VM keeps loaded; the least recently used goes first. Loading one again takes less
-/// than a microsecond for a few lines, so there is no need for many.
-const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
-
-/// The main functions of sources, by the number of the program.
-#[derive(Debug)]
-pub(super) struct Evaluated(LruCache<u64, Source>);
-
-/// A source that is loaded.
-#[derive(Debug)]
-struct Source {
-    main: Function,
-    /// What it took to load it, in bytes, at least.
-    bytes: usize,
-    /// What its strings take, in bytes.
-    strings: usize,
-}
-
-impl Evaluated {
-    pub(super) fn new() -> Self {
-        Self(LruCache::new(KEPT))
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// What their strings take, in bytes.
-    pub(super) fn strings(&self) -> usize {
-        self.0.iter().map(|(_, source)| source.strings).sum()
-    }
-}
-
-/// In front of an expression, this makes a source of it.
-pub(super) const EXPRESSION: &str = "return ";
-
-impl Program {
-    /// Compiles an expression such as `1 + 1`, or a whole source with `return`; `name` appears in
-    /// errors.
-    ///
-    /// # Errors
-    /// As [`Program::compile`].
-    pub fn compile_expression(name: &str, source: &str) -> Result<Self, ScriptError> {
-        Self::compile_expression_of(name, source, MAX_SOURCE_SIZE)
-    }
-
-    /// As [`Program::compile_expression`], for a source of at most so many bytes.
-    pub(crate) fn compile_expression_of(
-        name: &str,
-        source: &str,
-        max_size: usize,
-    ) -> Result<Self, ScriptError> {
-        let compile = |source: &str, limit| Self::compile_for(Purpose::Runs, name, source, limit);
-        // The word that is put in front is not the caller's.
-        match compile(&format!("{EXPRESSION}{source}"), max_size.saturating_add(EXPRESSION.len())) {
-            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
-                compile(source, max_size)
-            }
-            compiled => compiled,
-        }
-    }
-}
+use crate::vm::call::{Evaluation, Results};
+use crate::vm::deadline::{CallBounds, RunDeadline};
+use crate::vm::engage::engage;
+use crate::vm::host::Host;
+use crate::vm::limits::RunLimits;
+use crate::vm::program::Program;
+use crate::vm::raw::{self, SessionEnded};
+use crate::vm::source_cache::LoadedSource;
 
 impl Vm {
     /// Runs a whole source for the first value that it returns, with `params` as a global of that name.
@@ -142,8 +82,8 @@ impl Vm {
 
     /// Loads a source.
     pub(super) fn source(&mut self, program: &Program) -> Result<Function, Failure> {
-        if let Some(source) = self.evaluated.0.get(&program.id()) {
-            return Ok(source.main.clone());
+        if let Some(main) = self.sources.get(program.id()) {
+            return Ok(main.clone());
         }
         self.limit_allocator(self.memory_limit);
         let before = raw::object_bytes(&self.lua);
@@ -153,8 +93,8 @@ impl Vm {
         let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
         let bytes = bytes.max(4 * program.bytecode().len());
         let strings = program.texts().iter().map(|(_, bytes)| *bytes as usize).sum();
-        let source = Source { main: main.clone(), bytes, strings };
-        if let Some((_, gone)) = self.evaluated.0.push(program.id(), source) {
+        let source = LoadedSource { main: main.clone(), bytes, strings };
+        if let Some(gone) = self.sources.keep(program.id(), source) {
             self.lower_floor(gone.bytes);
         }
         self.tidy();
@@ -170,17 +110,19 @@ impl Vm {
         (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValues, Failure> {
         let counting = self.allowance.count(&self.lua);
-        let deadline = Deadline::of_call(&self.watch, limits.time, bounds);
+        let deadline = RunDeadline::of_call(&self.watch, limits.time, bounds);
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         run.start_with(seed);
         let ended = raw::run_alone(&self.lua, &self.refs, main, params, results, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
-        let (out_of_memory, hard, (line, frames)) =
-            match Verdict::of(&mut run, passed || matches!(ended, SessionEnded::OutOfMemory)) {
-                Some(verdict) => (verdict.out_of_memory, verdict.broken, verdict.place),
-                None => (false, None, (None, String::new())),
-            };
+        let (out_of_memory, hard, (line, frames)) = match LimitVerdict::of(
+            &mut run,
+            passed || matches!(ended, SessionEnded::OutOfMemory),
+        ) {
+            Some(verdict) => (verdict.out_of_memory, verdict.broken, verdict.place),
+            None => (false, None, (None, String::new())),
+        };
         drop(run);
         let ended = if out_of_memory { SessionEnded::OutOfMemory } else { ended };
         self.spent |= hard.is_some();
@@ -204,15 +146,4 @@ impl Vm {
             },
         }
     }
-}
-
-/// A source that is to run once.
-#[derive(Clone, Copy)]
-pub(crate) struct Evaluation<'e> {
-    pub(crate) program: &'e Program,
-    /// The global of that name.
-    pub(crate) params: &'e ScriptTable,
-    /// Where its random numbers start.
-    pub(crate) seed: u64,
-    pub(crate) results: Results,
 }

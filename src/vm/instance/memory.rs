@@ -1,78 +1,10 @@
-//! What a VM holds from run to run, and how much more a run may use the quick way.
-//!
-//! The limit of a run is one of what it holds: of live objects. To measure that exactly, all garbage has to be
-//! collected again and again, so nearly all runs go the quick way: the allocator refuses what is far from the
-//! limit still, whatever part of it is garbage, of this run or of those before it. Who keeps to that holds less
-//! than the limit for sure. A run that doesn't has changed nothing, and [runs again](super::exact) where it can
-//! be measured. So which way it is depends on what the VM happens to hold, and what a run comes to does not.
-//!
-//! Why that is sure: all that a run holds is in the VM, on top of what that held when nothing ran and all was
-//! collected (the [`Floor`]). Only strings may be shared with what was there before, for Luau has each text once;
-//! those are taken off the floor. And a part of the table of all strings may be the run's, which is no larger
-//! than the strings themselves. So the quick way ends at half of the limit.
+//! Memory: what the next run may use, and when garbage is collected.
 
-use mlua::Lua;
-
-use super::raw::Counting;
-use super::{RunLimits, Vm, raw};
+use super::Vm;
 use crate::error::ScriptError;
-
-/// Garbage that a VM may carry from run to run, in bytes, before all of it is collected.
-pub(super) const GARBAGE_SLACK: usize = 1024 * 1024;
-
-/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
-/// then what they leave is collected when they are over, and none pays for the garbage of those before
-/// it.
-pub(super) const RUN_GARBAGE: usize = 4 * 1024 * 1024;
-
-/// What a VM held when nothing ran and all garbage had been collected, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Floor {
-    /// Its objects.
-    pub(super) objects: usize,
-    /// The pages in which they are.
-    pub(super) pages: usize,
-}
-
-impl Floor {
-    pub(super) fn of(lua: &Lua) -> Self {
-        Self { objects: raw::object_bytes(lua), pages: lua.used_memory() }
-    }
-}
-
-/// What is allowed in a VM now, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Allowance {
-    /// The limit of the run for which this is.
-    pub(super) of_run: usize,
-    /// What the allocator gives.
-    pub(super) total: usize,
-    /// With more than that, garbage is collected between two runs.
-    pub(super) between_runs: usize,
-    /// So many its objects may have, and that is counted; the pages of a VM that holds little have so much room for
-    /// objects that they can't tell what a run with a small limit makes. If it isn't, this is `usize::MAX`.
-    objects: usize,
-    /// With more of them, garbage is collected between two runs.
-    pub(super) most_objects: usize,
-    /// The VM holds so much that a run may have too little the quick way.
-    is_cramped: bool,
-}
-
-impl Allowance {
-    fn is_counted(&self) -> bool {
-        self.objects < usize::MAX
-    }
-
-    /// Counts what a run makes, if that is to be counted.
-    #[inline]
-    pub(super) fn count<'l>(&self, lua: &'l Lua) -> Option<Counting<'l>> {
-        self.is_counted().then(|| Counting::begin(lua, self.objects))
-    }
-
-    pub(super) fn stop_counting(&mut self) {
-        (self.objects, self.most_objects) = (usize::MAX, usize::MAX);
-    }
-}
+use crate::vm::allowance::{Allowance, Floor, GARBAGE_SLACK, RUN_GARBAGE};
+use crate::vm::limits::RunLimits;
+use crate::vm::raw;
 
 impl Vm {
     /// The most bytes that a run may hold, which may ask for more than the VM has.
@@ -114,7 +46,7 @@ impl Vm {
         let quick = self.quick_memory(of_run);
         let Floor { objects, pages } = self.floor;
         // Of strings that were loaded since then, the floor doesn't have any; then this is on the safe side.
-        let strings = self.programs.strings() + self.evaluated.strings();
+        let strings = self.programs.strings() + self.sources.strings();
         let shared = strings.min(objects.saturating_sub(self.resting.objects));
         let own = objects - shared;
         let held = self.held_by_programs();
@@ -171,7 +103,7 @@ impl Vm {
             _ if self.is_cramped_for_many() => held / 8,
             _ => return,
         };
-        self.evaluated.clear();
+        self.sources.clear();
         self.programs.evict(&self.lua, (held, excess), in_use, &self.counts);
         self.collect();
         // What is left is one program, or nobody knows what it is.
@@ -242,7 +174,7 @@ impl Vm {
 
     /// A lease of this VM is over: from now on it counts which programs the next one needs. What the VM holds
     /// while nobody uses it is what it needs.
-    pub(super) fn end_lease(&mut self) {
+    pub(in crate::vm) fn end_lease(&mut self) {
         self.programs.end_lease();
         if self.lua.used_memory() > self.resting_limit {
             self.collect();
@@ -250,7 +182,7 @@ impl Vm {
     }
 
     /// Programs are dropped so that, when nobody uses it, the VM holds no more than this.
-    pub(super) fn limit_resting_memory(&mut self, bytes: usize) {
+    pub(in crate::vm) fn limit_resting_memory(&mut self, bytes: usize) {
         self.resting_limit = bytes;
         let programs = bytes.saturating_sub(self.resting.pages);
         self.programs_limit = (programs - programs / 16).min(self.room() / 4 * 3);

@@ -1,18 +1,22 @@
 //! Runs that come near their memory limit: what they hold is measured on a VM of their own.
 //!
 //! What a VM that others use has for a run depends on what they left there. So a run that doesn't keep to what
-//! [everybody has](super::memory) is taken back, and runs again on a VM that is new and has loaded nothing but
+//! [everybody has](crate::vm::allowance) is taken back, and runs again on a VM that is new and has loaded nothing but
 //! its program, with a file level of its own. There it fails if it holds more than its limit, however much
 //! garbage it makes; and who else runs, on how many VMs, makes no difference.
 
 use std::sync::Arc;
 
-use super::evaluate::Evaluation;
-use super::limits::CallBounds;
-use super::raw::{self, Measuring};
-use super::{Call, Host, Program, Ran, RunLimits, Vm};
+use super::Vm;
 use crate::error::{Failure, ScriptError};
 use crate::value::ScriptValues;
+use crate::vm::call::{Call, Evaluation};
+use crate::vm::deadline::CallBounds;
+use crate::vm::host::Host;
+use crate::vm::limits::RunLimits;
+use crate::vm::outcome::Ran;
+use crate::vm::program::Program;
+use crate::vm::raw::{self, Measuring};
 
 /// What a run may have in pages: what it holds, garbage, and pages that are not full. In times of its limit.
 const PAGES: usize = 2;
@@ -106,7 +110,7 @@ impl Vm {
         let twin = Self::make(api, self.memory_limit, counts, Some(&self.watch));
         let result = twin.and_then(|mut twin| {
             let result = body(&mut twin);
-            self.watch.turn_to(raw::Hook::of(&self.lua));
+            self.watch.turn_to(Box::new(raw::Hook::of(&self.lua)));
             result
         });
         self.counts.measured();

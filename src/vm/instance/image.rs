@@ -1,0 +1,67 @@
+//! Images: file levels that ran once in this VM and serve every run.
+
+use super::Vm;
+use super::verdict::{LimitVerdict, ran_out};
+use crate::vm::deadline::RunDeadline;
+use crate::vm::host::Host;
+use crate::vm::limits::RunLimits;
+use crate::vm::loaded_programs::Weight;
+use crate::vm::outcome::Ran;
+use crate::vm::program::Program;
+use crate::vm::raw;
+
+impl Vm {
+    /// Makes the image of a program, if it can have one. That has the time of a run to itself: a run is not
+    /// charged for being the first on this VM.
+    pub(super) fn image(
+        &mut self,
+        place: usize,
+        program: &Program,
+        host: &mut dyn Host,
+        limits: &RunLimits,
+    ) -> Result<(), Ran> {
+        let needs_room = program.needs_room(limits.memory);
+        if needs_room {
+            self.allow_more(limits.memory);
+        }
+        let counting = self.allowance.count(&self.lua).filter(|_| !needs_room);
+        let before = raw::object_bytes(&self.lua);
+        let main = self.programs.at(place).main().expect("there is no image yet");
+        let deadline = RunDeadline::begin(&self.watch, limits.time);
+        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
+        let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
+        let passed = counting.is_some_and(|counting| counting.passed());
+        let out_of_memory =
+            passed || matches!(imaged, raw::Imaged::Failed(raw::Ended::OutOfMemory));
+        let verdict = LimitVerdict::of(&mut run, out_of_memory);
+        drop(run);
+        self.limit_allocator(self.allowance.total);
+        if ran_out(&verdict) {
+            // Whatever it has become, it depends on what the VM holds: it runs again where it can be measured.
+            let ended = match imaged {
+                raw::Imaged::Failed(ended) => ended,
+                raw::Imaged::Made(_) | raw::Imaged::Mutable(_) => raw::Ended::Missing,
+            };
+            return Err(self.judge(program, ended, verdict));
+        }
+        match imaged {
+            raw::Imaged::Mutable(why) => program.found_mutable(why),
+            raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
+            raw::Imaged::Made(image) => {
+                let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
+                let weight = Weight { bytes, collections: self.collections };
+                let gone = self.programs.keep_image(place, image, weight);
+                self.lower_floor(gone);
+                self.counts.imaged();
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the image of a program that was found to need a file level for each run: nothing will use it again.
+    pub(super) fn drop_image(&mut self, place: usize, program: &Program) {
+        let left = (program.texts(), self.collections);
+        let gone = self.programs.drop_image(&self.lua, place, left);
+        self.lower_floor(gone);
+    }
+}
