@@ -25,11 +25,11 @@ use super::builtins::begin::{begin, numbers, reading, texts};
 use super::builtins::close::close;
 use super::builtins::concat::concat;
 use super::builtins::costs::{
-    End, arguments, depth, filling, held, moving, results, search, shifting, slice, stepping,
+    SliceEnd, arguments, depth, filling, held, moving, results, search, shifting, slice, stepping,
     unpacking,
 };
 use super::builtins::format::format;
-use super::builtins::original::Original;
+use super::builtins::original::OriginalFunction;
 use super::builtins::sort::sort;
 use super::builtins::split::split;
 use super::builtins::utf8::codes;
@@ -43,32 +43,32 @@ use crate::vm::cost;
 struct BuiltIn {
     library: &'static CStr,
     pub(super) name: &'static CStr,
-    bound: Bound,
+    bound: CallBound,
     /// What is in front of it, or in its place: a function for this one alone, which has nothing to look up.
     bounded: ffi::lua_CFunction,
-    original: &'static Original,
+    original: &'static OriginalFunction,
 }
 
 /// What bounds a call of a built-in.
 #[derive(Clone, Copy)]
-enum Bound {
+enum CallBound {
     /// It looks at each of its arguments for some nanoseconds at most, as he did who pushed them, or at some
     /// fixed number of things.
     Small,
-    /// As [`Bound::Small`], or what it goes through is in memory: each call is a safepoint.
+    /// As [`CallBound::Small`], or what it goes through is in memory: each call is a safepoint.
     Safepoint,
     /// It costs so many nanoseconds, by the arguments on the stack, and doesn't begin if the run has no time
     /// left for that. Finding it out may raise an error, and takes some microseconds at most.
     Counted(unsafe fn(*mut lua_State) -> usize),
-    /// As [`Bound::Counted`], and its first result is a text that it put together: see [`numerals`].
+    /// As [`CallBound::Counted`], and its first result is a text that it put together: see [`numerals`].
     Made(unsafe fn(*mut lua_State) -> usize),
     /// A function of ours is in its place, with safepoints; it gets Luau's own, which is its upvalue too.
-    Replaced(unsafe fn(*mut lua_State, &Original) -> c_int),
+    Replaced(unsafe fn(*mut lua_State, &OriginalFunction) -> c_int),
     /// A function of ours is in its place, or in front of it, which was put there before.
     Ours,
 }
 
-use Bound::{Counted, Made, Ours, Replaced, Safepoint, Small};
+use CallBound::{Counted, Made, Ours, Replaced, Safepoint, Small};
 
 /// Functions of one library with one bound.
 macro_rules! built_ins {
@@ -78,8 +78,8 @@ macro_rules! built_ins {
     (one $library:literal, $name:literal, $bound:expr) => {{
         // SAFETY: what is called here reads the arguments of a call, and gets valid indices.
         #[allow(unused_unsafe, reason = "some bounds are values")]
-        const BOUND: Bound = unsafe { $bound };
-        static ORIGINAL: Original = Original(AtomicUsize::new(0));
+        const BOUND: CallBound = unsafe { $bound };
+        static ORIGINAL: OriginalFunction = OriginalFunction(AtomicUsize::new(0));
         unsafe extern "C-unwind" fn bounded(state: *mut lua_State) -> c_int {
             // SAFETY: arguments lie from 1 to the top; `bound_built_ins` set the original before it made the
             // closure.
@@ -136,7 +136,7 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         c"lrotate" c"lshift" c"replace" c"rrotate" c"rshift" => Counted(numbers);
     c"string":
         c"byte" => Counted(|state| {
-            sum([reading(state, 2, 3), results(slice(state, End::First), 4)])
+            sum([reading(state, 2, 3), results(slice(state, SliceEnd::First), 4)])
         }),
         c"char" => Made(|state| sum([numbers(state), arguments(state, 5)])),
         c"find" => Counted(|state| {
@@ -164,7 +164,7 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
             sum([reading(state, 2, 2), text_length(state, 1).saturating_mul(times) / 3])
         }),
         c"split" => Replaced(split),
-        c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, End::Last) / 2])),
+        c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, SliceEnd::Last) / 2])),
         c"unpack" => Counted(|state| {
             let format = text(state, 1);
             let interned = cost::interned(format, usize::MAX);
@@ -174,10 +174,10 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
     c"utf8":
         c"char" => Made(|state| sum([numbers(state), arguments(state, 20)])),
         c"codepoint" => Counted(|state| {
-            sum([reading(state, 2, 3), results(slice(state, End::First), 8)])
+            sum([reading(state, 2, 3), results(slice(state, SliceEnd::First), 8)])
         }),
         c"codes" => Replaced(codes),
-        c"len" => Counted(|state| sum([2 * slice(state, End::Last), reading(state, 2, 3)])),
+        c"len" => Counted(|state| sum([2 * slice(state, SliceEnd::Last), reading(state, 2, 3)])),
         c"offset" => Counted(|state| sum([stepping(state), reading(state, 2, 3)]));
     c"table":
         c"clear" => Counted(held),

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use super::errors::outcome::{Ended, failed};
+use super::errors::outcome::{RunEnd, failed};
 use super::refs::Refs;
 use super::run::Run;
 use super::strings::text_at;
@@ -36,10 +36,10 @@ pub(super) unsafe fn run_file_level(
     refs: &Refs,
     program: &Program,
     run: *mut Run<'_>,
-) -> Result<(), Ended> {
+) -> Result<(), RunEnd> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        (*run).own.random = RunRandom::new(file_level_seed(program.name()));
+        (*run).per_run.random = RunRandom::new(file_level_seed(program.name()));
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
         ffi::lua_setmetatable(state, ENVIRONMENT);
@@ -53,16 +53,16 @@ pub(super) unsafe fn run_file_level(
         ffi::lua_clonefunction(state, MAIN);
         ffi::lua_pushvalue(state, ENVIRONMENT);
         ffi::lua_setfenv(state, -2);
-        (*run).own.file_lines = program.wants_file_lines().then(Box::default);
+        (*run).per_run.file_lines = program.wants_file_lines().then(Box::default);
         let status = ffi::lua_pcall(state, 0, 0, HANDLER);
-        let lines = (*run).own.file_lines.take();
+        let lines = (*run).per_run.file_lines.take();
         let ended = match status {
             ffi::LUA_OK => Ok(()),
             _ => Err(failed(state, status, program, &mut *run)),
         };
         // One that is out of memory may run again with more.
         if let Some(lines) = lines
-            && !matches!(ended, Err(Ended::OutOfMemory))
+            && !matches!(ended, Err(RunEnd::OutOfMemory))
         {
             program.learn_file_lines(lines.into_lines());
         }

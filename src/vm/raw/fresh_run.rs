@@ -7,12 +7,12 @@ use mlua::{Function, Lua, ffi};
 
 use super::data::entity::push_entity;
 use super::data::push::{push_table, push_value};
-use super::data::read::Reader;
-use super::errors::outcome::{Ended, failed};
+use super::data::read::StackReader;
+use super::errors::outcome::{RunEnd, failed};
 use super::file_level::{
     ENVIRONMENT, HANDLER, MAX_GLOBALS, globals_of, push_callback, run_file_level,
 };
-use super::handles::handed::flush;
+use super::handles::handed::write_back;
 use super::memory::{blocks, exact};
 use super::refs::Refs;
 use super::run::Run;
@@ -30,7 +30,7 @@ pub(in crate::vm) fn run_callback(
     main: &Function,
     call: Call<'_>,
     run: &mut Run<'_>,
-) -> Ended {
+) -> RunEnd {
     let mut ended = None;
     let out = &mut ended;
     let run_ptr = std::ptr::from_mut(run);
@@ -46,10 +46,10 @@ pub(in crate::vm) fn run_callback(
     });
     match (result, ended) {
         (Ok(()), Some(ended)) => ended,
-        (Err(mlua::Error::MemoryError(_)), _) => Ended::OutOfMemory,
+        (Err(mlua::Error::MemoryError(_)), _) => RunEnd::OutOfMemory,
         (Err(error), _) => {
             let error = ScriptError::Raised { message: error.to_string() };
-            Ended::failed(error)
+            RunEnd::failed(error)
         }
         (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
     }
@@ -65,7 +65,7 @@ unsafe fn execute(
     program: &Program,
     call: Call<'_>,
     run: *mut Run<'_>,
-) -> Ended {
+) -> RunEnd {
     const SELF: c_int = HANDLER + 1;
     let Call { callback, state: state_in, args, seed } = call;
     // SAFETY: the caller keeps what this function asks for.
@@ -83,22 +83,22 @@ unsafe fn execute(
 
         // The callback.
         (*run).start_with(seed);
-        let entity = (*run).own.entity;
+        let entity = (*run).per_run.entity;
         push_entity(state, entity);
         ffi::lua_rawsetfield(state, ENVIRONMENT, c"entity".as_ptr());
-        let steps = (*run).own.steps;
+        let steps = (*run).per_run.steps;
         push_table(state, state_in, 0);
-        (*run).own.steps = steps;
+        (*run).per_run.steps = steps;
         push_callback(state, ENVIRONMENT, callback);
         match ffi::lua_type(state, -1) {
             ffi::LUA_TFUNCTION => {}
-            ffi::LUA_TNIL => return Ended::Missing,
+            ffi::LUA_TNIL => return RunEnd::Missing,
             other => {
                 let name = callback.name();
                 let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
                 let message = format!("`{name}` must be a function, but it is a {kind}");
                 let error = ScriptError::Raised { message };
-                return Ended::failed(error);
+                return RunEnd::failed(error);
             }
         }
         ffi::lua_pushvalue(state, SELF);
@@ -119,15 +119,15 @@ unsafe fn execute(
         }
 
         // What it leaves behind.
-        if let Err(error) = flush(state, &mut *run) {
-            return Ended::failed(error);
+        if let Err(error) = write_back(state, &mut *run) {
+            return RunEnd::failed(error);
         }
-        let reader = Reader::new((*run).max_value_size, None, &mut (*run).deadline);
+        let reader = StackReader::new((*run).max_value_size, None, &mut (*run).deadline);
         match { reader }.table(state, SELF) {
-            Ok(table) => Ended::Done(StateChange::Replaced(table.into())),
+            Ok(table) => RunEnd::Done(StateChange::Replaced(table.into())),
             Err(problem) => {
                 let error = problem.into_error("self", (*run).max_value_size, "kept");
-                Ended::failed(error)
+                RunEnd::failed(error)
             }
         }
     }

@@ -16,20 +16,20 @@ use crate::error::ScriptError;
 use crate::vm::host::{FieldId, FieldRef, Host};
 
 /// The userdata tag of [`FieldRef`]s; mlua uses none.
-pub(super) const PLACE_TAG: c_int = 7;
+pub(super) const FIELD_REF_TAG: c_int = 7;
 
 /// The userdata tag of handles to spots of the own entity, whichever that is: a VM makes each once.
-pub(super) const OWN_TAG: c_int = 9;
+pub(super) const OWN_FIELD_TAG: c_int = 9;
 
 /// What a script holds to get at the fields of a component.
 #[derive(Clone, Copy)]
-pub(super) enum Handle {
+pub(super) enum ComponentHandle {
     FieldRef(FieldRef),
     /// A spot of the own entity.
     Own(FieldId),
 }
 
-impl Handle {
+impl ComponentHandle {
     pub(super) fn place(self, host: &dyn Host) -> FieldRef {
         match self {
             Self::FieldRef(place) => place,
@@ -42,18 +42,21 @@ impl Handle {
 ///
 /// A valid index.
 #[inline]
-pub(super) unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Handle, ScriptError> {
+pub(super) unsafe fn handle_at(
+    state: *mut lua_State,
+    index: c_int,
+) -> Result<ComponentHandle, ScriptError> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        if let Some(spot) = own_at(state, index) {
-            return Ok(Handle::Own(spot));
+        if let Some(spot) = own_field_at(state, index) {
+            return Ok(ComponentHandle::Own(spot));
         }
-        let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<FieldRef>();
+        let place = ffi::lua_touserdatatagged(state, index, FIELD_REF_TAG).cast::<FieldRef>();
         if place.is_null() {
             return Err(ScriptError::Raised { message: "not a component".to_owned() });
         }
-        // The tag is set by `push_place` alone, which wrote a `FieldRef`.
-        Ok(Handle::FieldRef(place.read_unaligned()))
+        // The tag is set by `push_field_ref` alone, which wrote a `FieldRef`.
+        Ok(ComponentHandle::FieldRef(place.read_unaligned()))
     }
 }
 
@@ -63,11 +66,11 @@ pub(super) unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Ha
 ///
 /// A valid index.
 #[inline]
-pub(super) unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<FieldId> {
-    // SAFETY: the caller keeps what this function asks for; the tag is set by `push_own` alone, which
+pub(super) unsafe fn own_field_at(state: *mut lua_State, index: c_int) -> Option<FieldId> {
+    // SAFETY: the caller keeps what this function asks for; the tag is set by `push_own_field` alone, which
     // wrote a number.
     unsafe {
-        let spot = ffi::lua_touserdatatagged(state, index, OWN_TAG).cast::<FieldId>();
+        let spot = ffi::lua_touserdatatagged(state, index, OWN_FIELD_TAG).cast::<FieldId>();
         if spot.is_null() { None } else { Some(spot.read_unaligned()) }
     }
 }
@@ -78,7 +81,7 @@ pub(super) unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<Field
 ///
 /// Inside a C function that Luau called with few arguments: two free slots.
 #[inline]
-pub(super) unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: FieldId) {
+pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spot: FieldId) {
     let place = spot as usize;
     let known = own.0.borrow().get(place).copied().unwrap_or(0);
     // SAFETY: the caller keeps what this function asks for; a handle is a number without a destructor.
@@ -87,7 +90,8 @@ pub(super) unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Fie
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, known.into());
             return;
         }
-        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<FieldId>(), OWN_TAG);
+        let memory =
+            ffi::lua_newuserdatataggedwithmetatable(state, size_of::<FieldId>(), OWN_FIELD_TAG);
         memory.cast::<FieldId>().write_unaligned(spot);
         let slot = ffi::lua_ref(state, -1);
         let mut slots = own.0.borrow_mut();
@@ -100,11 +104,12 @@ pub(super) unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Fie
 /// # Safety
 ///
 /// Inside a protected call; one free slot.
-pub(super) unsafe fn push_place(state: *mut lua_State, place: FieldRef) {
+#[inline]
+pub(super) unsafe fn push_field_ref(state: *mut lua_State, place: FieldRef) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let size = size_of::<FieldRef>();
-        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, PLACE_TAG);
+        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, FIELD_REF_TAG);
         // A `FieldRef` is plain data without a destructor.
         memory.cast::<FieldRef>().write_unaligned(place);
     }

@@ -6,7 +6,7 @@ pub(super) mod freeze;
 pub(super) mod make;
 pub(super) mod reachable;
 pub(super) mod shapes;
-pub(super) mod stage;
+pub(super) mod stack;
 pub(super) mod state;
 pub(super) mod texts;
 

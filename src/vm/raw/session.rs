@@ -12,9 +12,9 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::lua_State;
 use mlua::{Function, Lua, ffi};
 
-use super::data::problem::ProblemKind;
+use super::data::problem::ReadProblemKind;
 use super::data::push::{push_table, push_value};
-use super::data::read::{Entries, Reader};
+use super::data::read::{StackReader, TableEntries};
 use super::memory::blocks;
 use super::numerals;
 use super::refs::SessionRefs;
@@ -168,8 +168,8 @@ unsafe fn globals_as_data(
     limit: usize,
     deadline: &mut Deadline<'_>,
 ) -> Result<ScriptTable, ScriptError> {
-    let mut globals = Entries::default();
-    let mut reader = Reader::new(limit, None, deadline);
+    let mut globals = TableEntries::default();
+    let mut reader = StackReader::new(limit, None, deadline);
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -179,7 +179,7 @@ unsafe fn globals_as_data(
             let read = reader.entry(state, top, 0, &mut globals);
             ffi::lua_settop(state, top - 2);
             match read {
-                Err(problem) if !matches!(problem.what, ProblemKind::NotData(_)) => {
+                Err(problem) if !matches!(problem.what, ReadProblemKind::NotData(_)) => {
                     return Err(problem.into_error("globals", limit, "kept"));
                 }
                 _ => {}

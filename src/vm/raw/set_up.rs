@@ -9,10 +9,12 @@ use super::errors::handler::on_error;
 use super::functions::{
     lock_metatable, lock_shared_metatable, push_function, set_function, set_type_name,
 };
-use super::handles::component::{place_eq, place_index, place_newindex, place_tostring};
+use super::handles::component::{
+    component_eq, component_index, component_newindex, component_tostring,
+};
 use super::handles::entity::{entity_index, entity_newindex, entity_tostring};
 use super::handles::keys::atom_of;
-use super::handles::{OWN_TAG, PLACE_TAG};
+use super::handles::{FIELD_REF_TAG, OWN_FIELD_TAG};
 use super::image::reachable::reachable;
 use super::protected::call_job;
 use super::refs::{Callbacks, OwnHandles, Refs};
@@ -24,7 +26,7 @@ use super::stack::TOO_DEEP;
 pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     let mut refs = Refs {
         entity: 0,
-        own: OwnHandles::default(),
+        own_handles: OwnHandles::default(),
         environment_metatable: 0,
         message_handler: 0,
         handed: 0,
@@ -84,16 +86,16 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             ffi::lua_pop(state, 1);
 
             ffi::lua_createtable(state, 0, 6);
-            set_function(state, c"__index", place_index);
-            set_function(state, c"__newindex", place_newindex);
-            set_function(state, c"__tostring", place_tostring);
-            set_function(state, c"__eq", place_eq);
+            set_function(state, c"__index", component_index);
+            set_function(state, c"__newindex", component_newindex);
+            set_function(state, c"__tostring", component_tostring);
+            set_function(state, c"__eq", component_eq);
             set_type_name(state, c"Component");
             lock_metatable(state);
             // Both kinds of handles are alike to scripts.
             ffi::lua_pushvalue(state, -1);
-            ffi::lua_setuserdatametatable(state, PLACE_TAG);
-            ffi::lua_setuserdatametatable(state, OWN_TAG);
+            ffi::lua_setuserdatametatable(state, FIELD_REF_TAG);
+            ffi::lua_setuserdatametatable(state, OWN_FIELD_TAG);
 
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slots.environment_metatable.into());
             let shared = reachable(

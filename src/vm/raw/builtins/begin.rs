@@ -53,7 +53,7 @@ pub(in crate::vm::raw) unsafe fn begin(state: *mut lua_State, name: &CStr, nanos
         safepoint(state);
         if nanos > cost::UNCOUNTED {
             let _ = with_run("a built-in", |run| {
-                run.own.steps = run.own.steps.saturating_add(nanos as u64 / STEP_NANOS);
+                run.per_run.steps = run.per_run.steps.saturating_add(nanos as u64 / STEP_NANOS);
                 Ok(())
             });
         }

@@ -6,7 +6,7 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::strings::OUT_OF_MEMORY;
 
@@ -15,7 +15,10 @@ use crate::vm::raw::strings::OUT_OF_MEMORY;
 /// Luau gives the coroutine a small stack in place of the one that it has. An error for want of memory would be
 /// raised in the coroutine, where nothing catches it but what called this: Luau takes that for a mistake of the
 /// host, and with its assertions on it ends the process. So it is looked first whether there is memory.
-pub(in crate::vm::raw) unsafe fn close(state: *mut lua_State, original: &Original) -> c_int {
+pub(in crate::vm::raw) unsafe fn close(
+    state: *mut lua_State,
+    original: &OriginalFunction,
+) -> c_int {
     /// The small stack with its calls takes less than two of the pages in which Luau keeps small blocks.
     const ROOM: usize = 64 * 1024;
     // SAFETY: the allocator is that of the VM, and gets back what it gave.

@@ -6,7 +6,7 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::vm::raw::builtins::begin::{begin, reading};
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::{length, number, sum, text_length};
 use crate::vm::raw::numerals;
 use crate::vm::raw::safepoint::safepoint;
@@ -16,7 +16,10 @@ use crate::vm::raw::stack::TOO_DEEP;
 ///
 /// Each number becomes a text, which Luau looks up among all texts that there are, and numbers can be chosen so
 /// that this takes long. So long lists with numbers are put together in pieces, with safepoints between.
-pub(in crate::vm::raw) unsafe fn concat(state: *mut lua_State, original: &Original) -> c_int {
+pub(in crate::vm::raw) unsafe fn concat(
+    state: *mut lua_State,
+    original: &OriginalFunction,
+) -> c_int {
     /// Elements of a piece. So many are done at once.
     const PIECE: usize = 64;
     // SAFETY: arguments lie from 1 to the top; the first upvalue is Luau's own function.

@@ -28,7 +28,7 @@ const SHORT: usize = 100;
 
 /// Where a part of a text ends if the call doesn't say it.
 #[derive(Clone, Copy)]
-pub(in crate::vm::raw) enum End {
+pub(in crate::vm::raw) enum SliceEnd {
     /// Where it begins.
     First,
     /// Where the text ends.
@@ -37,7 +37,7 @@ pub(in crate::vm::raw) enum End {
 
 /// How many bytes of the text at 1 lie between the places that the second and third argument name; if the text is
 /// short, all of it.
-pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: End) -> usize {
+pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: SliceEnd) -> usize {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let length = text_length(state, 1);
@@ -46,8 +46,8 @@ pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: End) -> usize
         }
         let length = length as f64;
         let last = match (ffi::lua_type(state, 3), end) {
-            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::First) => number(state, 2),
-            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::Last) => -1.0,
+            (ffi::LUA_TNONE | ffi::LUA_TNIL, SliceEnd::First) => number(state, 2),
+            (ffi::LUA_TNONE | ffi::LUA_TNIL, SliceEnd::Last) => -1.0,
             _ => number(state, 3),
         };
         let from_start = |place: f64| if place < 0.0 { place + length + 1.0 } else { place };

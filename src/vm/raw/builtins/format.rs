@@ -7,7 +7,7 @@ use mlua::ffi::lua_State;
 
 use crate::vm::cost;
 use crate::vm::raw::builtins::begin::begin;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::{sum, text};
 use crate::vm::raw::numerals;
 use crate::vm::raw::safepoint::safepoint;
@@ -17,7 +17,10 @@ use crate::vm::raw::strings::{may_have_address, push_text};
 /// `string.format(format, …)`. Shows no address.
 ///
 /// Interpolated texts are made by it as well.
-pub(in crate::vm::raw) unsafe fn format(state: *mut lua_State, original: &Original) -> c_int {
+pub(in crate::vm::raw) unsafe fn format(
+    state: *mut lua_State,
+    original: &OriginalFunction,
+) -> c_int {
     // SAFETY: arguments lie from 1 to the top, and `push_text` gets the positions of those alone;
     // the format's bytes are at 1 while they are read.
     unsafe {

@@ -1,4 +1,4 @@
-//! [`Original`]: Luau's own functions.
+//! [`OriginalFunction`]: Luau's own functions.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,9 +7,9 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 /// Luau's own function. It is the same one in each VM.
-pub(in crate::vm::raw) struct Original(pub(in crate::vm::raw) AtomicUsize);
+pub(in crate::vm::raw) struct OriginalFunction(pub(in crate::vm::raw) AtomicUsize);
 
-impl Original {
+impl OriginalFunction {
     pub(in crate::vm::raw) fn set(&self, function: ffi::lua_CFunction) {
         self.0.store(function as usize, Ordering::Relaxed);
     }

@@ -39,7 +39,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn random(state: *mut lua_State)
         if low > high {
             ffi::luaL_argerror(state, count, c"interval is empty".as_ptr());
         }
-        let bits = with_run("math.random", |run| Ok(run.own.random.next_u64()));
+        let bits = with_run("math.random", |run| Ok(run.per_run.random.next_u64()));
         let bits = match bits {
             Ok(bits) => bits,
             Err(error) => raise(state, error),

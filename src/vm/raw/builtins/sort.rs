@@ -8,7 +8,7 @@ use mlua::ffi::lua_State;
 
 use crate::vm::cost;
 use crate::vm::raw::builtins::begin::begin;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::{length, text_length};
 use crate::vm::raw::functions::push_function;
 use crate::vm::raw::run::Run;
@@ -25,7 +25,7 @@ const LONG_SORT: usize = 50_000;
 /// `table.sort(list, before)`
 ///
 /// What would take long without a safepoint, gets a comparator that is one.
-pub(in crate::vm::raw) unsafe fn sort(state: *mut lua_State, original: &Original) -> c_int {
+pub(in crate::vm::raw) unsafe fn sort(state: *mut lua_State, original: &OriginalFunction) -> c_int {
     // SAFETY: arguments lie from 1 to the top; those of the closures are pushed.
     unsafe {
         safepoint(state);

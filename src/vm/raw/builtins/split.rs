@@ -7,13 +7,13 @@ use mlua::ffi::lua_State;
 
 use crate::vm::cost;
 use crate::vm::raw::builtins::begin::begin;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::text;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// `string.split(text, separator)`, with safepoints.
-pub(in crate::vm::raw) unsafe fn split(state: *mut lua_State, _: &Original) -> c_int {
+pub(in crate::vm::raw) unsafe fn split(state: *mut lua_State, _: &OriginalFunction) -> c_int {
     /// Bytes that are looked at in one go.
     const WINDOW: usize = 100_000;
     /// What is compared between two safepoints, in nanoseconds.

@@ -6,13 +6,13 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::text;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// `utf8.codes(text)`
-pub(in crate::vm::raw) unsafe fn codes(state: *mut lua_State, _: &Original) -> c_int {
+pub(in crate::vm::raw) unsafe fn codes(state: *mut lua_State, _: &OriginalFunction) -> c_int {
     // SAFETY: arguments lie from 1 to the top; `luaL_checklstring` raises as C functions may.
     unsafe {
         ffi::luaL_checklstring(state, 1, std::ptr::null_mut());

@@ -9,10 +9,10 @@ use crate::value::ScriptValue;
 use crate::vm::host::{Field, ReadResult};
 use crate::vm::raw::data::arguments::hand_over;
 use crate::vm::raw::data::entity::entity_at;
-use crate::vm::raw::handles::handed::{flush_current, forget_stale};
+use crate::vm::raw::handles::handed::{drop_stale, write_back_current};
 use crate::vm::raw::handles::keys::{atom_at, field_at, no_field};
-use crate::vm::raw::handles::own::ask_own;
-use crate::vm::raw::handles::push_own;
+use crate::vm::raw::handles::own::ask_about_own;
+use crate::vm::raw::handles::push_own_field;
 use crate::vm::raw::host::answer::{answer, answer_nothing};
 use crate::vm::raw::run::current::with_host;
 
@@ -45,10 +45,10 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn entity_newindex(state: *mut l
             let Some(entity) = entity_at(state, 1) else {
                 return Err(ScriptError::FileLevel { what: format!("entity.{name}") });
             };
-            flush_current(state)?;
+            write_back_current(state)?;
             let value = hand_over(state, 3, name)?;
             with_host(name, |host, _| host.set_component(entity, name, value))?;
-            forget_stale(state);
+            drop_stale(state);
             Ok(())
         });
         answer_nothing(state, result)
@@ -77,11 +77,11 @@ unsafe fn push_own_component(state: *mut lua_State) -> bool {
     unsafe {
         let Some(name) = atom_at(state, 2) else { return false };
         let entity = entity_at(state, 1);
-        let spot = ask_own(state, |host| {
+        let spot = ask_about_own(state, |host| {
             if entity == Some(host.entity()) { host.own_component(name) } else { None }
         });
         match spot {
-            Some((spot, own)) => push_own(state, &*own, spot),
+            Some((spot, own)) => push_own_field(state, &*own, spot),
             None => return false,
         }
         true

@@ -6,13 +6,13 @@ use mlua::{Lua, ffi};
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::host::FieldRef;
-use crate::vm::raw::data::problem::ProblemKind;
+use crate::vm::raw::data::problem::ReadProblemKind;
 use crate::vm::raw::data::push::push_table;
-use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::data::read::StackReader;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
-use crate::vm::raw::run::current::{guarded, with_run};
+use crate::vm::raw::run::current::{catch_host_panic, with_run};
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// The most bytes that all lists and maps of components may have together that a run gets, and each one when
@@ -32,8 +32,8 @@ pub(in crate::vm::raw) unsafe fn push_handed(
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         let known = with_run("table", |run| {
-            let index = run.own.handed.iter().position(|(known, _)| *known == place);
-            Ok((index, run.handed_ref, run.own.handed.len()))
+            let index = run.per_run.handed.iter().position(|(known, _)| *known == place);
+            Ok((index, run.handed_ref, run.per_run.handed.len()))
         });
         let (index, slot, len) = match known {
             Ok(known) => known,
@@ -45,11 +45,11 @@ pub(in crate::vm::raw) unsafe fn push_handed(
         } else {
             let size = table.size();
             let counted = with_run("table", |run| {
-                let bytes = run.own.handed_bytes.saturating_add(size);
+                let bytes = run.per_run.handed_bytes.saturating_add(size);
                 if bytes > MAX_HANDED {
                     return Err(handed_too_much());
                 }
-                run.own.handed_bytes = bytes;
+                run.per_run.handed_bytes = bytes;
                 Ok(())
             });
             if let Err(error) = counted {
@@ -59,7 +59,7 @@ pub(in crate::vm::raw) unsafe fn push_handed(
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
             let _ = with_run("table", |run| {
-                run.own.handed.push((place, table));
+                run.per_run.handed.push((place, table));
                 Ok(())
             });
         }
@@ -76,11 +76,13 @@ fn handed_too_much() -> ScriptError {
 /// # Safety
 ///
 /// Inside a C function that Luau called.
-pub(in crate::vm::raw) unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
-    let handed = with_run("table", |run| Ok(!run.own.handed.is_empty()));
+pub(in crate::vm::raw) unsafe fn write_back_current(
+    state: *mut lua_State,
+) -> Result<(), ScriptError> {
+    let handed = with_run("table", |run| Ok(!run.per_run.handed.is_empty()));
     if handed == Ok(true) {
         // SAFETY: the caller keeps what this function asks for.
-        with_run("table", |run| unsafe { flush(state, run) })?;
+        with_run("table", |run| unsafe { write_back(state, run) })?;
     }
     Ok(())
 }
@@ -88,11 +90,11 @@ pub(in crate::vm::raw) unsafe fn flush_current(state: *mut lua_State) -> Result<
 /// # Safety
 ///
 /// Inside a protected call. ReadResult raises nothing but a stack overflow.
-pub(in crate::vm::raw) unsafe fn flush(
+pub(in crate::vm::raw) unsafe fn write_back(
     state: *mut lua_State,
     run: &mut Run<'_>,
 ) -> Result<(), ScriptError> {
-    if run.own.handed.is_empty() {
+    if run.per_run.handed.is_empty() {
         return Ok(());
     }
     // All of them together have room for as much as was handed out at most.
@@ -101,17 +103,17 @@ pub(in crate::vm::raw) unsafe fn flush(
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
-        for index in 0..run.own.handed.len() {
+        for index in 0..run.per_run.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
-            let mut reader = Reader::new(left, Some(&mut *run.host), &mut run.deadline);
+            let mut reader = StackReader::new(left, Some(&mut *run.host), &mut run.deadline);
             let table = reader.table(state, ffi::lua_gettop(state));
             left = reader.budget;
             ffi::lua_pop(state, 1);
-            let (place, before) = &mut run.own.handed[index];
+            let (place, before) = &mut run.per_run.handed[index];
             let host = &mut *run.host;
-            let result = guarded("component", || {
+            let result = catch_host_panic("component", || {
                 let table = table.map_err(|problem| match problem.what {
-                    ProblemKind::TooLarge => handed_too_much(),
+                    ReadProblemKind::TooLarge => handed_too_much(),
                     _ => problem.into_error(&host.name(*place), MAX_HANDED, "handed over"),
                 })?;
                 if table != *before {
@@ -120,7 +122,7 @@ pub(in crate::vm::raw) unsafe fn flush(
                 }
                 Ok(())
             });
-            run.note(&result);
+            run.note_panic(&result);
             if result.is_err() {
                 ffi::lua_pop(state, 1);
                 return result;
@@ -137,12 +139,12 @@ pub(in crate::vm::raw) unsafe fn flush(
 /// # Safety
 ///
 /// Inside a C function that Luau called.
-pub(in crate::vm::raw) unsafe fn forget_stale(state: *mut lua_State) {
+pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
     let _ = with_run("table", |run| {
         let host = &mut *run.host;
         let deadline = &mut run.deadline;
         let fresh: Vec<bool> = run
-            .own
+            .per_run
             .handed
             .iter()
             .map(|(place, before)| {
@@ -150,7 +152,7 @@ pub(in crate::vm::raw) unsafe fn forget_stale(state: *mut lua_State) {
                 if deadline.has_passed() {
                     return true;
                 }
-                let now = guarded("component", || host.copy(*place));
+                let now = catch_host_panic("component", || host.copy(*place));
                 matches!(&now, Ok(ScriptValue::Table(now)) if now == before)
             })
             .collect();
@@ -174,14 +176,14 @@ pub(in crate::vm::raw) unsafe fn forget_stale(state: *mut lua_State) {
             ffi::lua_pop(state, 1);
         }
         let mut fresh = fresh.into_iter();
-        run.own.handed.retain(|_| fresh.next().unwrap_or(false));
+        run.per_run.handed.retain(|_| fresh.next().unwrap_or(false));
         Ok(())
     });
 }
 
 /// Empties the array of handed tables between two runs.
 pub(in crate::vm) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
-    if run.own.handed.is_empty() {
+    if run.per_run.handed.is_empty() {
         return;
     }
     let slot = refs.handed;

@@ -11,7 +11,7 @@ use crate::vm::host::ReadResult;
 use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::handles::handed::push_handed;
-use crate::vm::raw::handles::push_place;
+use crate::vm::raw::handles::push_field_ref;
 use crate::vm::raw::numerals;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
@@ -34,7 +34,7 @@ pub(in crate::vm::raw) unsafe fn answer(
                 Ok(()) => push_value(state, &value, 0),
                 Err(error) => raise(state, error),
             },
-            Ok(ReadResult::FieldRef(place)) => push_place(state, place),
+            Ok(ReadResult::FieldRef(place)) => push_field_ref(state, place),
             Ok(ReadResult::Table(table, place)) => match numerals::check_table(&table) {
                 Ok(()) => push_handed(state, table, place),
                 Err(error) => raise(state, error),

@@ -45,7 +45,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
         let line = caller_line(state);
         let result = match with_run("print", |run| Ok(run.in_callback)) {
             Ok(false) => with_run("print", |run| {
-                if let Some(lines) = &mut run.own.file_lines {
+                if let Some(lines) = &mut run.per_run.file_lines {
                     lines.add(LogLine { level, text, line });
                 }
                 Ok(())

@@ -9,13 +9,13 @@ use crate::error::ScriptError;
 use crate::vm::host::Host;
 use crate::vm::limits::Deadline;
 use crate::vm::program::{Callback, Program};
-use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::errors::outcome::RunEnd;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::shapes::Shapes;
-use crate::vm::raw::image::stage::{CALL_BASE, STAGE_END, STAGE_FUNCTION, Stage};
+use crate::vm::raw::image::stack::{BASE_END, CALL_BASE, CALLBACK_AT, ImageStack};
 use crate::vm::raw::image::state::{push_state, take_state};
 use crate::vm::raw::memory::ceiling;
-use crate::vm::raw::protected::{Job, protected_job};
+use crate::vm::raw::protected::{ProtectedJob, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
 use crate::vm::raw::stack::TOO_DEEP;
@@ -37,7 +37,7 @@ pub(in crate::vm) struct BatchJob<'h> {
 pub(in crate::vm) struct BatchRun<'h> {
     pub(in crate::vm) run: Run<'h>,
     pub(in crate::vm) began: u64,
-    pub(in crate::vm) ended: Option<Ended>,
+    pub(in crate::vm) ended: Option<RunEnd>,
 }
 
 /// Runs one callback for one entity after another on an image, in a single protected call. Ends with the row,
@@ -77,13 +77,14 @@ pub(in crate::vm) fn run_batch<'h, 'w, H: Host, R: CallBatch<'w, H>>(
     let data = (&raw mut job).cast::<c_void>();
     let perform = perform_batch::<H, R>;
     // SAFETY: `perform_batch` gets what it asks for; as in `run_on_image`.
-    let ended = unsafe { protected_job(lua, refs, program, Job { perform, data }, run_ptr) };
+    let ended =
+        unsafe { protected_job(lua, refs, program, ProtectedJob { perform, data }, run_ptr) };
     let BatchCall { began, out, .. } = job;
     let ended = match (ended, out) {
-        _ if run.own.touched.is_some() => run.own.touched.map(Ended::TouchedImage),
+        _ if run.per_run.touched.is_some() => run.per_run.touched.map(RunEnd::TouchedImage),
         (Some(ended), _) => Some(ended),
-        (None, Some(Ok(change))) => Some(Ended::Done(change)),
-        (None, Some(Err(error))) => Some(Ended::failed(error)),
+        (None, Some(Ok(change))) => Some(RunEnd::Done(change)),
+        (None, Some(Err(error))) => Some(RunEnd::failed(error)),
         (None, None) => None,
     };
     BatchRun { run, began, ended }
@@ -124,7 +125,7 @@ unsafe fn perform_batch<'w, H: Host, R: CallBatch<'w, H>>(
         let job = &mut *data.cast::<BatchCall<'_, H, R>>();
         let run = job.run.cast::<Run<'_>>();
         ffi::luaL_checkstack(state, CALL_BASE + 24, TOO_DEEP.as_ptr());
-        let stage = Stage::set_up(state, job.image, job.callback, job.entity_name);
+        let base = ImageStack::set_up(state, job.image, job.callback, job.entity_name);
         ffi::lua_settop(state, CALL_BASE);
         let mut laid_out: Option<usize> = None;
         // The bytes in use when it was asked last what the VM holds, and the runs since.
@@ -134,25 +135,25 @@ unsafe fn perform_batch<'w, H: Host, R: CallBatch<'w, H>>(
             job.began += 1;
             (*run).host = &mut *job.host;
             (*run).begin_again(turn.entity, turn.seed);
-            let steps = (*run).own.steps;
+            let steps = (*run).per_run.steps;
             // Mostly they are all of one shape.
             let shape = match laid_out {
                 Some(known) if job.shapes.known[known].is_of(before) => laid_out,
                 _ => {
                     laid_out = job.shapes.of(state, before);
                     if let Some(known) = laid_out {
-                        ffi::lua_settop(state, STAGE_END);
-                        job.shapes.known[known].lay_out(state, STAGE_END);
+                        ffi::lua_settop(state, BASE_END);
+                        job.shapes.known[known].lay_out(state, BASE_END);
                         ffi::lua_settop(state, CALL_BASE);
                     }
                     laid_out
                 }
             };
             let shape = shape.map(|known| &job.shapes.known[known]);
-            stage.turn_to(state, turn.entity);
+            base.turn_to(state, turn.entity);
             push_state(state, shape, before);
-            (*run).own.steps = steps;
-            ffi::lua_pushvalue(state, STAGE_FUNCTION);
+            (*run).per_run.steps = steps;
+            ffi::lua_pushvalue(state, CALLBACK_AT);
             ffi::lua_pushvalue(state, SELF);
             ffi::lua_pushnumber(state, turn.argument);
             ffi::lua_call(state, 2, 0);
@@ -171,7 +172,7 @@ unsafe fn perform_batch<'w, H: Host, R: CallBatch<'w, H>>(
                     return;
                 }
             }
-            if !(*run).own.handed.is_empty() {
+            if !(*run).per_run.handed.is_empty() {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, (*run).handed_ref.into());
                 ffi::lua_cleartable(state, -1);
                 ffi::lua_pop(state, 1);

@@ -8,12 +8,12 @@ use mlua::{Lua, ffi};
 use crate::error::ScriptError;
 use crate::vm::program::Program;
 use crate::vm::raw::data::push::push_value;
-use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::errors::outcome::RunEnd;
 use crate::vm::raw::image::shapes::Shapes;
-use crate::vm::raw::image::stage::{CALL_BASE, STAGE_END, STAGE_FUNCTION, Stage};
+use crate::vm::raw::image::stack::{BASE_END, CALL_BASE, CALLBACK_AT, ImageStack};
 use crate::vm::raw::image::state::{push_state, take_state};
 use crate::vm::raw::image::{Image, MISSING, WRONG};
-use crate::vm::raw::protected::{Job, protected_job};
+use crate::vm::raw::protected::{ProtectedJob, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::{Run, Touched};
 use crate::vm::raw::stack::TOO_DEEP;
@@ -37,11 +37,11 @@ pub(in crate::vm) fn run_on_image(
     (image, shapes): (&Image, &mut Shapes),
     call: Call<'_>,
     run: &mut Run<'_>,
-) -> Ended {
+) -> RunEnd {
     match image.callbacks[call.callback as usize] {
-        MISSING => return Ended::Missing,
+        MISSING => return RunEnd::Missing,
         // The other way says what is wrong with it.
-        WRONG => return Ended::TouchedImage(Touched::default()),
+        WRONG => return RunEnd::TouchedImage(Touched::default()),
         _ => {}
     }
     run.on_image = true;
@@ -53,14 +53,14 @@ pub(in crate::vm) fn run_on_image(
     // SAFETY: `perform_on_image` gets what it asks for; `job` is not used meanwhile but by it, and the run
     // between calls into Lua only.
     let ended = unsafe {
-        protected_job(lua, refs, program, Job { perform: perform_on_image, data }, run_ptr)
+        protected_job(lua, refs, program, ProtectedJob { perform: perform_on_image, data }, run_ptr)
     };
-    if let Some(touched) = run.own.touched {
-        return Ended::TouchedImage(touched);
+    if let Some(touched) = run.per_run.touched {
+        return RunEnd::TouchedImage(touched);
     }
     ended.unwrap_or_else(|| match job.out {
-        Some(Ok(change)) => Ended::Done(change),
-        Some(Err(error)) => Ended::failed(error),
+        Some(Ok(change)) => RunEnd::Done(change),
+        Some(Err(error)) => RunEnd::failed(error),
         None => unreachable!("a run that raised no error has a result"),
     })
 }
@@ -78,17 +78,17 @@ unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
         let run = job.run.cast::<Run<'_>>();
         let Call { callback, state: before, args, .. } = job.call;
         ffi::luaL_checkstack(state, CALL_BASE + 24 + args.len() as c_int, TOO_DEEP.as_ptr());
-        let stage = Stage::set_up(state, job.image, callback, job.entity_name);
-        let steps = (*run).own.steps;
+        let base = ImageStack::set_up(state, job.image, callback, job.entity_name);
+        let steps = (*run).per_run.steps;
         let shape = job.shapes.of(state, before).map(|known| &job.shapes.known[known]);
         if let Some(shape) = shape {
-            shape.lay_out(state, STAGE_END);
+            shape.lay_out(state, BASE_END);
         }
         ffi::lua_settop(state, CALL_BASE);
-        stage.turn_to(state, (*run).own.entity);
+        base.turn_to(state, (*run).per_run.entity);
         push_state(state, shape, before);
-        (*run).own.steps = steps;
-        ffi::lua_pushvalue(state, STAGE_FUNCTION);
+        (*run).per_run.steps = steps;
+        ffi::lua_pushvalue(state, CALLBACK_AT);
         ffi::lua_pushvalue(state, CALL_BASE + 1);
         for arg in args {
             push_value(state, arg, 0);

@@ -9,7 +9,7 @@ use crate::vm::limits::Deadline;
 use crate::vm::program::{Callback, Mutable, Program};
 use crate::vm::raw::file_level::{ENVIRONMENT, push_callback};
 use crate::vm::raw::image::reachable::reachable;
-use crate::vm::raw::image::texts::Texts;
+use crate::vm::raw::image::texts::ImageTexts;
 use crate::vm::raw::image::{Image, MISSING, WRONG};
 use crate::vm::raw::refs::Refs;
 
@@ -68,7 +68,7 @@ pub(in crate::vm::raw) unsafe fn freeze(
                 why => why,
             });
         }
-        let mut texts = Texts::default();
+        let mut texts = ImageTexts::default();
         // Only now, since a file level that is not accepted is run again as it is.
         let frozen = reachable(
             state,

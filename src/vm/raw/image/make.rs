@@ -4,7 +4,7 @@ use mlua::{Function, Lua, ffi};
 
 use crate::error::ScriptError;
 use crate::vm::program::{Mutable, Program};
-use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::errors::outcome::RunEnd;
 use crate::vm::raw::file_level::run_file_level;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::freeze::freeze;
@@ -19,7 +19,7 @@ pub(in crate::vm) enum Imaged {
     /// The file level can't be shared.
     Mutable(Mutable),
     /// The file level failed.
-    Failed(Ended),
+    Failed(RunEnd),
 }
 
 /// In times of what a run may take: how long it may take to look at what a file level made, and to freeze it. That
@@ -61,10 +61,10 @@ pub(in crate::vm) fn make_image(
     });
     match (result, made) {
         (Ok(()), Some(made)) => made,
-        (Err(mlua::Error::MemoryError(_)), _) => Imaged::Failed(Ended::OutOfMemory),
+        (Err(mlua::Error::MemoryError(_)), _) => Imaged::Failed(RunEnd::OutOfMemory),
         (Err(error), _) => {
             let error = ScriptError::Raised { message: error.to_string() };
-            Imaged::Failed(Ended::failed(error))
+            Imaged::Failed(RunEnd::failed(error))
         }
         (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
     }

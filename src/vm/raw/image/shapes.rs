@@ -9,16 +9,16 @@ use smol_str::SmolStr;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::StateChange;
 use crate::vm::limits::Deadline;
-use crate::vm::raw::data::changes::Changes;
-use crate::vm::raw::data::problem::Problem;
+use crate::vm::raw::data::changes::FieldChanges;
+use crate::vm::raw::data::problem::ReadProblem;
 use crate::vm::raw::data::push::{push_table, push_value};
-use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::data::read::StackReader;
 use crate::vm::text::STRING_HEADER;
 
 /// The shapes that the states of one program had lately.
 #[derive(Debug, Default)]
 pub(in crate::vm) struct Shapes {
-    pub(in crate::vm::raw) known: Vec<Shape>,
+    pub(in crate::vm::raw) known: Vec<StateShape>,
     /// The one that makes room for the next.
     oldest: usize,
 }
@@ -48,7 +48,7 @@ impl Shapes {
             return None;
         }
         // SAFETY: the caller keeps what this function asks for.
-        let shape = unsafe { Shape::new(state, table) }?;
+        let shape = unsafe { StateShape::new(state, table) }?;
         if self.known.len() < Self::MAX {
             self.known.push(shape);
             return Some(self.known.len() - 1);
@@ -63,14 +63,14 @@ impl Shapes {
     }
 
     pub(in crate::vm::raw) fn slots(&self) -> impl Iterator<Item = c_int> {
-        self.known.iter().flat_map(Shape::slots)
+        self.known.iter().flat_map(StateShape::slots)
     }
 }
 
 /// States of one shape have the same fields, all with texts as keys: those keys are in the VM already, in
 /// a table that is there to be copied.
 #[derive(Debug)]
-pub(in crate::vm) struct Shape {
+pub(in crate::vm) struct StateShape {
     names: Vec<SmolStr>,
     /// The registry slots of the keys, in their order.
     pub(in crate::vm::raw) keys: Vec<c_int>,
@@ -78,11 +78,11 @@ pub(in crate::vm) struct Shape {
     template: c_int,
     /// The keys as going through such a table meets them: where each lies in memory, and its number.
     visits: Vec<(usize, u16)>,
-    /// What a [`Reader`] spends on such a table at least.
+    /// What a [`StackReader`] spends on such a table at least.
     least_size: usize,
 }
 
-impl Shape {
+impl StateShape {
     #[inline]
     pub(in crate::vm::raw) fn is_of(&self, table: &ScriptTable) -> bool {
         table.array.is_empty()
@@ -146,6 +146,7 @@ impl Shape {
     /// # Safety
     ///
     /// As many free slots; `base` is the top.
+    #[inline]
     pub(in crate::vm::raw) unsafe fn lay_out(&self, state: *mut lua_State, base: c_int) {
         debug_assert!(self.names.len() <= MAX_FLAT);
         // SAFETY: the caller keeps what this function asks for.
@@ -191,6 +192,7 @@ impl Shape {
     /// # Safety
     ///
     /// As `read_state`.
+    #[inline]
     pub(in crate::vm::raw) unsafe fn read(
         &self,
         state: *mut lua_State,
@@ -198,11 +200,11 @@ impl Shape {
         before: &ScriptTable,
         budget: usize,
         deadline: &mut Deadline<'_>,
-    ) -> Result<Option<StateChange>, Problem> {
+    ) -> Result<Option<StateChange>, ReadProblem> {
         let top = index + 2;
         let Some(rest) = budget.checked_sub(self.least_size) else { return Ok(None) };
-        let mut reader = Reader::new(rest, None, deadline);
-        let mut changes = Changes::default();
+        let mut reader = StackReader::new(rest, None, deadline);
+        let mut changes = FieldChanges::default();
         let mut met = 0;
         // SAFETY: the caller keeps what this function asks for.
         unsafe {
@@ -252,7 +254,7 @@ impl Shapes {
         /// What a name has in a table, which may be half full, and one that is empty.
         const ENTRY: usize = 2 * 32;
         const TABLE: usize = 64;
-        let of = |shape: &Shape| {
+        let of = |shape: &StateShape| {
             let names = shape.names.iter().map(|name| name.len() + STRING_HEADER + ENTRY);
             TABLE + names.sum::<usize>()
         };

@@ -8,12 +8,12 @@ use crate::error::ScriptError;
 use crate::value::ScriptTable;
 use crate::vm::StateChange;
 use crate::vm::limits::Deadline;
-use crate::vm::raw::data::problem::Problem;
+use crate::vm::raw::data::problem::ReadProblem;
 use crate::vm::raw::data::push::push_table;
-use crate::vm::raw::data::read::Reader;
-use crate::vm::raw::handles::handed::flush;
-use crate::vm::raw::image::shapes::Shape;
-use crate::vm::raw::image::stage::STAGE_END;
+use crate::vm::raw::data::read::StackReader;
+use crate::vm::raw::handles::handed::write_back;
+use crate::vm::raw::image::shapes::StateShape;
+use crate::vm::raw::image::stack::BASE_END;
 use crate::vm::raw::run::Run;
 
 /// Pushes a state; its shape is laid out on the stage.
@@ -26,13 +26,13 @@ use crate::vm::raw::run::Run;
 #[inline]
 pub(in crate::vm::raw) unsafe fn push_state(
     state: *mut lua_State,
-    shape: Option<&Shape>,
+    shape: Option<&StateShape>,
     before: &ScriptTable,
 ) {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
         match shape {
-            Some(shape) => shape.push(state, STAGE_END, before),
+            Some(shape) => shape.push(state, BASE_END, before),
             None => push_table(state, before, 0),
         }
     }
@@ -47,14 +47,14 @@ pub(in crate::vm::raw) unsafe fn push_state(
 pub(in crate::vm::raw) unsafe fn take_state(
     state: *mut lua_State,
     index: c_int,
-    shape: Option<&Shape>,
+    shape: Option<&StateShape>,
     before: &ScriptTable,
     run: &mut Run<'_>,
 ) -> Result<StateChange, ScriptError> {
     // SAFETY: the caller keeps what this function asks for.
     unsafe {
-        if !run.own.handed.is_empty() {
-            flush(state, run)?;
+        if !run.per_run.handed.is_empty() {
+            write_back(state, run)?;
         }
         let (budget, deadline) = (run.max_value_size, &mut run.deadline);
         let quick = match shape {
@@ -75,15 +75,16 @@ pub(in crate::vm::raw) unsafe fn take_state(
 /// # Safety
 ///
 /// Inside a protected call, with a table at the positive index.
+#[inline]
 unsafe fn read_state(
     state: *mut lua_State,
     index: c_int,
     before: &ScriptTable,
     budget: usize,
     deadline: &mut Deadline<'_>,
-) -> Result<StateChange, Problem> {
+) -> Result<StateChange, ReadProblem> {
     // SAFETY: the caller keeps what this function asks for.
-    let table = unsafe { Reader::new(budget, None, deadline).table(state, index)? };
+    let table = unsafe { StackReader::new(budget, None, deadline).table(state, index)? };
     let same = table.is_identical(before);
     Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
 }

@@ -1,4 +1,4 @@
-//! [`Texts`]: the strings that an image holds.
+//! [`ImageTexts`]: the strings that an image holds.
 
 use std::collections::HashSet;
 
@@ -9,13 +9,13 @@ use crate::vm::text::{Text, weigh_text};
 
 /// The strings that an image holds, each once.
 #[derive(Default)]
-pub(in crate::vm::raw) struct Texts {
+pub(in crate::vm::raw) struct ImageTexts {
     /// Where those are that were met: Luau has each text once.
     met: HashSet<usize>,
     pub(in crate::vm::raw) list: Vec<Text>,
 }
 
-impl Texts {
+impl ImageTexts {
     /// Adds the string on top, in time that does not depend on its length if it was met before.
     ///
     /// # Safety

@@ -199,12 +199,12 @@ pub(in crate::vm::raw) unsafe fn end_of_file_level(state: *mut lua_State) -> boo
 /// # Safety
 ///
 /// Luau asks.
-pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look {
+pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> MemoryLook {
     // SAFETY: the caller keeps what this function asks for, so the collector may work: it does, where it ends a
     // step, and where it may at a safepoint.
     unsafe {
         let Some(mut measured) = of(state).filter(|measured| measured.armed) else {
-            return Look::Unmeasured;
+            return MemoryLook::Unmeasured;
         };
         // Its cycles are all completed here at once, so where a step begins it is at rest. To collect there would
         // be for nothing: the step goes on to begin a cycle.
@@ -218,13 +218,13 @@ pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look 
         }
         MEASURED.set(Some(measured));
         let Measured { peak: used, limit, .. } = measured;
-        if measured.is_over() { Look::Over { limit, used } } else { Look::Within }
+        if measured.is_over() { MemoryLook::Over { limit, used } } else { MemoryLook::Within }
     }
 }
 
 /// What a look at a run tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::vm::raw) enum Look {
+pub(in crate::vm::raw) enum MemoryLook {
     /// It is not measured.
     Unmeasured,
     /// It is measured, and holds no more than it may, as far as is known.

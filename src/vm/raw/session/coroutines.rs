@@ -64,7 +64,7 @@ unsafe extern "C-unwind" fn record_coroutine(state: *mut lua_State) -> c_int {
             return 1;
         }
         let holder = ffi::lua_upvalueindex(2);
-        let id = number_in(state, holder, EVER) + 1.0;
+        let id = number_at(state, holder, EVER) + 1.0;
         ffi::lua_pushnumber(state, id);
         ffi::lua_rawseti(state, holder, EVER);
         ffi::lua_rawgeti(state, holder, ALIVE);
@@ -234,7 +234,7 @@ pub(in crate::vm::raw) unsafe fn push_weak_table(state: *mut lua_State) {
 /// # Safety
 ///
 /// Inside a protected call; a table at the index, one free slot.
-pub(in crate::vm::raw) unsafe fn number_in(
+pub(in crate::vm::raw) unsafe fn number_at(
     state: *mut lua_State,
     index: c_int,
     slot: ffi::lua_Integer,

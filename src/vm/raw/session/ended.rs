@@ -7,11 +7,11 @@ use mlua::{Function, Lua, ffi};
 
 use crate::error::{RETURNED, ScriptError};
 use crate::value::ScriptValues;
-use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::data::read::StackReader;
 use crate::vm::raw::errors::outcome::split_place;
 use crate::vm::raw::memory::refusal;
 use crate::vm::raw::run::current::enter;
-use crate::vm::raw::run::{Run, Trace};
+use crate::vm::raw::run::{ErrorTrace, Run};
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{OUT_OF_MEMORY, text_at, text_bytes};
 
@@ -52,7 +52,7 @@ pub(in crate::vm::raw) fn protected(
         (Ok(()), Some(ended)) => ended,
         (Err(mlua::Error::MemoryError(_)), _) => SessionEnded::OutOfMemory,
         (Err(error), _) => {
-            let raised = run.own.raised.take();
+            let raised = run.per_run.raised.take();
             let error =
                 raised.map_or_else(|| ScriptError::Raised { message: error.to_string() }, |it| *it);
             SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
@@ -80,7 +80,7 @@ pub(in crate::vm::raw) unsafe fn returned(
         let limit = (*run).max_value_size;
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         let last = ffi::lua_gettop(state);
-        let mut reader = Reader::new(limit, None, &mut (*run).deadline);
+        let mut reader = StackReader::new(limit, None, &mut (*run).deadline);
         let mut values = ScriptValues::default();
         for index in first..=last {
             match reader.value(state, index) {
@@ -116,7 +116,7 @@ pub(in crate::vm::raw) unsafe fn session_failed(
     status: c_int,
     run: &mut Run<'_>,
 ) -> SessionEnded {
-    let raised_again = run.own.out_of_memory && {
+    let raised_again = run.per_run.out_of_memory && {
         // SAFETY: see above; all of the text is looked at, however long it is.
         let message = unsafe { text_bytes(state, -1) };
         message.is_some_and(|message| message.ends_with(OUT_OF_MEMORY.as_bytes()))
@@ -124,8 +124,8 @@ pub(in crate::vm::raw) unsafe fn session_failed(
     if status == ffi::LUA_ERRMEM || refusal::memory_was_refused() || raised_again {
         return SessionEnded::OutOfMemory;
     }
-    let trace = run.own.trace.take().map(|trace| *trace);
-    let trace = trace.unwrap_or_else(|| Trace {
+    let trace = run.per_run.trace.take().map(|trace| *trace);
+    let trace = trace.unwrap_or_else(|| ErrorTrace {
         // SAFETY: see above; the handler left a string, or failed and Luau left one.
         message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
         line: None,
@@ -143,7 +143,7 @@ pub(in crate::vm::raw) unsafe fn session_failed(
             (first.map(|(script, _)| script), trace.line, trace.message.as_str())
         }
     };
-    let error = match run.own.raised.take() {
+    let error = match run.per_run.raised.take() {
         Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },
     };

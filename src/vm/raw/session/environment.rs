@@ -8,7 +8,7 @@ use mlua::{Function, Lua, Table, ffi};
 use crate::vm::raw::file_level::ENVIRONMENT_SLOTS;
 use crate::vm::raw::functions::lock_metatable;
 use crate::vm::raw::refs::{Refs, SessionRefs};
-use crate::vm::raw::session::coroutines::{ALIVE, BEFORE, EVER, number_in, push_weak_table};
+use crate::vm::raw::session::coroutines::{ALIVE, BEFORE, EVER, number_at, push_weak_table};
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// Installs what a session needs into a fresh VM on which [`set_up`] was called.
@@ -60,8 +60,8 @@ pub(in crate::vm) fn reset_session(lua: &Lua, refs: &SessionRefs) -> mlua::Resul
             push_environment(state, refs.environment_metatable);
             ffi::lua_rawseti(state, ffi::LUA_REGISTRYINDEX, refs.environment.into());
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
-            let ever = number_in(state, -1, EVER);
-            if ever > number_in(state, -1, BEFORE) {
+            let ever = number_at(state, -1, EVER);
+            if ever > number_at(state, -1, BEFORE) {
                 push_weak_table(state);
                 ffi::lua_rawseti(state, -2, ALIVE);
                 ffi::lua_pushnumber(state, ever);

@@ -11,7 +11,7 @@ use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::errors::caught::note_error;
 use crate::vm::raw::errors::traceback::call_stack;
 use crate::vm::raw::memory::blocks;
-use crate::vm::raw::run::{Run, Trace};
+use crate::vm::raw::run::{ErrorTrace, Run};
 use crate::vm::raw::session::coroutines::is_suspended;
 use crate::vm::raw::session::ended::{SessionEnded, failed_with, returned, session_failed};
 use crate::vm::raw::stack::TOO_DEEP;
@@ -54,7 +54,7 @@ pub(in crate::vm::raw) unsafe fn resume_coroutine(
             push_text(state, -1);
             let message = text_at(state, -1).unwrap_or_default();
             let (line, frames) = call_stack(coroutine, 0);
-            (*run).own.trace = Some(Box::new(Trace { message, line, frames }));
+            (*run).per_run.trace = Some(Box::new(ErrorTrace { message, line, frames }));
             return session_failed(state, status, &mut *run);
         }
         ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());

@@ -1,4 +1,4 @@
-//! [`Stage`]: what lies on the stack below the calls of an image's functions.
+//! [`ImageStack`]: what lies on the stack below the calls of an image's functions.
 
 use std::ffi::c_int;
 
@@ -12,21 +12,21 @@ use crate::vm::raw::image::Image;
 use crate::vm::raw::image::shapes::MAX_FLAT;
 
 /// What lies on the stack below the calls of an image's functions.
-pub(in crate::vm::raw) struct Stage(());
+pub(in crate::vm::raw) struct ImageStack(());
 
-const STAGE_ENVIRONMENT: c_int = 2;
+const ENVIRONMENT_AT: c_int = 2;
 
-const STAGE_NAME: c_int = 3;
+const ENTITY_NAME_AT: c_int = 3;
 
-pub(in crate::vm::raw) const STAGE_FUNCTION: c_int = 4;
+pub(in crate::vm::raw) const CALLBACK_AT: c_int = 4;
 
 /// A shape lies above.
-pub(in crate::vm::raw) const STAGE_END: c_int = STAGE_FUNCTION;
+pub(in crate::vm::raw) const BASE_END: c_int = CALLBACK_AT;
 
 /// Functions are called from here: whatever lies below, there is as much room on the stack for a script.
-pub(in crate::vm::raw) const CALL_BASE: c_int = STAGE_END + 1 + MAX_FLAT as c_int;
+pub(in crate::vm::raw) const CALL_BASE: c_int = BASE_END + 1 + MAX_FLAT as c_int;
 
-impl Stage {
+impl ImageStack {
     /// Pushes what all runs of a callback need.
     ///
     /// # Safety
@@ -52,17 +52,17 @@ impl Stage {
     ///
     /// # Safety
     ///
-    /// As [`Stage::set_up`], with the stage below.
+    /// As [`ImageStack::set_up`], with the stage below.
     #[inline]
     pub(in crate::vm::raw) unsafe fn turn_to(&self, state: *mut lua_State, entity: Entity) {
         // SAFETY: the caller keeps what this function asks for. The environment has the field, so setting it
         // allocates nothing and raises nothing.
         unsafe {
-            ffi::lua_setreadonly(state, STAGE_ENVIRONMENT, 0);
-            ffi::lua_pushvalue(state, STAGE_NAME);
+            ffi::lua_setreadonly(state, ENVIRONMENT_AT, 0);
+            ffi::lua_pushvalue(state, ENTITY_NAME_AT);
             push_entity(state, entity);
-            ffi::lua_rawset(state, STAGE_ENVIRONMENT);
-            ffi::lua_setreadonly(state, STAGE_ENVIRONMENT, 1);
+            ffi::lua_rawset(state, ENVIRONMENT_AT);
+            ffi::lua_setreadonly(state, ENVIRONMENT_AT, 1);
         }
     }
 }
