@@ -1,4 +1,4 @@
-//! One run in a fresh environment: the file level, then the callback.
+//! [`run_callback`]: one run in a fresh environment, the file level first and then the callback.
 
 use std::ffi::{CStr, c_int};
 
@@ -22,7 +22,7 @@ use crate::error::ScriptError;
 use crate::vm::program::Program;
 use crate::vm::{Call, StateChange};
 
-/// Runs one callback in a fresh environment: the file level first, then the callback.
+/// Runs the file level and one callback.
 pub(in crate::vm) fn run_callback(
     lua: &Lua,
     refs: &Refs,
@@ -35,8 +35,8 @@ pub(in crate::vm) fn run_callback(
     let out = &mut ended;
     let run_ptr = std::ptr::from_mut(run);
     let result = enter(run_ptr, || {
-        // SAFETY: rule 1. `run_ptr` is live and used between calls into Lua only, when no C function
-        // is active that could use it too.
+        // SAFETY: rule 1, with the main function at 1. `run_ptr` is live, and used between calls
+        // into Lua only.
         unsafe {
             lua.exec_raw::<()>(main, |state| {
                 *out = Some(execute(state, refs, program, call, run_ptr));
@@ -55,10 +55,12 @@ pub(in crate::vm) fn run_callback(
     }
 }
 
+/// Runs the file level, then the callback, then reads the state.
+///
 /// # Safety
 ///
-/// Called inside a protected call, with the main function at index 1; `run` is live and not
-/// otherwise referenced while this function, rather than Lua, is on top of the stack.
+/// In a protected call, with nothing but the main function on the stack. `run` is live, and no
+/// reference to it is in use while Lua runs.
 unsafe fn execute(
     state: *mut lua_State,
     refs: &Refs,
@@ -68,7 +70,8 @@ unsafe fn execute(
 ) -> RunEnd {
     const SELF: c_int = HANDLER + 1;
     let Call { callback, state: state_in, args, seed } = call;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with the room on the stack that is made here. `run` is
+    // referenced between calls into Lua only, one statement at a time.
     unsafe {
         ffi::luaL_checkstack(state, 24 + args.len() as c_int, TOO_DEEP.as_ptr());
         if let Err(failed) = run_file_level(state, refs, program, run) {
@@ -81,7 +84,6 @@ unsafe fn execute(
         let searches = program.is_unsearched(callback);
         let known = if searches { globals_of(state, ENVIRONMENT) } else { Vec::new() };
 
-        // The callback.
         (*run).start_with(seed);
         let entity = (*run).per_run.entity;
         push_entity(state, entity);
@@ -113,12 +115,11 @@ unsafe fn execute(
 
         if searches {
             let mut strays = globals_of(state, ENVIRONMENT);
-            // Of more globals than that it is not known which were there before.
+            // If there are more than were compared, it is unknown which of them are new.
             strays.retain(|name| known.len() < MAX_GLOBALS && !known.contains(name));
             program.note_strays(callback, strays);
         }
 
-        // What it leaves behind.
         if let Err(error) = write_back(state, &mut *run) {
             return RunEnd::failed(error);
         }

@@ -1,4 +1,4 @@
-//! What a fresh VM is given.
+//! [`set_up`]: what a fresh VM is given.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use super::safepoint::interrupt::on_interrupt;
 use super::safepoint::set_interrupt;
 use super::stack::TOO_DEEP;
 
-/// Installs what runs need into a fresh VM; `builtins` is what scripts see besides their own.
+/// Installs what runs need into a fresh VM; `builtins` is what scripts find besides their own
+/// globals.
 pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     let mut refs = Refs {
         entity: 0,
@@ -36,8 +37,8 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     };
     set_interrupt(on_interrupt);
     let slots = &mut refs;
-    // SAFETY: rule 1: a protected call is below; the stack holds `builtins` at 1 and has room for
-    // the few values pushed here; the callbacks outlive the VM, being functions.
+    // SAFETY: rule 1; the stack holds `builtins` at 1, and has room for eight values more. The
+    // callbacks of the VM get a function, which lives as long as the process.
     unsafe {
         lua.exec_raw::<()>(builtins, |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
@@ -68,13 +69,13 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             ffi::lua_pop(state, 1);
 
             // All strings share one metatable, and so do all vectors. Luau leaves that of strings
-            // open.
+            // writable.
             ffi::lua_pushlstring(state, c"".as_ptr(), 0);
             lock_shared_metatable(state);
             ffi::lua_pushvector(state, 0.0, 0.0, 0.0);
             lock_shared_metatable(state);
 
-            // Entities are light userdata; their metatable is the type's.
+            // The metatable of one light userdata is that of all, and entities are the only ones.
             ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
             ffi::lua_createtable(state, 0, 6);
             set_function(state, c"__index", entity_index);
@@ -92,7 +93,7 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             set_function(state, c"__eq", component_eq);
             set_type_name(state, c"Component");
             lock_metatable(state);
-            // Both kinds of handles are alike to scripts.
+            // Scripts can't tell the two kinds of handles apart.
             ffi::lua_pushvalue(state, -1);
             ffi::lua_setuserdatametatable(state, FIELD_REF_TAG);
             ffi::lua_setuserdatametatable(state, OWN_FIELD_TAG);

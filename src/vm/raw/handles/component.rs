@@ -1,4 +1,12 @@
-//! The fields of components, read and written.
+//! Metamethods of components: their fields are read and written.
+//!
+//! Plain fields of the own entity take a short way: the host is asked by number, and answers with a
+//! [`Scalar`].
+//!
+//! # Safety
+//!
+//! Luau calls the functions here as metamethods, with their operands from 1 on and free slots
+//! beyond them.
 
 use std::ffi::c_int;
 
@@ -17,9 +25,9 @@ use crate::vm::raw::host::answer::{answer, answer_nothing};
 use crate::vm::raw::run::current::with_host;
 use crate::vm::raw::safepoint::safepoint;
 
-/// `place.field`
+/// `component.field`
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_index(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1 and 2.
+    // SAFETY: the operands are at 1 and 2.
     unsafe {
         if let Some(within) = own_field_at(state, 1)
             && let Some(name) = atom_at(state, 2)
@@ -45,11 +53,11 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_index(state: *mut l
     }
 }
 
-/// `place.field = value`
+/// `component.field = value`
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_newindex(
     state: *mut lua_State,
 ) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    // SAFETY: the operands are at 1, 2 and 3.
     unsafe {
         if let Some(within) = own_field_at(state, 1)
             && let Some(name) = atom_at(state, 2)
@@ -74,7 +82,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_newindex(
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_tostring(
     state: *mut lua_State,
 ) -> c_int {
-    // SAFETY: a metamethod gets the operand at 1.
+    // SAFETY: the operand is at 1.
     unsafe {
         let result = handle_at(state, 1).and_then(|handle| {
             with_host("tostring", |host, _| {
@@ -88,7 +96,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_tostring(
 }
 
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_eq(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1 and 2.
+    // SAFETY: the operands are at 1 and 2; a slot is free.
     unsafe {
         safepoint(state);
         let equal = match (handle_at(state, 1), handle_at(state, 2)) {
@@ -102,14 +110,14 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_eq(state: *mut lua_
     }
 }
 
-/// The plain value at a stack index that needs no memory.
+/// The value at a stack index, if it needs no memory.
 ///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
 unsafe fn scalar_at(state: *mut lua_State, index: c_int) -> Option<Scalar> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the index is valid; a vector has three components.
     unsafe {
         match ffi::lua_type(state, index) {
             ffi::LUA_TNUMBER => Some(Scalar::Number(ffi::lua_tonumber(state, index))),

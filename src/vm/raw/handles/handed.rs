@@ -1,4 +1,14 @@
-//! Tables that stand for lists and maps of components: handed out, and written back.
+//! Tables handed out for lists and maps of components, and written back.
+//!
+//! A list or map of a component is a table of its own for the script. The script may change it in
+//! place, so before the host is asked anything, and when the run ends, the tables that changed are
+//! written back.
+//!
+//! Two arrays are parallel: `PerRun::handed` holds where each table belongs and the value that it
+//! had, and the array in the registry (slot `handed_ref`) holds the table itself, at the position
+//! one higher. Every function here changes both, or none: [`push_handed`] appends to both,
+//! [`drop_stale`] removes the same positions from both; and when a run ends, `PerRun` begins anew
+//! and the array is cleared, by the batch or by [`forget_all`].
 
 use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
@@ -15,21 +25,23 @@ use crate::vm::raw::run::Run;
 use crate::vm::raw::run::current::{catch_host_panic, with_run};
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// The most bytes that all lists and maps of components may have together that a run gets, and each one when
-/// it comes back.
+/// The most bytes that all tables handed out to a run may have, and that all of them may have when
+/// they come back.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
 
-/// Pushes the table that stands for the list or map at `place`: the same one each time.
+/// Pushes the table that stands for the list or map at `place`. It is the same table each time.
 ///
 /// # Safety
 ///
-/// Inside a protected call; four free slots.
+/// In a C function that Luau called; four free slots.
 pub(in crate::vm::raw) unsafe fn push_handed(
     state: *mut lua_State,
     table: ScriptTable,
     place: FieldRef,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so an error may be raised; of the four slots, one is for the array,
+    // one for the table, one for its copy, and `push_table` makes room for more. No reference to
+    // the run exists while tables are pushed.
     unsafe {
         let known = with_run("table", |run| {
             let index = run.per_run.handed.iter().position(|(known, _)| *known == place);
@@ -71,25 +83,29 @@ fn handed_too_much() -> ScriptError {
     ScriptError::TooMuchInLists { limit: MAX_HANDED }
 }
 
-/// Writes back the handed tables that were changed, from within a C function.
+/// Writes back the handed tables that changed.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
+/// In a C function that Luau called.
 pub(in crate::vm::raw) unsafe fn write_back_current(
     state: *mut lua_State,
 ) -> Result<(), ScriptError> {
     let handed = with_run("table", |run| Ok(!run.per_run.handed.is_empty()));
     if handed == Ok(true) {
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a C function; `write_back` reaches no safepoint, so the reference to the run
+        // may exist meanwhile.
         with_run("table", |run| unsafe { write_back(state, run) })?;
     }
     Ok(())
 }
 
+/// As [`write_back_current`], for a run that is at hand. Raises nothing but a stack overflow, and
+/// reaches no safepoint.
+///
 /// # Safety
 ///
-/// Inside a protected call. ReadResult raises nothing but a stack overflow.
+/// In a protected call.
 pub(in crate::vm::raw) unsafe fn write_back(
     state: *mut lua_State,
     run: &mut Run<'_>,
@@ -97,9 +113,10 @@ pub(in crate::vm::raw) unsafe fn write_back(
     if run.per_run.handed.is_empty() {
         return Ok(());
     }
-    // All of them together have room for as much as was handed out at most.
+    // Together they may have as much as all that was handed out.
     let mut left = MAX_HANDED;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with room for the array and one table, which is a table because
+    // `push_handed` stored it.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
@@ -133,12 +150,12 @@ pub(in crate::vm::raw) unsafe fn write_back(
     Ok(())
 }
 
-/// Forgets the handed tables whose place has another value since it was written in another way: the
-/// next read gets a new one. All others still come back.
+/// Drops the handed tables whose value in the host differs, since it was written in another way:
+/// the next read gets a new table. All others still come back.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
+/// In a C function that Luau called.
 pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
     let _ = with_run("table", |run| {
         let host = &mut *run.host;
@@ -148,7 +165,7 @@ pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
             .handed
             .iter()
             .map(|(place, before)| {
-                // Nothing is read any more.
+                // Too late to read anything.
                 if deadline.has_passed() {
                     return true;
                 }
@@ -159,7 +176,8 @@ pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
         if fresh.iter().all(|fresh| *fresh) {
             return Ok(());
         }
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a C function, with room for the array and one table. Nothing here reaches a
+        // safepoint, so the reference to the run may exist meanwhile.
         unsafe {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
@@ -181,13 +199,13 @@ pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
     });
 }
 
-/// Empties the array of handed tables between two runs.
+/// Empties the array of handed tables after a run.
 pub(in crate::vm) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
     if run.per_run.handed.is_empty() {
         return;
     }
     let slot = refs.handed;
-    // SAFETY: rule 1.
+    // SAFETY: rule 1; an empty stack has room for the array.
     let cleared = unsafe {
         lua.exec_raw::<()>((), |state| {
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());

@@ -1,4 +1,4 @@
-//! Host functions.
+//! Host functions: the host knows each by a number.
 
 use std::ffi::c_int;
 
@@ -19,9 +19,9 @@ pub(in crate::vm) fn host_function(lua: &Lua, number: u32, name: &str) -> mlua::
     numbered(lua, number, name, call_host)
 }
 
-/// A host function; its number and name are the upvalues.
+/// Calls a host function; its number and name are the upvalues.
 unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
-    // SAFETY: `numbered` made the closure with two upvalues; arguments lie from 1 to the top.
+    // SAFETY: `numbered` made the closure with two upvalues; the arguments lie from 1 to the top.
     unsafe {
         let number = upvalue_number(state);
         let result = write_back_current(state).and_then(|()| {

@@ -1,4 +1,4 @@
-//! One run on an image.
+//! [`run_on_image`]: one run on an image.
 
 use std::ffi::{c_int, c_void};
 
@@ -19,7 +19,7 @@ use crate::vm::raw::run::{Run, Touched};
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::{Call, StateChange};
 
-/// One run on an image, as [`perform_on_image`] gets it.
+/// What [`perform_on_image`] gets.
 struct ImageCall<'a> {
     pub(in crate::vm::raw) image: &'a Image,
     pub(in crate::vm::raw) shapes: &'a mut Shapes,
@@ -40,7 +40,7 @@ pub(in crate::vm) fn run_on_image(
 ) -> RunEnd {
     match image.callbacks[call.callback as usize] {
         MISSING => return RunEnd::Missing,
-        // The other way says what is wrong with it.
+        // A run on a file level of its own reports what is wrong with it.
         WRONG => return RunEnd::TouchedImage(Touched::default()),
         _ => {}
     }
@@ -50,7 +50,7 @@ pub(in crate::vm) fn run_on_image(
     let entity_name = refs.entity;
     let mut job = ImageCall { image, shapes, call, entity_name, run: run_ptr.cast(), out: None };
     let data = (&raw mut job).cast::<c_void>();
-    // SAFETY: `perform_on_image` gets what it asks for; `job` is not used meanwhile but by it, and the run
+    // SAFETY: `job` is an `ImageCall`, and lives; nothing else uses it meanwhile. The run is used
     // between calls into Lua only.
     let ended = unsafe {
         protected_job(lua, refs, program, ProtectedJob { perform: perform_on_image, data }, run_ptr)
@@ -65,14 +65,15 @@ pub(in crate::vm) fn run_on_image(
     })
 }
 
-/// One run on an image: state in, callback, state out.
+/// Pushes the state, calls, reads the state.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called, with a pointer to an [`ImageCall`].
+/// In a C function that Luau called, with a pointer to an [`ImageCall`].
 unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
-    // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
-    // when no C function is active that could use it too.
+    // SAFETY: in a C function, with the room on the stack that is made here: the base, a shape, and
+    // a state with its arguments. The run is referenced between calls into Lua only, one statement
+    // at a time.
     unsafe {
         let job = &mut *data.cast::<ImageCall<'_>>();
         let run = job.run.cast::<Run<'_>>();

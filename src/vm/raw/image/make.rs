@@ -1,4 +1,4 @@
-//! Making an image.
+//! [`make_image`]: runs a file level once, and freezes what it made.
 
 use mlua::{Function, Lua, ffi};
 
@@ -13,7 +13,7 @@ use crate::vm::raw::run::Run;
 use crate::vm::raw::run::current::enter;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// What came of making an image.
+/// The outcome of making an image.
 pub(in crate::vm) enum Imaged {
     Made(Image),
     /// The file level can't be shared.
@@ -22,11 +22,11 @@ pub(in crate::vm) enum Imaged {
     Failed(RunEnd),
 }
 
-/// In times of what a run may take: how long it may take to look at what a file level made, and to freeze it. That
-/// is done once, and a script that has no image pays in every run.
+/// Looking at what a file level made, and freezing it, may take this many times as long as a run.
+/// It is done once, and a script without an image pays in every run.
 const FREEZING: u32 = 8;
 
-/// Runs the file level of a program and freezes what it made.
+/// Runs the file level of a program, and freezes what it made.
 pub(in crate::vm) fn make_image(
     lua: &Lua,
     refs: &Refs,
@@ -38,7 +38,9 @@ pub(in crate::vm) fn make_image(
     let out = &mut made;
     let run_ptr = std::ptr::from_mut(run);
     let result = enter(run_ptr, || {
-        // SAFETY: as in `run_callback`.
+        // SAFETY: rule 1, with the main function at 1. `run_ptr` is live, and used between calls
+        // into Lua only. While objects are visited no safepoint is reached, so the deadline may be
+        // referenced.
         unsafe {
             lua.exec_raw::<()>(main, |state| {
                 ffi::luaL_checkstack(state, 24, TOO_DEEP.as_ptr());

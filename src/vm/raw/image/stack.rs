@@ -1,4 +1,8 @@
 //! [`ImageStack`]: what lies on the stack below the calls of an image's functions.
+//!
+//! From the bottom: the argument of the protected call, the environment, the string `entity`, the
+//! callback, and then a shape (its template and its keys). Room is kept for the largest shape, so
+//! that a script has as much of the stack as any other.
 
 use std::ffi::c_int;
 
@@ -11,7 +15,7 @@ use crate::vm::raw::data::entity::push_entity;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::shapes::MAX_FLAT;
 
-/// What lies on the stack below the calls of an image's functions.
+/// Shows that the base was pushed.
 pub(in crate::vm::raw) struct ImageStack(());
 
 const ENVIRONMENT_AT: c_int = 2;
@@ -23,7 +27,7 @@ pub(in crate::vm::raw) const CALLBACK_AT: c_int = 4;
 /// A shape lies above.
 pub(in crate::vm::raw) const BASE_END: c_int = CALLBACK_AT;
 
-/// Functions are called from here: whatever lies below, there is as much room on the stack for a script.
+/// Functions are called from here.
 pub(in crate::vm::raw) const CALL_BASE: c_int = BASE_END + 1 + MAX_FLAT as c_int;
 
 impl ImageStack {
@@ -31,7 +35,8 @@ impl ImageStack {
     ///
     /// # Safety
     ///
-    /// Inside a C function that Luau called with one argument; some free slots. The image has the callback.
+    /// In a C function that Luau called with one argument; three free slots. The image is of this
+    /// VM, and has the callback.
     #[inline]
     pub(in crate::vm::raw) unsafe fn set_up(
         state: *mut lua_State,
@@ -39,7 +44,7 @@ impl ImageStack {
         callback: Callback,
         entity_name: c_int,
     ) -> Self {
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: there are three free slots, and this VM filled the registry's.
         unsafe {
             for slot in [image.environment, entity_name, image.callbacks[callback as usize]] {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
@@ -48,15 +53,15 @@ impl ImageStack {
         Self(())
     }
 
-    /// Makes an entity the one that the image's functions find as `entity`.
+    /// Makes `entity` the one that the image's functions find under that name.
     ///
     /// # Safety
     ///
-    /// As [`ImageStack::set_up`], with the stage below.
+    /// As [`ImageStack::set_up`], which left the base at the bottom of the stack; two free slots.
     #[inline]
     pub(in crate::vm::raw) unsafe fn turn_to(&self, state: *mut lua_State, entity: Entity) {
-        // SAFETY: the caller keeps what this function asks for. The environment has the field, so setting it
-        // allocates nothing and raises nothing.
+        // SAFETY: the environment and the name are where `set_up` put them. The environment has the
+        // field already, so setting it allocates nothing and raises nothing.
         unsafe {
             ffi::lua_setreadonly(state, ENVIRONMENT_AT, 0);
             ffi::lua_pushvalue(state, ENTITY_NAME_AT);

@@ -1,4 +1,4 @@
-//! A state on its way into a run, and out of it.
+//! The state of an entity, pushed before a run and read after it.
 
 use std::ffi::c_int;
 
@@ -16,20 +16,21 @@ use crate::vm::raw::image::shapes::StateShape;
 use crate::vm::raw::image::stack::BASE_END;
 use crate::vm::raw::run::Run;
 
-/// Pushes a state; its shape is laid out on the stage.
+/// Pushes a state. If it has a shape, that is laid out at the base.
 ///
-/// The steps of it depend on whether its shape is known, and so on what ran before: they don't count.
+/// How many steps this takes depends on whether the shape is known, and so on earlier runs. So they
+/// don't count.
 ///
 /// # Safety
 ///
-/// Inside a protected call; four free slots.
+/// In a C function that Luau called; four free slots.
 #[inline]
 pub(in crate::vm::raw) unsafe fn push_state(
     state: *mut lua_State,
     shape: Option<&StateShape>,
     before: &ScriptTable,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, with four free slots; the shape is laid out above `BASE_END`.
     unsafe {
         match shape {
             Some(shape) => shape.push(state, BASE_END, before),
@@ -38,11 +39,11 @@ pub(in crate::vm::raw) unsafe fn push_state(
     }
 }
 
-/// Reads what a run left as its state.
+/// Reads the state that a run left.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called, with a table at the positive index.
+/// In a C function that Luau called, with a table at the positive index, which is the top.
 #[inline]
 pub(in crate::vm::raw) unsafe fn take_state(
     state: *mut lua_State,
@@ -51,7 +52,8 @@ pub(in crate::vm::raw) unsafe fn take_state(
     before: &ScriptTable,
     run: &mut Run<'_>,
 ) -> Result<StateChange, ScriptError> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, with the table on top. Nothing here reaches a safepoint, so the run
+    // may be referenced.
     unsafe {
         if !run.per_run.handed.is_empty() {
             write_back(state, run)?;
@@ -70,11 +72,11 @@ pub(in crate::vm::raw) unsafe fn take_state(
     }
 }
 
-/// Reads what became of a state.
+/// Reads a state as a whole.
 ///
 /// # Safety
 ///
-/// Inside a protected call, with a table at the positive index.
+/// In a protected call, with a table at the positive index.
 #[inline]
 unsafe fn read_state(
     state: *mut lua_State,
@@ -83,7 +85,7 @@ unsafe fn read_state(
     budget: usize,
     deadline: &mut Deadline<'_>,
 ) -> Result<StateChange, ReadProblem> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with a table at the positive index.
     let table = unsafe { StackReader::new(budget, None, deadline).table(state, index)? };
     let same = table.is_identical(before);
     Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })

@@ -10,19 +10,19 @@ use crate::vm::text::{Text, weigh_text};
 /// The strings that an image holds, each once.
 #[derive(Default)]
 pub(in crate::vm::raw) struct ImageTexts {
-    /// Where those are that were met: Luau has each text once.
+    /// The addresses of those that were added. Luau has each text once.
     met: HashSet<usize>,
     pub(in crate::vm::raw) list: Vec<Text>,
 }
 
 impl ImageTexts {
-    /// Adds the string on top, in time that does not depend on its length if it was met before.
+    /// Adds the string on top. If it was added before, its length doesn't matter.
     ///
     /// # Safety
     ///
-    /// Inside a protected call.
+    /// A string on top.
     pub(in crate::vm::raw) unsafe fn add(&mut self, state: *mut lua_State) {
-        // SAFETY: the caller keeps what this function asks for; the bytes are not used any longer than that.
+        // SAFETY: the top is a valid index; the string stays there while its bytes are used.
         let Some(text) = (unsafe { text_bytes(state, -1) }) else { return };
         if self.met.insert(text.as_ptr() as usize) {
             self.list.push(weigh_text(text));
