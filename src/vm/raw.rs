@@ -40,7 +40,7 @@ pub(super) use self::builtins::random::random_function;
 pub(super) use self::builtins::tostring::tostring_function;
 pub(super) use self::data::plain::plain;
 pub(super) use self::errors::guards::install as guard;
-pub(super) use self::errors::outcome::Ended;
+pub(super) use self::errors::outcome::RunEnd as Ended;
 pub(super) use self::fresh_run::run_callback;
 pub(super) use self::handles::handed::forget_all;
 pub(super) use self::host::functions::host_function;

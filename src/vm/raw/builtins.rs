@@ -1,4 +1,30 @@
-//! [`BUILT_INS`]: every function of the libraries, and what bounds it.
+//! Luau's built-ins, and what a call of each may cost.
+//!
+//! Luau's own functions reach no safepoint while they work. So each that may work for more than
+//! some microseconds is called through a function of ours, which is a safepoint. Its work is
+//! counted as steps, by what its arguments can make it cost. A call of more than [`cost::FREE`] (a
+//! millisecond) does not begin if no run has so much time, and ends the run if less is left. A
+//! cheaper call begins without a look at the clock, so a run may be late by as much. Repeated
+//! searches for patterns may be late by a share of the limit besides. `string.split`, and
+//! `table.sort` with a comparator, are no single call: they have safepoints of their own. What
+//! passes over empty slots of a table (`next`) is bounded by the memory that the table takes.
+//!
+//! [`BUILT_INS`] has a row for every function that scripts find in the libraries: which of them
+//! this concerns, and what bounds the others.
+//!
+//! Reading strings as numbers costs time as well: where a function takes a number, Luau takes a
+//! string and reads all of it. Luau has fast calls for direct calls with numbers, which bypass the
+//! functions here and take no strings, so those cost what they did.
+//!
+//! Functions of the host and of modules have no row. Their arguments are read with looks at the
+//! deadline, and are no larger than `max_value_size` (all together twice that). That bounds their
+//! work, and the run is judged when they return.
+//!
+//! # Safety
+//!
+//! An `unsafe fn` of this folder that takes a state and says nothing else asks for being in a C
+//! function that Luau called, with the arguments of the call from 1 to the top. All indices up to
+//! 20 are valid then; those beyond the top hold no value.
 
 pub(super) mod begin;
 pub(super) mod close;
@@ -25,11 +51,11 @@ use super::builtins::begin::{begin, numbers, reading, texts};
 use super::builtins::close::close;
 use super::builtins::concat::concat;
 use super::builtins::costs::{
-    End, arguments, depth, filling, held, moving, results, search, shifting, slice, stepping,
+    SliceEnd, arguments, depth, filling, held, moving, results, search, shifting, slice, stepping,
     unpacking,
 };
 use super::builtins::format::format;
-use super::builtins::original::Original;
+use super::builtins::original::OriginalFunction;
 use super::builtins::sort::sort;
 use super::builtins::split::split;
 use super::builtins::utf8::codes;
@@ -39,36 +65,39 @@ use super::safepoint::safepoint;
 use super::stack::TOO_DEEP;
 use crate::vm::cost;
 
-/// A function that scripts find, by the library where it is (or none), and what bounds a call of it.
+/// A built-in, the library where scripts find it (or none), and what bounds a call of it.
 struct BuiltIn {
     library: &'static CStr,
     pub(super) name: &'static CStr,
-    bound: Bound,
-    /// What is in front of it, or in its place: a function for this one alone, which has nothing to look up.
+    bound: CallBound,
+    /// What scripts call instead: a function for this built-in alone, so that it has nothing to
+    /// look up.
     bounded: ffi::lua_CFunction,
-    original: &'static Original,
+    original: &'static OriginalFunction,
 }
 
 /// What bounds a call of a built-in.
 #[derive(Clone, Copy)]
-enum Bound {
-    /// It looks at each of its arguments for some nanoseconds at most, as he did who pushed them, or at some
-    /// fixed number of things.
+enum CallBound {
+    /// It looks at each argument for some nanoseconds, as pushing it took, or at some fixed number
+    /// of things.
     Small,
-    /// As [`Bound::Small`], or what it goes through is in memory: each call is a safepoint.
+    /// As [`CallBound::Small`], or what it visits takes memory. Each call is a safepoint.
     Safepoint,
-    /// It costs so many nanoseconds, by the arguments on the stack, and doesn't begin if the run has no time
-    /// left for that. Finding it out may raise an error, and takes some microseconds at most.
+    /// It costs so many nanoseconds, by the arguments on the stack, and does not begin if the run
+    /// has less time left. Computing the cost takes some microseconds at most, and may raise an
+    /// error.
     Counted(unsafe fn(*mut lua_State) -> usize),
-    /// As [`Bound::Counted`], and its first result is a text that it put together: see [`numerals`].
+    /// As [`CallBound::Counted`], and its first result is a string that it made: see [`numerals`].
     Made(unsafe fn(*mut lua_State) -> usize),
-    /// A function of ours is in its place, with safepoints; it gets Luau's own, which is its upvalue too.
-    Replaced(unsafe fn(*mut lua_State, &Original) -> c_int),
-    /// A function of ours is in its place, or in front of it, which was put there before.
+    /// A function of ours replaces it, with safepoints. It gets Luau's own, which is its upvalue
+    /// too.
+    Replaced(unsafe fn(*mut lua_State, &OriginalFunction) -> c_int),
+    /// A function of ours replaced it, or is in front of it, before this list is used.
     Ours,
 }
 
-use Bound::{Counted, Made, Ours, Replaced, Safepoint, Small};
+use CallBound::{Counted, Made, Ours, Replaced, Safepoint, Small};
 
 /// Functions of one library with one bound.
 macro_rules! built_ins {
@@ -76,13 +105,13 @@ macro_rules! built_ins {
         &[$($($(built_ins!(one $library, $name, $bound),)+)+)+]
     };
     (one $library:literal, $name:literal, $bound:expr) => {{
-        // SAFETY: what is called here reads the arguments of a call, and gets valid indices.
+        // SAFETY: a cost is computed in a C function, from the arguments of the call.
         #[allow(unused_unsafe, reason = "some bounds are values")]
-        const BOUND: Bound = unsafe { $bound };
-        static ORIGINAL: Original = Original(AtomicUsize::new(0));
+        const BOUND: CallBound = unsafe { $bound };
+        static ORIGINAL: OriginalFunction = OriginalFunction(AtomicUsize::new(0));
         unsafe extern "C-unwind" fn bounded(state: *mut lua_State) -> c_int {
-            // SAFETY: arguments lie from 1 to the top; `bound_built_ins` set the original before it made the
-            // closure.
+            // SAFETY: Luau calls it, with the arguments from 1 to the top. `bound_built_ins` set
+            // the original before it made this closure.
             unsafe {
                 match BOUND {
                     Counted(cost) => begin(state, $name, cost(state)),
@@ -104,7 +133,7 @@ macro_rules! built_ins {
 
 /// Every function that scripts find in Luau's libraries.
 ///
-/// Where the call that a script makes directly is short, it may be one of those that bypass this list: see
+/// A direct call may be one of the fast calls that bypass this list: see
 /// `bytecode::with_safepoints`.
 static BUILT_INS: &[BuiltIn] = built_ins! {
     c"":
@@ -114,11 +143,11 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         }),
         c"error" => Counted(|state| sum([texts(state, 1, 1) / 4, reading(state, 2, 2)])),
         c"getmetatable" c"ipairs" c"rawequal" c"rawget" c"rawlen" c"setmetatable" c"type" c"typeof" => Small,
-        // Its second argument is found at once; it passes over empty slots.
+        // The key is found at once; empty slots are passed over.
         c"next" => Safepoint,
-        // Gives `next`.
+        // Returns `next`.
         c"pairs" => Ours,
-        // A table may grow.
+        // The table may grow.
         c"rawset" => Small,
         c"select" => Counted(|state| reading(state, 1, 1)),
         c"tonumber" => Counted(|state| reading(state, 1, 2)),
@@ -136,7 +165,7 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         c"lrotate" c"lshift" c"replace" c"rrotate" c"rshift" => Counted(numbers);
     c"string":
         c"byte" => Counted(|state| {
-            sum([reading(state, 2, 3), results(slice(state, End::First), 4)])
+            sum([reading(state, 2, 3), results(slice(state, SliceEnd::First), 4)])
         }),
         c"char" => Made(|state| sum([numbers(state), arguments(state, 5)])),
         c"find" => Counted(|state| {
@@ -164,7 +193,7 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
             sum([reading(state, 2, 2), text_length(state, 1).saturating_mul(times) / 3])
         }),
         c"split" => Replaced(split),
-        c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, End::Last) / 2])),
+        c"sub" => Counted(|state| sum([reading(state, 2, 3), slice(state, SliceEnd::Last) / 2])),
         c"unpack" => Counted(|state| {
             let format = text(state, 1);
             let interned = cost::interned(format, usize::MAX);
@@ -174,16 +203,16 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
     c"utf8":
         c"char" => Made(|state| sum([numbers(state), arguments(state, 20)])),
         c"codepoint" => Counted(|state| {
-            sum([reading(state, 2, 3), results(slice(state, End::First), 8)])
+            sum([reading(state, 2, 3), results(slice(state, SliceEnd::First), 8)])
         }),
         c"codes" => Replaced(codes),
-        c"len" => Counted(|state| sum([2 * slice(state, End::Last), reading(state, 2, 3)])),
+        c"len" => Counted(|state| sum([2 * slice(state, SliceEnd::Last), reading(state, 2, 3)])),
         c"offset" => Counted(|state| sum([stepping(state), reading(state, 2, 3)]));
     c"table":
         c"clear" => Counted(held),
         c"clone" => Counted(|state| {
-            // Luau remembers where it found the end of a list, and a copy remembers it too: whether somebody
-            // has asked a frozen one before must not matter. See `freeze`.
+            // Luau remembers in a table where its list ended, and a copy remembers it too. Nobody
+            // may learn so whether a frozen table was asked before. See `image::freeze`.
             length(state, 1);
             held(state)
         }),
@@ -212,7 +241,7 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
         c"sort" => Replaced(sort),
         c"unpack" => Counted(unpacking);
     c"coroutine":
-        // What a coroutine does reaches safepoints of its own.
+        // The coroutine reaches safepoints of its own.
         c"close" => Replaced(close),
         c"create" c"isyieldable" c"running" c"status" c"wrap" => Small,
         c"resume" => Ours,
@@ -251,7 +280,8 @@ static BUILT_INS: &[BuiltIn] = built_ins! {
 
 /// Puts a function of ours in front of each built-in that may work for long.
 pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result<()> {
-    // SAFETY: rule 1; the stack holds the globals at 1. A closure has the one upvalue that was pushed, or none.
+    // SAFETY: rule 1; the stack holds the globals at 1, with room for eight values more. A closure
+    // has the one upvalue that was pushed, or none.
     unsafe {
         lua.exec_raw::<()>(globals, |state| {
             const GLOBALS: c_int = 1;
@@ -282,9 +312,10 @@ pub(in crate::vm) fn bound_built_ins(lua: &Lua, globals: &Table) -> mlua::Result
             ffi::lua_settop(state, 0);
         })?;
     }
-    // What `pairs` gives is a built-in too; loops don't call it.
+    // `pairs` returns a built-in too. Loops don't call it.
     let (pairs, next): (Function, Function) = (globals.raw_get("pairs")?, globals.raw_get("next")?);
-    // SAFETY: rule 1; `pairs` is a C function whose one upvalue is the iterator.
+    // SAFETY: rule 1; `pairs` is a C function with the iterator as its one upvalue, which is
+    // pushed.
     let pairs: Function = unsafe {
         lua.exec_raw((pairs, next), |state| {
             let function = ffi::lua_tocfunction(state, 1).expect("`pairs` is a C function");

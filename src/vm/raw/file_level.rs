@@ -1,11 +1,11 @@
-//! Running a file level in a fresh environment.
+//! [`run_file_level`]: runs the file level of a script in a fresh environment.
 
 use std::ffi::c_int;
 
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use super::errors::outcome::{Ended, failed};
+use super::errors::outcome::{RunEnd, failed};
 use super::refs::Refs;
 use super::run::Run;
 use super::strings::text_at;
@@ -13,34 +13,36 @@ use crate::vm::callback::{Callback, CallbackSet};
 use crate::vm::program::Program;
 use crate::vm::random::RunRandom;
 
-/// The run's environment holds `_G`, `entity`, and what the script defines.
+/// The environment holds `_G`, `entity`, and what the script defines.
 pub(super) const ENVIRONMENT_SLOTS: c_int = 8;
 
-/// The most globals of a script that are told apart from stray ones.
+/// The most globals of a script that are compared to find stray ones.
 pub(super) const MAX_GLOBALS: usize = 256;
 
-/// Where things lie on the stack when a file level has run.
+/// Where things lie on the stack once a file level has run.
 pub(super) const MAIN: c_int = 1;
 
 pub(super) const ENVIRONMENT: c_int = 2;
 
 pub(super) const HANDLER: c_int = 3;
 
-/// Runs the file level in a fresh environment. Leaves the environment and the message handler on the
-/// stack, at [`ENVIRONMENT`] and [`HANDLER`].
+/// Runs the file level. Leaves the environment at [`ENVIRONMENT`] and the message handler at
+/// [`HANDLER`].
 ///
 /// # Safety
 ///
-/// As `execute`, with nothing but the main function on the stack and room for some values.
+/// In a protected call, with nothing but the main function on the stack; some free slots. `run` is
+/// live, and no reference to it is in use while Lua runs.
 pub(super) unsafe fn run_file_level(
     state: *mut lua_State,
     refs: &Refs,
     program: &Program,
     run: *mut Run<'_>,
-) -> Result<(), Ended> {
-    // SAFETY: the caller keeps what this function asks for.
+) -> Result<(), RunEnd> {
+    // SAFETY: in a protected call, with the main function at `MAIN` and free slots. `run` is
+    // referenced between calls into Lua only.
     unsafe {
-        (*run).own.random = RunRandom::new(file_level_seed(program.name()));
+        (*run).per_run.random = RunRandom::new(file_level_seed(program.name()));
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment_metatable.into());
         ffi::lua_setmetatable(state, ENVIRONMENT);
@@ -54,16 +56,16 @@ pub(super) unsafe fn run_file_level(
         ffi::lua_clonefunction(state, MAIN);
         ffi::lua_pushvalue(state, ENVIRONMENT);
         ffi::lua_setfenv(state, -2);
-        (*run).own.file_lines = program.wants_file_lines().then(Box::default);
+        (*run).per_run.file_lines = program.wants_file_lines().then(Box::default);
         let status = ffi::lua_pcall(state, 0, 0, HANDLER);
-        let lines = (*run).own.file_lines.take();
+        let lines = (*run).per_run.file_lines.take();
         let ended = match status {
             ffi::LUA_OK => Ok(()),
             _ => Err(failed(state, status, program, &mut *run)),
         };
-        // One that is out of memory may run again with more.
+        // A run that is out of memory may be repeated with more.
         if let Some(lines) = lines
-            && !matches!(ended, Err(Ended::OutOfMemory))
+            && !matches!(ended, Err(RunEnd::OutOfMemory))
         {
             program.learn_file_lines(lines.into_lines());
         }
@@ -83,7 +85,7 @@ pub(super) unsafe fn run_file_level(
     }
 }
 
-/// The seed that the file level of a script has: it depends on the script alone.
+/// The seed of the random numbers of a file level. It depends on the script alone.
 fn file_level_seed(name: &str) -> u64 {
     // FNV-1a, 64 bits.
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -91,9 +93,11 @@ fn file_level_seed(name: &str) -> u64 {
     })
 }
 
+/// Pushes the global with the name of a callback.
+///
 /// # Safety
 ///
-/// Inside a protected call; one free slot.
+/// In a protected call, with a table at the index; one free slot.
 pub(super) unsafe fn push_callback(state: *mut lua_State, environment: c_int, callback: Callback) {
     let name = match callback {
         Callback::Stop => c"on_stop",
@@ -103,20 +107,21 @@ pub(super) unsafe fn push_callback(state: *mut lua_State, environment: c_int, ca
         Callback::FixedUpdate => c"on_fixed_update",
         Callback::Update => c"on_update",
     };
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with a table at the index and a free slot.
     unsafe {
         ffi::lua_rawgetfield(state, environment, name.as_ptr());
     }
 }
 
-/// The names in an environment, sorted; at most [`MAX_GLOBALS`].
+/// The names of the globals, sorted; at most [`MAX_GLOBALS`].
 ///
 /// # Safety
 ///
-/// Inside a protected call; three free slots.
+/// In a protected call, with a table at the positive index; three free slots.
 pub(super) unsafe fn globals_of(state: *mut lua_State, environment: c_int) -> Vec<String> {
     let mut names = Vec::new();
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with a table at the index. Nothing assigns to it meanwhile. A
+    // visit takes two slots.
     unsafe {
         let mut next = ffi::lua_rawiter(state, environment, 0);
         while next >= 0 && names.len() < MAX_GLOBALS {

@@ -1,4 +1,11 @@
 //! Handles to components and their fields on the stack: tagged userdata.
+//!
+//! There are two kinds, which scripts can't tell apart. A [`FieldRef`] names the entity. A
+//! [`FieldId`] stands for a field of the own entity, whichever that is, so a VM makes each of those
+//! once and keeps it in its registry.
+//!
+//! A tag is set by one function here, which wrote a value of one type, plain data without a
+//! destructor. So whatever has the tag can be read as that type.
 
 pub(super) mod component;
 pub(super) mod entity;
@@ -16,20 +23,20 @@ use crate::error::ScriptError;
 use crate::vm::host::{FieldId, FieldRef, Host};
 
 /// The userdata tag of [`FieldRef`]s; mlua uses none.
-pub(super) const PLACE_TAG: c_int = 7;
+pub(super) const FIELD_REF_TAG: c_int = 7;
 
-/// The userdata tag of handles to spots of the own entity, whichever that is: a VM makes each once.
-pub(super) const OWN_TAG: c_int = 9;
+/// The userdata tag of [`FieldId`]s.
+pub(super) const OWN_FIELD_TAG: c_int = 9;
 
-/// What a script holds to get at the fields of a component.
+/// What a script holds to reach the fields of a component.
 #[derive(Clone, Copy)]
-pub(super) enum Handle {
+pub(super) enum ComponentHandle {
     FieldRef(FieldRef),
-    /// A spot of the own entity.
+    /// A field of the own entity.
     Own(FieldId),
 }
 
-impl Handle {
+impl ComponentHandle {
     pub(super) fn place(self, host: &dyn Host) -> FieldRef {
         match self {
             Self::FieldRef(place) => place,
@@ -38,56 +45,63 @@ impl Handle {
     }
 }
 
+/// The handle at a stack index.
+///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
-pub(super) unsafe fn handle_at(state: *mut lua_State, index: c_int) -> Result<Handle, ScriptError> {
-    // SAFETY: the caller keeps what this function asks for.
+pub(super) unsafe fn handle_at(
+    state: *mut lua_State,
+    index: c_int,
+) -> Result<ComponentHandle, ScriptError> {
+    // SAFETY: the index is valid.
     unsafe {
-        if let Some(spot) = own_at(state, index) {
-            return Ok(Handle::Own(spot));
+        if let Some(spot) = own_field_at(state, index) {
+            return Ok(ComponentHandle::Own(spot));
         }
-        let place = ffi::lua_touserdatatagged(state, index, PLACE_TAG).cast::<FieldRef>();
+        let place = ffi::lua_touserdatatagged(state, index, FIELD_REF_TAG).cast::<FieldRef>();
         if place.is_null() {
             return Err(ScriptError::Raised { message: "not a component".to_owned() });
         }
-        // The tag is set by `push_place` alone, which wrote a `FieldRef`.
-        Ok(Handle::FieldRef(place.read_unaligned()))
+        // `push_field_ref` wrote it: no other function sets this tag.
+        Ok(ComponentHandle::FieldRef(place.read_unaligned()))
     }
 }
 
-/// The spot of the own entity that the handle at a stack index is for.
+/// The field of the own entity that the handle at a stack index stands for.
 ///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
-pub(super) unsafe fn own_at(state: *mut lua_State, index: c_int) -> Option<FieldId> {
-    // SAFETY: the caller keeps what this function asks for; the tag is set by `push_own` alone, which
-    // wrote a number.
+pub(super) unsafe fn own_field_at(state: *mut lua_State, index: c_int) -> Option<FieldId> {
+    // SAFETY: the index is valid; `push_own_field` wrote the number, since no other function sets
+    // this tag.
     unsafe {
-        let spot = ffi::lua_touserdatatagged(state, index, OWN_TAG).cast::<FieldId>();
+        let spot = ffi::lua_touserdatatagged(state, index, OWN_FIELD_TAG).cast::<FieldId>();
         if spot.is_null() { None } else { Some(spot.read_unaligned()) }
     }
 }
 
-/// Pushes the handle to a spot of the own entity.
+/// Pushes the handle to a field of the own entity.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called with few arguments: two free slots.
+/// In a protected call; two free slots.
 #[inline]
-pub(super) unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: FieldId) {
+pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spot: FieldId) {
     let place = spot as usize;
     let known = own.0.borrow().get(place).copied().unwrap_or(0);
-    // SAFETY: the caller keeps what this function asks for; a handle is a number without a destructor.
+    // SAFETY: in a protected call; one slot for the handle, one that `lua_ref` uses. The memory has
+    // the size of the number.
     unsafe {
         if known != 0 {
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, known.into());
             return;
         }
-        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size_of::<FieldId>(), OWN_TAG);
+        let memory =
+            ffi::lua_newuserdatataggedwithmetatable(state, size_of::<FieldId>(), OWN_FIELD_TAG);
         memory.cast::<FieldId>().write_unaligned(spot);
         let slot = ffi::lua_ref(state, -1);
         let mut slots = own.0.borrow_mut();
@@ -97,15 +111,18 @@ pub(super) unsafe fn push_own(state: *mut lua_State, own: &OwnHandles, spot: Fie
     }
 }
 
+/// Pushes the handle to a field of any entity.
+///
 /// # Safety
 ///
-/// Inside a protected call; one free slot.
-pub(super) unsafe fn push_place(state: *mut lua_State, place: FieldRef) {
-    // SAFETY: the caller keeps what this function asks for.
+/// In a protected call; one free slot.
+#[inline]
+pub(super) unsafe fn push_field_ref(state: *mut lua_State, place: FieldRef) {
+    // SAFETY: in a protected call, with a free slot.
     unsafe {
         let size = size_of::<FieldRef>();
-        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, PLACE_TAG);
-        // A `FieldRef` is plain data without a destructor.
+        let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, FIELD_REF_TAG);
+        // The memory has the size of a `FieldRef`.
         memory.cast::<FieldRef>().write_unaligned(place);
     }
 }

@@ -1,4 +1,5 @@
-//! What scripts call of the host.
+//! What scripts call of the host: its functions, `print` and `log`, and the namespaces of live
+//! values.
 
 pub(super) mod answer;
 pub(super) mod functions;

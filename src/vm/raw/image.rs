@@ -1,4 +1,10 @@
-//! [`Image`]: a file level that ran once and was frozen.
+//! [`Image`]: a file level that ran once and was frozen, with all that it made. It serves every run
+//! of its script on this VM.
+//!
+//! A run on an image can't change it, and finds in it what it would find had the file level run
+//! just now. Where a script could tell the difference, the run is stopped and begun again on a file
+//! level of its own: see [`Touched`](super::Touched) and `errors::caught`. What freezing
+//! guarantees, and why, stands in [`freeze`].
 
 pub(super) mod batch;
 pub(super) mod call;
@@ -6,7 +12,7 @@ pub(super) mod freeze;
 pub(super) mod make;
 pub(super) mod reachable;
 pub(super) mod shapes;
-pub(super) mod stage;
+pub(super) mod stack;
 pub(super) mod state;
 pub(super) mod texts;
 
@@ -18,14 +24,10 @@ use super::image::shapes::Shapes;
 use crate::vm::callback::Callback;
 use crate::vm::text::Text;
 
-/// A file level that ran once and was frozen, with all that it made: it serves every run.
-///
-/// A run on it can't change it, and what it reaches is as it would be had the file level run just now.
-/// Where a script could tell the difference, the run is stopped and begun again on a file level of its
-/// own: see [`Touched`].
+/// The registry slots of an image.
 #[derive(Debug)]
 pub(in crate::vm) struct Image {
-    /// Registry slots; or [`MISSING`] or [`WRONG`].
+    /// The environment's slot.
     pub(super) environment: c_int,
     pub(super) callbacks: [c_int; Callback::COUNT],
     /// The strings that it holds.
@@ -42,15 +44,16 @@ impl Image {
 /// In place of a registry slot: the script does not define the callback.
 pub(super) const MISSING: c_int = 0;
 
-/// In place of a registry slot: the script defines it, but as something else than a function.
+/// In place of a registry slot: the script defines it, but it is no function.
 pub(super) const WRONG: c_int = -1;
 
-/// Gives up the registry slots of an image and of the shapes that went with it.
+/// Frees the registry slots of an image and of the shapes that were used with it.
 pub(in crate::vm) fn drop_image(lua: &Lua, image: &Image, shapes: &Shapes) {
     lua.exec_raw_lua(|raw| {
         let slots = image.callbacks.iter().copied().chain([image.environment]);
         for slot in slots.chain(shapes.slots()).filter(|slot| *slot > 0) {
-            // SAFETY: giving up a slot raises nothing; slots that hold nothing are 0, which is left alone.
+            // SAFETY: freeing a slot raises nothing. The slots are those that `lua_ref` gave; 0 and
+            // less are left out.
             unsafe { ffi::lua_unref(raw.state(), slot) };
         }
     });

@@ -1,9 +1,10 @@
-//! No text that would take long to be read as a number: see [`numerals`].
+//! No string that would take long to be read as a number: see
+//! [`vm::numerals`](crate::vm::numerals).
 //!
-//! What a built-in made is looked at when it returns. What `..` made is looked at by the safepoint that comes right
-//! after it, while it still lies in a register of the function, and before any instruction can do something with it.
-//! That safepoint costs nothing unless Luau has something to ask: the allocator sees to that when it is asked
-//! for a block that may be such a text.
+//! What a built-in made is looked at when it returns. What `..` made is looked at by the safepoint
+//! right after it, while it is still in a register of the function and before any instruction can
+//! use it. That safepoint costs nothing unless the hook is installed, and the allocator installs it
+//! when it is asked for a block that may be such a string (`memory::blocks`).
 
 use std::ffi::c_int;
 
@@ -18,8 +19,8 @@ use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::numerals::{MOST, is_long};
 
-/// Looks at the registers of the function that reached this safepoint, if a large block was handed out since the
-/// last one.
+/// Looks at the registers of the function that reached this safepoint, if a large block was handed
+/// out since the last one.
 ///
 /// # Safety
 ///
@@ -27,11 +28,13 @@ use crate::vm::numerals::{MOST, is_long};
 #[inline]
 pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
     if blocks::take_seen() {
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: at a safepoint that may raise, as this function asks.
         unsafe { look_at_all(state) }
     }
 }
 
+/// Looks at the registers.
+///
 /// # Safety
 ///
 /// As [`look_at_registers`].
@@ -39,16 +42,16 @@ pub(super) unsafe fn look_at_registers(state: *mut lua_State) {
 unsafe fn look_at_all(state: *mut lua_State) {
     /// No function has more.
     const REGISTERS: c_int = 255;
-    // SAFETY: all registers of a function hold values, if old ones: the collector goes through them as well. They are
-    // counted from the top, since there may be more than the function has of its own: results that it is
-    // about to pass on.
+    // SAFETY: at a safepoint that may raise. All registers of a function hold values, possibly old
+    // ones: the collector visits them too. They are counted from the top, since there may be more
+    // than its own: results that the function is about to return.
     unsafe {
         let top = ffi::lua_gettop(state);
         let registers = -top..=(REGISTERS - top).min(-1);
         if !registers.clone().any(|register| is_long_at(state, register)) {
             return;
         }
-        // Nothing else holds it, so nothing does from now on. See `clear`.
+        // The string must not stay anywhere: see `clear`.
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         for register in registers {
             if is_long_at(state, register) {
@@ -60,14 +63,14 @@ unsafe fn look_at_all(state: *mut lua_State) {
     }
 }
 
-/// Raises if what a built-in made, at this index, is such a text.
+/// Raises an error if what a built-in made, at this index, is such a string.
 ///
 /// # Safety
 ///
-/// A valid index, inside a C function that Luau called.
+/// In a C function that Luau called, with a valid index.
 #[inline]
 pub(super) unsafe fn look(state: *mut lua_State, index: c_int) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, with a valid index.
     unsafe {
         if is_long_at(state, index) {
             clear(state, index);
@@ -76,17 +79,17 @@ pub(super) unsafe fn look(state: *mut lua_State, index: c_int) {
     }
 }
 
-/// Leaves nothing of what is from an index on, nor beyond the top, where a function that was called may have left it:
-/// a function whose registers lie there later would seem to have made it.
+/// Clears the stack from an index on and some slots beyond the top, where a called function may
+/// have left the string: a function whose registers lie there later would seem to have made it.
 ///
 /// # Safety
 ///
 /// As [`look`].
 #[cold]
 unsafe fn clear(state: *mut lua_State, index: c_int) {
-    /// What a built-in that is called with some arguments uses of the stack.
+    /// What a built-in with some arguments uses of the stack.
     const USED: c_int = 40;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, with a valid index and the room that is made here.
     unsafe {
         ffi::lua_settop(state, index - 1);
         ffi::luaL_checkstack(state, USED + 4, TOO_DEEP.as_ptr());
@@ -96,14 +99,14 @@ unsafe fn clear(state: *mut lua_State, index: c_int) {
     }
 }
 
-/// Whether there is such a text at an index.
+/// Whether such a string is at an index.
 ///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
 unsafe fn is_long_at(state: *mut lua_State, index: c_int) -> bool {
-    // SAFETY: the caller keeps what this function asks for; the text is not used after it was looked at.
+    // SAFETY: the index is valid, and the string stays there while its bytes are looked at.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TSTRING || ffi::lua_objlen(state, index) <= MOST
         {
@@ -113,10 +116,11 @@ unsafe fn is_long_at(state: *mut lua_State, index: c_int) -> bool {
     }
 }
 
-/// What the host is about to hand to a script.
+/// Checks what the host is about to hand to a script.
 ///
 /// # Errors
-/// If it holds such a text.
+///
+/// If it holds such a string.
 pub(super) fn check(value: &ScriptValue) -> Result<(), ScriptError> {
     let is_long = match value {
         ScriptValue::String(text) => is_long(text.as_bytes()),

@@ -1,4 +1,7 @@
-//! Protected calls that do a job of ours.
+//! Protected calls with little around them, for runs on an image.
+//!
+//! `Lua::exec_raw` costs more than a run. Here a C function that was made once per VM
+//! ([`call_job`]) is called by `lua_pcall` with a pointer to what it should do.
 
 use std::ffi::{c_int, c_void};
 
@@ -6,56 +9,59 @@ use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
 
 use super::errors::caught::note_error;
-use super::errors::outcome::{Ended, failed};
+use super::errors::outcome::{RunEnd, failed};
 use super::memory::blocks;
 use super::refs::Refs;
 use super::run::Run;
 use super::run::current::enter;
 use crate::vm::program::Program;
 
-/// What [`call_job`] is to do.
-pub(super) struct Job {
+/// What [`call_job`] does.
+pub(super) struct ProtectedJob {
     /// Gets `data`.
     pub(super) perform: unsafe fn(*mut lua_State, *mut c_void),
     pub(super) data: *mut c_void,
 }
 
-/// Does a job that needs a protected call below it.
+/// Performs a job.
 ///
 /// # Safety
 ///
-/// `protected_job` calls it with a pointer to the job.
+/// Called by `protected_job`, with a pointer to the job.
 pub(super) unsafe extern "C-unwind" fn call_job(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: `protected_job` keeps the job alive during the call, and whoever made the job
+    // promised that `perform` may be called with `data` in a C function that Luau called.
     unsafe {
-        let job = ffi::lua_tolightuserdata(state, 1).cast::<Job>();
+        let job = ffi::lua_tolightuserdata(state, 1).cast::<ProtectedJob>();
         ((*job).perform)(state, (*job).data);
     }
     0
 }
 
-/// Does a job for a run on an image; gives what ended it, if an error did.
+/// Performs a job in a protected call, with `run` as the run of this thread. Gives what ended it,
+/// if that was an error.
 ///
 /// # Safety
 ///
-/// `job.perform` may be called with `job.data`, inside a C function that Luau called. `run` is live, and not
-/// otherwise referenced while Lua is on top of the stack.
+/// `job.perform` may be called with `job.data` in a C function that Luau called. `run` is live, and
+/// no reference to it is in use while Lua runs.
 pub(super) unsafe fn protected_job(
     lua: &Lua,
     refs: &Refs,
     program: &Program,
-    mut job: Job,
+    mut job: ProtectedJob,
     run: *mut Run<'_>,
-) -> Option<Ended> {
+) -> Option<RunEnd> {
     let job = (&raw mut job).cast::<c_void>();
     enter(run, || {
         lua.exec_raw_lua(|raw| {
             let state = raw.state();
-            // SAFETY: nothing here raises but what is below the protected call: the stack has room, and
-            // pushing what is in the registry allocates nothing. The job lives until the call is over.
+            // SAFETY: what may raise is below the protected call: there is room on the stack, and
+            // pushing from the registry, or a light userdata, allocates nothing. The job lives
+            // until the call has returned; then nothing of Lua runs, so `run` may be referenced.
             unsafe {
                 if ffi::lua_checkstack(state, 8) == 0 {
-                    return Some(Ended::OutOfMemory);
+                    return Some(RunEnd::OutOfMemory);
                 }
                 let base = ffi::lua_gettop(state);
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
@@ -64,7 +70,7 @@ pub(super) unsafe fn protected_job(
                 blocks::forget_blocks();
                 let status = ffi::lua_pcall(state, 1, 0, base + 1);
                 let ended = (status != ffi::LUA_OK).then(|| {
-                    // The handler has noted what it got, unless it failed.
+                    // The handler saw it, unless it failed itself.
                     note_error(state, -1);
                     failed(state, status, program, &mut *run)
                 });

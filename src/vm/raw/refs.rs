@@ -7,27 +7,29 @@ use std::sync::Arc;
 
 use mlua::ffi;
 
-/// Registry slots that a VM fills once.
+/// Registry slots that a VM fills once: each is a number that names a value which only this layer
+/// reaches.
 #[derive(Debug)]
 pub(in crate::vm) struct Refs {
-    /// The name `entity`.
+    /// The string `entity`.
     pub(super) entity: c_int,
-    pub(super) own: OwnHandles,
+    pub(super) own_handles: OwnHandles,
     pub(super) environment_metatable: c_int,
     pub(super) message_handler: c_int,
     pub(super) handed: c_int,
-    /// [`call_job`].
+    /// The function `call_job` of `protected`.
     pub(super) job: c_int,
-    /// The addresses of everything that is shared and frozen.
+    /// The addresses of all objects that scripts share, which are frozen.
     pub(super) shared: Arc<HashSet<usize>>,
     pub(super) vm: Callbacks,
 }
 
-/// The registry slots of handles to spots, by spot; 0 where there is none yet.
+/// The registry slots of handles to fields of the own entity, by [`FieldId`](crate::vm::FieldId); 0
+/// for those that the VM has not made yet.
 #[derive(Debug, Default)]
 pub(super) struct OwnHandles(pub(super) RefCell<Vec<c_int>>);
 
-/// Registry slots that a session fills once; the environment's is filled again by each reset.
+/// Registry slots that a session fills once. Each reset fills the environment's anew.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vm) struct SessionRefs {
     pub(super) environment_metatable: c_int,
@@ -38,11 +40,11 @@ pub(in crate::vm) struct SessionRefs {
     pub(super) vm: Callbacks,
 }
 
-/// The callbacks of a VM, whose place is theirs as long as it lives.
+/// The callbacks of a VM. They stay where they are as long as the VM lives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Callbacks(pub(super) *mut ffi::lua_Callbacks);
 
-// SAFETY: it is an address, which is used where the VM runs.
+// SAFETY: it is an address; it is used only on the thread where the VM runs.
 unsafe impl Send for Callbacks {}
 
 // SAFETY: as above.

@@ -1,4 +1,13 @@
 //! [`Run`]: what one run needs to know, and what is known of it.
+//!
+//! # What a run may not inherit
+//!
+//! The runs of a batch share one [`Run`]. What belongs to one run alone lies in [`PerRun`], and
+//! [`Run::begin_again`] replaces all of it. It also resets the deadline and the note that memory
+//! was refused, which the allocator keeps. The batch itself resets the rest: it gives the run the
+//! host of the next entity, sets `entity` in the environment, and empties the array of handed
+//! tables in the registry. A new field of `Run` is either the same for all runs of a batch, or
+//! belongs in `PerRun`.
 
 pub(super) mod current;
 pub(super) mod file_lines;
@@ -10,7 +19,7 @@ use mlua::ffi;
 
 use super::memory::refusal;
 use super::refs::{OwnHandles, Refs, SessionRefs};
-use super::run::file_lines::FileLines;
+use super::run::file_lines::FileLevelLog;
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
 use crate::vm::call::Used;
@@ -19,30 +28,23 @@ use crate::vm::host::{FieldRef, Host};
 use crate::vm::random::RunRandom;
 
 /// What a run needs to know of its surroundings.
-///
-/// Runs that follow one another in a row share one, and what is of a single run alone lies in [`Own`], which
-/// [`Run::begin_again`] replaces as a whole. Here are
-///
-/// - what the runs of a row have in common: `in_callback`, `max_value_size`, `handles`, `handed_ref`,
-///   `on_image`;
-/// - what has its own way to begin again: `host`, which the row turns to the next entity, and `deadline`.
 pub(in crate::vm) struct Run<'h> {
-    /// The world; absent at the file level.
+    /// The world; nothing may be asked of it at the file level.
     pub(in crate::vm) host: &'h mut dyn Host,
-    /// Whether the callback runs already, so that `host` may be used.
+    /// Whether the callback is running, so that `host` may be used.
     pub(in crate::vm) in_callback: bool,
-    /// When it must be over.
+    /// When the run must end.
     pub(in crate::vm) deadline: RunDeadline<'h>,
     /// The most bytes that one value may have.
     pub(in crate::vm) max_value_size: usize,
-    /// The handles to spots that the VM has made; none for sessions.
+    /// The handles to fields of the own entity that the VM has made; none for sessions.
     pub(super) handles: Option<&'h OwnHandles>,
-    /// The registry slot of the array that holds the handed tables.
+    /// The registry slot of the array of handed tables.
     pub(super) handed_ref: c_int,
     pub(super) vm: *mut ffi::lua_Callbacks,
     /// Whether it runs on an image.
     pub(super) on_image: bool,
-    pub(super) own: Own,
+    pub(super) per_run: PerRun,
 }
 
 impl<'h> Run<'h> {
@@ -57,66 +59,71 @@ impl<'h> Run<'h> {
             in_callback: false,
             deadline,
             max_value_size,
-            handles: Some(&refs.own),
+            handles: Some(&refs.own_handles),
             handed_ref: refs.handed,
             vm: refs.vm.0,
             on_image: false,
-            own: Own::new(Entity::PLACEHOLDER, RunRandom::new(0)),
+            per_run: PerRun::new(Entity::PLACEHOLDER, RunRandom::new(0)),
         }
     }
 
-    /// Whether it ran out of memory, caught or not.
+    /// Whether it was refused memory, even if the script caught the error.
     pub(in crate::vm) fn is_out_of_memory(&self) -> bool {
-        self.own.out_of_memory
+        self.per_run.out_of_memory
     }
 
-    /// Where it ran out of memory: the line and the call stack, as far as they are known.
+    /// The line and the call stack where it ran out of memory, as far as they are known.
     pub(in crate::vm) fn take_place(&mut self) -> (Option<u32>, String) {
-        self.own.trace.take().map_or((None, String::new()), |trace| (trace.line, trace.frames))
+        self.per_run.trace.take().map_or((None, String::new()), |trace| (trace.line, trace.frames))
     }
 
     pub(in crate::vm) fn panicked(&self) -> Option<&ScriptError> {
-        self.own.panicked.as_deref()
+        self.per_run.panicked.as_deref()
     }
 
-    /// Whether more than its result decides what it came to.
+    /// Whether the outcome depends on more than the result of the callback.
     #[inline]
     pub(super) fn is_to_be_judged(&self) -> bool {
-        self.own.out_of_memory || self.own.touched.is_some() || self.own.panicked.is_some()
+        self.per_run.out_of_memory
+            || self.per_run.touched.is_some()
+            || self.per_run.panicked.is_some()
     }
 
-    /// Another run on an image begins, for this entity, after one that kept to its limits.
+    /// Begins the next run of a batch; the run before must have kept to its limits. See the head of
+    /// this file.
     #[inline]
     pub(super) fn begin_again(&mut self, entity: Entity, seed: u64) {
         self.deadline.begin_again();
-        self.own = Own::new(entity, RunRandom::new(seed));
+        self.per_run = PerRun::new(entity, RunRandom::new(seed));
         refusal::replace(false);
     }
 
-    /// What it used up, for those who count that.
+    /// What it used, as far as that is counted.
     #[inline]
     pub(in crate::vm) fn used(&self) -> Used {
-        let Own { steps, file_steps, ref random, .. } = self.own;
+        let PerRun { steps, file_steps, ref random, .. } = self.per_run;
         Used { steps, file_steps, drew: random.has_drawn() }
     }
 
-    /// It could tell that it runs on an image, if it does.
-    pub(super) fn touch(&mut self, line: impl FnOnce() -> Option<u32>) {
-        if self.on_image && self.own.touched.is_none() {
-            self.own.touched = Some(Touched { line: line() });
+    /// Notes that the script met the difference between an image and a file level of its own, if it
+    /// runs on an image.
+    pub(super) fn touch_image(&mut self, line: impl FnOnce() -> Option<u32>) {
+        if self.on_image && self.per_run.touched.is_none() {
+            self.per_run.touched = Some(Touched { line: line() });
         }
     }
 
     /// Remembers a panic of the host: it fails the run even if the script catches the error.
-    pub(super) fn note<R>(&mut self, result: &Result<R, ScriptError>) {
+    #[inline]
+    pub(super) fn note_panic<R>(&mut self, result: &Result<R, ScriptError>) {
         if let Err(error @ ScriptError::HostPanicked { .. }) = result {
-            self.own.panicked = Some(Box::new(error.clone()));
+            self.per_run.panicked = Some(Box::new(error.clone()));
         }
     }
 }
 
 impl<'h> Run<'h> {
-    /// A run that may use its host from the beginning.
+    /// A run of a session: it may use its host from the beginning.
     pub(in crate::vm) fn of_session(
         host: &'h mut dyn Host,
         deadline: RunDeadline<'h>,
@@ -133,53 +140,56 @@ impl<'h> Run<'h> {
             handed_ref: refs.handed,
             vm: refs.vm.0,
             on_image: false,
-            own: Own::new(Entity::PLACEHOLDER, random),
+            per_run: PerRun::new(Entity::PLACEHOLDER, random),
         }
     }
 
-    /// Lets it use its host, and draw its random numbers from this seed.
+    /// Begins the callback: from here on the host may be used, and random numbers come from this
+    /// seed.
     pub(in crate::vm) fn start_with(&mut self, seed: u64) {
         self.in_callback = true;
-        self.own.random = RunRandom::new(seed);
-        self.own.file_steps = std::mem::take(&mut self.own.steps);
-        self.own.entity = self.host.entity();
+        self.per_run.random = RunRandom::new(seed);
+        self.per_run.file_steps = std::mem::take(&mut self.per_run.steps);
+        self.per_run.entity = self.host.entity();
     }
 
-    /// What is left of its random numbers.
+    /// The generator of its random numbers, as it is now.
     pub(in crate::vm) fn into_random(self) -> RunRandom {
-        self.own.random
+        self.per_run.random
     }
 }
 
-/// What no run gets from the one before it.
-pub(super) struct Own {
+/// What belongs to one run: see the head of this file.
+pub(super) struct PerRun {
     /// Its random numbers.
     pub(super) random: RunRandom,
     /// The own entity, once the callback runs.
     pub(super) entity: Entity,
-    /// The tables that stand for lists and maps of components.
+    /// The tables handed out for lists and maps of components, with the values that they had;
+    /// parallel to the array in the registry (see `handles::handed`).
     pub(super) handed: Vec<(FieldRef, ScriptTable)>,
-    /// The bytes of all that were handed to it.
+    /// The bytes of all of them.
     pub(super) handed_bytes: usize,
-    /// The last error raised by this layer, to tell it from one that the script raised.
+    /// The last error that this layer raised, to tell it from an error with the same text that the
+    /// script raised.
     pub(super) raised: Option<Box<ScriptError>>,
-    /// The message, line and call stack of the error that ended the run.
-    pub(super) trace: Option<Box<Trace>>,
+    /// Message, line and call stack of the error that ended the run.
+    pub(super) trace: Option<Box<ErrorTrace>>,
     /// A host function panicked.
     panicked: Option<Box<ScriptError>>,
-    /// It met the difference between an image and a file level of its own.
+    /// The script met the difference between an image and a file level of its own.
     pub(super) touched: Option<Touched>,
-    /// It was refused memory, and may have caught the error.
+    /// It was refused memory, even if the script caught the error.
     pub(super) out_of_memory: bool,
-    /// Steps since it began, while they are counted.
+    /// Steps since the callback began, while they are counted.
     pub(super) steps: u64,
-    /// Those of the file level that ran for it.
+    /// Steps of the file level that ran for it.
     file_steps: u64,
-    /// What the file level writes, if that is news.
-    pub(super) file_lines: Option<Box<FileLines>>,
+    /// What the file level logs, if anybody wants to know.
+    pub(super) file_lines: Option<Box<FileLevelLog>>,
 }
 
-impl Own {
+impl PerRun {
     #[inline]
     pub(super) fn new(entity: Entity, random: RunRandom) -> Self {
         Self {
@@ -199,14 +209,14 @@ impl Own {
     }
 }
 
-/// A script could tell that it runs on an image.
+/// The script could tell that it runs on an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::vm) struct Touched {
-    /// Where it did, as far as that is known.
+    /// The line, as far as it is known.
     pub(in crate::vm) line: Option<u32>,
 }
 
-pub(super) struct Trace {
+pub(super) struct ErrorTrace {
     pub(super) message: String,
     pub(super) line: Option<u32>,
     pub(super) frames: String,

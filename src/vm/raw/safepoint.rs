@@ -1,4 +1,8 @@
-//! [`Hook`]: whether Luau calls us at safepoints.
+//! [`Hook`]: whether Luau calls our interrupt at safepoints; and [`safepoint`], for C functions
+//! that work for long.
+//!
+//! Luau keeps the function to call in the callbacks of the VM, and reads it at each safepoint
+//! without a lock. Any thread may write it, so it is only ever read and written as an atomic here.
 
 pub(super) mod interrupt;
 
@@ -11,11 +15,11 @@ use mlua::{Lua, ffi};
 /// A function that Luau calls at safepoints.
 pub(super) type Interrupt = unsafe extern "C-unwind" fn(*mut lua_State, c_int);
 
-/// The address of what an installed [`Hook`] has Luau call. It is the same function in each VM, and each VM is given it
-/// before anything runs there.
+/// The address of the function that an installed [`Hook`] makes Luau call: the same in each VM.
+/// `set_up` registers it, and a VM is set up before anything runs there.
 static INTERRUPT: AtomicUsize = AtomicUsize::new(0);
 
-/// Says what Luau is to call at safepoints while a [`Hook`] is installed.
+/// Registers the function that Luau calls at safepoints while a [`Hook`] is installed.
 pub(super) fn set_interrupt(function: Interrupt) {
     INTERRUPT.store(function as usize, Ordering::Relaxed);
 }
@@ -26,16 +30,16 @@ fn interrupt() -> usize {
     function
 }
 
-/// Where Luau finds out what to call at safepoints: nothing, or what [`set_interrupt`] got.
+/// Decides whether Luau calls the registered interrupt at safepoints, or nothing.
 #[derive(Debug)]
 pub(in crate::vm) struct Hook {
-    /// Keeps the place alive.
+    /// Keeps the callbacks alive.
     pub(super) lua: Lua,
     pub(super) callbacks: *mut ffi::lua_Callbacks,
 }
 
-// SAFETY: the place belongs to the VM, which lives as long as `lua`; it is only written by
-// `Hook::write`, and Luau allows that from any thread at any time.
+// SAFETY: the callbacks belong to the VM, which lives as long as `lua`; `Hook::write` alone writes
+// there, atomically, and Luau allows that from any thread at any time.
 unsafe impl Send for Hook {}
 
 impl Hook {
@@ -50,36 +54,41 @@ impl Hook {
         self.callbacks == Self::of(lua).callbacks
     }
 
-    /// Has Luau call what [`set_interrupt`] got at every safepoint.
+    /// Makes Luau call the interrupt at every safepoint.
     pub(in crate::vm) fn install(&self) {
         self.write(interrupt());
     }
 
-    /// Has Luau call nothing.
+    /// Makes Luau call nothing.
     pub(in crate::vm) fn remove(&self) {
         self.write(0);
     }
 
     pub(super) fn write(&self, function: usize) {
         let _alive = &self.lua;
-        // SAFETY: `lua` keeps the place alive.
+        // SAFETY: `lua` keeps the callbacks alive.
         unsafe { Self::write_at(self.callbacks, function) }
     }
 
+    /// As [`Hook::install`].
+    ///
     /// # Safety
     ///
     /// The callbacks are those of a VM that is alive.
     pub(super) unsafe fn install_at(callbacks: *mut ffi::lua_Callbacks) {
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: the VM is alive, as this function asks.
         unsafe { Self::write_at(callbacks, interrupt()) }
     }
 
+    /// Writes the address of a function, or 0.
+    ///
     /// # Safety
     ///
-    /// As `install_at`.
+    /// The callbacks are those of a VM that is alive.
     unsafe fn write_at(callbacks: *mut ffi::lua_Callbacks, function: usize) {
-        // SAFETY: the place is there; it holds a nullable function pointer, which is as wide as an address and
-        // aligned to it. Luau reads it at any time and expects that another thread writes it.
+        // SAFETY: the VM is alive, so the field is there. It holds a nullable function pointer,
+        // which has the size and alignment of an address. Luau expects that another thread writes
+        // it at any time.
         unsafe {
             let place = (&raw mut (*callbacks).interrupt).cast::<usize>();
             AtomicUsize::from_ptr(place).store(function, Ordering::Relaxed);
@@ -87,15 +96,15 @@ impl Hook {
     }
 }
 
-/// Raises if the run must be over.
+/// A safepoint of a C function: raises an error if the run must end.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
+/// In a C function that Luau called.
 #[inline]
 pub(super) unsafe fn safepoint(state: *mut lua_State) {
-    // SAFETY: the caller keeps what this function asks for. The watchdog writes the place at any time, so it is
-    // read as it is written: see `Hook::write`.
+    // SAFETY: the state is that of a live VM; the field is read as `Hook::write_at` writes it. What
+    // is there, if anything, is an `Interrupt`, which may raise here, in a C function.
     unsafe {
         let place = (&raw mut (*ffi::lua_callbacks(state)).interrupt).cast::<usize>();
         let function = AtomicUsize::from_ptr(place).load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What a session does.
+//! [`run_session`]: the tasks of a session, a VM whose environment lasts.
 
 pub(super) mod alone;
 pub(super) mod coroutines;
@@ -12,9 +12,9 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::lua_State;
 use mlua::{Function, Lua, ffi};
 
-use super::data::problem::ProblemKind;
+use super::data::problem::ReadProblemKind;
 use super::data::push::{push_table, push_value};
-use super::data::read::{Entries, Reader};
+use super::data::read::{StackReader, TableEntries};
 use super::memory::blocks;
 use super::numerals;
 use super::refs::SessionRefs;
@@ -30,26 +30,26 @@ use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 use crate::vm::call::Results;
 use crate::vm::deadline::RunDeadline;
 
-/// What a session is to do.
+/// A task of a session.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vm) enum SessionTask<'t> {
-    /// Run the main function of a chunk.
+    /// Runs the main function of a chunk.
     Chunk(&'t Function, Results),
-    /// Call the function at this path.
+    /// Calls the function at this path.
     Call(&'t str, &'t [ScriptValue], Results),
-    /// Go on with the coroutine of this number.
+    /// Resumes the coroutine of this number.
     Resume(u64, &'t [ScriptValue]),
-    /// Read what is at this path.
+    /// Reads the value at this path.
     Get(&'t str),
-    /// Write what is at this path.
+    /// Writes the value at this path.
     Set(&'t str, &'t ScriptValue),
-    /// Read all globals that are data.
+    /// Reads all globals that are data.
     State,
-    /// Set these globals.
+    /// Sets these globals.
     Restore(&'t ScriptTable),
 }
 
-/// Does what a session is to do.
+/// Performs a task.
 pub(in crate::vm) fn run_session(
     lua: &Lua,
     refs: &SessionRefs,
@@ -61,15 +61,19 @@ pub(in crate::vm) fn run_session(
         _ => None,
     };
     protected(lua, main, run, |state, run| {
-        // SAFETY: `protected` gives a state in a protected call, and the run.
+        // SAFETY: `protected` gives a state in a protected call, with the main function or nil
+        // alone on the stack, and a live run.
         unsafe { perform(state, refs, task, run) }
     })
 }
 
+/// Performs a task: the main function or nil is at 1; the message handler comes to 2, and the
+/// environment to 3.
+///
 /// # Safety
 ///
-/// Called inside a protected call, with the main function, or nil, alone on the stack; `run` is live
-/// and not otherwise referenced while this function, rather than Lua, is on top of the stack.
+/// In a protected call, with the main function or nil alone on the stack. `run` is live, and no
+/// reference to it is in use while Lua runs.
 pub(super) unsafe fn perform(
     state: *mut lua_State,
     refs: &SessionRefs,
@@ -91,7 +95,8 @@ pub(super) unsafe fn perform(
     if let Err(error) = given {
         return failed_with(error);
     }
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with the room that is made here; the registry's slots are those
+    // of this VM. `run` is referenced between calls into Lua only, one statement at a time.
     unsafe {
         ffi::luaL_checkstack(state, 16, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
@@ -161,16 +166,17 @@ pub(super) unsafe fn perform(
 ///
 /// # Safety
 ///
-/// Inside a protected call; a table at the index.
+/// In a protected call, with a table at the positive index.
 unsafe fn globals_as_data(
     state: *mut lua_State,
     environment: c_int,
     limit: usize,
     deadline: &mut RunDeadline<'_>,
 ) -> Result<ScriptTable, ScriptError> {
-    let mut globals = Entries::default();
-    let mut reader = Reader::new(limit, None, deadline);
-    // SAFETY: the caller keeps what this function asks for.
+    let mut globals = TableEntries::default();
+    let mut reader = StackReader::new(limit, None, deadline);
+    // SAFETY: in a protected call, with a table at the index and room for a key and its value.
+    // Nothing assigns to it meanwhile.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         let mut next = ffi::lua_rawiter(state, environment, 0);
@@ -179,7 +185,7 @@ unsafe fn globals_as_data(
             let read = reader.entry(state, top, 0, &mut globals);
             ffi::lua_settop(state, top - 2);
             match read {
-                Err(problem) if !matches!(problem.what, ProblemKind::NotData(_)) => {
+                Err(problem) if !matches!(problem.what, ReadProblemKind::NotData(_)) => {
                     return Err(problem.into_error("globals", limit, "kept"));
                 }
                 _ => {}

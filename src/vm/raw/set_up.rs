@@ -1,4 +1,4 @@
-//! What a fresh VM is given.
+//! [`set_up`]: what a fresh VM is given.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use super::errors::handler::on_error;
 use super::functions::{
     lock_metatable, lock_shared_metatable, push_function, set_function, set_type_name,
 };
-use super::handles::component::{place_eq, place_index, place_newindex, place_tostring};
+use super::handles::component::{
+    component_eq, component_index, component_newindex, component_tostring,
+};
 use super::handles::entity::{entity_index, entity_newindex, entity_tostring};
 use super::handles::keys::atom_of;
-use super::handles::{OWN_TAG, PLACE_TAG};
+use super::handles::{FIELD_REF_TAG, OWN_FIELD_TAG};
 use super::image::reachable::reachable;
 use super::protected::call_job;
 use super::refs::{Callbacks, OwnHandles, Refs};
@@ -20,11 +22,12 @@ use super::safepoint::interrupt::on_interrupt;
 use super::safepoint::set_interrupt;
 use super::stack::TOO_DEEP;
 
-/// Installs what runs need into a fresh VM; `builtins` is what scripts see besides their own.
+/// Installs what runs need into a fresh VM; `builtins` is what scripts find besides their own
+/// globals.
 pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     let mut refs = Refs {
         entity: 0,
-        own: OwnHandles::default(),
+        own_handles: OwnHandles::default(),
         environment_metatable: 0,
         message_handler: 0,
         handed: 0,
@@ -34,8 +37,8 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
     };
     set_interrupt(on_interrupt);
     let slots = &mut refs;
-    // SAFETY: rule 1: a protected call is below; the stack holds `builtins` at 1 and has room for
-    // the few values pushed here; the callbacks outlive the VM, being functions.
+    // SAFETY: rule 1; the stack holds `builtins` at 1, and has room for eight values more. The
+    // callbacks of the VM get a function, which lives as long as the process.
     unsafe {
         lua.exec_raw::<()>(builtins, |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
@@ -66,13 +69,13 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             ffi::lua_pop(state, 1);
 
             // All strings share one metatable, and so do all vectors. Luau leaves that of strings
-            // open.
+            // writable.
             ffi::lua_pushlstring(state, c"".as_ptr(), 0);
             lock_shared_metatable(state);
             ffi::lua_pushvector(state, 0.0, 0.0, 0.0);
             lock_shared_metatable(state);
 
-            // Entities are light userdata; their metatable is the type's.
+            // The metatable of one light userdata is that of all, and entities are the only ones.
             ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
             ffi::lua_createtable(state, 0, 6);
             set_function(state, c"__index", entity_index);
@@ -84,16 +87,16 @@ pub(in crate::vm) fn set_up(lua: &Lua, builtins: &Table) -> mlua::Result<Refs> {
             ffi::lua_pop(state, 1);
 
             ffi::lua_createtable(state, 0, 6);
-            set_function(state, c"__index", place_index);
-            set_function(state, c"__newindex", place_newindex);
-            set_function(state, c"__tostring", place_tostring);
-            set_function(state, c"__eq", place_eq);
+            set_function(state, c"__index", component_index);
+            set_function(state, c"__newindex", component_newindex);
+            set_function(state, c"__tostring", component_tostring);
+            set_function(state, c"__eq", component_eq);
             set_type_name(state, c"Component");
             lock_metatable(state);
-            // Both kinds of handles are alike to scripts.
+            // Scripts can't tell the two kinds of handles apart.
             ffi::lua_pushvalue(state, -1);
-            ffi::lua_setuserdatametatable(state, PLACE_TAG);
-            ffi::lua_setuserdatametatable(state, OWN_TAG);
+            ffi::lua_setuserdatametatable(state, FIELD_REF_TAG);
+            ffi::lua_setuserdatametatable(state, OWN_FIELD_TAG);
 
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slots.environment_metatable.into());
             let shared = reachable(

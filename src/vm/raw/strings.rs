@@ -1,4 +1,4 @@
-//! Strings on the stack: their bytes, their text, and how messages show it.
+//! Strings on the stack: their bytes, their text, and how messages show them.
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -6,23 +6,24 @@ use std::ffi::c_int;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-/// Messages longer than this are cut, in bytes.
+/// Longer messages are truncated, in bytes.
 pub(super) const MAX_MESSAGE: usize = 2000;
 
-/// The most bytes that a message shows of a name.
+/// The most bytes of a name that a message shows.
 const MAX_SHOWN: usize = 80;
 
-/// Luau's message for want of memory.
+/// Luau's message when memory was refused.
 pub(super) const OUT_OF_MEMORY: &str = "not enough memory";
 
-/// The bytes of the string at a stack index, which live as long as it is there.
+/// The bytes of the string at a stack index; `None` for any other value.
 ///
 /// # Safety
 ///
-/// A valid index; the string stays reachable while the bytes are used.
+/// A valid index; the string lives while the bytes are used.
 #[inline]
 pub(super) unsafe fn text_bytes<'s>(state: *mut lua_State, index: c_int) -> Option<&'s [u8]> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the index is valid, and a string has so many bytes. `lua_tolstring` converts nothing,
+    // since it is a string.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
             return None;
@@ -33,13 +34,14 @@ pub(super) unsafe fn text_bytes<'s>(state: *mut lua_State, index: c_int) -> Opti
     }
 }
 
-/// The string at a stack index, made valid UTF-8; `None` if it is none.
+/// The string at a stack index, truncated, as UTF-8 with replacement characters; `None` for any
+/// other value.
 ///
 /// # Safety
 ///
 /// A valid index.
 pub(super) unsafe fn text_at(state: *mut lua_State, index: c_int) -> Option<String> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: as in `text_bytes`; the bytes are copied while the string is on the stack.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
             return None;
@@ -64,7 +66,7 @@ pub(super) fn cut(message: &mut String) {
     }
 }
 
-/// A name as messages show it.
+/// A name, shortened for a message.
 pub(super) fn short(name: &str) -> Cow<'_, str> {
     if name.len() <= MAX_SHOWN {
         return name.into();
@@ -76,13 +78,14 @@ pub(super) fn short(name: &str) -> Cow<'_, str> {
     format!("{}…", &name[..end]).into()
 }
 
-/// Pushes what `tostring` gives, but no address: those differ from run to run.
+/// Pushes what `tostring` gives, but without addresses: they differ from run to run.
 ///
 /// # Safety
 ///
-/// Inside a protected call, with a valid positive index and two free slots.
+/// In a protected call, with a valid positive index and two free slots.
 pub(super) unsafe fn push_text(state: *mut lua_State, index: c_int) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, as a metamethod may raise; one slot for a metamethod or the
+    // type's name, one for the text.
     unsafe {
         if may_have_address(ffi::lua_type(state, index)) {
             if ffi::luaL_getmetafield(state, index, c"__tostring".as_ptr()) == 0 {
@@ -91,12 +94,12 @@ pub(super) unsafe fn push_text(state: *mut lua_State, index: c_int) {
             }
             ffi::lua_pop(state, 1);
         }
-        // Luau's own: mlua's knows no vectors.
+        // Luau's own function: mlua's does not know vectors.
         ffi::luaL_tolstring_(state, index, std::ptr::null_mut());
     }
 }
 
-/// Whether Luau shows a value of this type by its address, unless it has a metamethod for that.
+/// Whether Luau shows values of this type by their address, unless they have `__tostring`.
 pub(super) fn may_have_address(kind: c_int) -> bool {
     matches!(
         kind,

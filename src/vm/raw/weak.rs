@@ -1,9 +1,9 @@
 //! No table is weak.
 //!
-//! What a weak table holds depends on when the collector ran, and that on what other scripts left behind. Luau looks
-//! at each collection whether a metatable has the field `__mode`, so it is of no use to look at metatables when
-//! they are set: the field can be written later, under a name that is put together while the script runs. So the
-//! collector is made to look for another field, whose name nobody knows.
+//! What a weak table holds depends on when the collector ran, and so on what other scripts left
+//! behind. At each collection Luau looks for the field `__mode` in metatables. To check metatables
+//! when they are set would not help: the field can be written later, under a name that the script
+//! puts together. So the collector is made to look for another field, whose name nobody knows.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -14,7 +14,8 @@ use mlua::ffi;
 use super::memory::internals;
 use super::stack::TOO_DEEP;
 
-/// The name of the field that makes a table weak, the same one in each VM of this process: random numbers.
+/// The name of the field that makes a table weak: random bytes, the same in each VM of this
+/// process.
 fn secret() -> &'static [u8] {
     static SECRET: OnceLock<Vec<u8>> = OnceLock::new();
     SECRET.get_or_init(|| {
@@ -26,15 +27,18 @@ fn secret() -> &'static [u8] {
 /// Makes `__mode` a field like any other in a VM.
 ///
 /// # Errors
-/// If this Luau keeps the name of the field elsewhere: then runs could learn of each other.
+///
+/// If this version of Luau keeps the name of the field elsewhere: then runs could learn of each
+/// other.
 pub(in crate::vm) fn forbid_weak_tables(lua: &Lua) -> mlua::Result<()> {
     let mut found = false;
-    // SAFETY: the strings on the stack live as long as they are compared; the new one lives as long as the VM, in the
-    // registry, and takes the place of another string that is the name of a field.
+    // SAFETY: rule 1. The strings on the stack live while their addresses are compared. The new one
+    // lives as long as the VM, since the registry holds it, and it replaces another string that is
+    // the name of a field.
     unsafe {
         lua.exec_raw::<()>((), |state| {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
-            // One after another in Luau's list of such names.
+            // Luau's list of such names has them in this order.
             let names = [c"__newindex", c"__mode", c"__namecall"].map(|name| {
                 ffi::lua_pushstring(state, name.as_ptr());
                 ffi::lua_topointer(state, -1) as usize

@@ -6,20 +6,26 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::vm::raw::builtins::begin::{begin, reading};
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::{length, number, sum, text_length};
 use crate::vm::raw::numerals;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// `table.concat(list, separator, first, last)`; Luau's own is the first upvalue as well.
+/// `table.concat(list, separator, first, last)`; Luau's own function is the first upvalue too.
 ///
-/// Each number becomes a text, which Luau looks up among all texts that there are, and numbers can be chosen so
-/// that this takes long. So long lists with numbers are put together in pieces, with safepoints between.
-pub(in crate::vm::raw) unsafe fn concat(state: *mut lua_State, original: &Original) -> c_int {
-    /// Elements of a piece. So many are done at once.
+/// Each number becomes a string, which Luau looks up among all its strings. Numbers can be chosen
+/// so that this takes long, so long lists with numbers are concatenated in pieces, with safepoints
+/// in between.
+pub(in crate::vm::raw) unsafe fn concat(
+    state: *mut lua_State,
+    original: &OriginalFunction,
+) -> c_int {
+    /// Elements of a piece, which is one call.
     const PIECE: usize = 64;
-    // SAFETY: arguments lie from 1 to the top; the first upvalue is Luau's own function.
+    // SAFETY: the arguments lie from 1 to the top; the first upvalue is Luau's own function. Room
+    // is made for what is pushed, and pieces are counted by elements of a list, so their positions
+    // fit a C `int`.
     unsafe {
         let separator = text_length(state, 2);
         let last = match ffi::lua_type(state, 4) {
@@ -63,11 +69,15 @@ pub(in crate::vm::raw) unsafe fn concat(state: *mut lua_State, original: &Origin
 }
 
 /// Whether any of these elements of the list at 1 is a number.
+///
+/// # Safety
+///
+/// In a C function that Luau called, with a table at 1; no element is beyond its length.
 unsafe fn has_numbers(state: *mut lua_State, elements: std::ops::RangeInclusive<usize>) -> bool {
-    /// So many are pushed before they are popped, all at once.
+    /// So many are pushed before they are popped together.
     const PUSHED: usize = 64;
-    // SAFETY: the caller keeps what this function asks for, there is room for those that are pushed, and none is beyond
-    // the length of the list.
+    // SAFETY: a table is at 1, there is room for what is pushed, and the positions are no larger
+    // than the length of a list, so they fit a C `int`.
     unsafe {
         let top = ffi::lua_gettop(state);
         ffi::luaL_checkstack(state, PUSHED as c_int, TOO_DEEP.as_ptr());

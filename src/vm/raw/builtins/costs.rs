@@ -1,4 +1,4 @@
-//! What calls cost, by their arguments.
+//! What calls cost, by their arguments, in nanoseconds.
 
 use std::ffi::{CStr, c_int};
 use std::time::Duration;
@@ -14,31 +14,31 @@ use crate::vm::raw::run::current::with_run;
 
 /// So much for each argument.
 pub(in crate::vm::raw) unsafe fn arguments(state: *mut lua_State, each: usize) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the number of arguments can always be asked for.
     unsafe { ffi::lua_gettop(state) as usize * each }
 }
 
-/// So much for each result; there is room for a million.
+/// So much for each result. There is room for a million.
 pub(in crate::vm::raw) fn results(count: usize, each: usize) -> usize {
     count.min(1_000_000) * each
 }
 
-/// A text of so many bytes is short: what is done with it costs less than finding out how much of it that is.
+/// Up to so many bytes, working on a string costs less than computing how much of it is meant.
 const SHORT: usize = 100;
 
-/// Where a part of a text ends if the call doesn't say it.
+/// Where a part of a string ends if the call doesn't say it.
 #[derive(Clone, Copy)]
-pub(in crate::vm::raw) enum End {
+pub(in crate::vm::raw) enum SliceEnd {
     /// Where it begins.
     First,
-    /// Where the text ends.
+    /// Where the string ends.
     Last,
 }
 
-/// How many bytes of the text at 1 lie between the places that the second and third argument name; if the text is
-/// short, all of it.
-pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: End) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+/// How many bytes of the string at 1 lie between the positions in the second and third argument.
+/// All of them if it is short.
+pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: SliceEnd) -> usize {
+    // SAFETY: in a C function, so positions up to 3 are valid.
     unsafe {
         let length = text_length(state, 1);
         if length <= SHORT {
@@ -46,8 +46,8 @@ pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: End) -> usize
         }
         let length = length as f64;
         let last = match (ffi::lua_type(state, 3), end) {
-            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::First) => number(state, 2),
-            (ffi::LUA_TNONE | ffi::LUA_TNIL, End::Last) => -1.0,
+            (ffi::LUA_TNONE | ffi::LUA_TNIL, SliceEnd::First) => number(state, 2),
+            (ffi::LUA_TNONE | ffi::LUA_TNIL, SliceEnd::Last) => -1.0,
             _ => number(state, 3),
         };
         let from_start = |place: f64| if place < 0.0 { place + length + 1.0 } else { place };
@@ -58,7 +58,8 @@ pub(in crate::vm::raw) unsafe fn slice(state: *mut lua_State, end: End) -> usize
 
 /// Of `utf8.offset(text, count, from)`.
 pub(in crate::vm::raw) unsafe fn stepping(state: *mut lua_State) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so positions up to 3 are valid. The string at 1 stays there while
+    // its bytes are used.
     unsafe {
         let (bytes, count) = (text(state, 1), number(state, 2));
         let from = match ffi::lua_type(state, 3) {
@@ -71,7 +72,7 @@ pub(in crate::vm::raw) unsafe fn stepping(state: *mut lua_State) -> usize {
         if count > 0.0 {
             cost::characters(bytes[at..].iter(), count as usize)
         } else {
-            // The one that it is in comes first.
+            // The character that it is in comes first.
             let before = bytes[..(at + 1).min(bytes.len())].iter().rev();
             cost::characters(before, (count.abs() as usize).saturating_add(1))
         }
@@ -80,7 +81,7 @@ pub(in crate::vm::raw) unsafe fn stepping(state: *mut lua_State) -> usize {
 
 /// Of filling a buffer with as many bytes as an argument says, or all of it.
 pub(in crate::vm::raw) unsafe fn filling(state: *mut lua_State, count: c_int) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so these positions are valid.
     unsafe {
         let all = length(state, 1);
         let count = match ffi::lua_type(state, count) {
@@ -91,9 +92,10 @@ pub(in crate::vm::raw) unsafe fn filling(state: *mut lua_State, count: c_int) ->
     }
 }
 
-/// Of a search; also raises an error if one step of it is too long for the run.
+/// Of a search. Raises an error if one step of it is too long for the run.
 pub(in crate::vm::raw) unsafe fn search(state: *mut lua_State, name: &CStr, plain: bool) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so positions 1 and 2 are valid and an error may be raised; strings
+    // stay there while their bytes are used.
     unsafe {
         let (subject, pattern) = (text(state, 1), text(state, 2));
         let cost = cost::search(subject, pattern, plain);
@@ -110,9 +112,10 @@ pub(in crate::vm::raw) unsafe fn search(state: *mut lua_State, name: &CStr, plai
 
 /// Of pushing the elements of a list.
 pub(in crate::vm::raw) unsafe fn unpacking(state: *mut lua_State) -> usize {
-    /// So many values a C function can have on the stack; Luau refuses more before it pushes any.
+    /// So many values fit on the stack of a C function. For more, Luau raises an error before it
+    /// pushes any.
     const MOST: usize = (-ffi::LUA_REGISTRYINDEX - 2000) as usize;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so positions up to 3 are valid.
     unsafe {
         let all = length(state, 1);
         let last =
@@ -123,9 +126,9 @@ pub(in crate::vm::raw) unsafe fn unpacking(state: *mut lua_State) -> usize {
     }
 }
 
-/// Of going through a table once, with all that is empty in it.
+/// Of going through a table once, empty slots included.
 pub(in crate::vm::raw) unsafe fn held(state: *mut lua_State) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so position 1 is valid; a table was seen there.
     unsafe {
         match ffi::lua_type(state, 1) {
             ffi::LUA_TTABLE => {
@@ -139,9 +142,9 @@ pub(in crate::vm::raw) unsafe fn held(state: *mut lua_State) -> usize {
 
 /// Of `table.move(from, first, last, to, into)`.
 pub(in crate::vm::raw) unsafe fn moving(state: *mut lua_State) -> usize {
-    /// So many are moved whether they are there or not.
+    /// So many are moved whether they exist or not.
     const FEW: usize = 100_000;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so positions up to 5 are valid.
     unsafe {
         let are_numbers = (2..=4).all(|index| ffi::lua_type(state, index) == ffi::LUA_TNUMBER);
         let (first, last, reading) = if are_numbers {
@@ -151,7 +154,7 @@ pub(in crate::vm::raw) unsafe fn moving(state: *mut lua_State) -> usize {
         };
         let mut count = (last - first).max(0.0) as usize;
         if count > FEW {
-            // Far more than there are elements: then only the elements are looked at.
+            // If the range is far larger than both tables, Luau looks at existing elements only.
             count = count.min(2 * (length(state, 1) + length(state, 5)) + FEW);
         }
         sum([reading, count.saturating_mul(10)])
@@ -160,18 +163,23 @@ pub(in crate::vm::raw) unsafe fn moving(state: *mut lua_State) -> usize {
 
 /// Of moving all elements from this position on.
 pub(in crate::vm::raw) unsafe fn shifting(state: *mut lua_State, position: f64) -> usize {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so position 1 is valid.
     unsafe { length(state, 1).saturating_sub(position.max(0.0) as usize).saturating_mul(20) }
 }
 
-/// How many calls are under way in a coroutine.
+/// How deep the call stack of a coroutine is.
+///
+/// # Safety
+///
+/// The state is alive.
 pub(in crate::vm::raw) unsafe fn depth(state: *mut lua_State) -> usize {
-    /// More Luau doesn't allow.
+    /// Luau allows no more.
     const MOST: c_int = 1 << 20;
     let (mut least, mut most) = (0, MOST);
     while least < most {
         let middle = least + (most - least) / 2;
-        // SAFETY: fills the record, of which nothing is asked for, and raises nothing.
+        // SAFETY: the state is alive; without letters, `lua_getinfo` fills nothing and raises
+        // nothing.
         let is_there = unsafe {
             let mut record: ffi::lua_Debug = std::mem::zeroed();
             ffi::lua_getinfo(state, middle, c"".as_ptr(), &raw mut record) != 0

@@ -7,19 +7,20 @@ use mlua::ffi::lua_State;
 
 use crate::vm::cost;
 use crate::vm::raw::builtins::begin::begin;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::{sum, text};
 use crate::vm::raw::numerals;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{may_have_address, push_text};
 
-/// `string.format(format, …)`. Shows no address.
-///
-/// Interpolated texts are made by it as well.
-pub(in crate::vm::raw) unsafe fn format(state: *mut lua_State, original: &Original) -> c_int {
-    // SAFETY: arguments lie from 1 to the top, and `push_text` gets the positions of those alone;
-    // the format's bytes are at 1 while they are read.
+/// `string.format(format, …)`, without addresses. Interpolated strings are made by it as well.
+pub(in crate::vm::raw) unsafe fn format(
+    state: *mut lua_State,
+    original: &OriginalFunction,
+) -> c_int {
+    // SAFETY: the arguments lie from 1 to the top. `push_text` gets their positions, with room for
+    // what it pushes. The format stays at 1 while its bytes are used.
     unsafe {
         let count = ffi::lua_gettop(state);
         let format = text(state, 1);
@@ -31,9 +32,9 @@ pub(in crate::vm::raw) unsafe fn format(state: *mut lua_State, original: &Origin
         let mut conversions = conversions(format);
         for position in 2..=count {
             let mut kind = ffi::lua_type(state, position);
-            // The only one that shows a value as `tostring` does.
+            // The only conversion that shows a value as `tostring` does.
             if conversions.next() == Some(b'*') && may_have_address(kind) {
-                // A text is looked for among all that there are.
+                // Luau looks up the string among all its strings.
                 safepoint(state);
                 ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
                 push_text(state, position);
@@ -57,10 +58,10 @@ pub(in crate::vm::raw) unsafe fn format(state: *mut lua_State, original: &Origin
     }
 }
 
-/// Bytes of a format which are read in no time.
+/// Reading a shorter format takes no time to speak of.
 const LONG_FORMAT: usize = 1000;
 
-/// The letters of a format that stand for an argument.
+/// The letters of the conversions that take an argument.
 fn conversions(format: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = format.iter().copied();
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! [`Original`]: Luau's own functions.
+//! [`OriginalFunction`]: Luau's own functions, which ours call.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,20 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-/// Luau's own function. It is the same one in each VM.
-pub(in crate::vm::raw) struct Original(pub(in crate::vm::raw) AtomicUsize);
+/// One of Luau's own functions. It has the same address in each VM.
+pub(in crate::vm::raw) struct OriginalFunction(pub(in crate::vm::raw) AtomicUsize);
 
-impl Original {
+impl OriginalFunction {
     pub(in crate::vm::raw) fn set(&self, function: ffi::lua_CFunction) {
         self.0.store(function as usize, Ordering::Relaxed);
     }
 
+    /// Calls the function.
+    ///
     /// # Safety
     ///
-    /// As for the function, which was set.
+    /// [`set`](Self::set) was called; the stack is as the function expects.
     #[inline]
     pub(in crate::vm::raw) unsafe fn call(&self, state: *mut lua_State) -> c_int {
-        // SAFETY: the caller keeps what this function asks for; it is what `set` got.
+        // SAFETY: `set` stored the address of a function of this type, and the stack is as it
+        // expects.
         unsafe {
             let function = self.0.load(Ordering::Relaxed);
             std::mem::transmute::<usize, ffi::lua_CFunction>(function)(state)
@@ -31,10 +34,10 @@ impl Original {
 ///
 /// # Safety
 ///
-/// Inside a closure whose first upvalue is a C function without upvalues.
+/// In a closure whose first upvalue is a C function without upvalues.
 #[inline]
 pub(in crate::vm::raw) unsafe fn call_original(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the first upvalue is such a function, and gets the arguments of this call.
     unsafe {
         let original = ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1));
         original.expect("Luau's own function")(state)

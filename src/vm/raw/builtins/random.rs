@@ -1,4 +1,4 @@
-//! `math.random`.
+//! `math.random`, on the run's own generator.
 
 use std::ffi::c_int;
 
@@ -11,9 +11,9 @@ use crate::vm::raw::builtins::begin::begin_reading;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::run::current::with_run;
 
-/// `math.random` on the run's own generator.
+/// Makes the function.
 pub(in crate::vm) fn random_function(lua: &Lua) -> mlua::Result<Function> {
-    // SAFETY: rule 1; one closure without upvalues.
+    // SAFETY: rule 1; a closure without upvalues.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::lua_pushcclosurek(state, random, c"random".as_ptr(), 0, None);
@@ -21,9 +21,9 @@ pub(in crate::vm) fn random_function(lua: &Lua) -> mlua::Result<Function> {
     }
 }
 
-/// `math.random` as Luau documents it, on the run's own generator.
+/// `math.random`, as Luau documents it.
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may.
+    // SAFETY: the arguments lie from 1 to the top; `luaL_check…` raise if they are no numbers.
     unsafe {
         let count = ffi::lua_gettop(state);
         begin_reading(state, c"random", 2);
@@ -39,7 +39,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn random(state: *mut lua_State)
         if low > high {
             ffi::luaL_argerror(state, count, c"interval is empty".as_ptr());
         }
-        let bits = with_run("math.random", |run| Ok(run.own.random.next_u64()));
+        let bits = with_run("math.random", |run| Ok(run.per_run.random.next_u64()));
         let bits = match bits {
             Ok(bits) => bits,
             Err(error) => raise(state, error),

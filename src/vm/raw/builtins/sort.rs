@@ -8,7 +8,7 @@ use mlua::ffi::lua_State;
 
 use crate::vm::cost;
 use crate::vm::raw::builtins::begin::begin;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::{length, text_length};
 use crate::vm::raw::functions::push_function;
 use crate::vm::raw::run::Run;
@@ -16,17 +16,18 @@ use crate::vm::raw::run::current::with_run;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Elements up to which a sort is native if they are no long texts.
+/// Up to so many elements a sort is native, unless they are long strings.
 const SHORT_SORT: usize = 100;
 
-/// Elements up to which it is worth to see what they are before they are sorted.
+/// Up to so many elements it is worth looking at them before sorting.
 const LONG_SORT: usize = 50_000;
 
 /// `table.sort(list, before)`
 ///
-/// What would take long without a safepoint, gets a comparator that is one.
-pub(in crate::vm::raw) unsafe fn sort(state: *mut lua_State, original: &Original) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; those of the closures are pushed.
+/// A sort that would take long without a safepoint gets a comparator that is one.
+pub(in crate::vm::raw) unsafe fn sort(state: *mut lua_State, original: &OriginalFunction) -> c_int {
+    // SAFETY: the arguments lie from 1 to the top, with room for two values more; a closure has the
+    // upvalue that was pushed.
     unsafe {
         safepoint(state);
         let count = length(state, 1);
@@ -53,17 +54,18 @@ pub(in crate::vm::raw) unsafe fn sort(state: *mut lua_State, original: &Original
     }
 }
 
-/// What a native sort of the list at 1 costs, if it is soon over; this depends on the list and the limit alone.
+/// What a native sort of the list at 1 costs, if it is cheap enough. This depends on the list and
+/// the limits alone.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called; a table at 1, one free slot.
+/// In a C function that Luau called, with a table at 1; one free slot.
 unsafe fn native_sort(state: *mut lua_State, count: usize) -> Option<usize> {
     if count > LONG_SORT {
         return None;
     }
     let mut longest = 0;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: a table is at 1, and a slot is free; positions are no larger than `LONG_SORT`.
     unsafe {
         begin(state, c"sort", 10 * count);
         for position in 1..=count as ffi::lua_Integer {
@@ -84,7 +86,7 @@ unsafe fn native_sort(state: *mut lua_State, count: usize) -> Option<usize> {
 
 /// `a < b`
 unsafe extern "C-unwind" fn less_than(state: *mut lua_State) -> c_int {
-    // SAFETY: `sort` calls it with two arguments.
+    // SAFETY: `table.sort` calls it with two arguments.
     unsafe {
         safepoint(state);
         let less = ffi::lua_lessthan(state, 1, 2);
@@ -93,9 +95,10 @@ unsafe extern "C-unwind" fn less_than(state: *mut lua_State) -> c_int {
     }
 }
 
-/// A safepoint, then the C function that is the upvalue.
+/// A safepoint, then the comparator that is the upvalue.
 unsafe extern "C-unwind" fn interruptible(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; the upvalue is a function.
+    // SAFETY: the arguments lie from 1 to the top, with room for one value more; the upvalue is a
+    // function.
     unsafe {
         safepoint(state);
         ffi::luaL_checkstack(state, 1, TOO_DEEP.as_ptr());

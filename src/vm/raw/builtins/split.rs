@@ -7,23 +7,25 @@ use mlua::ffi::lua_State;
 
 use crate::vm::cost;
 use crate::vm::raw::builtins::begin::begin;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::text;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// `string.split(text, separator)`, with safepoints.
-pub(in crate::vm::raw) unsafe fn split(state: *mut lua_State, _: &Original) -> c_int {
-    /// Bytes that are looked at in one go.
+pub(in crate::vm::raw) unsafe fn split(state: *mut lua_State, _: &OriginalFunction) -> c_int {
+    /// Bytes that are searched between two looks at the work done.
     const WINDOW: usize = 100_000;
-    /// What is compared between two safepoints, in nanoseconds.
+    /// Nanoseconds of comparing between two safepoints.
     const COMPARED: usize = 50_000;
     /// What it costs to make a piece, besides finding it.
     const PIECE: usize = 60;
     /// Pieces that are made between two safepoints.
     const PIECES: usize = 32;
-    // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may, and turn numbers
-    // into texts where they are. The texts stay on the stack while their bytes are used.
+    // SAFETY: the arguments lie from 1 to the top; `luaL_check…` raise if they are no strings, and
+    // turn numbers into strings where they are. The strings stay there while their bytes are used,
+    // and room is made for what is pushed. There are no more pieces than bytes, so their positions
+    // fit a C `int`.
     unsafe {
         ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
         if ffi::lua_type(state, 2) <= ffi::LUA_TNIL {
@@ -58,7 +60,7 @@ pub(in crate::vm::raw) unsafe fn split(state: *mut lua_State, _: &Original) -> c
             let found = window.iter().position(|byte| byte == first);
             compared += found.map_or(window.len(), |found| found + 10 + others.len() / 16);
             if compared > COMPARED {
-                // Less than is asked about.
+                // Never more than what begins without a look at the clock.
                 begin(state, c"split", std::mem::take(&mut compared).min(cost::FREE));
             }
             let start = match found {

@@ -1,4 +1,4 @@
-//! `tostring`.
+//! `tostring`, without addresses.
 
 use std::ffi::c_int;
 
@@ -8,9 +8,9 @@ use mlua::{Function, Lua, ffi};
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::strings::push_text;
 
-/// `tostring` that shows no address.
+/// Makes the function.
 pub(in crate::vm) fn tostring_function(lua: &Lua) -> mlua::Result<Function> {
-    // SAFETY: rule 1.
+    // SAFETY: rule 1; a closure without upvalues.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::lua_pushcclosurek(state, tostring, c"tostring".as_ptr(), 0, None);
@@ -20,7 +20,7 @@ pub(in crate::vm) fn tostring_function(lua: &Lua) -> mlua::Result<Function> {
 
 /// `tostring(value)`
 unsafe extern "C-unwind" fn tostring(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_checkany` raises as C functions may.
+    // SAFETY: `luaL_checkany` raises if there is no argument; there are free slots for its text.
     unsafe {
         safepoint(state);
         ffi::luaL_checkany(state, 1);

@@ -6,14 +6,15 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
-use crate::vm::raw::builtins::original::Original;
+use crate::vm::raw::builtins::original::OriginalFunction;
 use crate::vm::raw::builtins::values::text;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// `utf8.codes(text)`
-pub(in crate::vm::raw) unsafe fn codes(state: *mut lua_State, _: &Original) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_checklstring` raises as C functions may.
+pub(in crate::vm::raw) unsafe fn codes(state: *mut lua_State, _: &OriginalFunction) -> c_int {
+    // SAFETY: `luaL_checklstring` raises if the argument is no string; room is made for what is
+    // pushed.
     unsafe {
         ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
         ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
@@ -24,11 +25,12 @@ pub(in crate::vm::raw) unsafe fn codes(state: *mut lua_State, _: &Original) -> c
     }
 }
 
-/// The place of the character after the one at a place, and its code.
+/// The position of the character after the one at a position, and its code.
 unsafe extern "C-unwind" fn next_code(state: *mut lua_State) -> c_int {
-    /// More bytes no character has after its first.
+    /// A character has no more bytes after its first.
     const MOST: usize = 3;
-    // SAFETY: arguments lie from 1 to the top; `luaL_checklstring` raises as C functions may.
+    // SAFETY: `luaL_checklstring` raises if the first argument is no string. The string stays there
+    // while its bytes are used, and there are free slots for two numbers.
     unsafe {
         ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
         let bytes = text(state, 1);

@@ -1,4 +1,4 @@
-//! [`Changes`]: the fields of a state that have another value.
+//! [`FieldChanges`]: the fields of a state that have new values.
 
 use std::ffi::c_int;
 
@@ -10,16 +10,17 @@ use crate::vm::raw::data::entity::entity_at;
 use crate::vm::raw::strings::text_bytes;
 use crate::vm::state_change::StateChange;
 
-/// Fields that have other values now, by their places in the order of the keys.
+/// Fields with new values, each with its position in the order of the keys.
 #[derive(Default)]
-pub(in crate::vm::raw) struct Changes {
-    /// The only one so far, if it is a number.
+pub(in crate::vm::raw) struct FieldChanges {
+    /// The only one so far, if it is a number: most runs change one number, and this needs no
+    /// allocation.
     number: Option<(u16, f64)>,
     /// All of them otherwise.
     pub(in crate::vm::raw) fields: Vec<(u16, ScriptValue)>,
 }
 
-impl Changes {
+impl FieldChanges {
     #[inline]
     pub(in crate::vm::raw) fn add_number(&mut self, place: u16, value: f64) {
         if self.number.is_none() && self.fields.is_empty() {
@@ -44,7 +45,8 @@ impl Changes {
     }
 }
 
-/// Whether the value at a stack index is this one, as far as a look can tell.
+/// Whether the value at a stack index is `value`. `false` if that would need a longer look, as for
+/// tables.
 ///
 /// # Safety
 ///
@@ -55,7 +57,8 @@ pub(in crate::vm::raw) unsafe fn same(
     index: c_int,
     value: &ScriptValue,
 ) -> bool {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the index is valid; a vector has three components, and a string stays on the stack
+    // while it is compared.
     unsafe {
         let kind = ffi::lua_type(state, index);
         match value {

@@ -1,4 +1,7 @@
-//! Entities on the stack: light userdata.
+//! Entities on the stack: light userdata, which hold the bits of the entity.
+//!
+//! Light userdata is as wide as those bits on 64-bit targets, the only ones that this crate builds
+//! for. 0 are the bits of no entity: that value stands for `entity` at the file level.
 
 use std::ffi::{c_int, c_void};
 
@@ -6,14 +9,14 @@ use bevy::prelude::Entity;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-/// The entity at a stack index; `None` for anything else and for the file level's stand-in.
+/// The entity at a stack index; `None` for any other value.
 ///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
 pub(in crate::vm::raw) unsafe fn entity_at(state: *mut lua_State, index: c_int) -> Option<Entity> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the index is valid; the address is read as a number.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TLIGHTUSERDATA {
             return None;
@@ -22,12 +25,13 @@ pub(in crate::vm::raw) unsafe fn entity_at(state: *mut lua_State, index: c_int) 
     }
 }
 
+/// Pushes an entity.
+///
 /// # Safety
 ///
-/// Inside a protected call; one free slot. Light userdata is as wide as an entity's bits on
-/// the 64-bit targets that this crate builds for.
+/// In a protected call; one free slot.
 #[inline]
 pub(in crate::vm::raw) unsafe fn push_entity(state: *mut lua_State, entity: Entity) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: a slot is free. The pointer is never dereferenced.
     unsafe { ffi::lua_pushlightuserdata(state, entity.to_bits() as usize as *mut c_void) }
 }

@@ -6,9 +6,9 @@ use crate::value::ScriptValue;
 use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// A plain value as Lua has it.
+/// A value as Lua has it.
 pub(in crate::vm) fn plain(lua: &Lua, value: &ScriptValue) -> mlua::Result<mlua::Value> {
-    // SAFETY: rule 1.
+    // SAFETY: rule 1, with room for the value and what pushing it needs.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());

@@ -1,22 +1,22 @@
-//! [`Problem`]: why a value on the stack is no plain data.
+//! [`ReadProblem`]: why a value on the stack is not plain data.
 
 use crate::error::ScriptError;
 
-/// Why a value can't be read: what, and the keys that lead there, the innermost first.
-pub(in crate::vm::raw) struct Problem {
-    pub(in crate::vm::raw) what: ProblemKind,
+/// Why a value can't be read, and the keys that lead to it, the innermost first.
+pub(in crate::vm::raw) struct ReadProblem {
+    pub(in crate::vm::raw) what: ReadProblemKind,
     pub(in crate::vm::raw) keys: Vec<String>,
 }
 
-pub(in crate::vm::raw) enum ProblemKind {
+pub(in crate::vm::raw) enum ReadProblemKind {
     NotData(String),
     TooLarge,
     Host(ScriptError),
 }
 
-impl Problem {
+impl ReadProblem {
     pub(in crate::vm::raw) fn new(what: impl Into<String>) -> Self {
-        Self { what: ProblemKind::NotData(what.into()), keys: Vec::new() }
+        Self { what: ReadProblemKind::NotData(what.into()), keys: Vec::new() }
     }
 
     pub(in crate::vm::raw) fn into_error(
@@ -26,17 +26,17 @@ impl Problem {
         purpose: &'static str,
     ) -> ScriptError {
         match self.what {
-            ProblemKind::NotData(what) => {
+            ReadProblemKind::NotData(what) => {
                 let mut place = root.to_owned();
                 place.extend(self.keys.into_iter().rev());
                 ScriptError::NotData { place, what, purpose }
             }
-            ProblemKind::TooLarge => ScriptError::TooMuch {
+            ReadProblemKind::TooLarge => ScriptError::TooMuch {
                 what: "bytes in one value",
                 limit,
                 setting: "max_value_size",
             },
-            ProblemKind::Host(error) => error,
+            ReadProblemKind::Host(error) => error,
         }
     }
 }

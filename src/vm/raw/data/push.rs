@@ -1,4 +1,8 @@
 //! Pushing plain data.
+//!
+//! Large tables are pushed with safepoints in between, so no reference to the run may exist
+//! meanwhile. A list of the host has fewer than 2^26 elements when it is filled: for more, Luau
+//! raises an error as soon as the table is made.
 
 use std::ffi::c_int;
 
@@ -12,22 +16,24 @@ use crate::vm::raw::errors::raise;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Tables nested deeper than this are not data.
+/// Tables nested deeper than this are not plain data.
 pub(in crate::vm::raw) const MAX_DEPTH: u32 = 32;
 
-/// Values that are pushed between two safepoints.
+/// Values pushed between two safepoints.
 pub(in crate::vm::raw) const PUSHED: usize = 64;
 
+/// Pushes a value.
+///
 /// # Safety
 ///
-/// Inside a protected call; two free slots.
+/// In a C function that Luau called, or in a protected call with a run; two free slots.
 #[inline]
 pub(in crate::vm::raw) unsafe fn push_value(
     state: *mut lua_State,
     value: &ScriptValue,
     depth: u32,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with a free slot; the bytes of strings are copied.
     unsafe {
         match value {
             ScriptValue::Nil => ffi::lua_pushnil(state),
@@ -48,15 +54,19 @@ pub(in crate::vm::raw) unsafe fn push_value(
     }
 }
 
+/// Pushes a table.
+///
 /// # Safety
 ///
-/// Inside a protected call; two free slots.
+/// As [`push_value`].
+#[inline]
 pub(in crate::vm::raw) unsafe fn push_table(
     state: *mut lua_State,
     table: &ScriptTable,
     depth: u32,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call. The table takes one of the two slots; for keys and values, room
+    // is made here.
     unsafe {
         if depth >= MAX_DEPTH {
             let message = format!("a value of the host is nested deeper than {MAX_DEPTH} levels");
@@ -72,13 +82,13 @@ pub(in crate::vm::raw) unsafe fn push_table(
             ffi::lua_rawseti(state, -2, index as ffi::lua_Integer + 1);
         }
         for (number, (key, value)) in table.fields.iter().enumerate() {
-            // They may have been chosen so that their hashes collide.
+            // Their hashes may have been chosen to collide.
             if number % PUSHED == PUSHED - 1 {
                 safepoint(state);
             }
             match key {
                 ScriptKey::Bool(key) => ffi::lua_pushboolean(state, (*key).into()),
-                // NaN can't be a key in Lua; a table that came from Lua has none.
+                // NaN is no key in Lua. Tables that came from Lua have none; those of the host may.
                 ScriptKey::Number(key) if key.is_nan() => continue,
                 ScriptKey::Number(key) => ffi::lua_pushnumber(state, *key),
                 ScriptKey::String(key) => {

@@ -1,4 +1,13 @@
-//! [`Reader`]: plain data off the stack.
+//! [`StackReader`]: reads plain data off the stack.
+//!
+//! It is bounded in bytes, in depth and in time: a few tables that refer to one another many times
+//! are much data. It reaches no safepoint and runs no metamethod.
+//!
+//! # Safety
+//!
+//! The methods here ask for a protected call and a valid positive index. `table` asks for a table
+//! there, and `entry` for a key and its value in the two topmost slots. They leave the stack as
+//! they found it.
 
 use std::ffi::{CStr, c_int};
 
@@ -9,28 +18,28 @@ use mlua::ffi::lua_State;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::deadline::RunDeadline;
 use crate::vm::host::Host;
-use crate::vm::raw::data::changes::{Changes, same};
+use crate::vm::raw::data::changes::{FieldChanges, same};
 use crate::vm::raw::data::entity::entity_at;
-use crate::vm::raw::data::problem::{Problem, ProblemKind};
+use crate::vm::raw::data::problem::{ReadProblem, ReadProblemKind};
 use crate::vm::raw::data::push::MAX_DEPTH;
 use crate::vm::raw::handles::handle_at;
-use crate::vm::raw::run::current::guarded;
+use crate::vm::raw::run::current::catch_host_panic;
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{short, text_bytes};
 
-/// Reads plain data off the stack, within a budget of bytes.
-pub(in crate::vm::raw) struct Reader<'r, 'w> {
+/// Reads plain data, within a budget of bytes.
+pub(in crate::vm::raw) struct StackReader<'r, 'w> {
     pub(in crate::vm::raw) budget: usize,
-    /// Where component handles are copied from; without one they are no data.
+    /// Where handles to components are read from; without a host they are not data.
     pub(in crate::vm::raw) host: Option<&'r mut dyn Host>,
-    /// When to give up: values can be referred to many times, so that a few make much.
+    /// When to give up.
     pub(in crate::vm::raw) deadline: &'r mut RunDeadline<'w>,
     /// Values read so far.
     pub(in crate::vm::raw) steps: u32,
 }
 
-impl<'r, 'w> Reader<'r, 'w> {
-    /// Values that are read between two looks at the deadline.
+impl<'r, 'w> StackReader<'r, 'w> {
+    /// Values read between two looks at the deadline.
     const STEPS: u32 = 64;
 
     #[inline]
@@ -42,18 +51,18 @@ impl<'r, 'w> Reader<'r, 'w> {
         Self { budget, host, deadline, steps: 0 }
     }
 
-    /// Gives up if the run must be over.
+    /// Gives up if the run must end.
     #[inline]
-    pub(in crate::vm::raw) fn look(&mut self) -> Result<(), Problem> {
+    pub(in crate::vm::raw) fn look(&mut self) -> Result<(), ReadProblem> {
         if self.deadline.has_passed() {
             let error = self.deadline.error();
-            return Err(Problem { what: ProblemKind::Host(error), keys: Vec::new() });
+            return Err(ReadProblem { what: ReadProblemKind::Host(error), keys: Vec::new() });
         }
         Ok(())
     }
 
     #[inline]
-    fn spend(&mut self, bytes: usize) -> Result<(), Problem> {
+    fn spend(&mut self, bytes: usize) -> Result<(), ReadProblem> {
         self.steps += 1;
         if self.steps.is_multiple_of(Self::STEPS) {
             self.look()?;
@@ -63,13 +72,13 @@ impl<'r, 'w> Reader<'r, 'w> {
                 self.budget = rest;
                 Ok(())
             }
-            None => Err(Problem { what: ProblemKind::TooLarge, keys: Vec::new() }),
+            None => Err(ReadProblem { what: ReadProblemKind::TooLarge, keys: Vec::new() }),
         }
     }
 
-    /// Counts a copy of a component as if it were a table: or a component that takes copies of itself could be
-    /// made ever deeper, and ever larger.
-    fn take_copy(&mut self, value: &ScriptValue, depth: u32) -> Result<(), Problem> {
+    /// Counts the copy of a component as if the script had built it. Otherwise a component that
+    /// takes copies of itself could become ever deeper and larger.
+    fn take_copy(&mut self, value: &ScriptValue, depth: u32) -> Result<(), ReadProblem> {
         fn levels(value: &ScriptValue) -> u32 {
             match value {
                 ScriptValue::Table(table) => {
@@ -81,27 +90,25 @@ impl<'r, 'w> Reader<'r, 'w> {
         }
         self.spend(value.size())?;
         if depth + levels(value) > MAX_DEPTH {
-            return Err(Problem::new(format!(
+            return Err(ReadProblem::new(format!(
                 "a component that is nested deeper than {MAX_DEPTH} levels, with the tables around it"
             )));
         }
         Ok(())
     }
 
-    /// Notes the field on top if its value is not what it was. What the least value takes is spent already.
-    ///
-    /// # Safety
-    ///
-    /// As `value`.
+    /// Records the field on top if its value has changed. The least that a value costs was spent
+    /// before.
     pub(in crate::vm::raw) unsafe fn field(
         &mut self,
         state: *mut lua_State,
         top: c_int,
         key: &str,
         (place, old): (u16, &ScriptValue),
-        changes: &mut Changes,
-    ) -> Result<(), Problem> {
-        // SAFETY: the caller keeps what this function asks for.
+        changes: &mut FieldChanges,
+    ) -> Result<(), ReadProblem> {
+        // SAFETY: in a protected call; `top` is the top of the stack, so it is a valid positive
+        // index.
         unsafe {
             if same(state, top, old) {
                 return self.spend(if let ScriptValue::String(old) = old { old.len() } else { 0 });
@@ -118,27 +125,23 @@ impl<'r, 'w> Reader<'r, 'w> {
         Ok(())
     }
 
-    /// # Safety
-    ///
-    /// A valid positive index; a protected call is below.
+    /// Reads a value.
     pub(in crate::vm::raw) unsafe fn value(
         &mut self,
         state: *mut lua_State,
         index: c_int,
-    ) -> Result<ScriptValue, Problem> {
-        // SAFETY: the caller keeps what this function asks for.
+    ) -> Result<ScriptValue, ReadProblem> {
+        // SAFETY: in a protected call, with a valid positive index.
         unsafe { self.value_at(state, index, 0) }
     }
 
-    /// # Safety
-    ///
-    /// As `value`, with a table at the index.
+    /// Reads a table.
     pub(in crate::vm::raw) unsafe fn table(
         &mut self,
         state: *mut lua_State,
         index: c_int,
-    ) -> Result<ScriptTable, Problem> {
-        // SAFETY: the caller keeps what this function asks for.
+    ) -> Result<ScriptTable, ReadProblem> {
+        // SAFETY: in a protected call, with a table at the positive index.
         unsafe { self.table_at(state, index, 0) }
     }
 
@@ -147,9 +150,10 @@ impl<'r, 'w> Reader<'r, 'w> {
         state: *mut lua_State,
         index: c_int,
         depth: u32,
-    ) -> Result<ScriptValue, Problem> {
+    ) -> Result<ScriptValue, ReadProblem> {
         self.spend(size_of::<f64>())?;
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a protected call, with a valid positive index. The string stays on the stack
+        // while its bytes are copied, and a vector has three components.
         unsafe {
             Ok(match ffi::lua_type(state, index) {
                 ffi::LUA_TNIL | ffi::LUA_TNONE => ScriptValue::Nil,
@@ -171,32 +175,33 @@ impl<'r, 'w> Reader<'r, 'w> {
                 }
                 ffi::LUA_TLIGHTUSERDATA => match entity_at(state, index) {
                     Some(entity) => ScriptValue::Entity(entity),
-                    None => return Err(Problem::new("the `entity` of the file level")),
+                    None => return Err(ReadProblem::new("the `entity` of the file level")),
                 },
                 ffi::LUA_TTABLE => ScriptValue::Table(self.table_at(state, index, depth)?),
                 ffi::LUA_TUSERDATA => match (handle_at(state, index), &mut self.host) {
                     (Ok(handle), Some(host)) => {
-                        let value = guarded("component", || host.copy(handle.place(*host)))
-                            .map_err(|error| Problem {
-                                what: ProblemKind::Host(error),
-                                keys: Vec::new(),
-                            })?;
+                        let value =
+                            catch_host_panic("component", || host.copy(handle.place(*host)))
+                                .map_err(|error| ReadProblem {
+                                    what: ReadProblemKind::Host(error),
+                                    keys: Vec::new(),
+                                })?;
                         self.take_copy(&value, depth)?;
                         value
                     }
                     (Ok(_), None) => {
-                        return Err(Problem::new("a component (keep its fields instead)"));
+                        return Err(ReadProblem::new("a component (keep its fields instead)"));
                     }
-                    (Err(_), _) => return Err(Problem::new("a userdata")),
+                    (Err(_), _) => return Err(ReadProblem::new("a userdata")),
                 },
-                ffi::LUA_TFUNCTION => return Err(Problem::new("a function")),
-                ffi::LUA_TTHREAD => return Err(Problem::new("a coroutine")),
+                ffi::LUA_TFUNCTION => return Err(ReadProblem::new("a function")),
+                ffi::LUA_TTHREAD => return Err(ReadProblem::new("a coroutine")),
                 ffi::LUA_TBUFFER => {
-                    return Err(Problem::new("a buffer (use buffer.tostring)"));
+                    return Err(ReadProblem::new("a buffer (use buffer.tostring)"));
                 }
                 other => {
                     let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
-                    return Err(Problem::new(format!("a {kind}")));
+                    return Err(ReadProblem::new(format!("a {kind}")));
                 }
             })
         }
@@ -207,22 +212,23 @@ impl<'r, 'w> Reader<'r, 'w> {
         state: *mut lua_State,
         index: c_int,
         depth: u32,
-    ) -> Result<ScriptTable, Problem> {
+    ) -> Result<ScriptTable, ReadProblem> {
         if depth >= MAX_DEPTH {
-            return Err(Problem::new(format!(
+            return Err(ReadProblem::new(format!(
                 "a table nested deeper than {MAX_DEPTH} levels, or one that holds itself"
             )));
         }
         self.spend(size_of::<ScriptTable>())?;
-        // It may have many slots and nothing in them.
+        // It may have many slots, all of them empty.
         self.look()?;
-        let mut entries = Entries::default();
-        // SAFETY: the caller keeps what this function asks for.
+        let mut entries = TableEntries::default();
+        // SAFETY: in a protected call, with a table at the positive index. Room is made for a key,
+        // its value and a metatable; nothing assigns to the table while its entries are visited.
         unsafe {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
             if ffi::lua_getmetatable(state, index) != 0 {
                 ffi::lua_pop(state, 1);
-                return Err(Problem::new("a table with a metatable"));
+                return Err(ReadProblem::new("a table with a metatable"));
             }
             let mut next = ffi::lua_rawiter(state, index, 0);
             while next >= 0 {
@@ -242,11 +248,11 @@ impl<'r, 'w> Reader<'r, 'w> {
         state: *mut lua_State,
         top: c_int,
         depth: u32,
-        entries: &mut Entries,
-    ) -> Result<(), Problem> {
-        // SAFETY: the caller keeps what this function asks for.
+        entries: &mut TableEntries,
+    ) -> Result<(), ReadProblem> {
+        // SAFETY: in a protected call; the key lies below the top.
         let key = unsafe { self.key_at(state, top - 1, depth + 1) }?;
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a protected call; the value is on top.
         let value = unsafe { self.value_at(state, top, depth + 1) }.map_err(|mut problem| {
             problem.keys.push(match &key {
                 ScriptKey::String(key) => format!(".{}", short(key)),
@@ -268,10 +274,11 @@ impl<'r, 'w> Reader<'r, 'w> {
         state: *mut lua_State,
         index: c_int,
         depth: u32,
-    ) -> Result<ScriptKey, Problem> {
-        // SAFETY: the caller keeps what this function asks for.
+    ) -> Result<ScriptKey, ReadProblem> {
+        // SAFETY: in a protected call, with a valid positive index; the string stays on the stack
+        // while its bytes are used.
         unsafe {
-            // Most keys are short texts, which lie in the key itself.
+            // Most keys are short, and the key holds them without an allocation.
             if let Some(text) = text_bytes(state, index)
                 && let Ok(text) = str::from_utf8(text)
             {
@@ -284,25 +291,28 @@ impl<'r, 'w> Reader<'r, 'w> {
                 ScriptValue::Number(key) => Ok(key.into()),
                 ScriptValue::String(key) => Ok(key.into()),
                 ScriptValue::Entity(key) => Ok(key.into()),
-                other => Err(Problem::new(format!("a table with a {} as key", other.type_name()))),
+                other => {
+                    Err(ReadProblem::new(format!("a table with a {} as key", other.type_name())))
+                }
             }
         }
     }
 }
 
-/// The entries of a table, in the order in which going through it meets them.
+/// The entries of a table, in the order in which they were visited.
 #[derive(Default)]
-pub(in crate::vm::raw) struct Entries {
-    /// Those whose key was the next number.
+pub(in crate::vm::raw) struct TableEntries {
+    /// Those whose key was the next position of a list.
     pub(in crate::vm::raw) array: Vec<ScriptValue>,
-    /// The others. A script can choose the order, so they are sorted once, when all are there.
+    /// The others. A script can choose their order, so they are sorted once, when all have been
+    /// read.
     pub(in crate::vm::raw) fields: Vec<(ScriptKey, ScriptValue)>,
 }
 
-impl Entries {
+impl TableEntries {
     pub(in crate::vm::raw) fn into_table(self) -> ScriptTable {
         let mut table = ScriptTable { array: self.array, fields: self.fields.into() };
-        // Elements that were not met in order.
+        // Moves elements that were not visited in order into the array.
         table.move_fields_to_array();
         table.array.shrink_to_fit();
         table

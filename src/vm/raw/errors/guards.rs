@@ -1,15 +1,19 @@
-//! Protected calls that let no limit be caught.
+//! `pcall`, `xpcall` and `coroutine.resume`, which let no limit be caught; and the functions that
+//! tell whether a table is frozen.
 //!
-//! A script may catch errors, but some must count all the same: that memory ran out, and that it tried to
-//! change what is frozen only because other runs share it. So what `pcall`, `xpcall` and `coroutine.resume`
-//! catch is looked at before the script gets it, and what a handler gets is too. `coroutine.wrap` catches
-//! nothing, and what `coroutine.close` gives was given to who resumed the coroutine before.
+//! A script may catch errors, but some must count all the same: see [`caught`](super::caught). So
+//! what these three catch is looked at before the script gets it, and so is what a handler gets.
+//! `coroutine.wrap` catches nothing, and whoever resumed the coroutine got the error before
+//! `coroutine.close` returns it.
 //!
-//! No text is trusted to say that memory ran out: see [`refusal`].
+//! A call that succeeds costs what Luau's own costs. `pcall` and `xpcall` have two parts: a
+//! function that begins the call, and a continuation, which Luau calls when it has ended, at once
+//! or after the coroutine yielded. The continuation looks at the error.
 //!
-//! A call that ends well costs what Luau's own costs. Those are two parts each: a function that begins the call, and
-//! one that Luau goes on with when it is over, at once or after the coroutine slept meanwhile. It is in the latter
-//! that an error is looked at.
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top. The helpers ask for
+//! being in such a function.
 
 use std::ffi::c_int;
 
@@ -28,8 +32,8 @@ use crate::vm::raw::stack::TOO_DEEP;
 pub(in crate::vm) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     let table: Table = globals.raw_get("table")?;
     let coroutine: Table = globals.raw_get("coroutine")?;
-    // SAFETY: rule 1; the stack holds the tables at 1 to 3. Of the closures, those that call Luau's own have it as
-    // upvalue, and the others none.
+    // SAFETY: rule 1; the stack holds the tables at 1 to 3. A closure that calls Luau's own
+    // function has it as its one upvalue; the others have none.
     unsafe {
         lua.exec_raw::<()>((globals, table, coroutine), |state| {
             const GLOBALS: c_int = 1;
@@ -57,7 +61,8 @@ pub(in crate::vm) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
 
 /// `pcall(f, …)`
 unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top, the first one is the function; the closure has a continuation.
+    // SAFETY: the first argument is the function, the others are its arguments; the closure has a
+    // continuation.
     unsafe {
         safepoint(state);
         ffi::luaL_checkany(state, 1);
@@ -65,14 +70,13 @@ unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Luau goes on with this when the function that `pcall` called is over. Its results lie from 1 to the top, or the
-/// error is on top.
+/// The continuation of `pcall`: the results lie from 1 to the top, or the error is on top.
 unsafe extern "C-unwind" fn pcall_is_over(state: *mut lua_State, status: c_int) -> c_int {
-    // SAFETY: one slot is made, and `caught` gets the error on top.
+    // SAFETY: one slot is made; `failed_call` gets the error on top.
     unsafe {
         ffi::lua_rawcheckstack(state, 1);
         if status != ffi::LUA_OK {
-            return caught(state);
+            return failed_call(state);
         }
         ffi::lua_pushboolean(state, 1);
         ffi::lua_insert(state, 1);
@@ -82,14 +86,14 @@ unsafe extern "C-unwind" fn pcall_is_over(state: *mut lua_State, status: c_int) 
 
 /// `xpcall(f, handler, …)`
 unsafe extern "C-unwind" fn xpcall(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top, and there are at least two; beyond them there is room for some more.
-    // The closure has a continuation, and the one that is made here the handler as upvalue.
+    // SAFETY: there are at least two arguments, and free slots for two values. The closure has a
+    // continuation, and the handler's closure gets the upvalue that is pushed.
     unsafe {
         safepoint(state);
         ffi::luaL_checktype(state, 2, ffi::LUA_TFUNCTION);
         ffi::lua_pushvalue(state, 2);
         ffi::lua_pushcclosurek(state, handle, std::ptr::null(), 1, None);
-        // What handles the error comes first, then the function, then its arguments.
+        // The order becomes: handler, function, its arguments.
         ffi::lua_pushvalue(state, 1);
         ffi::lua_replace(state, 2);
         ffi::lua_replace(state, 1);
@@ -97,15 +101,16 @@ unsafe extern "C-unwind" fn xpcall(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Luau goes on with this when the function that `xpcall` called is over. What handles errors is at 1, and the
-/// results come after it, or what the handler gave is on top.
+/// The continuation of `xpcall`: the handler is at 1, followed by the results; or what the handler
+/// returned is on top.
 unsafe extern "C-unwind" fn xpcall_is_over(state: *mut lua_State, status: c_int) -> c_int {
-    // SAFETY: one slot is made, and `caught` gets the error on top.
+    // SAFETY: one slot is made; `failed_call` gets the error on top.
     unsafe {
         ffi::lua_rawcheckstack(state, 1);
         if status != ffi::LUA_OK {
-            // Perhaps not what the handler gave: what fails in one, Luau hides.
-            return caught(state);
+            // This may be an error that the handler never saw: Luau replaces it if the handler
+            // fails.
+            return failed_call(state);
         }
         ffi::lua_pushboolean(state, 1);
         ffi::lua_replace(state, 1);
@@ -113,9 +118,9 @@ unsafe extern "C-unwind" fn xpcall_is_over(state: *mut lua_State, status: c_int)
     }
 }
 
-/// Shows an error to the handler that is the upvalue.
+/// Looks at an error, then calls the script's handler, which is the upvalue.
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn handle(state: *mut lua_State) -> c_int {
-    // SAFETY: Luau calls it with the error at 1, and there is room for some values more.
+    // SAFETY: Luau calls it with the error at 1, in a C function with free slots.
     unsafe {
         note_error(state, 1);
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
@@ -125,9 +130,10 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn handle(state: *mut lua_State)
     }
 }
 
-/// `coroutine.resume(thread, …)`; Luau's own is the upvalue.
+/// `coroutine.resume(thread, …)`; Luau's own function is the upvalue.
 unsafe extern "C-unwind" fn resume(state: *mut lua_State) -> c_int {
-    // SAFETY: the upvalue is Luau's own, which leaves so many results on top, `false` and an error among them.
+    // SAFETY: the upvalue is Luau's own function. It returns the number of results on top, `false`
+    // and an error among them.
     unsafe {
         safepoint(state);
         let count = call_original(state);
@@ -138,21 +144,19 @@ unsafe extern "C-unwind" fn resume(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Looks at the error on top, which the script gets now. What it raises later may come of something else.
-///
-/// # Safety
-///
-/// Inside a C function that Luau called.
+/// Looks at the error on top, which the script gets now. A later error may have another cause, so
+/// the note of refused memory is reset.
 unsafe fn note_caught(state: *mut lua_State) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function that Luau called; the top is a valid index.
     unsafe { note_error(state, ffi::lua_gettop(state)) };
     refusal::replace(false);
 }
 
-/// The results of a protected call that failed, with the error on top and one free slot.
+/// The results of a protected call that failed: `false` and the error, which is on top; one free
+/// slot.
 #[cold]
-unsafe fn caught(state: *mut lua_State) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
+unsafe fn failed_call(state: *mut lua_State) -> c_int {
+    // SAFETY: in a C function, with the error on top and a free slot for the boolean.
     unsafe {
         note_caught(state);
         ffi::lua_pushboolean(state, 0);
@@ -163,7 +167,7 @@ unsafe fn caught(state: *mut lua_State) -> c_int {
 
 /// `table.isfrozen(t)`
 unsafe extern "C-unwind" fn is_frozen(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
+    // SAFETY: the first argument is a table, or `luaL_checktype` raises.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
         let frozen = ffi::lua_getreadonly(state, 1);
@@ -173,9 +177,10 @@ unsafe extern "C-unwind" fn is_frozen(state: *mut lua_State) -> c_int {
     }
 }
 
-/// `table.freeze(t)`; Luau's own is the upvalue.
+/// `table.freeze(t)`; Luau's own function is the upvalue.
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn freeze(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_checktype` raises as C functions may.
+    // SAFETY: the first argument is a table, or `luaL_checktype` raises; the upvalue is Luau's own
+    // function.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
         note_frozen(state, ffi::lua_getreadonly(state, 1));
@@ -183,16 +188,13 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn freeze(state: *mut lua_State)
     }
 }
 
-/// The script learns that a table is frozen: with a file level of its own it might not be.
-///
-/// # Safety
-///
-/// Inside a C function that Luau called.
+/// Notes that the script learns that a table is frozen: with a file level of its own it might not
+/// be.
 unsafe fn note_frozen(state: *mut lua_State, frozen: c_int) {
     if frozen != 0 {
         let _ = with_run("table", |run| {
-            // SAFETY: the caller keeps what this function asks for.
-            run.touch(|| unsafe { script_line(state) });
+            // SAFETY: reads the call stack of a C function that Luau called.
+            run.touch_image(|| unsafe { script_line(state) });
             Ok(())
         });
     }

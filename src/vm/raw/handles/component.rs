@@ -1,4 +1,12 @@
-//! The fields of components, read and written.
+//! Metamethods of components: their fields are read and written.
+//!
+//! Plain fields of the own entity take a short way: the host is asked by number, and answers with a
+//! [`Scalar`].
+//!
+//! # Safety
+//!
+//! Luau calls the functions here as metamethods, with their operands from 1 on and free slots
+//! beyond them.
 
 use std::ffi::c_int;
 
@@ -9,21 +17,21 @@ use mlua::ffi::lua_State;
 use crate::value::ScriptValue;
 use crate::vm::host::{ReadResult, Scalar, ScalarRead};
 use crate::vm::raw::data::arguments::hand_over;
-use crate::vm::raw::handles::handed::{flush_current, forget_stale};
+use crate::vm::raw::handles::handed::{drop_stale, write_back_current};
 use crate::vm::raw::handles::keys::{atom_at, field_at};
-use crate::vm::raw::handles::own::ask_own;
-use crate::vm::raw::handles::{Handle, handle_at, own_at, push_own};
+use crate::vm::raw::handles::own::ask_about_own;
+use crate::vm::raw::handles::{ComponentHandle, handle_at, own_field_at, push_own_field};
 use crate::vm::raw::host::answer::{answer, answer_nothing};
 use crate::vm::raw::run::current::with_host;
 use crate::vm::raw::safepoint::safepoint;
 
-/// `place.field`
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_index(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1 and 2.
+/// `component.field`
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_index(state: *mut lua_State) -> c_int {
+    // SAFETY: the operands are at 1 and 2.
     unsafe {
-        if let Some(within) = own_at(state, 1)
+        if let Some(within) = own_field_at(state, 1)
             && let Some(name) = atom_at(state, 2)
-            && let Some((reading, own)) = ask_own(state, |host| host.own_field(within, name))
+            && let Some((reading, own)) = ask_about_own(state, |host| host.own_field(within, name))
         {
             match reading {
                 ScalarRead::Scalar(Scalar::Number(value)) => ffi::lua_pushnumber(state, value),
@@ -33,7 +41,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_index(state: *mut lua_S
                 ScalarRead::Scalar(Scalar::Bool(value)) => {
                     ffi::lua_pushboolean(state, value.into())
                 }
-                ScalarRead::FieldId(spot) => push_own(state, &*own, spot),
+                ScalarRead::FieldId(spot) => push_own_field(state, &*own, spot),
             }
             return 1;
         }
@@ -45,32 +53,36 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_index(state: *mut lua_S
     }
 }
 
-/// `place.field = value`
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_newindex(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+/// `component.field = value`
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_newindex(
+    state: *mut lua_State,
+) -> c_int {
+    // SAFETY: the operands are at 1, 2 and 3.
     unsafe {
-        if let Some(within) = own_at(state, 1)
+        if let Some(within) = own_field_at(state, 1)
             && let Some(name) = atom_at(state, 2)
-            && let Some(value) = leaf_at(state, 3)
-            && ask_own(state, |host| host.set_own_field(within, name, value).then_some(()))
+            && let Some(value) = scalar_at(state, 3)
+            && ask_about_own(state, |host| host.set_own_field(within, name, value).then_some(()))
                 .is_some()
         {
             return 0;
         }
         let result = field_at(state, 2).and_then(|field| {
             let handle = handle_at(state, 1)?;
-            flush_current(state)?;
+            write_back_current(state)?;
             let value = hand_over(state, 3, "component")?;
             with_host("component", |host, _| host.set_field(handle.place(host), field, value))?;
-            forget_stale(state);
+            drop_stale(state);
             Ok(())
         });
         answer_nothing(state, result)
     }
 }
 
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_tostring(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operand at 1.
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_tostring(
+    state: *mut lua_State,
+) -> c_int {
+    // SAFETY: the operand is at 1.
     unsafe {
         let result = handle_at(state, 1).and_then(|handle| {
             with_host("tostring", |host, _| {
@@ -83,12 +95,12 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_tostring(state: *mut lu
     }
 }
 
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_eq(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1 and 2.
+pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_eq(state: *mut lua_State) -> c_int {
+    // SAFETY: the operands are at 1 and 2; a slot is free.
     unsafe {
         safepoint(state);
         let equal = match (handle_at(state, 1), handle_at(state, 2)) {
-            (Ok(Handle::Own(a)), Ok(Handle::Own(b))) => a == b,
+            (Ok(ComponentHandle::Own(a)), Ok(ComponentHandle::Own(b))) => a == b,
             (Ok(a), Ok(b)) => with_host("component", |host, _| Ok(a.place(host) == b.place(host)))
                 .unwrap_or(false),
             _ => false,
@@ -98,14 +110,14 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn place_eq(state: *mut lua_Stat
     }
 }
 
-/// The plain value at a stack index that needs no memory.
+/// The value at a stack index, if it needs no memory.
 ///
 /// # Safety
 ///
 /// A valid index.
 #[inline]
-unsafe fn leaf_at(state: *mut lua_State, index: c_int) -> Option<Scalar> {
-    // SAFETY: the caller keeps what this function asks for.
+unsafe fn scalar_at(state: *mut lua_State, index: c_int) -> Option<Scalar> {
+    // SAFETY: the index is valid; a vector has three components.
     unsafe {
         match ffi::lua_type(state, index) {
             ffi::LUA_TNUMBER => Some(Scalar::Number(ffi::lua_tonumber(state, index))),

@@ -1,4 +1,14 @@
-//! Tables that stand for lists and maps of components: handed out, and written back.
+//! Tables handed out for lists and maps of components, and written back.
+//!
+//! A list or map of a component is a table of its own for the script. The script may change it in
+//! place, so before the host is asked anything, and when the run ends, the tables that changed are
+//! written back.
+//!
+//! Two arrays are parallel: `PerRun::handed` holds where each table belongs and the value that it
+//! had, and the array in the registry (slot `handed_ref`) holds the table itself, at the position
+//! one higher. Every function here changes both, or none: [`push_handed`] appends to both,
+//! [`drop_stale`] removes the same positions from both; and when a run ends, `PerRun` begins anew
+//! and the array is cleared, by the batch or by [`forget_all`].
 
 use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
@@ -6,34 +16,36 @@ use mlua::{Lua, ffi};
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::host::FieldRef;
-use crate::vm::raw::data::problem::ProblemKind;
+use crate::vm::raw::data::problem::ReadProblemKind;
 use crate::vm::raw::data::push::push_table;
-use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::data::read::StackReader;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
-use crate::vm::raw::run::current::{guarded, with_run};
+use crate::vm::raw::run::current::{catch_host_panic, with_run};
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// The most bytes that all lists and maps of components may have together that a run gets, and each one when
-/// it comes back.
+/// The most bytes that all tables handed out to a run may have, and that all of them may have when
+/// they come back.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
 
-/// Pushes the table that stands for the list or map at `place`: the same one each time.
+/// Pushes the table that stands for the list or map at `place`. It is the same table each time.
 ///
 /// # Safety
 ///
-/// Inside a protected call; four free slots.
+/// In a C function that Luau called; four free slots.
 pub(in crate::vm::raw) unsafe fn push_handed(
     state: *mut lua_State,
     table: ScriptTable,
     place: FieldRef,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, so an error may be raised; of the four slots, one is for the array,
+    // one for the table, one for its copy, and `push_table` makes room for more. No reference to
+    // the run exists while tables are pushed.
     unsafe {
         let known = with_run("table", |run| {
-            let index = run.own.handed.iter().position(|(known, _)| *known == place);
-            Ok((index, run.handed_ref, run.own.handed.len()))
+            let index = run.per_run.handed.iter().position(|(known, _)| *known == place);
+            Ok((index, run.handed_ref, run.per_run.handed.len()))
         });
         let (index, slot, len) = match known {
             Ok(known) => known,
@@ -45,11 +57,11 @@ pub(in crate::vm::raw) unsafe fn push_handed(
         } else {
             let size = table.size();
             let counted = with_run("table", |run| {
-                let bytes = run.own.handed_bytes.saturating_add(size);
+                let bytes = run.per_run.handed_bytes.saturating_add(size);
                 if bytes > MAX_HANDED {
                     return Err(handed_too_much());
                 }
-                run.own.handed_bytes = bytes;
+                run.per_run.handed_bytes = bytes;
                 Ok(())
             });
             if let Err(error) = counted {
@@ -59,7 +71,7 @@ pub(in crate::vm::raw) unsafe fn push_handed(
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
             let _ = with_run("table", |run| {
-                run.own.handed.push((place, table));
+                run.per_run.handed.push((place, table));
                 Ok(())
             });
         }
@@ -71,47 +83,54 @@ fn handed_too_much() -> ScriptError {
     ScriptError::TooMuchInLists { limit: MAX_HANDED }
 }
 
-/// Writes back the handed tables that were changed, from within a C function.
+/// Writes back the handed tables that changed.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
-pub(in crate::vm::raw) unsafe fn flush_current(state: *mut lua_State) -> Result<(), ScriptError> {
-    let handed = with_run("table", |run| Ok(!run.own.handed.is_empty()));
+/// In a C function that Luau called.
+pub(in crate::vm::raw) unsafe fn write_back_current(
+    state: *mut lua_State,
+) -> Result<(), ScriptError> {
+    let handed = with_run("table", |run| Ok(!run.per_run.handed.is_empty()));
     if handed == Ok(true) {
-        // SAFETY: the caller keeps what this function asks for.
-        with_run("table", |run| unsafe { flush(state, run) })?;
+        // SAFETY: in a C function; `write_back` reaches no safepoint, so the reference to the run
+        // may exist meanwhile.
+        with_run("table", |run| unsafe { write_back(state, run) })?;
     }
     Ok(())
 }
 
+/// As [`write_back_current`], for a run that is at hand. Raises nothing but a stack overflow, and
+/// reaches no safepoint.
+///
 /// # Safety
 ///
-/// Inside a protected call. ReadResult raises nothing but a stack overflow.
-pub(in crate::vm::raw) unsafe fn flush(
+/// In a protected call.
+pub(in crate::vm::raw) unsafe fn write_back(
     state: *mut lua_State,
     run: &mut Run<'_>,
 ) -> Result<(), ScriptError> {
-    if run.own.handed.is_empty() {
+    if run.per_run.handed.is_empty() {
         return Ok(());
     }
-    // All of them together have room for as much as was handed out at most.
+    // Together they may have as much as all that was handed out.
     let mut left = MAX_HANDED;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with room for the array and one table, which is a table because
+    // `push_handed` stored it.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
-        for index in 0..run.own.handed.len() {
+        for index in 0..run.per_run.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
-            let mut reader = Reader::new(left, Some(&mut *run.host), &mut run.deadline);
+            let mut reader = StackReader::new(left, Some(&mut *run.host), &mut run.deadline);
             let table = reader.table(state, ffi::lua_gettop(state));
             left = reader.budget;
             ffi::lua_pop(state, 1);
-            let (place, before) = &mut run.own.handed[index];
+            let (place, before) = &mut run.per_run.handed[index];
             let host = &mut *run.host;
-            let result = guarded("component", || {
+            let result = catch_host_panic("component", || {
                 let table = table.map_err(|problem| match problem.what {
-                    ProblemKind::TooLarge => handed_too_much(),
+                    ReadProblemKind::TooLarge => handed_too_much(),
                     _ => problem.into_error(&host.name(*place), MAX_HANDED, "handed over"),
                 })?;
                 if table != *before {
@@ -120,7 +139,7 @@ pub(in crate::vm::raw) unsafe fn flush(
                 }
                 Ok(())
             });
-            run.note(&result);
+            run.note_panic(&result);
             if result.is_err() {
                 ffi::lua_pop(state, 1);
                 return result;
@@ -131,33 +150,34 @@ pub(in crate::vm::raw) unsafe fn flush(
     Ok(())
 }
 
-/// Forgets the handed tables whose place has another value since it was written in another way: the
-/// next read gets a new one. All others still come back.
+/// Drops the handed tables whose value in the host differs, since it was written in another way:
+/// the next read gets a new table. All others still come back.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
-pub(in crate::vm::raw) unsafe fn forget_stale(state: *mut lua_State) {
+/// In a C function that Luau called.
+pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
     let _ = with_run("table", |run| {
         let host = &mut *run.host;
         let deadline = &mut run.deadline;
         let fresh: Vec<bool> = run
-            .own
+            .per_run
             .handed
             .iter()
             .map(|(place, before)| {
-                // Nothing is read any more.
+                // Too late to read anything.
                 if deadline.has_passed() {
                     return true;
                 }
-                let now = guarded("component", || host.copy(*place));
+                let now = catch_host_panic("component", || host.copy(*place));
                 matches!(&now, Ok(ScriptValue::Table(now)) if now == before)
             })
             .collect();
         if fresh.iter().all(|fresh| *fresh) {
             return Ok(());
         }
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a C function, with room for the array and one table. Nothing here reaches a
+        // safepoint, so the reference to the run may exist meanwhile.
         unsafe {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
@@ -174,18 +194,18 @@ pub(in crate::vm::raw) unsafe fn forget_stale(state: *mut lua_State) {
             ffi::lua_pop(state, 1);
         }
         let mut fresh = fresh.into_iter();
-        run.own.handed.retain(|_| fresh.next().unwrap_or(false));
+        run.per_run.handed.retain(|_| fresh.next().unwrap_or(false));
         Ok(())
     });
 }
 
-/// Empties the array of handed tables between two runs.
+/// Empties the array of handed tables after a run.
 pub(in crate::vm) fn forget_all(lua: &Lua, refs: &Refs, run: &Run<'_>) {
-    if run.own.handed.is_empty() {
+    if run.per_run.handed.is_empty() {
         return;
     }
     let slot = refs.handed;
-    // SAFETY: rule 1.
+    // SAFETY: rule 1; an empty stack has room for the array.
     let cleared = unsafe {
         lua.exec_raw::<()>((), |state| {
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());

@@ -12,17 +12,17 @@ use crate::vm::host::Field;
 /// The longest name of a component or field, in bytes.
 pub(in crate::vm::raw) const MAX_NAME: usize = 1024;
 
-/// The field name or position at a stack index. The name lives while the value is on the stack.
+/// The field name or position at a stack index.
 ///
 /// # Safety
 ///
-/// A valid index; strings there are not moved by the collector.
+/// A valid index; if it is a string, that lives while the name is used.
 #[inline]
 pub(in crate::vm::raw) unsafe fn field_at<'s>(
     state: *mut lua_State,
     index: c_int,
 ) -> Result<Field<'s>, ScriptError> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the index is valid, and a string has so many bytes, which live as this function asks.
     unsafe {
         match ffi::lua_type(state, index) {
             ffi::LUA_TSTRING => {
@@ -45,7 +45,7 @@ pub(in crate::vm::raw) unsafe fn field_at<'s>(
     }
 }
 
-/// The atom of the string at a stack index, if it is one and has one.
+/// The atom of the string at a stack index; `None` if it has none, or is no string.
 ///
 /// # Safety
 ///
@@ -53,22 +53,22 @@ pub(in crate::vm::raw) unsafe fn field_at<'s>(
 #[inline]
 pub(in crate::vm::raw) unsafe fn atom_at(state: *mut lua_State, index: c_int) -> Option<Atom> {
     let mut atom = NO_ATOM.into();
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the index is valid.
     let text = unsafe { ffi::lua_tostringatom(state, index, &raw mut atom) };
     if text.is_null() { None } else { Atom::from_luau(atom) }
 }
 
-/// Luau asks once for the atom of a string.
+/// Luau asks once per string for its atom.
 ///
 /// # Safety
 ///
-/// Luau calls it with a string and its length.
+/// Luau calls it, with a string and its length.
 pub(in crate::vm::raw) unsafe extern "C-unwind" fn atom_of(
     _: *mut lua_State,
     text: *const std::ffi::c_char,
     length: usize,
 ) -> i16 {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: Luau gives a string of that length.
     atom_of_string(unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) })
 }
 

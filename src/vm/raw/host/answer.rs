@@ -1,4 +1,9 @@
 //! How a C function ends: with results, or with an error.
+//!
+//! # Safety
+//!
+//! The functions here ask for being in a C function that Luau called. They may raise, so the caller
+//! holds no value that needs to be dropped, and no reference to the run.
 
 use std::ffi::c_int;
 
@@ -11,21 +16,17 @@ use crate::vm::host::ReadResult;
 use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::handles::handed::push_handed;
-use crate::vm::raw::handles::push_place;
+use crate::vm::raw::handles::push_field_ref;
 use crate::vm::raw::numerals;
 use crate::vm::raw::safepoint::safepoint;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Ends a C function: one result, or an error.
-///
-/// # Safety
-///
-/// Inside a C function that Luau called.
+/// Ends a C function with one result, or an error.
 pub(in crate::vm::raw) unsafe fn answer(
     state: *mut lua_State,
     result: Result<ReadResult, ScriptError>,
 ) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function that Luau called, with room for what is made here.
     unsafe {
         safepoint(state);
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
@@ -34,7 +35,7 @@ pub(in crate::vm::raw) unsafe fn answer(
                 Ok(()) => push_value(state, &value, 0),
                 Err(error) => raise(state, error),
             },
-            Ok(ReadResult::FieldRef(place)) => push_place(state, place),
+            Ok(ReadResult::FieldRef(place)) => push_field_ref(state, place),
             Ok(ReadResult::Table(table, place)) => match numerals::check_table(&table) {
                 Ok(()) => push_handed(state, table, place),
                 Err(error) => raise(state, error),
@@ -45,16 +46,12 @@ pub(in crate::vm::raw) unsafe fn answer(
     }
 }
 
-/// Ends a C function: these results, or an error.
-///
-/// # Safety
-///
-/// Inside a C function that Luau called.
+/// Ends a C function with these results, or an error.
 pub(in crate::vm::raw) unsafe fn answer_all(
     state: *mut lua_State,
     result: Result<ScriptValues, ScriptError>,
 ) -> c_int {
-    /// A function of Lua has no more results, as [`MAX_ARGUMENTS`] of a function of the host.
+    /// As many as [`MAX_ARGUMENTS`]: a Lua function can't return more.
     const MOST: usize = MAX_ARGUMENTS as usize;
     let result = result.and_then(|values| match values.len() {
         ..=MOST => values.iter().try_for_each(numerals::check).map(|()| values),
@@ -63,7 +60,8 @@ pub(in crate::vm::raw) unsafe fn answer_all(
             Err(ScriptError::Host { message })
         }
     });
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function that Luau called, with room for all results and what pushing a table
+    // needs.
     unsafe {
         safepoint(state);
         match result {
@@ -80,21 +78,19 @@ pub(in crate::vm::raw) unsafe fn answer_all(
     }
 }
 
-/// # Safety
-///
-/// Inside a C function that Luau called.
+/// Ends a C function without a result, or with an error.
 pub(in crate::vm::raw) unsafe fn answer_nothing(
     state: *mut lua_State,
     result: Result<(), ScriptError>,
 ) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function that Luau called.
     unsafe { safepoint(state) };
     match result {
         Ok(()) => 0,
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a C function that Luau called.
         Err(error) => unsafe { raise(state, error) },
     }
 }
 
-/// The most arguments that a host function gets.
+/// The most arguments of a host function.
 pub(in crate::vm::raw) const MAX_ARGUMENTS: c_int = 255;

@@ -1,4 +1,4 @@
-//! Host functions.
+//! Host functions: the host knows each by a number.
 
 use std::ffi::c_int;
 
@@ -9,7 +9,7 @@ use crate::error::ScriptError;
 use crate::vm::raw::data::arguments::hand_over_arguments;
 use crate::vm::raw::errors::traceback::caller_line;
 use crate::vm::raw::functions::{numbered, upvalue_number};
-use crate::vm::raw::handles::handed::flush_current;
+use crate::vm::raw::handles::handed::write_back_current;
 use crate::vm::raw::host::answer::{MAX_ARGUMENTS, answer_all};
 use crate::vm::raw::run::current::with_host;
 use crate::vm::raw::strings::text_at;
@@ -19,12 +19,12 @@ pub(in crate::vm) fn host_function(lua: &Lua, number: u32, name: &str) -> mlua::
     numbered(lua, number, name, call_host)
 }
 
-/// A host function; its number and name are the upvalues.
+/// Calls a host function; its number and name are the upvalues.
 unsafe extern "C-unwind" fn call_host(state: *mut lua_State) -> c_int {
-    // SAFETY: `numbered` made the closure with two upvalues; arguments lie from 1 to the top.
+    // SAFETY: `numbered` made the closure with two upvalues; the arguments lie from 1 to the top.
     unsafe {
         let number = upvalue_number(state);
-        let result = flush_current(state).and_then(|()| {
+        let result = write_back_current(state).and_then(|()| {
             let name = text_at(state, ffi::lua_upvalueindex(2)).unwrap_or_default();
             let count = ffi::lua_gettop(state);
             if count > MAX_ARGUMENTS {

@@ -13,14 +13,15 @@ use crate::vm::raw::run::current::{with_host, with_run};
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{MAX_MESSAGE, cut, push_text, text_at};
 
-/// `log.info` and its like.
+/// `print`, or a function of `log`.
 pub(in crate::vm) fn log_function(lua: &Lua, level: LogLevel) -> mlua::Result<Function> {
     numbered(lua, level as u32, "log", write_log)
 }
 
-/// `print` and `log.*`; the level is the first upvalue.
+/// Logs its arguments, separated by tabs; the level is the first upvalue.
 unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
-    // SAFETY: `numbered` made the closure with two upvalues; arguments lie from 1 to the top.
+    // SAFETY: `numbered` made the closure with two upvalues; the arguments lie from 1 to the top,
+    // and there is room to push the text of one of them.
     unsafe {
         let level = match upvalue_number(state) {
             0 => LogLevel::Info,
@@ -45,7 +46,7 @@ unsafe extern "C-unwind" fn write_log(state: *mut lua_State) -> c_int {
         let line = caller_line(state);
         let result = match with_run("print", |run| Ok(run.in_callback)) {
             Ok(false) => with_run("print", |run| {
-                if let Some(lines) = &mut run.own.file_lines {
+                if let Some(lines) = &mut run.per_run.file_lines {
                     lines.add(LogLine { level, text, line });
                 }
                 Ok(())

@@ -1,4 +1,11 @@
-//! The namespaces of value servers.
+//! Namespaces of live values: those of value servers, which nest, and those of the host.
+//!
+//! A server's namespace is userdata with a tag of its own, which `push_server` alone sets. It holds
+//! a number and a name: plain data without a destructor, a `u32` followed by UTF-8 text to the end.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here as metamethods, with their operands from 1 on.
 
 use std::ffi::c_int;
 
@@ -17,15 +24,15 @@ use crate::vm::raw::host::answer::answer;
 use crate::vm::raw::run::current::with_host;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// The userdata tag of the namespaces of value servers: a number, and the parts of the name, joined.
+/// The userdata tag of a server's namespace.
 const SERVER_TAG: c_int = 8;
 
-/// Joins the parts of a name in such a namespace.
+/// Separates the parts of a name in a namespace.
 const JOINT: char = '\0';
 
-/// Installs the metatable of value servers' namespaces; before [`server`] makes the first one.
+/// Installs the metatable of servers' namespaces. It comes before [`server`].
 pub(in crate::vm) fn set_up_servers(lua: &Lua) -> mlua::Result<()> {
-    // SAFETY: rule 1.
+    // SAFETY: rule 1, with room for the table, a key and a value.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -43,7 +50,7 @@ pub(in crate::vm) fn set_up_servers(lua: &Lua) -> mlua::Result<()> {
 
 /// The namespace of a value server, by its number.
 pub(in crate::vm) fn server(lua: &Lua, number: u32, name: &str) -> mlua::Result<mlua::Value> {
-    // SAFETY: rule 1; `set_up_servers` came before.
+    // SAFETY: rule 1, with room for the namespace; `set_up_servers` came before.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::luaL_checkstack(state, 2, TOO_DEEP.as_ptr());
@@ -52,17 +59,19 @@ pub(in crate::vm) fn server(lua: &Lua, number: u32, name: &str) -> mlua::Result<
     }
 }
 
-/// The `__index` of a namespace of live values, by its number.
+/// The `__index` of a namespace of live values of the host, by its number.
 pub(in crate::vm) fn live_namespace(lua: &Lua, number: u32, name: &str) -> mlua::Result<Function> {
     numbered(lua, number, name, read_live)
 }
 
+/// Pushes a namespace.
+///
 /// # Safety
 ///
-/// Inside a protected call; one free slot; `set_up_servers` was called.
+/// In a protected call; one free slot; `set_up_servers` was called.
 unsafe fn push_server(state: *mut lua_State, number: u32, name: &str) {
-    // SAFETY: the caller keeps what this function asks for; the memory holds the number and the name,
-    // which are plain data without a destructor.
+    // SAFETY: in a protected call, with a free slot. The memory has room for the number and the
+    // name.
     unsafe {
         let size = size_of::<u32>() + name.len();
         let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, SERVER_TAG).cast::<u8>();
@@ -71,18 +80,17 @@ unsafe fn push_server(state: *mut lua_State, number: u32, name: &str) {
     }
 }
 
-/// The number and the name of the namespace at a stack index. The name lives while the value is on the
-/// stack.
+/// Number and name of the namespace at a stack index.
 ///
 /// # Safety
 ///
-/// A valid index.
+/// A valid index; the value lives while the name is used.
 unsafe fn server_at<'s>(
     state: *mut lua_State,
     index: c_int,
 ) -> Result<(u32, &'s str), ScriptError> {
-    // SAFETY: the caller keeps what this function asks for; the tag is set by `push_server` alone, which
-    // wrote a number and a text.
+    // SAFETY: the index is valid. What has the tag was written by `push_server`: a number, and a
+    // name in UTF-8.
     unsafe {
         let memory = ffi::lua_touserdatatagged(state, index, SERVER_TAG).cast::<u8>();
         if memory.is_null() {
@@ -95,7 +103,7 @@ unsafe fn server_at<'s>(
     }
 }
 
-/// The name of what lies below a namespace.
+/// The name of a field below a namespace.
 fn name_below(namespace: &str, field: Field<'_>) -> Result<String, ScriptError> {
     let shown = || namespace.replace(JOINT, ".");
     let name = match field {
@@ -108,7 +116,7 @@ fn name_below(namespace: &str, field: Field<'_>) -> Result<String, ScriptError> 
     Ok(name)
 }
 
-/// The parts of a name below its namespace.
+/// The parts of a name, without the empty part in front.
 fn path_of(name: &str) -> Vec<&str> {
     name.split(JOINT).skip(1).collect()
 }
@@ -117,14 +125,15 @@ fn path_of(name: &str) -> Vec<&str> {
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called.
+/// In a C function that Luau called.
 unsafe fn answer_live(
     state: *mut lua_State,
     number: u32,
     name: &str,
     result: Result<Live, ScriptError>,
 ) -> c_int {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function that Luau called, with room for a namespace. Only servers answer with
+    // a namespace, so their metatable was set.
     unsafe {
         match result {
             Ok(Live::Value(value)) => answer(state, Ok(ReadResult::Value(value))),
@@ -138,9 +147,9 @@ unsafe fn answer_live(
     }
 }
 
-/// A live value; the namespace's number and name are the upvalues.
+/// Reads a live value of the host; the namespace's number and name are the upvalues.
 unsafe extern "C-unwind" fn read_live(state: *mut lua_State) -> c_int {
-    // SAFETY: `numbered` made the closure with two upvalues; a metamethod's operands are at 1 and 2.
+    // SAFETY: `numbered` made the closure with two upvalues; the operands are at 1 and 2.
     unsafe {
         let number = upvalue_number(state);
         let result = field_at(state, 2).and_then(|field| match field {
@@ -153,7 +162,8 @@ unsafe extern "C-unwind" fn read_live(state: *mut lua_State) -> c_int {
 
 /// `Namespace.name`
 unsafe extern "C-unwind" fn server_index(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1 and 2.
+    // SAFETY: the operands are at 1 and 2; the namespace and the key stay there while their text is
+    // used.
     unsafe {
         let found = field_at(state, 2).and_then(|field| {
             let (number, namespace) = server_at(state, 1)?;
@@ -179,7 +189,7 @@ fn read_server<R>(
 
 /// `Namespace.name = value`
 unsafe extern "C-unwind" fn server_newindex(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    // SAFETY: the operands are at 1, 2 and 3.
     unsafe {
         let name = field_at(state, 2).and_then(|field| {
             let (_, namespace) = server_at(state, 1)?;
@@ -195,7 +205,8 @@ unsafe extern "C-unwind" fn server_newindex(state: *mut lua_State) -> c_int {
 
 /// `for name, value in Namespace`
 unsafe extern "C-unwind" fn server_iter(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operand at 1.
+    // SAFETY: the operand is at 1; there is room for the list, a name and the closure's three
+    // upvalues.
     unsafe {
         let names = server_at(state, 1).and_then(|(number, name)| {
             read_server(name, |host, path| host.live_names(number, path))
@@ -217,10 +228,11 @@ unsafe extern "C-unwind" fn server_iter(state: *mut lua_State) -> c_int {
     }
 }
 
-/// The next name of a namespace and its value; the names, the namespace and the position are the
-/// upvalues.
+/// The next name of a namespace, and its value. The upvalues are the names, the namespace and the
+/// position.
 unsafe extern "C-unwind" fn server_next(state: *mut lua_State) -> c_int {
-    // SAFETY: `server_iter` made the closure with three upvalues.
+    // SAFETY: `server_iter` made the closure with three upvalues. The position is at most one
+    // beyond the number of names.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
         let position = ffi::lua_tonumber(state, ffi::lua_upvalueindex(3)) + 1.0;
@@ -237,7 +249,7 @@ unsafe extern "C-unwind" fn server_next(state: *mut lua_State) -> c_int {
 }
 
 unsafe extern "C-unwind" fn server_tostring(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operand at 1.
+    // SAFETY: the operand is at 1.
     unsafe {
         let text = server_at(state, 1).map(|(_, name)| name.replace(JOINT, "."));
         answer(state, text.map(|text| ReadResult::Value(ScriptValue::String(text))))

@@ -1,4 +1,4 @@
-//! One run on an image.
+//! [`run_on_image`]: one run on an image.
 
 use std::ffi::{c_int, c_void};
 
@@ -9,18 +9,18 @@ use crate::error::ScriptError;
 use crate::vm::call::Call;
 use crate::vm::program::Program;
 use crate::vm::raw::data::push::push_value;
-use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::errors::outcome::RunEnd;
 use crate::vm::raw::image::shapes::Shapes;
-use crate::vm::raw::image::stage::{CALL_BASE, STAGE_END, STAGE_FUNCTION, Stage};
+use crate::vm::raw::image::stack::{BASE_END, CALL_BASE, CALLBACK_AT, ImageStack};
 use crate::vm::raw::image::state::{push_state, take_state};
 use crate::vm::raw::image::{Image, MISSING, WRONG};
-use crate::vm::raw::protected::{Job, protected_job};
+use crate::vm::raw::protected::{ProtectedJob, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::{Run, Touched};
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::state_change::StateChange;
 
-/// One run on an image, as [`perform_on_image`] gets it.
+/// What [`perform_on_image`] gets.
 struct ImageCall<'a> {
     pub(in crate::vm::raw) image: &'a Image,
     pub(in crate::vm::raw) shapes: &'a mut Shapes,
@@ -38,11 +38,11 @@ pub(in crate::vm) fn run_on_image(
     (image, shapes): (&Image, &mut Shapes),
     call: Call<'_>,
     run: &mut Run<'_>,
-) -> Ended {
+) -> RunEnd {
     match image.callbacks[call.callback as usize] {
-        MISSING => return Ended::Missing,
-        // The other way says what is wrong with it.
-        WRONG => return Ended::TouchedImage(Touched::default()),
+        MISSING => return RunEnd::Missing,
+        // A run on a file level of its own reports what is wrong with it.
+        WRONG => return RunEnd::TouchedImage(Touched::default()),
         _ => {}
     }
     run.on_image = true;
@@ -51,45 +51,46 @@ pub(in crate::vm) fn run_on_image(
     let entity_name = refs.entity;
     let mut job = ImageCall { image, shapes, call, entity_name, run: run_ptr.cast(), out: None };
     let data = (&raw mut job).cast::<c_void>();
-    // SAFETY: `perform_on_image` gets what it asks for; `job` is not used meanwhile but by it, and the run
+    // SAFETY: `job` is an `ImageCall`, and lives; nothing else uses it meanwhile. The run is used
     // between calls into Lua only.
     let ended = unsafe {
-        protected_job(lua, refs, program, Job { perform: perform_on_image, data }, run_ptr)
+        protected_job(lua, refs, program, ProtectedJob { perform: perform_on_image, data }, run_ptr)
     };
-    if let Some(touched) = run.own.touched {
-        return Ended::TouchedImage(touched);
+    if let Some(touched) = run.per_run.touched {
+        return RunEnd::TouchedImage(touched);
     }
     ended.unwrap_or_else(|| match job.out {
-        Some(Ok(change)) => Ended::Done(change),
-        Some(Err(error)) => Ended::failed(error),
+        Some(Ok(change)) => RunEnd::Done(change),
+        Some(Err(error)) => RunEnd::failed(error),
         None => unreachable!("a run that raised no error has a result"),
     })
 }
 
-/// One run on an image: state in, callback, state out.
+/// Pushes the state, calls, reads the state.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called, with a pointer to an [`ImageCall`].
+/// In a C function that Luau called, with a pointer to an [`ImageCall`].
 unsafe fn perform_on_image(state: *mut lua_State, data: *mut c_void) {
-    // SAFETY: the caller keeps what this function asks for. The run is used between calls into Lua only,
-    // when no C function is active that could use it too.
+    // SAFETY: in a C function, with the room on the stack that is made here: the base, a shape, and
+    // a state with its arguments. The run is referenced between calls into Lua only, one statement
+    // at a time.
     unsafe {
         let job = &mut *data.cast::<ImageCall<'_>>();
         let run = job.run.cast::<Run<'_>>();
         let Call { callback, state: before, args, .. } = job.call;
         ffi::luaL_checkstack(state, CALL_BASE + 24 + args.len() as c_int, TOO_DEEP.as_ptr());
-        let stage = Stage::set_up(state, job.image, callback, job.entity_name);
-        let steps = (*run).own.steps;
+        let base = ImageStack::set_up(state, job.image, callback, job.entity_name);
+        let steps = (*run).per_run.steps;
         let shape = job.shapes.of(state, before).map(|known| &job.shapes.known[known]);
         if let Some(shape) = shape {
-            shape.lay_out(state, STAGE_END);
+            shape.lay_out(state, BASE_END);
         }
         ffi::lua_settop(state, CALL_BASE);
-        stage.turn_to(state, (*run).own.entity);
+        base.turn_to(state, (*run).per_run.entity);
         push_state(state, shape, before);
-        (*run).own.steps = steps;
-        ffi::lua_pushvalue(state, STAGE_FUNCTION);
+        (*run).per_run.steps = steps;
+        ffi::lua_pushvalue(state, CALLBACK_AT);
         ffi::lua_pushvalue(state, CALL_BASE + 1);
         for arg in args {
             push_value(state, arg, 0);

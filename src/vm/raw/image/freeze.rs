@@ -1,4 +1,28 @@
 //! Freezing what a file level made.
+//!
+//! # What an image guarantees
+//!
+//! No run assigns anything that can be reached from an image. All of it is looked at here, through
+//! keys, values, metatables and upvalues. It consists of:
+//!
+//! - Values that never change, and objects that all scripts share, which were frozen with the VM.
+//! - Tables, which are frozen. Luau remembers in a table, even a frozen one, where its list ended
+//!   when its length was last asked for. `#` gives the same with and without that; `table.clone`
+//!   would copy it, so it asks for the length first.
+//! - Closures of the script, none of which can assign an upvalue of the image: *an image has no
+//!   mutable upvalue*. The variables that closures hold are values in cells, and from now on only
+//!   the instruction `SETUPVAL` assigns them: the functions whose locals they were have returned,
+//!   as the file level has, and a suspended coroutine is not accepted. Say that a run executes
+//!   `SETUPVAL` on a cell of the image. The closure that does so is part of the image, or was made
+//!   in the run by one that passed the cell on, and so on, back to one that is part of the image.
+//!   To find that one by the bytecode alone is what `vm/bytecode` must prove:
+//!   [`Program::check_closure`] refuses a closure if its function, or a function that is made in it
+//!   at any depth and captures the upvalue, assigns it.
+//!
+//! All else is refused: a buffer can be written to, a coroutine can be resumed and holds locals,
+//! userdata is not ours, and a C function (`string.gmatch` and `coroutine.wrap` make such) may
+//! count in its upvalues. One field is assigned, by us and between runs: `entity` in the
+//! environment.
 
 use std::ffi::c_int;
 
@@ -11,46 +35,28 @@ use crate::vm::mutable::Mutable;
 use crate::vm::program::Program;
 use crate::vm::raw::file_level::{ENVIRONMENT, push_callback};
 use crate::vm::raw::image::reachable::reachable;
-use crate::vm::raw::image::texts::Texts;
+use crate::vm::raw::image::texts::ImageTexts;
 use crate::vm::raw::image::{Image, MISSING, WRONG};
 use crate::vm::raw::refs::Refs;
 
-/// Freezes the environment and everything that can be reached from it; if something there can't be frozen,
-/// tells what.
-///
-/// # Invariant
-///
-/// Nothing that can be reached from an image is ever assigned by a run. What can be reached is looked at here,
-/// all of it, by way of keys, values, metatables and upvalues; and it is
-///
-/// - values that never change, and what all scripts share, which was frozen with the VM;
-/// - tables, which are frozen. Luau remembers where a list ended when its length was asked for last, also of a
-///   frozen one. `#` gives the same with and without that, and `table.clone`, which copies it, asks for the
-///   length first;
-/// - closures of the script. The variables that they hold are values in cells, which `SETUPVAL` alone assigns
-///   from now on, since the frames whose locals they were have returned: the file level has, and a coroutine
-///   that hasn't is out of reach. Let a run execute `SETUPVAL` on a cell of the image. The closure that does
-///   it is either part of the image, or was made in the run by one that handed the cell on to it, and so on
-///   back to one that is part of the image. Of that one [`Program::check_closure`] says that it may assign
-///   the cell, by the bytecode alone, and so it is refused here.
-///
-/// All else is refused: a buffer can be written to, a coroutine goes on and holds locals, userdata is not
-/// ours, a function in C (`string.gmatch` and `coroutine.wrap` make such) may count in its upvalues.
-/// The environment's `entity` is assigned between runs, by us.
+/// Freezes the environment and everything that can be reached from it. The error says what can't be
+/// frozen.
 ///
 /// # Safety
 ///
-/// After `run_file_level`, with room for some values.
+/// After `run_file_level`: in a protected call, with the environment at [`ENVIRONMENT`]; some free
+/// slots.
 pub(in crate::vm::raw) unsafe fn freeze(
     state: *mut lua_State,
     refs: &Refs,
     program: &Program,
     deadline: &mut RunDeadline<'_>,
 ) -> Result<Image, Mutable> {
-    // What takes too long to look at is made anew each time instead.
+    // What takes too long to look at is made anew for each run instead.
     let mut late = || deadline.has_passed();
     let mut why = None;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with the environment at its index. What `accept` and `meet_text`
+    // do leaves the stack as it was.
     unsafe {
         let seen = reachable(
             state,
@@ -70,8 +76,8 @@ pub(in crate::vm::raw) unsafe fn freeze(
                 why => why,
             });
         }
-        let mut texts = Texts::default();
-        // Only now, since a file level that is not accepted is run again as it is.
+        let mut texts = ImageTexts::default();
+        // Only now: if a file level is not accepted, runs use it as it is.
         let frozen = reachable(
             state,
             ENVIRONMENT,
@@ -106,18 +112,19 @@ pub(in crate::vm::raw) unsafe fn freeze(
     }
 }
 
-/// Whether the object on top, of this kind, may be part of an image: see [`freeze`].
+/// Whether the object on top, of this type, may be part of an image.
 ///
 /// # Safety
 ///
-/// Inside a protected call; two free slots.
+/// In a protected call, with the object on top; two free slots.
 unsafe fn may_be_shared(
     state: *mut lua_State,
     kind: c_int,
     program: &Program,
 ) -> Result<(), Mutable> {
     let refuse = |what| Err(Mutable::Values { what, line: None });
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the object is on top, and a negative level of `lua_getinfo` is a stack index; with
+    // these letters it fills the record and raises nothing.
     unsafe {
         match kind {
             ffi::LUA_TTABLE => Ok(()),

@@ -1,11 +1,11 @@
-//! Making an image.
+//! [`make_image`]: runs a file level once, and freezes what it made.
 
 use mlua::{Function, Lua, ffi};
 
 use crate::error::ScriptError;
 use crate::vm::mutable::Mutable;
 use crate::vm::program::Program;
-use crate::vm::raw::errors::outcome::Ended;
+use crate::vm::raw::errors::outcome::RunEnd;
 use crate::vm::raw::file_level::run_file_level;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::freeze::freeze;
@@ -14,20 +14,20 @@ use crate::vm::raw::run::Run;
 use crate::vm::raw::run::current::enter;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// What came of making an image.
+/// The outcome of making an image.
 pub(in crate::vm) enum Imaged {
     Made(Image),
     /// The file level can't be shared.
     Mutable(Mutable),
     /// The file level failed.
-    Failed(Ended),
+    Failed(RunEnd),
 }
 
-/// In times of what a run may take: how long it may take to look at what a file level made, and to freeze it. That
-/// is done once, and a script that has no image pays in every run.
+/// Looking at what a file level made, and freezing it, may take this many times as long as a run.
+/// It is done once, and a script without an image pays in every run.
 const FREEZING: u32 = 8;
 
-/// Runs the file level of a program and freezes what it made.
+/// Runs the file level of a program, and freezes what it made.
 pub(in crate::vm) fn make_image(
     lua: &Lua,
     refs: &Refs,
@@ -39,7 +39,9 @@ pub(in crate::vm) fn make_image(
     let out = &mut made;
     let run_ptr = std::ptr::from_mut(run);
     let result = enter(run_ptr, || {
-        // SAFETY: as in `run_callback`.
+        // SAFETY: rule 1, with the main function at 1. `run_ptr` is live, and used between calls
+        // into Lua only. While objects are visited no safepoint is reached, so the deadline may be
+        // referenced.
         unsafe {
             lua.exec_raw::<()>(main, |state| {
                 ffi::luaL_checkstack(state, 24, TOO_DEEP.as_ptr());
@@ -62,10 +64,10 @@ pub(in crate::vm) fn make_image(
     });
     match (result, made) {
         (Ok(()), Some(made)) => made,
-        (Err(mlua::Error::MemoryError(_)), _) => Imaged::Failed(Ended::OutOfMemory),
+        (Err(mlua::Error::MemoryError(_)), _) => Imaged::Failed(RunEnd::OutOfMemory),
         (Err(error), _) => {
             let error = ScriptError::Raised { message: error.to_string() };
-            Imaged::Failed(Ended::failed(error))
+            Imaged::Failed(RunEnd::failed(error))
         }
         (Ok(()), None) => unreachable!("the body sets the outcome or does not return"),
     }

@@ -1,4 +1,4 @@
-//! Everything that can be reached from a value.
+//! [`reachable`]: everything that can be reached from a value.
 
 use std::collections::HashSet;
 use std::ffi::c_int;
@@ -8,20 +8,25 @@ use mlua::ffi::lua_State;
 
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Objects that a file level may keep for an image to be worth it.
+/// A file level that keeps more objects is not worth an image.
 const MAX_OBJECTS: usize = 50_000;
 
-/// Visits every object that can be reached from the one at `root`, but not `known` ones nor through
-/// them: tables, their keys, values and metatables; functions and their upvalues. `accept` gets each on
-/// top of the stack with its type, and `meet_text` each string on the way, on top of the stack and as often as it is
-/// met.
+/// Visits every object that can be reached from the one at `root`, but for `known` ones and what is
+/// reached only through them: tables, their keys, values and metatables; functions and their
+/// upvalues. `accept` gets each on top of the stack, with its type. `meet_text` gets each string on
+/// top of the stack, as often as it is met.
 ///
-/// Gives the addresses of what was visited. If one is refused, there are too many, or it gets `late`: the line
-/// where the function is defined by way of which the last one was found, if one was on the way.
+/// Gives the addresses of what was visited. If `accept` refuses an object, if there are too many,
+/// or if it is `late`, gives the line of the function through which the last object was found, if
+/// there was one.
+///
+/// Positions in the list of objects are no larger than [`MAX_OBJECTS`] and what one object holds,
+/// so they fit a C `int`.
 ///
 /// # Safety
 ///
-/// Inside a protected call; `accept` and `meet_text` leave the stack as they find it.
+/// In a protected call, with an object at `root`; `accept` and `meet_text` leave the stack as they
+/// found it.
 pub(in crate::vm::raw) unsafe fn reachable(
     state: *mut lua_State,
     root: c_int,
@@ -31,16 +36,17 @@ pub(in crate::vm::raw) unsafe fn reachable(
     late: &mut dyn FnMut() -> bool,
 ) -> Result<HashSet<usize>, Option<u32>> {
     let mut seen = HashSet::new();
-    // For each, the number of the one in which it was found.
+    // For each object, the position of the one in which it was found.
     let mut found_in = vec![0];
-    // SAFETY: the caller keeps what this function asks for. Each object is in the list before the next
-    // value is looked at, so none is collected meanwhile.
+    // SAFETY: in a protected call, with the room that is made here. An object is in the list before
+    // the next value is looked at, so none is collected. Nothing assigns to a table while its
+    // entries are visited.
     unsafe {
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         let base = ffi::lua_gettop(state);
         ffi::lua_createtable(state, 0, 0);
         let list = base + 1;
-        // Takes the value on top off the stack, into the list if it is new.
+        // Pops the value on top; puts it into the list if it is new.
         let mut add = |seen: &mut HashSet<usize>, within: usize| {
             let kind = ffi::lua_type(state, -1);
             if kind == ffi::LUA_TSTRING {
@@ -120,13 +126,14 @@ pub(in crate::vm::raw) unsafe fn reachable(
     }
 }
 
-/// The line where the Lua function on top is defined; `None` if it is none.
+/// The line where the Lua function on top is defined; `None` for any other value.
 ///
 /// # Safety
 ///
-/// Inside a protected call.
+/// A value on top.
 unsafe fn line_defined(state: *mut lua_State) -> Option<u32> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: a value is on top. A negative level of `lua_getinfo` is a stack index, where a Lua
+    // function was seen; with this letter it fills the record and raises nothing.
     unsafe {
         if ffi::lua_type(state, -1) != ffi::LUA_TFUNCTION || ffi::lua_iscfunction(state, -1) != 0 {
             return None;

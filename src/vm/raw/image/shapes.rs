@@ -1,4 +1,5 @@
-//! [`Shapes`]: states with the same fields are pushed and compared quickly.
+//! [`Shapes`]: states with the same fields are pushed by copying a table, and compared field by
+//! field.
 
 use std::ffi::c_int;
 
@@ -8,33 +9,33 @@ use smol_str::SmolStr;
 
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::deadline::RunDeadline;
-use crate::vm::raw::data::changes::Changes;
-use crate::vm::raw::data::problem::Problem;
+use crate::vm::raw::data::changes::FieldChanges;
+use crate::vm::raw::data::problem::ReadProblem;
 use crate::vm::raw::data::push::{push_table, push_value};
-use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::data::read::StackReader;
 use crate::vm::state_change::StateChange;
 use crate::vm::text::STRING_HEADER;
 
-/// The shapes that the states of one program had lately.
+/// The shapes that states of one program had lately.
 #[derive(Debug, Default)]
 pub(in crate::vm) struct Shapes {
-    pub(in crate::vm::raw) known: Vec<Shape>,
-    /// The one that makes room for the next.
+    pub(in crate::vm::raw) known: Vec<StateShape>,
+    /// The one that is replaced next.
     oldest: usize,
 }
 
-/// States with more fields are read as a whole.
+/// States with more fields have no shape.
 pub(in crate::vm::raw) const MAX_FLAT: usize = 128;
 
 impl Shapes {
-    /// Shapes that are known of one program; entities that carry it have mostly one.
+    /// The most shapes of one program. Most programs need one.
     pub(in crate::vm::raw) const MAX: usize = 4;
 
     /// The number of a state's shape; `None` if it has none.
     ///
     /// # Safety
     ///
-    /// Inside a protected call; some free slots.
+    /// In a protected call; four free slots.
     #[inline]
     pub(in crate::vm::raw) unsafe fn of(
         &mut self,
@@ -47,8 +48,8 @@ impl Shapes {
         if !table.array.is_empty() || table.fields.len() > MAX_FLAT {
             return None;
         }
-        // SAFETY: the caller keeps what this function asks for.
-        let shape = unsafe { Shape::new(state, table) }?;
+        // SAFETY: in a protected call, with four free slots.
+        let shape = unsafe { StateShape::new(state, table) }?;
         if self.known.len() < Self::MAX {
             self.known.push(shape);
             return Some(self.known.len() - 1);
@@ -56,33 +57,34 @@ impl Shapes {
         self.oldest = (self.oldest + 1) % Self::MAX;
         let known = &mut self.known[self.oldest];
         for slot in std::mem::replace(known, shape).slots() {
-            // SAFETY: giving up a slot raises nothing.
+            // SAFETY: freeing a slot that `lua_ref` gave raises nothing.
             unsafe { ffi::lua_unref(state, slot) };
         }
         Some(self.oldest)
     }
 
     pub(in crate::vm::raw) fn slots(&self) -> impl Iterator<Item = c_int> {
-        self.known.iter().flat_map(Shape::slots)
+        self.known.iter().flat_map(StateShape::slots)
     }
 }
 
-/// States of one shape have the same fields, all with texts as keys: those keys are in the VM already, in
-/// a table that is there to be copied.
+/// The fields of a state, all with strings as keys. The VM holds those strings, and a table with
+/// these keys to copy.
 #[derive(Debug)]
-pub(in crate::vm) struct Shape {
+pub(in crate::vm) struct StateShape {
     names: Vec<SmolStr>,
-    /// The registry slots of the keys, in their order.
+    /// The registry slots of the keys, in the order of the keys.
     pub(in crate::vm::raw) keys: Vec<c_int>,
-    /// The registry slot of a table with these keys, made as [`push_table`] makes one.
+    /// The registry slot of a table with these keys, made as [`push_table`] makes it.
     template: c_int,
-    /// The keys as going through such a table meets them: where each lies in memory, and its number.
+    /// The keys in the order in which Luau visits them in such a table: the address of each string,
+    /// and its number.
     visits: Vec<(usize, u16)>,
-    /// What a [`Reader`] spends on such a table at least.
+    /// What a [`StackReader`] spends at least on such a table.
     least_size: usize,
 }
 
-impl Shape {
+impl StateShape {
     #[inline]
     pub(in crate::vm::raw) fn is_of(&self, table: &ScriptTable) -> bool {
         table.array.is_empty()
@@ -98,6 +100,8 @@ impl Shape {
         self.keys.iter().copied().chain([self.template])
     }
 
+    /// Makes the shape of a state; `None` if a key is no string.
+    ///
     /// # Safety
     ///
     /// As [`Shapes::of`].
@@ -115,7 +119,8 @@ impl Shape {
         let least_size = size_of::<ScriptTable>() + fields.sum::<usize>();
         let (keys, visits) = (Vec::new(), Vec::new());
         let mut shape = Self { names, keys, template: 0, visits, least_size };
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a protected call, with four free slots. The registry and the table keep the
+        // strings alive, so their addresses stay theirs.
         unsafe {
             push_table(state, &like, 0);
             let template = ffi::lua_gettop(state);
@@ -141,14 +146,16 @@ impl Shape {
         Some(shape)
     }
 
-    /// Pushes the template and the keys, to lie above the index `base`.
+    /// Pushes the template and the keys above the index `base`, which is the top.
     ///
     /// # Safety
     ///
-    /// As many free slots; `base` is the top.
+    /// As many free slots; `base` is the top. The shape is one of this VM.
+    #[inline]
     pub(in crate::vm::raw) unsafe fn lay_out(&self, state: *mut lua_State, base: c_int) {
         debug_assert!(self.names.len() <= MAX_FLAT);
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: there are free slots for the template and all keys, whose registry slots this VM
+        // filled.
         unsafe {
             debug_assert_eq!(ffi::lua_gettop(state), base);
             for slot in std::iter::once(self.template).chain(self.keys.iter().copied()) {
@@ -157,12 +164,12 @@ impl Shape {
         }
     }
 
-    /// Pushes a state of this shape: the very table that [`push_table`] pushes. The shape is laid out above
-    /// `base`.
+    /// Pushes a state of this shape: the same table that [`push_table`] makes. The shape is laid
+    /// out above `base`.
     ///
     /// # Safety
     ///
-    /// Inside a protected call; four free slots.
+    /// In a protected call; four free slots; `lay_out` was called with this `base`.
     #[inline]
     pub(in crate::vm::raw) unsafe fn push(
         &self,
@@ -170,7 +177,8 @@ impl Shape {
         base: c_int,
         table: &ScriptTable,
     ) {
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a protected call, with four free slots. The template is above `base`, the keys
+        // above that.
         unsafe {
             if self.names.is_empty() {
                 ffi::lua_createtable(state, 0, 0);
@@ -185,12 +193,13 @@ impl Shape {
         }
     }
 
-    /// Compares a table with the state of this shape that it was; `None` if it has other keys now, or may have
-    /// too many bytes.
+    /// Compares the table at the top with the state that it was. `None` if it has other keys now,
+    /// or may have too many bytes.
     ///
     /// # Safety
     ///
-    /// As `read_state`.
+    /// In a protected call, with a table at the positive index, which is the top; some free slots.
+    #[inline]
     pub(in crate::vm::raw) unsafe fn read(
         &self,
         state: *mut lua_State,
@@ -198,13 +207,15 @@ impl Shape {
         before: &ScriptTable,
         budget: usize,
         deadline: &mut RunDeadline<'_>,
-    ) -> Result<Option<StateChange>, Problem> {
+    ) -> Result<Option<StateChange>, ReadProblem> {
         let top = index + 2;
         let Some(rest) = budget.checked_sub(self.least_size) else { return Ok(None) };
-        let mut reader = Reader::new(rest, None, deadline);
-        let mut changes = Changes::default();
+        let mut reader = StackReader::new(rest, None, deadline);
+        let mut changes = FieldChanges::default();
         let mut met = 0;
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: in a protected call, with the table on top. Nothing assigns to it while its
+        // entries are visited; after a visit the key is at `index + 1` and the value on top, at
+        // `index + 2`.
         unsafe {
             debug_assert_eq!(ffi::lua_gettop(state), index);
             if ffi::lua_getmetatable(state, index) != 0 {
@@ -214,7 +225,7 @@ impl Shape {
             let mut next = ffi::lua_rawiter(state, index, 0);
             while next >= 0 {
                 let address = ffi::lua_topointer(state, top - 1) as usize;
-                // They are met in the order of the template, unless one was taken out and put back.
+                // The order is that of the template, unless a field was removed and set again.
                 let is_it = |visit: &&(usize, u16)| visit.0 == address;
                 let visit = self.visits.get(met).filter(is_it);
                 let field = visit.or_else(|| self.visits.iter().find(is_it)).and_then(|visit| {
@@ -247,12 +258,12 @@ impl Shape {
 }
 
 impl Shapes {
-    /// What they take in the VM, in bytes, at most.
+    /// What the shapes take in the VM at most, in bytes.
     pub(in crate::vm) fn bytes(&self) -> usize {
-        /// What a name has in a table, which may be half full, and one that is empty.
+        /// What a table takes per name, if it may be half full, and when empty.
         const ENTRY: usize = 2 * 32;
         const TABLE: usize = 64;
-        let of = |shape: &Shape| {
+        let of = |shape: &StateShape| {
             let names = shape.names.iter().map(|name| name.len() + STRING_HEADER + ENTRY);
             TABLE + names.sum::<usize>()
         };

@@ -1,4 +1,4 @@
-//! A state on its way into a run, and out of it.
+//! The state of an entity, pushed before a run and read after it.
 
 use std::ffi::c_int;
 
@@ -7,54 +7,56 @@ use mlua::ffi::lua_State;
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
 use crate::vm::deadline::RunDeadline;
-use crate::vm::raw::data::problem::Problem;
+use crate::vm::raw::data::problem::ReadProblem;
 use crate::vm::raw::data::push::push_table;
-use crate::vm::raw::data::read::Reader;
-use crate::vm::raw::handles::handed::flush;
-use crate::vm::raw::image::shapes::Shape;
-use crate::vm::raw::image::stage::STAGE_END;
+use crate::vm::raw::data::read::StackReader;
+use crate::vm::raw::handles::handed::write_back;
+use crate::vm::raw::image::shapes::StateShape;
+use crate::vm::raw::image::stack::BASE_END;
 use crate::vm::raw::run::Run;
 use crate::vm::state_change::StateChange;
 
-/// Pushes a state; its shape is laid out on the stage.
+/// Pushes a state. If it has a shape, that is laid out at the base.
 ///
-/// The steps of it depend on whether its shape is known, and so on what ran before: they don't count.
+/// How many steps this takes depends on whether the shape is known, and so on earlier runs. So they
+/// don't count.
 ///
 /// # Safety
 ///
-/// Inside a protected call; four free slots.
+/// In a C function that Luau called; four free slots.
 #[inline]
 pub(in crate::vm::raw) unsafe fn push_state(
     state: *mut lua_State,
-    shape: Option<&Shape>,
+    shape: Option<&StateShape>,
     before: &ScriptTable,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, with four free slots; the shape is laid out above `BASE_END`.
     unsafe {
         match shape {
-            Some(shape) => shape.push(state, STAGE_END, before),
+            Some(shape) => shape.push(state, BASE_END, before),
             None => push_table(state, before, 0),
         }
     }
 }
 
-/// Reads what a run left as its state.
+/// Reads the state that a run left.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called, with a table at the positive index.
+/// In a C function that Luau called, with a table at the positive index, which is the top.
 #[inline]
 pub(in crate::vm::raw) unsafe fn take_state(
     state: *mut lua_State,
     index: c_int,
-    shape: Option<&Shape>,
+    shape: Option<&StateShape>,
     before: &ScriptTable,
     run: &mut Run<'_>,
 ) -> Result<StateChange, ScriptError> {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a C function, with the table on top. Nothing here reaches a safepoint, so the run
+    // may be referenced.
     unsafe {
-        if !run.own.handed.is_empty() {
-            flush(state, run)?;
+        if !run.per_run.handed.is_empty() {
+            write_back(state, run)?;
         }
         let (budget, deadline) = (run.max_value_size, &mut run.deadline);
         let quick = match shape {
@@ -70,20 +72,21 @@ pub(in crate::vm::raw) unsafe fn take_state(
     }
 }
 
-/// Reads what became of a state.
+/// Reads a state as a whole.
 ///
 /// # Safety
 ///
-/// Inside a protected call, with a table at the positive index.
+/// In a protected call, with a table at the positive index.
+#[inline]
 unsafe fn read_state(
     state: *mut lua_State,
     index: c_int,
     before: &ScriptTable,
     budget: usize,
     deadline: &mut RunDeadline<'_>,
-) -> Result<StateChange, Problem> {
-    // SAFETY: the caller keeps what this function asks for.
-    let table = unsafe { Reader::new(budget, None, deadline).table(state, index)? };
+) -> Result<StateChange, ReadProblem> {
+    // SAFETY: in a protected call, with a table at the positive index.
+    let table = unsafe { StackReader::new(budget, None, deadline).table(state, index)? };
     let same = table.is_identical(before);
     Ok(if same { StateChange::Unchanged } else { StateChange::Replaced(table.into()) })
 }

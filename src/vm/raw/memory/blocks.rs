@@ -1,4 +1,8 @@
-//! Large blocks that the allocator hands out: one may be a long text.
+//! Large blocks that the allocator hands out: any of them may be a string that is too long to be
+//! read as a number.
+//!
+//! When it hands out one, it installs the hook, so that the next safepoint looks for such a string:
+//! see `numerals`.
 
 use std::cell::Cell;
 
@@ -8,26 +12,26 @@ use crate::vm::numerals::MOST;
 use crate::vm::raw::safepoint::Hook;
 
 thread_local! {
-    /// The callbacks of the VM that runs something on this thread, or null.
+    /// The callbacks of the VM that runs on this thread, or null.
     static VM: Cell<*mut ffi::lua_Callbacks> = const { Cell::new(std::ptr::null_mut()) };
-    /// A block was handed out that may be a text which is too long. Which one it is doesn't matter: Luau may find that
-    /// it has such a text already, as garbage, and give that.
+    /// A block was handed out that may be such a string. Which one doesn't matter: Luau may find
+    /// that it has the string already, as garbage, and give that.
     static SEEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The VM that runs something on this thread from now on. Gives the one before.
+/// Says which VM runs on this thread from now on. Gives the one before.
 #[inline]
 pub(in crate::vm::raw) fn turn_to(vm: *mut ffi::lua_Callbacks) -> *mut ffi::lua_Callbacks {
     VM.replace(vm)
 }
 
-/// The VM that runs something on this thread, or null.
+/// The callbacks of the VM that runs on this thread, or null.
 #[inline]
 pub(in crate::vm::raw) fn vm() -> *mut ffi::lua_Callbacks {
     VM.get()
 }
 
-/// The allocator hands out a block of so many bytes.
+/// Notes that the allocator hands out a block of so many bytes.
 #[inline]
 pub(in crate::vm::raw) fn note_block(bytes: usize) {
     if bytes > MOST {
@@ -35,7 +39,8 @@ pub(in crate::vm::raw) fn note_block(bytes: usize) {
     }
 }
 
-/// A run begins: what was made before isn't its own. What it is given isn't looked at: no script made it.
+/// Forgets what was made before a run. What the run is given need not be looked at: no script made
+/// it.
 #[inline]
 pub(in crate::vm::raw) fn forget_blocks() {
     SEEN.set(false);
@@ -46,12 +51,12 @@ fn note_large() {
     let vm = VM.get();
     if !vm.is_null() {
         SEEN.set(true);
-        // SAFETY: it is the VM that runs now, so it is alive.
+        // SAFETY: that VM runs now, so it is alive.
         unsafe { Hook::install_at(vm) };
     }
 }
 
-/// Whether such a block was handed out since this was asked last.
+/// Whether such a block was handed out since the last call.
 #[inline]
 pub(in crate::vm::raw) fn take_seen() -> bool {
     SEEN.replace(false)

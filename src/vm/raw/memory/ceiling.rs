@@ -1,4 +1,4 @@
-//! [`Ceiling`]: the bytes that all objects of a VM may take.
+//! [`Counting`] and [`Ceiling`]: whether the objects of a VM ever take more bytes than they may.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -13,12 +13,12 @@ thread_local! {
     static CEILING: Cell<Ceiling> = const { Cell::new(Ceiling { bytes: usize::MAX, passed: false }) };
 }
 
-/// The pages of a VM on this thread, before its objects are counted.
+/// How many bytes the pages of a VM may take before its objects are counted.
 #[derive(Clone, Copy, Debug)]
 struct Pages {
-    /// The callbacks of the VM; null if nothing is watched.
+    /// The callbacks of the VM; null if no pages are watched.
     pub(in crate::vm::raw) vm: *mut ffi::lua_Callbacks,
-    /// Bytes that it may get before objects are counted.
+    /// Bytes that it may still get.
     pub(in crate::vm::raw) left: isize,
 }
 
@@ -26,7 +26,7 @@ impl Pages {
     const UNWATCHED: Self = Self { vm: std::ptr::null_mut(), left: 0 };
 }
 
-/// What the objects of the VM on this thread that is counted may take.
+/// What the objects of the counted VM on this thread may take.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vm::raw) struct Ceiling {
     pub(in crate::vm::raw) bytes: usize,
@@ -47,16 +47,16 @@ impl Ceiling {
     }
 }
 
-/// Has Luau tell from now on, as long as this VM lives, what it allocates.
+/// Makes Luau report what it allocates, as long as this VM lives.
 pub(in crate::vm::raw) fn count_for_ever(lua: &Lua) {
     set_on_allocate(lua, Some(on_allocate));
 }
 
-/// Sees, as long as it lasts, whether the objects of a VM ever take more than so many bytes.
+/// Notices, while it lives, whether the objects of a VM ever take more than so many bytes.
 ///
-/// Objects never take more than the pages that they lie in. So as long as those take no more, nobody is asked when an
-/// object is made; after that each costs some nanoseconds, since pages may have room for many objects before the
-/// allocator hears of it.
+/// Objects never take more than the pages that they lie in. So nothing is counted until those take
+/// as much. After that each new object costs some nanoseconds, since pages may have room for many
+/// objects before the allocator is asked again.
 #[must_use]
 pub(in crate::vm) struct Counting<'l> {
     lua: &'l Lua,
@@ -91,7 +91,8 @@ impl Drop for Counting<'_> {
     }
 }
 
-/// The allocator gave so many bytes in place of so many to the VM that runs on this thread.
+/// Notes that the allocator replaced a block of `old_size` bytes by one of `new_size`, for the VM
+/// that runs on this thread.
 #[inline]
 pub(in crate::vm::raw) fn note_pages(
     vm: *mut ffi::lua_Callbacks,
@@ -99,19 +100,20 @@ pub(in crate::vm::raw) fn note_pages(
     new_size: usize,
 ) {
     let pages = PAGES.get();
-    // Another VM may run meanwhile, called by a function of the host.
+    // A host function may have called another VM.
     if pages.vm.is_null() || pages.vm != vm {
         return;
     }
     let left = pages.left.saturating_add_unsigned(old_size).saturating_sub_unsigned(new_size);
     PAGES.set(if left < 0 { Pages::UNWATCHED } else { Pages { left, ..pages } });
     if left < 0 {
-        // SAFETY: the VM runs on this thread, so it is alive, and no other thread touches this place.
+        // SAFETY: that VM runs on this thread, so it is alive, and no other thread touches this
+        // field.
         unsafe { (*vm).onallocate = Some(on_allocate) };
     }
 }
 
-/// Whether the VM on this thread that is counted was found to hold more than it may.
+/// Whether the counted VM on this thread was found to hold more than it may.
 #[inline]
 pub(in crate::vm::raw) fn is_ceiling_passed() -> bool {
     CEILING.get().passed
@@ -121,13 +123,16 @@ type OnAllocate =
     unsafe extern "C-unwind" fn(*mut lua_State, *mut c_void, usize, usize, u8, c_int, c_int);
 
 fn set_on_allocate(lua: &Lua, function: Option<OnAllocate>) {
-    // SAFETY: the place belongs to the VM, which is on this thread alone; no other thread touches this one.
+    // SAFETY: the field belongs to the VM, which only this thread uses; no other thread touches
+    // this field.
     lua.exec_raw_lua(|raw| unsafe { (*ffi::lua_callbacks(raw.state())).onallocate = function });
 }
 
+/// Looks at what the objects take.
+///
 /// # Safety
 ///
-/// Luau calls it when it has allocated something; nothing may be raised.
+/// Luau calls it when it has allocated something. Nothing may be raised.
 unsafe extern "C-unwind" fn on_allocate(
     state: *mut lua_State,
     _: *mut c_void,
@@ -141,7 +146,7 @@ unsafe extern "C-unwind" fn on_allocate(
     // SAFETY: reads a number.
     if !ceiling.passed && unsafe { ffi::lua_totalbytes(state, -1) } > ceiling.bytes {
         CEILING.set(Ceiling { passed: true, ..ceiling });
-        // SAFETY: it was this VM that allocated, and it is on this thread.
+        // SAFETY: this VM allocated something, so it is alive and on this thread.
         unsafe { measured::ceiling_passed(state) };
     }
 }

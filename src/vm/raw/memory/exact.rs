@@ -1,12 +1,18 @@
 //! [`Measuring`]: what a run holds, measured at points that depend on the script alone.
 //!
-//! Usually the collector begins when it seems good to it, which depends on the clock and on what the VM held
-//! before the run. While a run is measured, all garbage is collected when the run has made as much as it may hold,
-//! and whenever it has made some more after that: at a safepoint, or when something is allocated that the
-//! collector may be asked for. What is left then is what the run holds, and if that is more than its limit, the run
-//! is over. So it is if it ever has much more than its limit, before there was a safepoint.
+//! Usually Luau decides when the collector begins, by the clock and by what the VM held before the
+//! run. While a run is measured, all garbage is collected when the run has made as much as it may
+//! hold, and each time that it has made some more: at a safepoint, or when something is allocated
+//! for which Luau may ask the collector. What is left is what the run holds. If that is more than
+//! its limit, the run ends. It also ends if it ever has much more than its limit before a safepoint
+//! was reached.
 //!
-//! Bytes are those of objects, as Luau counts them, and not those of the pages that it got for them.
+//! Bytes are those of objects, as Luau counts them, not those of their pages.
+//!
+//! # Safety
+//!
+//! The functions here ask for a place where the collector may work: nothing runs, or Luau is at a
+//! safepoint or ends a step of its collector. A collection raises nothing.
 
 use std::ffi::c_int;
 
@@ -18,17 +24,16 @@ use crate::vm::raw::memory::measured::{MEASURED, Measured, SMALL_STEP, STEP, of}
 use crate::vm::raw::memory::{ceiling, weigh};
 use crate::vm::raw::safepoint::Hook;
 
-/// Measures the run on this thread until it is dropped.
+/// Measures the run on this thread while it lives.
 #[must_use]
 pub(in crate::vm) struct Measuring {
     pub(in crate::vm::raw) before: (Option<Measured>, Ceiling),
 }
 
 impl Measuring {
-    /// What runs on this VM may hold so many bytes more than it holds now. The VM is thrown away after that:
-    /// Luau goes on asking at every safepoint.
-    ///
-    /// The VM has `room` for it and its garbage.
+    /// Runs on this VM may hold so many bytes more than it holds now. The VM must be discarded
+    /// afterwards, since Luau goes on calling us at every safepoint. It has `room` bytes for what
+    /// runs hold and their garbage.
     pub(in crate::vm) fn begin(lua: &Lua, limit: usize, room: usize) -> Self {
         Hook::of(lua).install();
         ceiling::count_for_ever(lua);
@@ -44,7 +49,7 @@ impl Measuring {
                 peak: 0,
                 armed: true,
             };
-            // SAFETY: nothing runs, so the collector may work, which raises nothing.
+            // SAFETY: nothing runs, so the collector may work.
             unsafe { measured.begin(state) };
             measured
         })
@@ -60,8 +65,8 @@ impl Measuring {
         Self { before }
     }
 
-    /// The most bytes that the run was found to hold, or with its garbage holds now, and whether it was found to
-    /// hold more than it may.
+    /// The most bytes that the run was found to hold (or holds now, with its garbage), and whether
+    /// that was ever more than its limit.
     pub(in crate::vm) fn found(&self, lua: &Lua) -> (usize, bool) {
         MEASURED.get().map_or((0, false), |measured| {
             let now = weigh::object_bytes(lua).saturating_sub(measured.base);
@@ -70,8 +75,8 @@ impl Measuring {
     }
 }
 
-/// Measures what a VM holds in all, once that is much: then the collector works in time for the limit, which it
-/// doesn't know by itself.
+/// Measures what a VM holds in all, once that is much. So the collector, which doesn't know the
+/// limit, works in time.
 #[must_use]
 pub(in crate::vm) struct MeasuringLate<'l> {
     _measuring: Measuring,
@@ -79,7 +84,7 @@ pub(in crate::vm) struct MeasuringLate<'l> {
 }
 
 impl<'l> MeasuringLate<'l> {
-    /// The objects of the VM may take so many bytes, and took `left` when garbage was collected last.
+    /// The objects of the VM may take `limit` bytes, and took `left` after the last collection.
     pub(in crate::vm) fn begin(lua: &'l Lua, limit: usize, left: usize) -> Self {
         let mut next = 0;
         let measuring = Measuring::begin_with(lua, |_, vm| {
@@ -101,7 +106,7 @@ impl<'l> MeasuringLate<'l> {
         Self { _measuring: measuring, _counting: Counting::begin(lua, next) }
     }
 
-    /// Whether more was found than is allowed, and what was left when garbage was collected last.
+    /// Whether more was found than allowed, and what was left after the last collection.
     pub(in crate::vm) fn found(&self) -> (bool, usize) {
         MEASURED.get().map_or((false, 0), |measured| (measured.is_over(), measured.left))
     }
@@ -115,13 +120,9 @@ impl Drop for Measuring {
 }
 
 impl Measured {
-    /// What the VM holds from now on counts.
-    ///
-    /// # Safety
-    ///
-    /// Where the collector may work.
+    /// Counts from what the VM holds now.
     unsafe fn begin(&mut self, state: *mut lua_State) {
-        // SAFETY: the caller keeps what this function asks for.
+        // SAFETY: the collector may work, as this function asks.
         unsafe {
             ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
             self.base = ffi::lua_totalbytes(state, -1);
@@ -131,18 +132,15 @@ impl Measured {
         }
     }
 
-    /// Collects all garbage, and sees what is left.
-    ///
-    /// # Safety
-    ///
-    /// As `begin`.
+    /// Collects all garbage, and records what is left.
     pub(in crate::vm::raw) unsafe fn collect(&mut self, state: *mut lua_State) {
-        // When all is collected, Luau computes the beginning of the next cycle in percents of what is left, which
-        // is known only then: so it may take a second time. See `luaC_fullgc`.
+        // After a full collection Luau computes the beginning of its next cycle in percent of what
+        // is left, which is known only then. So a second collection may be needed. See
+        // `luaC_fullgc`.
         for _ in 0..2 {
             let expected = self.left.max(1);
             let goal = self.next_after(expected).saturating_mul(100).div_ceil(expected) + 50;
-            // SAFETY: the caller keeps what this function asks for.
+            // SAFETY: the collector may work, as this function asks.
             self.left = unsafe {
                 let usual = ffi::lua_gc(state, ffi::LUA_GCSETGOAL, goal.min(MAX_GOAL) as c_int);
                 ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0);
@@ -157,13 +155,13 @@ impl Measured {
         self.peak = self.peak.max(self.left.saturating_sub(self.base));
     }
 
-    /// With how many bytes to collect when so many were left: often enough near the limit that no run holds more
-    /// for long.
+    /// With how many bytes to collect, if so many were left: often enough near the limit that no
+    /// run holds more for long.
     fn next_after(&self, left: usize) -> usize {
         let held = left.saturating_sub(self.base);
         let usual = (held + self.limit / STEP).min(self.limit);
         let next = usual.max(held + self.limit / SMALL_STEP);
-        // What it makes before is no more than it may hold.
+        // Before the first collection, the run makes no more than it may hold.
         let before = self.room.saturating_sub(self.spare).max(self.room / 2);
         self.base.saturating_add(next.max(self.limit.min(before)))
     }
@@ -172,14 +170,10 @@ impl Measured {
 /// Luau multiplies it by some hundreds.
 const MAX_GOAL: usize = 1_000_000;
 
-/// The file level of the run that is measured is done, if there is one: what it made doesn't count towards what
-/// the callback holds.
-///
-/// # Safety
-///
-/// Where the collector may work.
+/// What the file level of the measured run made does not count from now on. Gives whether a run is
+/// measured.
 pub(in crate::vm::raw) unsafe fn end_of_file_level(state: *mut lua_State) -> bool {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the collector may work, as this function asks.
     unsafe {
         let Some(mut measured) = of(state).filter(|measured| !measured.is_over()) else {
             return false;
@@ -193,21 +187,17 @@ pub(in crate::vm::raw) unsafe fn end_of_file_level(state: *mut lua_State) -> boo
     true
 }
 
-/// Luau asks, at a safepoint or when its collector begins or ends a step (`gc >= 0`). Gives the limit and what it
-/// holds if a run is measured that holds too much.
-///
-/// # Safety
-///
-/// Luau asks.
-pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look {
-    // SAFETY: the caller keeps what this function asks for, so the collector may work: it does, where it ends a
-    // step, and where it may at a safepoint.
+/// Looks at the measured run, at a safepoint or when the collector begins or ends a step (`gc >=
+/// 0`).
+pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> MemoryLook {
+    // SAFETY: Luau called, so the collector may work where it ends a step, and at a safepoint;
+    // nowhere else it is asked to here.
     unsafe {
         let Some(mut measured) = of(state).filter(|measured| measured.armed) else {
-            return Look::Unmeasured;
+            return MemoryLook::Unmeasured;
         };
-        // Its cycles are all completed here at once, so where a step begins it is at rest. To collect there would
-        // be for nothing: the step goes on to begin a cycle.
+        // Each cycle is completed here at once, so the collector is at rest when a step begins. To
+        // collect then would be for nothing: the step begins a cycle afterwards.
         let due = if gc >= 0 {
             ffi::lua_gc(state, ffi::LUA_GCISPAUSED, 0) == 0
         } else {
@@ -218,16 +208,16 @@ pub(in crate::vm::raw) unsafe fn look(state: *mut lua_State, gc: c_int) -> Look 
         }
         MEASURED.set(Some(measured));
         let Measured { peak: used, limit, .. } = measured;
-        if measured.is_over() { Look::Over { limit, used } } else { Look::Within }
+        if measured.is_over() { MemoryLook::Over { limit, used } } else { MemoryLook::Within }
     }
 }
 
-/// What a look at a run tells.
+/// What a look at the measured run tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::vm::raw) enum Look {
-    /// It is not measured.
+pub(in crate::vm::raw) enum MemoryLook {
+    /// No run is measured.
     Unmeasured,
-    /// It is measured, and holds no more than it may, as far as is known.
+    /// The run holds no more than it may, as far as is known.
     Within,
     /// It held more than it may.
     Over { limit: usize, used: usize },

@@ -1,4 +1,4 @@
-//! [`Measured`]: what is known of a run whose memory is measured.
+//! [`Measured`]: what is known of the run whose memory is measured.
 
 use std::cell::Cell;
 
@@ -11,25 +11,25 @@ thread_local! {
     pub(in crate::vm::raw) static MEASURED: Cell<Option<Measured>> = const { Cell::new(None) };
 }
 
-/// What is known of the run on this thread that is measured.
+/// The measured run of this thread.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vm::raw) struct Measured {
-    /// Which VM it runs on: the address of its callbacks.
+    /// The address of the callbacks of its VM.
     pub(in crate::vm::raw) vm: usize,
     pub(in crate::vm::raw) limit: usize,
     /// What the VM has for the run, garbage included.
     pub(in crate::vm::raw) room: usize,
-    /// What of that is left free before garbage is collected, if it isn't more than half.
+    /// How much of that stays free when garbage is collected first, if it is no more than half.
     pub(in crate::vm::raw) spare: usize,
     /// What the VM held before.
     pub(in crate::vm::raw) base: usize,
     /// What it held after the last collection.
     pub(in crate::vm::raw) left: usize,
-    /// With so many bytes garbage is collected.
+    /// When it holds so many bytes, garbage is collected.
     pub(in crate::vm::raw) next: usize,
-    /// The most that it was found to hold.
+    /// The most that the run was found to hold.
     pub(in crate::vm::raw) peak: usize,
-    /// Luau asks.
+    /// The hook is installed.
     pub(in crate::vm::raw) armed: bool,
 }
 
@@ -38,7 +38,7 @@ impl Measured {
         self.peak > self.limit
     }
 
-    /// What it may have at any moment, with its garbage.
+    /// What it may have at any moment, garbage included.
     pub(in crate::vm::raw) fn most(&self) -> usize {
         self.limit.saturating_add(self.limit / 2).min(self.room)
     }
@@ -49,25 +49,26 @@ pub(in crate::vm::raw) const STEP: usize = 8;
 
 pub(in crate::vm::raw) const SMALL_STEP: usize = 32;
 
-/// More was allocated than the ceiling has room for: from now on Luau asks; or if it does so already, that is more
-/// than a run may make without meeting a safepoint, whatever part of it is garbage.
+/// More was allocated than the ceiling allows, so Luau must call us at the next safepoint. If it
+/// does so already, the run made more than it may between two safepoints, whatever part of that is
+/// garbage.
 ///
 /// # Safety
 ///
-/// The VM is on this thread.
+/// The VM is alive, and on this thread.
 pub(in crate::vm::raw) unsafe fn ceiling_passed(state: *mut lua_State) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: the VM is alive.
     if let Some(mut measured) = unsafe { of(state) } {
         if measured.armed {
             measured.peak = measured.peak.max(measured.limit.saturating_add(1));
         }
         MEASURED.set(Some(Measured { armed: true, ..measured }));
-        // SAFETY: as above; see `Hook`.
+        // SAFETY: the VM is alive, and so are its callbacks.
         unsafe { Hook::install_at(ffi::lua_callbacks(state)) };
     }
 }
 
-/// What is known of the run that is measured, if it is one on this VM: a host function may run another.
+/// The measured run, if it is one of this VM: a host function may call another VM.
 ///
 /// # Safety
 ///

@@ -1,13 +1,13 @@
-//! Memory that was refused, noticed where it is refused.
+//! Memory that was refused, noted where it is refused.
 //!
-//! A script may catch the error that Luau raises for want of memory, hide it behind another one, or get
-//! another one in its place: what it learns by that depends on what others left in the VM. So the run is judged
-//! by a flag that is set where the allocator says no, and that nothing in Lua can reach. A refusal counts if
-//! there is an error after it, whichever: see `note_error`.
+//! A script may catch the error that Luau raises when it gets no memory, hide it behind another
+//! one, or get another one in its place; what it learns depends on what others left in the VM. So a
+//! run is judged by a flag that the allocator sets, which nothing in Lua can reach. A refusal
+//! counts if an error follows, whichever: see `errors::caught`.
 //!
-//! mlua installs the allocator, which knows the limit, and offers no way to stand before it; Luau's API only
-//! tells which one it is. So the place where Luau keeps it is looked up in the VM's state, by what it holds,
-//! and an allocator that notes refusals takes that place.
+//! mlua installs the allocator, which knows the limit, and offers no way to wrap it; Luau's API
+//! only tells which one it is. So the field where Luau keeps it is found by its content, and an
+//! allocator that notes refusals is written there.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -23,7 +23,7 @@ thread_local! {
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The allocator of mlua: the same one in each VM.
+/// mlua's allocator, the same in each VM.
 static ORIGINAL: OnceLock<lua_Alloc> = OnceLock::new();
 
 /// Whether what runs on this thread was refused memory since the last [`replace`].
@@ -32,20 +32,21 @@ pub(in crate::vm::raw) fn memory_was_refused() -> bool {
     REFUSED.get()
 }
 
-/// Says that memory was refused or was not, and gives what was said before.
+/// Sets whether memory was refused, and gives what was set before.
 #[inline]
 pub(in crate::vm::raw) fn replace(refused: bool) -> bool {
     REFUSED.replace(refused)
 }
 
-/// Has refusals of memory in a VM noted from now on.
+/// Notes refusals of memory in a VM from now on.
 ///
 /// # Errors
-/// If this Luau keeps its allocator elsewhere: then limits would not hold.
+///
+/// If this version of Luau keeps its allocator elsewhere: then limits would not hold.
 pub(in crate::vm) fn watch(lua: &Lua) -> mlua::Result<()> {
     let mut found = false;
     lua.exec_raw_lua(|raw| {
-        // SAFETY: the state is that of a VM which lives.
+        // SAFETY: mlua made the VM, which is alive.
         found = unsafe { put_before_allocator(raw.state()) };
     });
     if found {
@@ -55,11 +56,14 @@ pub(in crate::vm) fn watch(lua: &Lua) -> mlua::Result<()> {
     Err(mlua::Error::RuntimeError(message.to_owned()))
 }
 
+/// Replaces the allocator. Gives whether that was possible.
+///
 /// # Safety
 ///
 /// The state of a VM that mlua made.
 unsafe fn put_before_allocator(state: *mut lua_State) -> bool {
-    // SAFETY: what holds the address of the allocator next to that of its data is the place for them.
+    // SAFETY: mlua made the VM. The place that holds the addresses of the allocator and of its data
+    // is where Luau keeps them, and it expects an allocator there.
     unsafe {
         let mut data = std::ptr::null_mut();
         let allocator = ffi::lua_getallocf(state, &raw mut data);
@@ -74,11 +78,12 @@ unsafe fn put_before_allocator(state: *mut lua_State) -> bool {
     }
 }
 
-/// The allocator of mlua, which notes that it refused memory, what may be a long text, and how much it gave.
+/// mlua's allocator; it notes refused memory, blocks that may be long strings, and how much it
+/// gave.
 ///
 /// # Safety
 ///
-/// As for any allocator of Lua; `watch` put it in place of mlua's.
+/// As for any allocator of Lua; [`watch`] wrote it in place of mlua's.
 unsafe extern "C" fn noting(
     data: *mut c_void,
     block: *mut c_void,
@@ -86,7 +91,7 @@ unsafe extern "C" fn noting(
     new_size: usize,
 ) -> *mut c_void {
     let original = ORIGINAL.get().expect("`watch` found it");
-    // SAFETY: the caller keeps what mlua's allocator asks for.
+    // SAFETY: Luau calls it as it would call mlua's, with that one's data.
     let result = unsafe { original(data, block, old_size, new_size) };
     blocks::note_block(new_size);
     ceiling::note_pages(blocks::vm(), old_size, new_size);

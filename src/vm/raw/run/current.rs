@@ -1,4 +1,16 @@
-//! The run of this thread: how C functions reach it.
+//! The run of this thread, which is how C functions reach it.
+//!
+//! No `&mut Run` lives where a safepoint can run: the interrupt makes one of its own. So
+//! [`with_run`] and [`with_host`] give the reference to a closure that only asks the host, and
+//! nothing in it calls back into Luau; what needs both keeps the raw pointer and makes a reference
+//! for one statement at a time. The two closures that do use the stack (writing back handed tables,
+//! dropping stale ones) call nothing of Luau that reaches a safepoint. Growing the stack there may
+//! start the collector, whose calls of the interrupt don't touch the run.
+//!
+//! A panic of the host is caught by [`catch_host_panic`] and fails the run. All other panics under
+//! a run (in the [`CallBatch`](crate::vm::CallBatch) of a batch, in this layer) unwind through
+//! Luau's frames. That leaves the VM in the middle of a call, so whoever holds it must discard it:
+//! a lease that is dropped during a panic is.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -30,7 +42,7 @@ pub(in crate::vm::raw) fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) 
             refusal::replace(self.refused);
         }
     }
-    // SAFETY: no reference to the run is used meanwhile.
+    // SAFETY: a null pointer, or a live run to which no other reference is in use.
     let vm = unsafe { run.as_ref() }.map_or(std::ptr::null_mut(), |run| run.vm);
     let outer = CURRENT.replace(run.cast());
     let vm = blocks::turn_to(vm);
@@ -39,8 +51,9 @@ pub(in crate::vm::raw) fn enter<R>(run: *mut Run<'_>, body: impl FnOnce() -> R) 
     body()
 }
 
-/// Calls `body` as if no run were on this thread: what it makes Luau do (loading a chunk reads its
-/// imports) reaches no host, also when a host function of another VM is what called.
+/// Calls `body` as if this thread had no run. What it makes Luau do (loading a chunk resolves its
+/// imports) then reaches no host, not even that of a run on another VM whose host function called
+/// this.
 pub(in crate::vm) fn outside_run<R>(body: impl FnOnce() -> R) -> R {
     enter(std::ptr::null_mut(), body)
 }
@@ -52,21 +65,23 @@ pub(in crate::vm::raw) fn current_run<'r>() -> *mut Run<'r> {
 }
 
 /// Gives the run of this thread to `body`, or reports that there is none.
+#[inline]
 pub(in crate::vm::raw) fn with_run<R>(
     what: &str,
     body: impl FnOnce(&mut Run<'_>) -> Result<R, ScriptError>,
 ) -> Result<R, ScriptError> {
     let current = current_run();
-    // SAFETY: `run_callback` passed `enter` a pointer to a live run, which `enter` takes back before
-    // that borrow ends. `body` only reaches the host, which has no way back into this VM, so no second
-    // reference to the same run exists meanwhile.
+    // SAFETY: `enter` got a pointer to a live run, and takes it back before that borrow ends. No
+    // other reference to the run exists: `body` only reaches the host, which can't reach this VM.
     match unsafe { current.as_mut() } {
         Some(run) => body(run),
         None => Err(ScriptError::NoRun { what: what.to_owned() }),
     }
 }
 
-/// Gives the host of this thread's run to `body`; a panic in it becomes an error that ends the run.
+/// Gives the host of this thread's run to `body`. A panic in it becomes an error, which ends the
+/// run.
+#[inline]
 pub(in crate::vm::raw) fn with_host<R>(
     what: &str,
     body: impl FnOnce(&mut dyn Host, &mut RunRandom) -> Result<R, ScriptError>,
@@ -75,15 +90,16 @@ pub(in crate::vm::raw) fn with_host<R>(
         if !run.in_callback {
             return Err(ScriptError::FileLevel { what: what.to_owned() });
         }
-        let (host, random) = (&mut *run.host, &mut run.own.random);
-        let result = guarded(what, || body(host, random));
-        run.note(&result);
+        let (host, random) = (&mut *run.host, &mut run.per_run.random);
+        let result = catch_host_panic(what, || body(host, random));
+        run.note_panic(&result);
         result
     })
 }
 
 /// Turns a panic of the host into an error.
-pub(in crate::vm::raw) fn guarded<R>(
+#[inline]
+pub(in crate::vm::raw) fn catch_host_panic<R>(
     what: &str,
     body: impl FnOnce() -> Result<R, ScriptError>,
 ) -> Result<R, ScriptError> {

@@ -1,18 +1,18 @@
-//! [`FileLines`]: what a file level logs.
+//! [`FileLevelLog`]: what a file level logs.
 
 use crate::vm::host::{LogLevel, LogLine};
 
-/// The most lines of a file level that are kept.
+/// The most lines that are kept.
 const MAX_FILE_LINES: usize = 32;
 
-/// Lines that a file level writes.
+/// Lines that a file level logs.
 #[derive(Default)]
-pub(in crate::vm::raw) struct FileLines {
+pub(in crate::vm::raw) struct FileLevelLog {
     kept: Vec<LogLine>,
     left_out: usize,
 }
 
-impl FileLines {
+impl FileLevelLog {
     pub(in crate::vm::raw) fn add(&mut self, line: LogLine) {
         if self.kept.len() < MAX_FILE_LINES {
             self.kept.push(line);

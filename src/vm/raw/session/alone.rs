@@ -1,4 +1,4 @@
-//! A whole source in an environment of its own.
+//! [`run_alone`]: a whole source in an environment of its own.
 
 use std::ffi::c_int;
 
@@ -30,7 +30,8 @@ pub(in crate::vm) fn run_alone(
         return failed_with(error);
     }
     protected(lua, Some(main), run, |state, run| {
-        // SAFETY: `protected` gives a state in a protected call, with the main function at 1.
+        // SAFETY: `protected` gives a state in a protected call, with the main function at 1, and
+        // room is made for eleven values more. `run` is referenced between calls into Lua only.
         unsafe {
             ffi::luaL_checkstack(state, 12, TOO_DEEP.as_ptr());
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());

@@ -1,4 +1,12 @@
-//! The coroutines of a session.
+//! The coroutines of a session: each has a number, and is found by it until it ends.
+//!
+//! A table in the registry (the holder) keeps them. At [`EVER`] it has how many there ever were, at
+//! [`ALIVE`] a table with weak values of those that exist, by number, and at [`BEFORE`] how many
+//! there were at the last reset.
+//!
+//! A number of a coroutine is a key of type number, set by `lua_rawset`. There may be more
+//! coroutines than a C `int` can count, so none may become an argument of `lua_rawgeti` or
+//! `lua_rawseti`.
 
 use std::ffi::{CStr, c_int};
 
@@ -10,17 +18,16 @@ use crate::vm::raw::errors::traceback::{MAX_FRAMES, frame_at};
 use crate::vm::raw::refs::SessionRefs;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Where the holder of a session's coroutines keeps how many there ever were, the weak table of those
-/// that there are, and how many there were at the last reset.
+/// Positions in the holder.
 pub(in crate::vm::raw) const EVER: ffi::lua_Integer = 0;
 
 pub(in crate::vm::raw) const ALIVE: ffi::lua_Integer = 1;
 
 pub(in crate::vm::raw) const BEFORE: ffi::lua_Integer = 2;
 
-/// The holder of a session's coroutines.
+/// Makes the holder.
 pub(in crate::vm) fn coroutine_holder(lua: &Lua) -> mlua::Result<Table> {
-    // SAFETY: rule 1.
+    // SAFETY: rule 1, with room for six values.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
@@ -35,14 +42,14 @@ pub(in crate::vm) fn coroutine_holder(lua: &Lua) -> mlua::Result<Table> {
     }
 }
 
-/// `coroutine.create` or `coroutine.wrap` that puts what it makes into `holder`; `original` is Luau's
-/// own.
+/// `coroutine.create` or `coroutine.wrap`, which puts what it makes into `holder`; `original` is
+/// Luau's own function.
 pub(in crate::vm) fn recording_function(
     lua: &Lua,
     (name, original): (&'static CStr, Function),
     holder: &Table,
 ) -> mlua::Result<Function> {
-    // SAFETY: rule 1; one closure with the two upvalues that were pushed.
+    // SAFETY: rule 1; a closure with the two upvalues that were pushed.
     unsafe {
         lua.exec_raw((original, holder), |state| {
             ffi::lua_pushcclosurek(state, record_coroutine, name.as_ptr(), 2, None);
@@ -50,10 +57,11 @@ pub(in crate::vm) fn recording_function(
     }
 }
 
-/// `coroutine.create` and `coroutine.wrap`; Luau's own and the holder are the upvalues.
+/// `coroutine.create` and `coroutine.wrap`; Luau's own function and the holder are the upvalues.
 unsafe extern "C-unwind" fn record_coroutine(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; the upvalues are a function and the holder. What
-    // `coroutine.wrap` gives is a C function with the coroutine as upvalue.
+    // SAFETY: the arguments lie from 1 to the top, with room for six values more; the upvalues are
+    // a function and the holder. What `coroutine.wrap` makes is a C function whose first upvalue is
+    // the coroutine.
     unsafe {
         ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
         call_original(state);
@@ -64,12 +72,11 @@ unsafe extern "C-unwind" fn record_coroutine(state: *mut lua_State) -> c_int {
             return 1;
         }
         let holder = ffi::lua_upvalueindex(2);
-        let id = number_in(state, holder, EVER) + 1.0;
+        let id = number_at(state, holder, EVER) + 1.0;
         ffi::lua_pushnumber(state, id);
         ffi::lua_rawseti(state, holder, EVER);
         ffi::lua_rawgeti(state, holder, ALIVE);
         ffi::lua_insert(state, -2);
-        // A number as key: there may be more coroutines than Luau's whole numbers go to.
         ffi::lua_pushnumber(state, id);
         ffi::lua_insert(state, -2);
         ffi::lua_rawset(state, -3);
@@ -78,7 +85,7 @@ unsafe extern "C-unwind" fn record_coroutine(state: *mut lua_State) -> c_int {
     }
 }
 
-/// A coroutine of a session that is not over.
+/// A coroutine that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::vm) struct RawCoroutine {
     pub(in crate::vm) id: u64,
@@ -87,12 +94,12 @@ pub(in crate::vm) struct RawCoroutine {
     pub(in crate::vm) line: Option<u32>,
 }
 
-/// The coroutines of a session that are not over, the oldest first.
+/// The coroutines that have not ended, the oldest first.
 pub(in crate::vm) fn coroutines(lua: &Lua, refs: &SessionRefs) -> mlua::Result<Vec<RawCoroutine>> {
     let mut found = Vec::new();
     let out = &mut found;
-    // SAFETY: rule 1; the slot is the one that `set_up_session` filled, its table holds coroutines by
-    // number.
+    // SAFETY: rule 1; the registry's slot holds the holder, whose table has coroutines by number.
+    // Nothing assigns to it meanwhile.
     unsafe {
         lua.exec_raw::<()>((), |state| {
             ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
@@ -116,7 +123,7 @@ pub(in crate::vm) fn coroutines(lua: &Lua, refs: &SessionRefs) -> mlua::Result<V
     Ok(found)
 }
 
-/// Ends a coroutine of a session where it stands. Gives whether there was one that was not over.
+/// Ends a coroutine where it is suspended. Gives whether there was such a coroutine.
 pub(in crate::vm) fn destroy_coroutine(
     lua: &Lua,
     refs: &SessionRefs,
@@ -124,8 +131,8 @@ pub(in crate::vm) fn destroy_coroutine(
 ) -> mlua::Result<bool> {
     let mut destroyed = false;
     let out = &mut destroyed;
-    // SAFETY: rule 1; the slot is the one that `set_up_session` filled. No coroutine runs meanwhile,
-    // so one that is suspended may be reset.
+    // SAFETY: rule 1; the registry's slot holds the holder. No coroutine is running, so one that is
+    // suspended may be reset.
     unsafe {
         lua.exec_raw::<()>((), |state| {
             ffi::luaL_checkstack(state, 6, TOO_DEEP.as_ptr());
@@ -144,10 +151,10 @@ pub(in crate::vm) fn destroy_coroutine(
     Ok(destroyed)
 }
 
-/// Has the next coroutine of a session be numbered as if there had been so many.
+/// Numbers the next coroutine as if there had been so many.
 #[cfg(test)]
 pub(in crate::vm) fn skip_coroutines(lua: &Lua, refs: &SessionRefs, ever: f64) -> mlua::Result<()> {
-    // SAFETY: rule 1; the slot is the one that `set_up_session` filled.
+    // SAFETY: rule 1; the registry's slot holds the holder.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -159,17 +166,17 @@ pub(in crate::vm) fn skip_coroutines(lua: &Lua, refs: &SessionRefs, ever: f64) -
     }
 }
 
-/// Pushes the holder of a session's coroutines, the table of those that there are, and the one of a number, or nil.
+/// Pushes the holder, the table of existing coroutines, and the one with this number, or nil.
 ///
 /// # Safety
 ///
-/// Inside a protected call; five free slots; `set_up_session` filled the slots.
+/// In a protected call; five free slots; `set_up_session` filled the registry's slots.
 pub(in crate::vm::raw) unsafe fn push_coroutine(
     state: *mut lua_State,
     refs: &SessionRefs,
     id: u64,
 ) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with free slots; the registry's slot holds the holder.
     unsafe {
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
         ffi::lua_rawgeti(state, -1, ALIVE);
@@ -178,22 +185,27 @@ pub(in crate::vm::raw) unsafe fn push_coroutine(
     }
 }
 
+/// Whether a coroutine can be resumed.
+///
 /// # Safety
 ///
-/// Both states belong to one VM.
+/// Both states belong to one VM that is alive.
 pub(in crate::vm::raw) unsafe fn is_suspended(
     state: *mut lua_State,
     coroutine: *mut lua_State,
 ) -> bool {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: both states belong to one live VM.
     unsafe { ffi::lua_costatus(state, coroutine) == ffi::LUA_COSUS }
 }
 
+/// Number, script and line of a coroutine.
+///
 /// # Safety
 ///
-/// A suspended coroutine.
+/// A suspended coroutine that is alive.
 unsafe fn describe_coroutine(coroutine: *mut lua_State, id: u64) -> RawCoroutine {
-    // SAFETY: as `call_stack`; one that has not started has its function alone on its stack.
+    // SAFETY: the coroutine is alive. If it has not started, its function is at the bottom of its
+    // stack. `lua_getinfo` with this letter fills the record and raises nothing.
     unsafe {
         for level in 0..MAX_FRAMES {
             match frame_at(coroutine, level) {
@@ -215,11 +227,13 @@ unsafe fn describe_coroutine(coroutine: *mut lua_State, id: u64) -> RawCoroutine
     }
 }
 
+/// Pushes a table with weak values.
+///
 /// # Safety
 ///
-/// Inside a protected call; three free slots.
+/// In a protected call; three free slots.
 pub(in crate::vm::raw) unsafe fn push_weak_table(state: *mut lua_State) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with three free slots.
     unsafe {
         ffi::lua_createtable(state, 0, 0);
         ffi::lua_createtable(state, 0, 1);
@@ -233,13 +247,13 @@ pub(in crate::vm::raw) unsafe fn push_weak_table(state: *mut lua_State) {
 ///
 /// # Safety
 ///
-/// Inside a protected call; a table at the index, one free slot.
-pub(in crate::vm::raw) unsafe fn number_in(
+/// In a protected call, with a table at the index; one free slot.
+pub(in crate::vm::raw) unsafe fn number_at(
     state: *mut lua_State,
     index: c_int,
     slot: ffi::lua_Integer,
 ) -> f64 {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with a table at the index and a free slot.
     unsafe {
         ffi::lua_rawgeti(state, index, slot);
         let number = ffi::lua_tonumber(state, -1);

@@ -1,4 +1,5 @@
-//! [`SessionEnded`]: how a task of a session ended.
+//! [`SessionEnded`]: how a task of a session ended, read from the status and the results of its
+//! protected call.
 
 use std::ffi::c_int;
 
@@ -7,11 +8,11 @@ use mlua::{Function, Lua, ffi};
 
 use crate::error::{RETURNED, ScriptError};
 use crate::value::ScriptValues;
-use crate::vm::raw::data::read::Reader;
+use crate::vm::raw::data::read::StackReader;
 use crate::vm::raw::errors::outcome::split_place;
 use crate::vm::raw::memory::refusal;
 use crate::vm::raw::run::current::enter;
-use crate::vm::raw::run::{Run, Trace};
+use crate::vm::raw::run::{ErrorTrace, Run};
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{OUT_OF_MEMORY, text_at, text_bytes};
 
@@ -19,16 +20,16 @@ use crate::vm::raw::strings::{OUT_OF_MEMORY, text_at, text_bytes};
 pub(in crate::vm) enum SessionEnded {
     /// With these values.
     Done(ScriptValues),
-    /// A coroutine that was resumed waits again, and handed out these values.
+    /// A coroutine that was resumed yielded these values.
     Yielded(ScriptValues),
-    /// With an error: what, in which script and line, the call stack.
+    /// With an error.
     Failed { error: ScriptError, script: Option<String>, line: Option<u32>, frames: String },
-    /// The memory limit was reached.
+    /// It was refused memory.
     OutOfMemory,
 }
 
-/// Calls `body` in a protected call, with `main` (or nil) alone on the stack and `run` as the run of
-/// this thread.
+/// Calls `body` in a protected call, with `main` (or nil) alone on the stack, and `run` as the run
+/// of this thread.
 pub(in crate::vm::raw) fn protected(
     lua: &Lua,
     main: Option<&Function>,
@@ -39,8 +40,7 @@ pub(in crate::vm::raw) fn protected(
     let out = &mut ended;
     let run_ptr = std::ptr::from_mut(run);
     let result = enter(run_ptr, || {
-        // SAFETY: rule 1. `run_ptr` is live and used between calls into Lua only, when no C function
-        // is active that could use it too.
+        // SAFETY: rule 1. `run_ptr` is live, and used between calls into Lua only.
         unsafe {
             lua.exec_raw::<()>(main, |state| {
                 *out = Some(body(state, run_ptr));
@@ -52,7 +52,7 @@ pub(in crate::vm::raw) fn protected(
         (Ok(()), Some(ended)) => ended,
         (Err(mlua::Error::MemoryError(_)), _) => SessionEnded::OutOfMemory,
         (Err(error), _) => {
-            let raised = run.own.raised.take();
+            let raised = run.per_run.raised.take();
             let error =
                 raised.map_or_else(|| ScriptError::Raised { message: error.to_string() }, |it| *it);
             SessionEnded::Failed { error, script: None, line: None, frames: String::new() }
@@ -61,18 +61,20 @@ pub(in crate::vm::raw) fn protected(
     }
 }
 
-/// What a protected call came to: its values lie from `first` to the top, or the error is on top.
+/// Reads what a protected call left: its results from `first` to the top, or the error on top.
 ///
 /// # Safety
 ///
-/// As `perform`.
+/// In a protected call, with the results or the error of the call on top. `run` is live, and no
+/// reference to it is in use.
 pub(in crate::vm::raw) unsafe fn returned(
     state: *mut lua_State,
     status: c_int,
     first: c_int,
     run: *mut Run<'_>,
 ) -> SessionEnded {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call; the results lie from `first` to the top. No Lua code runs here,
+    // so `run` may be referenced.
     unsafe {
         if status != ffi::LUA_OK {
             return session_failed(state, status, &mut *run);
@@ -80,7 +82,7 @@ pub(in crate::vm::raw) unsafe fn returned(
         let limit = (*run).max_value_size;
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
         let last = ffi::lua_gettop(state);
-        let mut reader = Reader::new(limit, None, &mut (*run).deadline);
+        let mut reader = StackReader::new(limit, None, &mut (*run).deadline);
         let mut values = ScriptValues::default();
         for index in first..=last {
             match reader.value(state, index) {
@@ -104,29 +106,31 @@ pub(in crate::vm::raw) fn failed_with(error: ScriptError) -> SessionEnded {
 
 /// Reads the error that a protected call left.
 ///
-/// A script may catch that memory ran out, and go on. So it is what the last error came of that counts: memory was
-/// refused after whatever the script caught, or it raises again what it caught then, as it was or with something in
-/// front.
+/// A script may catch that memory was refused, and go on. So only the last error counts: it is one
+/// of memory if memory was refused after all that the script caught, or if the script raises again
+/// what it caught then, possibly with something in front.
 ///
 /// # Safety
 ///
-/// The error message of that call is on top.
+/// The error of that call is on top.
 pub(in crate::vm::raw) unsafe fn session_failed(
     state: *mut lua_State,
     status: c_int,
     run: &mut Run<'_>,
 ) -> SessionEnded {
-    let raised_again = run.own.out_of_memory && {
-        // SAFETY: see above; all of the text is looked at, however long it is.
+    let raised_again = run.per_run.out_of_memory && {
+        // SAFETY: the top is a valid index, and the string stays there. All of it is looked at,
+        // however long.
         let message = unsafe { text_bytes(state, -1) };
         message.is_some_and(|message| message.ends_with(OUT_OF_MEMORY.as_bytes()))
     };
     if status == ffi::LUA_ERRMEM || refusal::memory_was_refused() || raised_again {
         return SessionEnded::OutOfMemory;
     }
-    let trace = run.own.trace.take().map(|trace| *trace);
-    let trace = trace.unwrap_or_else(|| Trace {
-        // SAFETY: see above; the handler left a string, or failed and Luau left one.
+    let trace = run.per_run.trace.take().map(|trace| *trace);
+    let trace = trace.unwrap_or_else(|| ErrorTrace {
+        // SAFETY: the top is a valid index. The handler left a string, or it failed and Luau left
+        // one.
         message: unsafe { text_at(state, -1) }.unwrap_or_else(|| "no message".to_owned()),
         line: None,
         frames: String::new(),
@@ -143,7 +147,7 @@ pub(in crate::vm::raw) unsafe fn session_failed(
             (first.map(|(script, _)| script), trace.line, trace.message.as_str())
         }
     };
-    let error = match run.own.raised.take() {
+    let error = match run.per_run.raised.take() {
         Some(error) if message == error.to_string() => *error,
         _ => ScriptError::Raised { message: message.to_owned() },
     };

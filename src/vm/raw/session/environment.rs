@@ -1,4 +1,7 @@
-//! The environment of a session.
+//! The environment of a session: it lasts from reset to reset.
+//!
+//! Chunks read built-ins when they are loaded, as long as the environment is marked safe. It loses
+//! the mark when a script is about to shadow a built-in, by assigning a global or by `rawset`.
 
 use std::ffi::c_int;
 
@@ -8,10 +11,10 @@ use mlua::{Function, Lua, Table, ffi};
 use crate::vm::raw::file_level::ENVIRONMENT_SLOTS;
 use crate::vm::raw::functions::lock_metatable;
 use crate::vm::raw::refs::{Refs, SessionRefs};
-use crate::vm::raw::session::coroutines::{ALIVE, BEFORE, EVER, number_in, push_weak_table};
+use crate::vm::raw::session::coroutines::{ALIVE, BEFORE, EVER, number_at, push_weak_table};
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Installs what a session needs into a fresh VM on which [`set_up`] was called.
+/// Installs what a session needs into a VM on which `set_up` was called.
 pub(in crate::vm) fn set_up_session(
     lua: &Lua,
     builtins: &Table,
@@ -27,7 +30,8 @@ pub(in crate::vm) fn set_up_session(
         handed: refs.handed,
     };
     let slots = &mut session;
-    // SAFETY: rule 1: the stack holds `builtins` at 1 and `holder` at 2.
+    // SAFETY: rule 1; the stack holds `builtins` at 1 and `holder` at 2, with room for eight values
+    // more.
     unsafe {
         lua.exec_raw::<()>((builtins, holder), |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
@@ -51,17 +55,18 @@ pub(in crate::vm) fn set_up_session(
     Ok(session)
 }
 
-/// Puts a fresh environment in place of the session's, and forgets its coroutines.
+/// Replaces the environment by a fresh one, and forgets the coroutines.
 pub(in crate::vm) fn reset_session(lua: &Lua, refs: &SessionRefs) -> mlua::Result<()> {
-    // SAFETY: rule 1; the slots are those that `set_up_session` filled.
+    // SAFETY: rule 1, with room for eight values; the registry's slots are those that
+    // `set_up_session` filled.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
             push_environment(state, refs.environment_metatable);
             ffi::lua_rawseti(state, ffi::LUA_REGISTRYINDEX, refs.environment.into());
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.coroutines.into());
-            let ever = number_in(state, -1, EVER);
-            if ever > number_in(state, -1, BEFORE) {
+            let ever = number_at(state, -1, EVER);
+            if ever > number_at(state, -1, BEFORE) {
                 push_weak_table(state);
                 ffi::lua_rawseti(state, -2, ALIVE);
                 ffi::lua_pushnumber(state, ever);
@@ -72,11 +77,13 @@ pub(in crate::vm) fn reset_session(lua: &Lua, refs: &SessionRefs) -> mlua::Resul
     }
 }
 
+/// Pushes an environment.
+///
 /// # Safety
 ///
-/// Inside a protected call; four free slots.
+/// In a protected call; four free slots; the registry's slot holds the metatable.
 pub(in crate::vm::raw) unsafe fn push_environment(state: *mut lua_State, metatable: c_int) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with four free slots; the registry's slot holds a table.
     unsafe {
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_pushvalue(state, -1);
@@ -87,9 +94,9 @@ pub(in crate::vm::raw) unsafe fn push_environment(state: *mut lua_State, metatab
     }
 }
 
-/// `rawset` that makes later reads see a built-in which it shadows.
+/// `rawset` that notices when a built-in is shadowed.
 pub(in crate::vm) fn rawset_function(lua: &Lua, builtins: &Table) -> mlua::Result<Function> {
-    // SAFETY: rule 1; one closure with the one upvalue that was pushed.
+    // SAFETY: rule 1; a closure with the one upvalue that was pushed.
     unsafe {
         lua.exec_raw(builtins, |state| {
             ffi::lua_pushcclosurek(state, rawset, c"rawset".as_ptr(), 1, None);
@@ -97,9 +104,10 @@ pub(in crate::vm) fn rawset_function(lua: &Lua, builtins: &Table) -> mlua::Resul
     }
 }
 
-/// `rawset(table, key, value)`; the built-ins are its upvalue.
+/// `rawset(table, key, value)`; the built-ins are the upvalue.
 unsafe extern "C-unwind" fn rawset(state: *mut lua_State) -> c_int {
-    // SAFETY: arguments lie from 1 to the top; `luaL_check…` raise as C functions may.
+    // SAFETY: there are three arguments, the first a table, or `luaL_check…` raises; the upvalue
+    // holds the built-ins.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
         ffi::luaL_checkany(state, 2);
@@ -113,10 +121,9 @@ unsafe extern "C-unwind" fn rawset(state: *mut lua_State) -> c_int {
     }
 }
 
-/// A global that a script defines: `__newindex` of a session's environment. The built-ins are its
-/// upvalue.
+/// `__newindex` of the environment: a script defines a global. The built-ins are the upvalue.
 unsafe extern "C-unwind" fn global_newindex(state: *mut lua_State) -> c_int {
-    // SAFETY: a metamethod gets the operands at 1, 2 and 3.
+    // SAFETY: the operands are at 1, 2 and 3, the first a table; the upvalue holds the built-ins.
     unsafe {
         ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
         note_shadowing(state);
@@ -126,15 +133,14 @@ unsafe extern "C-unwind" fn global_newindex(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Built-ins are read once, when a chunk is loaded, as long as the environment is safe: it is no longer
-/// when the key at 2 is going to shadow one of them.
+/// Removes the mark of the table at 1 if the key at 2 shadows a built-in.
 ///
 /// # Safety
 ///
-/// Inside a C function that Luau called, with a table at 1, the built-ins as first upvalue, and two
-/// free slots.
+/// In a C function that Luau called, with a table at 1, a key at 2 and the built-ins as first
+/// upvalue; two free slots.
 unsafe fn note_shadowing(state: *mut lua_State) {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: table, key and upvalue are there; one slot for the key, which becomes the value.
     unsafe {
         if ffi::lua_type(state, 2) != ffi::LUA_TSTRING {
             return;

@@ -1,4 +1,4 @@
-//! Dotted paths below the environment.
+//! Dotted paths below the environment, read and written as a script would.
 
 use std::ffi::c_int;
 
@@ -11,12 +11,12 @@ use crate::vm::raw::functions::push_function;
 use crate::vm::raw::handles::keys::MAX_NAME;
 use crate::vm::raw::stack::TOO_DEEP;
 
-/// Reads, or writes, what is at a dotted path below the environment, as a script would. Gives the
-/// status of the protected call; the value or the error is on top.
+/// Reads or writes the value at a path. Gives the status of the protected call; the value or the
+/// error is on top.
 ///
 /// # Safety
 ///
-/// As `perform`, with the handler at 2 and the environment at 3.
+/// In a protected call, with the message handler at 2 and the environment at 3.
 pub(in crate::vm::raw) unsafe fn follow(
     state: *mut lua_State,
     path: &str,
@@ -24,7 +24,8 @@ pub(in crate::vm::raw) unsafe fn follow(
 ) -> c_int {
     const HANDLER: c_int = 2;
     const ENVIRONMENT: c_int = 3;
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with room for the function, the environment, the parts and a
+    // value; the handler is at 2.
     unsafe {
         let parts = path.split('.').count().min(MAX_NAME) as c_int;
         ffi::luaL_checkstack(state, parts + 8, TOO_DEEP.as_ptr());
@@ -43,7 +44,7 @@ pub(in crate::vm::raw) unsafe fn follow(
 
 /// `read_path(table, "a", "b", …)`: `table.a.b…`
 unsafe extern "C-unwind" fn read_path(state: *mut lua_State) -> c_int {
-    // SAFETY: `follow` calls it; the table is at 1.
+    // SAFETY: `follow` calls it, with the table at 1 and the parts above it.
     unsafe {
         let last = ffi::lua_gettop(state);
         ffi::luaL_checkstack(state, 3, TOO_DEEP.as_ptr());
@@ -59,7 +60,7 @@ unsafe extern "C-unwind" fn read_path(state: *mut lua_State) -> c_int {
 
 /// `write_path(table, "a", "b", …, value)`: `table.a.b… = value`
 unsafe extern "C-unwind" fn write_path(state: *mut lua_State) -> c_int {
-    // SAFETY: `follow` calls it; the table is at 1, the value on top.
+    // SAFETY: `follow` calls it, with the table at 1, the parts above it, and the value on top.
     unsafe {
         let value = ffi::lua_gettop(state);
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
@@ -81,9 +82,10 @@ unsafe extern "C-unwind" fn write_path(state: *mut lua_State) -> c_int {
 ///
 /// # Safety
 ///
-/// Inside a protected call; two free slots.
+/// In a protected call, with a value on top; two free slots.
 pub(in crate::vm::raw) unsafe fn is_callable(state: *mut lua_State) -> bool {
-    // SAFETY: the caller keeps what this function asks for.
+    // SAFETY: in a protected call, with a value on top and free slots for a metatable and its
+    // field.
     unsafe {
         if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION {
             return true;

@@ -1,4 +1,4 @@
-//! Going on with a coroutine.
+//! [`resume_coroutine`]: resumes a coroutine of a session.
 
 use std::ffi::c_int;
 
@@ -11,26 +11,29 @@ use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::errors::caught::note_error;
 use crate::vm::raw::errors::traceback::call_stack;
 use crate::vm::raw::memory::blocks;
-use crate::vm::raw::run::{Run, Trace};
+use crate::vm::raw::run::{ErrorTrace, Run};
 use crate::vm::raw::session::coroutines::is_suspended;
 use crate::vm::raw::session::ended::{SessionEnded, failed_with, returned, session_failed};
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{push_text, text_at};
 
-/// Goes on with a coroutine, with `args` as what it was waiting for.
+/// Resumes the coroutine on top with `args`. If something else is on top, there is no such
+/// coroutine.
 ///
 /// # Safety
 ///
-/// As `perform`, with the coroutine, or anything else, on top.
+/// In a protected call, with the coroutine or any other value on top. `run` is live, and no
+/// reference to it is in use while Lua runs.
 pub(in crate::vm::raw) unsafe fn resume_coroutine(
     state: *mut lua_State,
     id: u64,
     args: &[ScriptValue],
     run: *mut Run<'_>,
 ) -> SessionEnded {
-    // SAFETY: the caller keeps what this function asks for. The coroutine stays on the stack of `state`, so that it
-    // lives, and one that is suspended may be resumed. What is moved is below the top of the one, and there is room
-    // for it on the other. No memory is asked for from the coroutine's state, where nothing would catch an error.
+    // SAFETY: in a protected call. The coroutine stays on the stack of `state`, so it lives, and it
+    // is suspended, so it may be resumed. What is moved lies on top of one stack, and there is room
+    // for it on the other. The coroutine's own state is not asked for memory in a way that raises:
+    // nothing would catch the error there. `run` is referenced between calls into Lua only.
     unsafe {
         let coroutine = ffi::lua_tothread(state, -1);
         if coroutine.is_null() || !is_suspended(state, coroutine) {
@@ -54,7 +57,7 @@ pub(in crate::vm::raw) unsafe fn resume_coroutine(
             push_text(state, -1);
             let message = text_at(state, -1).unwrap_or_default();
             let (line, frames) = call_stack(coroutine, 0);
-            (*run).own.trace = Some(Box::new(Trace { message, line, frames }));
+            (*run).per_run.trace = Some(Box::new(ErrorTrace { message, line, frames }));
             return session_failed(state, status, &mut *run);
         }
         ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
