@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-fn list(values: impl IntoIterator<Stack = ScriptValue>) -> ScriptValue {
+fn list(values: impl IntoIterator<Item = ScriptValue>) -> ScriptValue {
     ScriptTable { array: values.into_iter().collect(), ..ScriptTable::default() }.into()
 }
 
