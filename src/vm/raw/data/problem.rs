@@ -1,6 +1,6 @@
 //! [`Problem`]: why a value on the stack is no plain data.
 
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 
 /// Why a value can't be read: what, and the keys that lead there, the innermost first.
 pub(in crate::vm::raw) struct Problem {
@@ -34,7 +34,7 @@ impl Problem {
             ProblemKind::TooLarge => ScriptError::TooMuch {
                 what: "bytes in one value",
                 limit,
-                setting: "max_value_size",
+                setting: Setting::MaxValueSize,
             },
             ProblemKind::Host(error) => error,
         }

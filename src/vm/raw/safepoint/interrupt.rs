@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::lua_State;
 
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 use crate::vm::raw::errors::raise_at_safepoint;
 use crate::vm::raw::memory::exact;
 use crate::vm::raw::numerals;
@@ -35,7 +35,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_
         // Then Luau is to ask again.
         exact::Look::Within => run.deadline.has_passed(),
         exact::Look::Over { limit, used } => {
-            let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
+            let error = ScriptError::OutOfMemory { limit, used, setting: Setting::RunMemoryLimit };
             // SAFETY: the caller keeps what this function asks for.
             unsafe { raise_at_safepoint(state, error) }
         }
