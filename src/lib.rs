@@ -347,7 +347,7 @@ pub use self::config_file::{ConfigFileError, PoolConfigFile, PoolConfigLoader};
 pub use self::control::LuaControl;
 pub use self::diagnostics::LuaDiagnosticsPlugin;
 pub use self::engine::{EngineBuilder, EngineError, EngineSet, LuaEngine, LuauPool};
-pub use self::error::{Failure, ReachedLimit, ScriptError};
+pub use self::error::{Cause, Failure, ReachedLimit, ScriptError, Setting};
 #[cfg(feature = "panel")]
 pub use self::overlay::{LuaOverlay, LuaOverlayPlugin, PanelState, show_panel};
 pub use self::plugin::LuaPoolPlugin;

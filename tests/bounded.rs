@@ -7,7 +7,7 @@ use std::time::Duration;
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::sandbox::ScriptLimits;
-use bevy_lua_pool::{ScriptError, ScriptFailed};
+use bevy_lua_pool::{ScriptError, ScriptFailed, Setting};
 use common::{Lab, STEP, patient};
 use cpu_time::ThreadTime;
 
@@ -87,7 +87,7 @@ fn an_endless_loop_costs_its_script_the_run_and_nobody_else() {
         let ScriptError::TimedOut { limit: told, used, setting } = error else {
             panic!("{body}: {error}");
         };
-        assert_eq!((told, setting), (limit, "run_time_limit"), "{body}");
+        assert_eq!((told, setting), (limit, Setting::RunTimeLimit), "{body}");
         assert!(used > limit, "{body}: {used:?}");
     }
 }
@@ -107,7 +107,7 @@ fn a_hog_costs_its_script_the_run_and_nobody_else() {
         let ScriptError::OutOfMemory { limit, used, setting } = error else {
             panic!("{body}: {error}");
         };
-        assert_eq!((limit, setting), (memory_limit, "memory_limit"), "{body}");
+        assert_eq!((limit, setting), (memory_limit, Setting::MemoryLimit), "{body}");
         assert!(used > 0 && used <= limit, "{body}: {used}");
     }
 }
@@ -802,7 +802,7 @@ fn a_script_can_have_more_or_less_memory_than_the_others() {
         let script = format!("function on_start() local s = ('x'):rep({mebibytes} * 2^20) end");
         let failed = failure_of(&mut lab, path, &script);
         let told = failed.map(|failed| match failed.failure.error {
-            ScriptError::OutOfMemory { limit, setting: "run_memory_limit", .. } => limit,
+            ScriptError::OutOfMemory { limit, setting: Setting::RunMemoryLimit, .. } => limit,
             other => panic!("{path}: {other}"),
         });
         assert_eq!(told, limit, "{path}");
@@ -832,7 +832,7 @@ fn a_reached_limit_tells_which_its_value_what_was_used_script_line_callback_and_
         assert!(text.starts_with("npc/bad.luau:2: "), "{text}");
         assert!(text.contains(&format!("`{setting}`")), "{text}");
         let reached = failed.failure.error.reached_limit().expect("it is a limit");
-        assert_eq!((reached.setting, reached.limit.as_str()), (setting, value), "{text}");
+        assert_eq!((reached.setting.name(), reached.limit.as_str()), (setting, value), "{text}");
         assert!(reached.used.contains(used), "{reached:?}");
         let row = &lab.snapshot().errors[0];
         assert_eq!((&*row.script, row.line), (path, Some(2)));
@@ -957,7 +957,7 @@ fn a_script_can_have_more_or_less_commands_than_the_others_alone_and_with_its_ki
     ] {
         let failed = failure_of(&mut lab, path, spawns);
         let told = failed.map(|failed| match failed.failure.error {
-            ScriptError::TooMuch { limit, setting: "max_commands", .. } => limit,
+            ScriptError::TooMuch { limit, setting: Setting::MaxCommands, .. } => limit,
             other => panic!("{path}: {other}"),
         });
         assert_eq!(told, limit, "{path}");

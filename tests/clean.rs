@@ -363,8 +363,8 @@ fn crowd_of(script: &str, apart: bool) -> Vec<String> {
         seen.extend(lab.drain::<ScriptFailed>().iter().map(|failed| {
             // What was used up is not the same each time.
             let error = match &failed.failure.error {
-                ScriptError::TimedOut { setting, .. } => (*setting).to_owned(),
-                ScriptError::OutOfMemory { setting, .. } => (*setting).to_owned(),
+                ScriptError::TimedOut { setting, .. } => setting.name().to_owned(),
+                ScriptError::OutOfMemory { setting, .. } => setting.name().to_owned(),
                 error => error.to_string(),
             };
             format!("{} {error} {:?}", failed.entity, failed.failure.line)

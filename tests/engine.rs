@@ -10,7 +10,7 @@ use bevy_lua_pool::engine::CoroutineStatus;
 use bevy_lua_pool::vm::{LogLevel, Served};
 use bevy_lua_pool::{
     EngineError, LuaEngine, LuaPoolConfig, LuauPool, PoolConfig, ScriptError, ScriptTable,
-    ScriptValue, modules,
+    ScriptValue, Setting, modules,
 };
 use serde::Deserialize;
 
@@ -185,7 +185,7 @@ fn a_time_limit_cannot_be_caught_and_does_not_spoil_the_engine() {
         let ScriptError::TimedOut { limit: told, used, setting } = failure.error else {
             panic!("{failure}");
         };
-        assert_eq!((told, setting), (limit, "time_limit"));
+        assert_eq!((told, setting), (limit, Setting::EngineTimeLimit));
         assert!(used > limit);
         assert!(failure.to_string().contains("`time_limit` of the engine"), "{failure}");
     }

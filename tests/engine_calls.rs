@@ -13,7 +13,7 @@ use bevy_lua_pool::engine::{
 use bevy_lua_pool::vm::Served;
 use bevy_lua_pool::{
     EngineError, Failure, LuaEngine, LuaPoolConfig, LuauPool, PoolConfig, ScriptError, ScriptTable,
-    ScriptValue, ScriptValues, Variadic,
+    ScriptValue, ScriptValues, Setting, Variadic,
 };
 
 fn engine() -> LuaEngine {
@@ -79,7 +79,7 @@ fn one_of_several_results_that_is_no_data_is_named_and_they_are_bounded_together
     assert!(engine.evaluate_all(large).is_ok());
     let failure = engine.evaluate_all(&format!("return {large}, {large}")).unwrap_err();
     assert!(
-        matches!(failure.error, ScriptError::TooMuch { setting: "value_limit", .. }),
+        matches!(failure.error, ScriptError::TooMuch { setting: Setting::EngineValueLimit, .. }),
         "{failure}"
     );
     assert!(engine.evaluate(&format!("return {large}, {large}")).is_ok(), "only the first is read");
@@ -210,7 +210,10 @@ fn a_resumed_coroutine_is_bounded_as_any_call() {
     let error = resume("local t = {} while true do t[#t + 1] = { #t } end");
     assert!(matches!(error, ScriptError::EngineOutOfMemory { .. }), "{error}");
     let error = resume("while true do print('again and again') end");
-    assert!(matches!(error, ScriptError::TooMuch { setting: "output_limit", .. }), "{error}");
+    assert!(
+        matches!(error, ScriptError::TooMuch { setting: Setting::EngineOutputLimit, .. }),
+        "{error}"
+    );
     let error = resume("return print");
     assert!(matches!(error, ScriptError::NotData { .. }), "{error}");
     let error = resume("coroutine.yield(1, {}, print)");

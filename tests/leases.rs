@@ -13,7 +13,7 @@ use bevy_lua_pool::pool::{PoolConfig, VmPool};
 use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::sandbox::{Library, ScriptLimits};
 use bevy_lua_pool::vm::{Api, LuauFactory, LuauResetter, Vm};
-use bevy_lua_pool::{LuauPool, ScriptError};
+use bevy_lua_pool::{LuauPool, ScriptError, Setting};
 use common::{Lab, patient};
 
 const MIB: usize = 1024 * 1024;
@@ -175,7 +175,7 @@ fn another_configuration_is_in_force_from_the_next_run_on() {
     let ScriptError::OutOfMemory { limit, setting, .. } = failure.error else {
         panic!("{failure}")
     };
-    assert_eq!((limit, setting), (MIB, "run_memory_limit"));
+    assert_eq!((limit, setting), (MIB, Setting::RunMemoryLimit));
 
     // One that is not valid changes nothing.
     let wrong = LuaPoolConfig {

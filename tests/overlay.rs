@@ -10,7 +10,7 @@ use bevy_lua_pool::pool::{Incident, IncidentKind};
 use bevy_lua_pool::vm::Mutable;
 use bevy_lua_pool::{
     ErrorRow, FrameStats, IncidentRow, LuaControl, LuaSnapshot, PanelState, PoolStats,
-    ReachedLimit, Sample, ScriptRow, Timing, VmInfo, show_panel,
+    ReachedLimit, Sample, ScriptRow, Setting, Timing, VmInfo, show_panel,
 };
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
@@ -400,7 +400,7 @@ fn an_open_error_stays_open_when_others_come_before_it() {
 fn a_reached_limit_is_told_with_its_value_and_what_was_used_and_stays_open_when_that_changes() {
     let reached = |used: &str| {
         Some(ReachedLimit {
-            setting: "run_time_limit",
+            setting: Setting::RunTimeLimit,
             limit: "2ms".to_owned(),
             used: used.to_owned(),
         })

@@ -9,7 +9,7 @@ use super::effects::MAX_NEW_ENTITIES;
 use super::functions::{HostFunction, IntoLuaFunction};
 use super::registry::Bindings;
 use super::script_name::script_name;
-use crate::error::{ScriptError, suggest};
+use crate::error::{ScriptError, Setting, suggest};
 use crate::value::{FromScript, IntoScript, ScriptKey, ScriptTable, ScriptValue, describe};
 use crate::vm::Host;
 
@@ -73,7 +73,7 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
     let mut with = with.unwrap_or_default();
     if ctx.effects.spawned.len() >= MAX_NEW_ENTITIES {
         let (what, limit) = ("spawned entities", MAX_NEW_ENTITIES);
-        return Err(ScriptError::TooMuch { what, limit, setting: "max_commands" });
+        return Err(ScriptError::TooMuch { what, limit, setting: Setting::MaxCommands });
     }
     if let Some(first) = with.array.first() {
         return Err(wrong("1", "components by name", first));

@@ -9,7 +9,7 @@ use super::builder::{EngineError, EngineSettings};
 use super::host::EngineHost;
 use super::offer::Offer;
 use super::output::OutputBuffer;
-use crate::error::{Failure, ScriptError};
+use crate::error::{Failure, ScriptError, Setting};
 use crate::pool::TimingHistogram;
 use crate::value::{IntoScriptArgs, ScriptTable, ScriptValue};
 use crate::vm::{CallBounds, LoadedChunk, Performed, Session, SessionLimits, Task, WallDeadline};
@@ -91,7 +91,7 @@ impl EngineCore {
         let SessionLimits { time: limit, call: CallBounds { used, wall, .. }, .. } = self.limits;
         let late = match wall {
             _ if used >= limit && !used.is_zero() => {
-                ScriptError::TimedOut { limit, used, setting: "time_limit" }
+                ScriptError::TimedOut { limit, used, setting: Setting::EngineTimeLimit }
             }
             Some(wall) if wall.has_passed() => wall.error(),
             _ => return Ok(()),

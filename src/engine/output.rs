@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 use crate::vm::LogLevel;
 
 /// Bytes that a line counts as, in addition to its text.
@@ -53,7 +53,7 @@ impl OutputBuffer {
         let bytes = text.len() + LINE_BYTES;
         if self.call_bytes + bytes > self.limit {
             let (what, limit) = ("bytes of output", self.limit);
-            return Err(ScriptError::TooMuch { what, limit, setting: "output_limit" });
+            return Err(ScriptError::TooMuch { what, limit, setting: Setting::EngineOutputLimit });
         }
         self.call_bytes += bytes;
         self.call_lines += 1;
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(write(&mut output, ""), Ok(()));
         assert!(matches!(
             write(&mut output, ""),
-            Err(ScriptError::TooMuch { setting: "output_limit", .. })
+            Err(ScriptError::TooMuch { setting: Setting::EngineOutputLimit, .. })
         ));
         output.begin();
         assert_eq!(write(&mut output, "x"), Ok(()));

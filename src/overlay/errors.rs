@@ -141,7 +141,7 @@ fn summary(error: &ErrorRow) -> String {
 /// `Limit run_time_limit: 2ms, used 2.1ms the last time`.
 fn limit(error: &ErrorRow) -> Option<String> {
     let reached = error.limit.as_ref()?;
-    let (setting, limit, used) = (reached.setting, &reached.limit, &reached.used);
+    let (setting, limit, used) = (reached.setting.name(), &reached.limit, &reached.used);
     Some(format!("Limit {setting}: {limit}, used {used} the last time"))
 }
 

@@ -6,7 +6,7 @@ use bevy::asset::io::Reader;
 use bevy::asset::{Asset, AssetLoader, LoadContext};
 use bevy::reflect::TypePath;
 
-use crate::error::{Failure, ScriptError};
+use crate::error::{Cause, Failure, ScriptError};
 use crate::escape::is_unsafe;
 use crate::vm::{MAX_SOURCE_SIZE, Program};
 
@@ -57,7 +57,7 @@ impl AssetLoader for LuaScriptLoader {
         let mut source = Vec::new();
         read_at_most(reader, &mut source, MAX_SOURCE_SIZE + 1)
             .await
-            .map_err(|error| ScriptError::Host { message: format!("can't be read: {error}") })
+            .map_err(|error| ScriptError::Unreadable { source: Cause::new(error) })
             .and_then(|()| refuse_unsafe(&name))
             .and_then(|()| Program::compile_bytes(&name, &source))
             .map(|program| LuaScript { program: Arc::new(program) })

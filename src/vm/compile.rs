@@ -1,7 +1,10 @@
-//! From source text to bytecode that ends in time.
+//! From source text to bytecode that can be interrupted in time.
+
+mod open_text;
 
 use mlua::chunk::Compiler;
 
+use self::open_text::ends_in_open_text;
 use super::bytecode::{self, NoSafepoints};
 use super::native_stack::with_native_stack;
 use crate::error::ScriptError;
@@ -10,7 +13,7 @@ use crate::error::ScriptError;
 pub const MAX_SOURCE_SIZE: usize = 256 * 1024;
 
 /// In front of an expression, this makes a source of it.
-pub(super) const EXPRESSION: &str = "return ";
+const EXPRESSION: &str = "return ";
 
 /// Globals that differ from run to run: the compiler must not take their values for constants.
 const PER_RUN_GLOBALS: [&str; 4] = ["entity", "_G", "time", "params"];
@@ -55,7 +58,7 @@ pub(super) fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<
         .set_disabled_builtins(purpose.replaced().iter().copied());
     // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
     let bytecode = with_native_stack(|| compiler.compile(source))
-        .map_err(|error| syntax_error(name, &error))?;
+        .map_err(|error| syntax_error(name, source, &error))?;
     let check_size = |size| {
         let limit = MAX_BYTECODE_SIZE;
         if size > limit { Err(ScriptError::TooLarge { size, limit }) } else { Ok(()) }
@@ -63,7 +66,7 @@ pub(super) fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<
     check_size(bytecode.len())?;
     let refused = |line, message: &str| {
         let (script, message) = (name.to_owned(), message.to_owned());
-        ScriptError::Syntax { script, line, message }
+        ScriptError::Syntax { script, line, message, incomplete: false }
     };
     let strings = bytecode::strings(&bytecode).ok_or_else(|| refused(1, UNREADABLE))?;
     if bytecode::collisions(&strings) > MAX_COLLISIONS + strings.len() {
@@ -91,7 +94,7 @@ pub(super) fn refuse_nul(name: &str, source: &str) -> Result<(), ScriptError> {
          to hold it, and save the file as UTF-8"
     );
     let line = u32::try_from(line).unwrap_or(u32::MAX);
-    Err(ScriptError::Syntax { script: name.to_owned(), line, message })
+    Err(ScriptError::Syntax { script: name.to_owned(), line, message, incomplete: false })
 }
 
 /// What Luau calls a chunk: the name of a file. No NUL byte can be part of it.
@@ -99,8 +102,29 @@ pub(super) fn chunk_name(name: &str) -> String {
     format!("@{}", name.replace('\0', "\\0"))
 }
 
+/// Reads a text as an expression, or as a source if it is none, by `read`, which gets a source and how many bytes it
+/// may have.
+///
+/// If neither compiles, the error is that of the source, unless the expression merely ends too early.
+pub(super) fn expression_or_source<T>(
+    text: &str,
+    max_size: usize,
+    read: impl Fn(&str, usize) -> Result<T, ScriptError>,
+) -> Result<T, ScriptError> {
+    // The word in front is not the caller's.
+    let longer = max_size.saturating_add(EXPRESSION.len());
+    let no_expression = match read(&format!("{EXPRESSION}{text}"), longer) {
+        Err(error @ (ScriptError::Syntax { .. } | ScriptError::TooLarge { .. })) => error,
+        read => return read,
+    };
+    read(text, max_size).map_err(|error| match error {
+        ScriptError::Syntax { .. } if no_expression.is_incomplete() => no_expression,
+        error => error,
+    })
+}
+
 /// Takes the line out of Luau's `12: message`.
-fn syntax_error(name: &str, error: &mlua::Error) -> ScriptError {
+fn syntax_error(name: &str, source: &str, error: &mlua::Error) -> ScriptError {
     let text = match error {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),
@@ -110,5 +134,19 @@ fn syntax_error(name: &str, error: &mlua::Error) -> ScriptError {
         .split_once(':')
         .and_then(|(line, message)| Some((line.trim().parse().ok()?, message.trim())))
         .unwrap_or((1, text.as_str()));
-    ScriptError::Syntax { script: name.to_owned(), line, message: message.to_owned() }
+    let incomplete = is_incomplete(message, source);
+    ScriptError::Syntax { script: name.to_owned(), line, message: message.to_owned(), incomplete }
 }
+
+/// Whether a source merely ends too early, of which Luau says this. It speaks of the first thing that is wrong.
+fn is_incomplete(message: &str, source: &str) -> bool {
+    let of_text = || {
+        message.starts_with("Malformed")
+            || message.ends_with("malformed string")
+            || message.ends_with("unfinished comment")
+    };
+    message.contains("got <eof>") || of_text() && ends_in_open_text(source)
+}
+
+#[cfg(test)]
+mod tests;

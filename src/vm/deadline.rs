@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 
 use super::watchdog::{PERIOD, RunWatch, clock, ticks};
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 
 /// The CPU time of this thread, not long before a run.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ impl WallDeadline {
     }
 
     pub(crate) fn error(&self) -> ScriptError {
-        ScriptError::Overdue { timeout: self.timeout, setting: "call_timeout" }
+        ScriptError::Overdue { timeout: self.timeout, setting: Setting::CallTimeout }
     }
 }
 
@@ -305,7 +305,7 @@ impl<'w> RunDeadline<'w> {
             (Some(EarlyEnd::Overdue), Some(wall)) => return wall.error(),
             _ => {}
         }
-        ScriptError::TimedOut { limit: self.limit, used, setting: "run_time_limit" }
+        ScriptError::TimedOut { limit: self.limit, used, setting: Setting::RunTimeLimit }
     }
 }
 #[cfg(test)]

@@ -31,7 +31,7 @@ use super::source_cache::SourceCache;
 use super::watchdog::RunWatch;
 use super::watched::watch;
 use super::{raw, sandbox};
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 
 /// A Luau VM that runs scripts one after another, each from the same pristine state.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Vm {
     /// Makes a VM that offers `api` and may hold `memory_limit` bytes.
     ///
     /// # Errors
-    /// [`ScriptError::Raised`] if Luau can't be set up, [`ScriptError::OutOfMemory`] if the limit is
+    /// [`ScriptError::Vm`] if Luau can't be set up, [`ScriptError::OutOfMemory`] if the limit is
     /// too small for that.
     pub fn new(api: &Api, memory_limit: usize) -> Result<Self, ScriptError> {
         Self::make(Arc::new(api.clone()), memory_limit, Arc::default(), None)
@@ -105,11 +105,11 @@ impl Vm {
             Ok((lua, refs, fingerprint))
         };
         let (lua, refs, fingerprint) =
-            set_up().map_err(|error| ScriptError::Raised { message: error.to_string() })?;
+            set_up().map_err(|error| ScriptError::vm("the VM can't be set up", error))?;
         let resting = Floor::of(&lua);
         if resting.pages + GARBAGE_SLACK / 4 > memory_limit {
             let (limit, used) = (memory_limit, resting.pages);
-            return Err(ScriptError::OutOfMemory { limit, used, setting: "memory_limit" });
+            return Err(ScriptError::OutOfMemory { limit, used, setting: Setting::MemoryLimit });
         }
         let watch = match stopped_by {
             Some(watch) => {

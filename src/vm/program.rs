@@ -8,7 +8,7 @@ use bevy::platform::hash::FixedHasher;
 
 use super::bytecode::{self, AssigningFunctions};
 use super::callback::{Callback, CallbackSet};
-use super::compile::{EXPRESSION, MAX_SOURCE_SIZE, Purpose, compile, refuse_nul};
+use super::compile::{MAX_SOURCE_SIZE, Purpose, compile, expression_or_source, refuse_nul};
 use super::fast_flags::set_fast_flags;
 use super::host::LogLine;
 use super::mutable::Mutable;
@@ -129,14 +129,9 @@ impl Program {
         source: &str,
         max_size: usize,
     ) -> Result<Self, ScriptError> {
-        let compile = |source: &str, limit| Self::compile_for(Purpose::Runs, name, source, limit);
-        // The word that is put in front is not the caller's.
-        match compile(&format!("{EXPRESSION}{source}"), max_size.saturating_add(EXPRESSION.len())) {
-            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
-                compile(source, max_size)
-            }
-            compiled => compiled,
-        }
+        expression_or_source(source, max_size, |source, max_size| {
+            Self::compile_for(Purpose::Runs, name, source, max_size)
+        })
     }
 
     /// The asset path.

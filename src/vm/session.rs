@@ -11,7 +11,7 @@ use mlua::{Lua, LuaOptions, Table};
 pub(crate) use self::task::{CoroutineState, LoadedChunk, Performed, SessionLimits, Task};
 use super::allowance::GARBAGE_SLACK;
 use super::api::{Api, ApiMark};
-use super::compile::{EXPRESSION, Purpose, chunk_name};
+use super::compile::{Purpose, chunk_name, expression_or_source};
 use super::deadline::RunDeadline;
 use super::engage::engage;
 use super::fast_flags::set_fast_flags;
@@ -58,7 +58,8 @@ impl Session {
             lua.set_memory_limit(memory_limit)?;
             Ok((lua, builtins, refs))
         };
-        let (lua, builtins, refs) = set_up().map_err(raised)?;
+        let (lua, builtins, refs) =
+            set_up().map_err(|error| ScriptError::vm("the engine's VM can't be set up", error))?;
         let resting_memory = lua.used_memory();
         if resting_memory + GARBAGE_SLACK / 4 > memory_limit {
             let (limit, held) = (memory_limit, resting_memory);
@@ -87,7 +88,7 @@ impl Session {
         self.limit_memory(0);
         let extended = sandbox::extend(&self.lua, &self.builtins, api, mark);
         self.limit_memory(self.memory_limit);
-        extended.map_err(raised)?;
+        extended.map_err(|error| ScriptError::vm("it can't be registered", error))?;
         self.builtins.set_safeenv(true);
         self.resting_memory += self.lua.used_memory().saturating_sub(before);
         Ok(())
@@ -137,7 +138,7 @@ impl Session {
             .set_name(chunk_name(name));
         let main = raw::outside_run(|| load.into_function()).map_err(|error| match error {
             mlua::Error::MemoryError(_) => self.out_of_memory(),
-            error => raised(error),
+            error => ScriptError::vm("the source can't be loaded", error),
         })?;
         Ok(LoadedChunk { name: Arc::clone(name), main })
     }
@@ -149,14 +150,7 @@ impl Session {
         source: &str,
         max_size: usize,
     ) -> Result<LoadedChunk, ScriptError> {
-        // The word that is put in front is not the caller's.
-        let longer = max_size.saturating_add(EXPRESSION.len());
-        match self.load(name, &format!("{EXPRESSION}{source}"), longer) {
-            Err(ScriptError::Syntax { .. } | ScriptError::TooLarge { .. }) => {
-                self.load(name, source, max_size)
-            }
-            loaded => loaded,
-        }
+        expression_or_source(source, max_size, |source, max_size| self.load(name, source, max_size))
     }
 
     /// What ends the current call, and no later one, from any thread.
@@ -214,38 +208,25 @@ impl Session {
         let hard = run.panicked().cloned().or_else(|| timed_out.then(|| run.deadline.verdict()));
         self.random = run.into_random();
         self.tidy();
-        self.settle(ended, hard).map_err(|(error, place)| {
-            let (from, line, traceback) = place.unwrap_or_default();
-            let script = from.map_or(script, Arc::from);
-            let line = line.or(match &error {
-                ScriptError::Syntax { line, .. } => Some(*line),
-                _ => None,
-            });
-            Failure { error: in_engine_terms(error), script, line, traceback }
-        })
-    }
-
-    fn settle(
-        &self,
-        ended: SessionEnded,
-        hard: Option<ScriptError>,
-    ) -> Result<Performed, (ScriptError, Option<Place>)> {
-        let done = |values, yielded| match hard.clone() {
-            Some(error) => Err((error, None)),
-            None => Ok(Performed { values, yielded }),
-        };
-        match ended {
-            SessionEnded::OutOfMemory => {
+        let (error, place) = match (ended, hard) {
+            (SessionEnded::Done(values), None) => return Ok(Performed { values, yielded: false }),
+            (SessionEnded::Yielded(values), None) => {
+                return Ok(Performed { values, yielded: true });
+            }
+            (SessionEnded::Done(_) | SessionEnded::Yielded(_), Some(error)) => (error, None),
+            (SessionEnded::Failed { error, script, line, frames }, hard) => {
+                (hard.unwrap_or(error), Some((script, line, frames)))
+            }
+            (SessionEnded::OutOfMemory, hard) => {
                 // What the failed task left behind must not stand in the way of the next one.
                 self.collect_garbage();
-                Err((hard.unwrap_or_else(|| self.out_of_memory()), None))
+                (hard.unwrap_or_else(|| self.out_of_memory()), None)
             }
-            SessionEnded::Failed { error, script, line, frames } => {
-                Err((hard.unwrap_or(error), Some((script, line, frames))))
-            }
-            SessionEnded::Done(values) => done(values, false),
-            SessionEnded::Yielded(values) => done(values, true),
-        }
+        };
+        let (from, line, traceback) = place.unwrap_or_default();
+        let mut failure = Failure::new(&from.map_or(script, Arc::from), in_engine_terms(error));
+        failure.line = line.or(failure.line);
+        Err(Failure { traceback, ..failure })
     }
 
     /// Collects garbage before it is in the way of the next task: the collector itself doesn't know
@@ -278,7 +259,7 @@ impl Session {
             self.limit_memory(self.memory_limit);
             self.crowded_above = self.memory_limit / 2;
         }
-        swapped.map_err(raised)
+        swapped.map_err(|error| ScriptError::vm("the engine can't be reset", error))
     }
 
     /// Collects all garbage.
@@ -323,24 +304,13 @@ impl Drop for Session {
     }
 }
 
-/// Script, line, call stack.
-type Place = (Option<String>, Option<u32>, String);
-
-fn raised(error: mlua::Error) -> ScriptError {
-    ScriptError::Raised { message: error.to_string() }
-}
-
-/// Names the settings of an engine where those of a pool are named.
-fn in_engine_terms(error: ScriptError) -> ScriptError {
-    match error {
-        ScriptError::TooMuch { what, limit, setting: "max_value_size" } => {
-            ScriptError::TooMuch { what, limit, setting: "value_limit" }
-        }
-        ScriptError::TimedOut { limit, used, setting: "run_time_limit" } => {
-            ScriptError::TimedOut { limit, used, setting: "time_limit" }
-        }
-        error => error,
+/// Names the setting of an engine where that of a pool is named.
+fn in_engine_terms(mut error: ScriptError) -> ScriptError {
+    if let ScriptError::TooMuch { setting, .. } | ScriptError::TimedOut { setting, .. } = &mut error
+    {
+        *setting = setting.of_engine();
     }
+    error
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl SafepointHook for Hook {
 
 /// Has a new VM watched.
 pub(super) fn watch(lua: &Lua) -> Result<Arc<RunWatch>, ScriptError> {
-    RunWatch::new(Box::new(Hook::of(lua))).map_err(|error| ScriptError::Raised {
-        message: format!("no thread for the watchdog, without which nothing runs: {error}"),
+    RunWatch::new(Box::new(Hook::of(lua))).map_err(|error| {
+        ScriptError::vm("no thread for the watchdog, without which nothing runs", error)
     })
 }

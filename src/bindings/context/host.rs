@@ -7,7 +7,7 @@ use crate::bindings::effects::{Change, LeafValue, ScalarWrite};
 use crate::bindings::exposure::PROPERTIES;
 use crate::bindings::field_ids::KnownField;
 use crate::bindings::reflect;
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
     Atom, Field, FieldId, FieldPath, FieldRef, Host, Live, LogLevel, LogLine, ReadResult,
@@ -199,7 +199,7 @@ impl Host for ScriptContext<'_> {
             return Err(ScriptError::TooMuch {
                 what: "log lines",
                 limit,
-                setting: "max_log_lines",
+                setting: Setting::MaxLogLines,
             });
         }
         self.effects.logs.push(LogLine { level, text, line });

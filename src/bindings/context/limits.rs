@@ -3,7 +3,7 @@
 use super::ScriptContext;
 use crate::bindings::effects::{Effects, ScalarWrite};
 use crate::config::LuaPoolConfig;
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 use crate::value::ScriptValue;
 use crate::vm::FieldRef;
 
@@ -39,7 +39,7 @@ impl ScriptContext<'_> {
         if made + self.base.changes < limit {
             return Ok(());
         }
-        Err(ScriptError::TooMuch { what: "commands", limit, setting: "max_commands" })
+        Err(ScriptError::TooMuch { what: "commands", limit, setting: Setting::MaxCommands })
     }
 
     pub(super) fn count_message(
@@ -51,7 +51,11 @@ impl ScriptContext<'_> {
         let made = effects.messages.len() + effects.emitted.len() - self.base.messages;
         let limit = self.limits.max_messages;
         if made >= limit {
-            return Err(ScriptError::TooMuch { what: "messages", limit, setting: "max_messages" });
+            return Err(ScriptError::TooMuch {
+                what: "messages",
+                limit,
+                setting: Setting::MaxMessages,
+            });
         }
         self.count_bytes("bytes in messages", name.len() + payload.size())
     }
@@ -65,7 +69,7 @@ impl ScriptContext<'_> {
         self.bytes += bytes;
         let limit = max_bytes_handed_over(self.limits);
         if self.bytes - self.base.bytes > limit {
-            return Err(ScriptError::TooMuch { what, limit, setting: "max_value_size" });
+            return Err(ScriptError::TooMuch { what, limit, setting: Setting::MaxValueSize });
         }
         Ok(())
     }

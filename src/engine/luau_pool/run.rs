@@ -7,7 +7,7 @@ use super::LuauPool;
 use super::error::ExecuteError;
 use crate::engine::host::EngineHost;
 use crate::engine::output::OutputLine;
-use crate::error::{Failure, ScriptError};
+use crate::error::{Failure, ScriptError, Setting};
 use crate::pool::{DestroyReason, Lease, PoolError};
 use crate::value::{ScriptTable, ScriptValues};
 use crate::vm::{CallBounds, Evaluation, Results, RunLimits, Vm, WallDeadline};
@@ -36,7 +36,7 @@ impl LuauPool {
         let config = self.vms.config();
         let limits = RunLimits::of_script(&config, program.name());
         if used >= limits.time {
-            let (limit, setting) = (limits.time, "run_time_limit");
+            let (limit, setting) = (limits.time, Setting::RunTimeLimit);
             return Err(late(ScriptError::TimedOut { limit, used, setting }).into());
         }
         let bounds = CallBounds { used, wall, ..CallBounds::default() };
@@ -82,7 +82,7 @@ impl LuauPool {
             let mut lines = lines.borrow_mut();
             if lines.len() == max_log_lines {
                 let (what, limit) = ("log lines", max_log_lines);
-                return Err(ScriptError::TooMuch { what, limit, setting: "max_log_lines" });
+                return Err(ScriptError::TooMuch { what, limit, setting: Setting::MaxLogLines });
             }
             lines.push(OutputLine { level, text: text.into(), line });
             Ok(())
@@ -92,7 +92,7 @@ impl LuauPool {
         let result = vm.evaluate_in(evaluation, &mut host, (limits, bounds));
         if host.has_diverged() {
             let (limit, used) = (limits.memory, limits.memory / 2);
-            let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
+            let error = ScriptError::OutOfMemory { limit, used, setting: Setting::RunMemoryLimit };
             return Err(Failure::new(name, error));
         }
         result

@@ -90,7 +90,7 @@ fn a_call_that_is_late_by_the_clock_on_the_wall_ends_however_little_it_used() {
     alarm(&watch);
     assert!(deadline.has_passed());
     let timeout = Duration::ZERO;
-    let error = ScriptError::Overdue { timeout, setting: "call_timeout" };
+    let error = ScriptError::Overdue { timeout, setting: Setting::CallTimeout };
     assert_eq!((deadline.error(), deadline.verdict()), (error.clone(), error));
     assert!(deadline.end());
 

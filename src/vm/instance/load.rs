@@ -60,7 +60,7 @@ impl Vm {
                     self.ran_out = true;
                     self.out_of_memory(usize::MAX, usize::MAX)
                 }
-                error => ScriptError::Raised { message: error.to_string() },
+                error => ScriptError::vm("the program can't be loaded", error),
             }
         })
     }

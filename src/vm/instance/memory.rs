@@ -1,7 +1,7 @@
 //! Memory: what the next run may use, and when garbage is collected.
 
 use super::Vm;
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 use crate::vm::allowance::{Allowance, Floor, GARBAGE_SLACK, RUN_GARBAGE};
 use crate::vm::limits::RunLimits;
 use crate::vm::raw;
@@ -194,9 +194,9 @@ impl Vm {
         let used = used.min(most);
         if most < of_run {
             let (limit, used) = (self.memory_limit, used + self.resting.pages);
-            ScriptError::OutOfMemory { limit, used, setting: "memory_limit" }
+            ScriptError::OutOfMemory { limit, used, setting: Setting::MemoryLimit }
         } else {
-            ScriptError::OutOfMemory { limit: of_run, used, setting: "run_memory_limit" }
+            ScriptError::OutOfMemory { limit: of_run, used, setting: Setting::RunMemoryLimit }
         }
     }
 }

@@ -135,7 +135,7 @@ fn each_script_has_the_memory_that_its_limit_gives_it() {
             let ScriptError::OutOfMemory { limit: told, used, setting } = error else {
                 panic!("{error}");
             };
-            assert_eq!((told, setting), (limit * MIB, "run_memory_limit"));
+            assert_eq!((told, setting), (limit * MIB, Setting::RunMemoryLimit));
             assert!(matches!(line, Some(2 | 3)), "{line:?}: there, or at the next safepoint");
             assert!(used <= limit * MIB, "{used}");
             assert!(vm.is_spent());
@@ -161,7 +161,7 @@ fn the_limit_of_the_vm_holds_whatever_a_script_may_have() {
         Outcome::Failed(Failure {
             error: ScriptError::OutOfMemory { limit, setting, .. }, ..
         }) => {
-            assert_eq!((limit, setting), (2 * MIB, "memory_limit"));
+            assert_eq!((limit, setting), (2 * MIB, Setting::MemoryLimit));
         }
         other => panic!("{other:?}"),
     }

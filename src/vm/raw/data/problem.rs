@@ -1,6 +1,6 @@
 //! [`ReadProblem`]: why a value on the stack is not plain data.
 
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 
 /// Why a value can't be read, and the keys that lead to it, the innermost first.
 pub(in crate::vm::raw) struct ReadProblem {
@@ -34,7 +34,7 @@ impl ReadProblem {
             ReadProblemKind::TooLarge => ScriptError::TooMuch {
                 what: "bytes in one value",
                 limit,
-                setting: "max_value_size",
+                setting: Setting::MaxValueSize,
             },
             ReadProblemKind::Host(error) => error,
         }

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::lua_State;
 
-use crate::error::ScriptError;
+use crate::error::{ScriptError, Setting};
 use crate::vm::raw::errors::raise_at_safepoint;
 use crate::vm::raw::memory::exact;
 use crate::vm::raw::numerals;
@@ -38,7 +38,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn on_interrupt(state: *mut lua_
         // Looked up each time, since Luau must go on asking.
         exact::MemoryLook::Within => run.deadline.has_passed(),
         exact::MemoryLook::Over { limit, used } => {
-            let error = ScriptError::OutOfMemory { limit, used, setting: "run_memory_limit" };
+            let error = ScriptError::OutOfMemory { limit, used, setting: Setting::RunMemoryLimit };
             // SAFETY: a safepoint that may raise, since `gc < 0`.
             unsafe { raise_at_safepoint(state, error) }
         }
