@@ -357,7 +357,7 @@ pub use self::sandbox::SandboxConfig;
 pub use self::script::{LuaScript, LuaScriptLoader, LuaScripts, ScriptState, ScriptStates};
 pub use self::snapshot::{
     ERROR_ROWS, ErrorRow, FrameStats, HISTORY_FRAMES, INCIDENT_ROWS, IncidentRow, LuaSnapshot,
-    Sample, ScriptRow,
+    PathCounts, Sample, ScriptRow,
 };
 pub use self::value::{
     FromScript, FromScriptArgs, IntoScript, IntoScriptArgs, IntoScriptResults, Plain, PlainSeed,

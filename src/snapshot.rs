@@ -4,6 +4,7 @@
 //! can't disturb it, and tests can draw a panel from a snapshot made by hand.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,10 @@ pub struct LuaSnapshot {
     pub frame: FrameStats,
     /// What all frames did, summed up.
     pub total: FrameStats,
+    /// Which ways scripts took through the last frame.
+    pub frame_paths: PathCounts,
+    /// Which ways they took through all frames together.
+    pub total_paths: PathCounts,
     /// How long runs took since the pool was made. Sampled: one run in eight, and every long one.
     pub run_time: Timing,
     /// One sample for each of the last [`HISTORY_FRAMES`] frames, the oldest first.
@@ -157,6 +162,59 @@ pub struct FrameStats {
     pub log_lines: u64,
     /// Time from the start of collecting to the end of applying.
     pub time: Duration,
+}
+
+/// How often scripts took each of the ways through a frame.
+///
+/// The result is the same on every way; the time is not. Where each script does the same as in the frame before and
+/// changes its own entity alone, entities are [collected unchanged](Self::collected_unchanged), run
+/// [in batches](Self::run_in_batches) and are applied [in parallel](Self::applied_in_parallel). Large counts of the
+/// others are a place to look when scripts take long. They also depend on how many VMs there are and on timing, unlike
+/// [`FrameStats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathCounts {
+    /// Entities to which nothing had happened since the stage before. They are found on all threads.
+    pub collected_unchanged: u64,
+    /// Entities that were examined one by one: they are new, get a message, or were spawned by a script; their list
+    /// of scripts changed; or a script of theirs is loading, reloaded or put aside.
+    pub collected_one_by_one: u64,
+    /// Runs in a batch: of one script for one entity after another.
+    pub run_in_batches: u64,
+    /// Runs that were called one by one: the first of a script on a VM, all that are not the only callback that is
+    /// due for their script and entity, and all on a [fresh file level](Self::run_on_fresh_file_level).
+    pub run_one_by_one: u64,
+    /// Runs for which the script's file level was executed afresh, because the script changes it. All others
+    /// share what it defines.
+    pub run_on_fresh_file_level: u64,
+    /// Scripts of entities whose changes were applied on all threads: they changed nothing but their own entity.
+    pub applied_in_parallel: u64,
+    /// Scripts of entities that changed nothing but their own entity, and were so few that each was looked up.
+    pub applied_by_lookup: u64,
+    /// Scripts of entities whose changes were applied one by one, in the stable order.
+    pub applied_one_by_one: u64,
+}
+
+impl AddAssign for PathCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            collected_unchanged,
+            collected_one_by_one,
+            run_in_batches,
+            run_one_by_one,
+            run_on_fresh_file_level,
+            applied_in_parallel,
+            applied_by_lookup,
+            applied_one_by_one,
+        } = other;
+        self.collected_unchanged += collected_unchanged;
+        self.collected_one_by_one += collected_one_by_one;
+        self.run_in_batches += run_in_batches;
+        self.run_one_by_one += run_one_by_one;
+        self.run_on_fresh_file_level += run_on_fresh_file_level;
+        self.applied_in_parallel += applied_in_parallel;
+        self.applied_by_lookup += applied_by_lookup;
+        self.applied_one_by_one += applied_one_by_one;
+    }
 }
 
 /// The figures of one frame, for the plots.

@@ -214,6 +214,7 @@ fn full() -> LuaSnapshot {
         history: (0..300).map(sample).collect(),
         paused: false,
         stopped: None,
+        ..Default::default()
     }
 }
 

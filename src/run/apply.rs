@@ -84,7 +84,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
             executed,
             threads: world.resource::<LuaPool>().config().pool.max_size,
         };
-        let writes = parallel.apply(world, query, &mut outcomes, &mut left);
+        let writes = parallel.apply(world, query, &mut outcomes, &mut left, &mut frame.paths);
         stage.report.frame.writes += writes;
         stage.tell_of_file_levels();
         // States first: what follows may run code of the game, which may change any of them.
@@ -107,6 +107,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
                 stage.defer(world, &mut frame.invocations[number]);
             } else {
                 stage.apply(world, invocation, outcome);
+                frame.paths.applied_one_by_one += 1;
             }
             outcome.deferred = false;
             frame.invocations[number].more = None;

@@ -93,7 +93,6 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
     }
     frame.unsure.clear();
     frame.leased = 0;
-    frame.examined = 0;
     frame.stage = stage;
     frame.number = report.frames;
     frame.began = Some(Instant::now());
@@ -160,7 +159,10 @@ fn collect(stage: Stage, world: &mut World, collector: &mut SystemState<Collecto
         }
     }
     scans.iter().for_each(|scan| frame.shared.extend_from_slice(&scan.shared));
-    frame.examined = scans.iter().map(|scan| scan.to_examine.len()).sum();
+    for scan in &*scans {
+        frame.paths.collected_unchanged += scan.unchanged as u64;
+        frame.paths.collected_one_by_one += scan.to_examine.len() as u64;
+    }
     // They nearly always are in order already.
     let in_order = unchanged.in_order && frame.invocations.len() == of_unchanged;
     if !in_order && !frame.invocations.is_sorted_by_key(Invocation::key) {

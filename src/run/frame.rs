@@ -14,6 +14,7 @@ use crate::run::mailbox::Deliveries;
 use crate::run::program_table::ProgramTable;
 use crate::run::shares::{Limits, Shares};
 use crate::run::stage::Stage;
+use crate::snapshot::PathCounts;
 use crate::vm::Program;
 
 /// What goes from one system of a stage to the next. Its buffers are kept from frame to frame.
@@ -26,8 +27,8 @@ pub(crate) struct Frame {
     pub(crate) shared: Vec<Entity>,
     /// Invocations wait since an earlier frame.
     pub(crate) any_waits: bool,
-    /// How many entities the scan for unchanged ones left to be examined one by one.
-    pub(crate) examined: usize,
+    /// Which ways were taken so far, in all stages since they were last published.
+    pub(crate) paths: PathCounts,
     /// The programs of the invocations, by number.
     pub(crate) programs: ProgramTable,
     /// The messages that are delivered in this stage.

@@ -20,7 +20,7 @@ use crate::snapshot::{HISTORY_FRAMES, LuaSnapshot, Sample};
 pub(crate) fn maintain(
     pool: Res<LuaPool>,
     scripting: Res<LuaScripting>,
-    stage: Res<Frame>,
+    mut stage: ResMut<Frame>,
     time: Option<Res<Time>>,
     mut report: ResMut<Report>,
     mut stops: ResMut<StopQueue>,
@@ -75,6 +75,8 @@ pub(crate) fn maintain(
     snapshot.errors = report.errors.iter().cloned().collect();
     snapshot.frame = frame;
     snapshot.total = report.total;
+    snapshot.frame_paths = std::mem::take(&mut stage.paths);
+    snapshot.total_paths += snapshot.frame_paths;
     snapshot.run_time = report.run_time.timing();
     snapshot.paused = !scripting.enabled;
     snapshot.stopped = pool.stopped.clone();

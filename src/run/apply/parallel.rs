@@ -21,6 +21,7 @@ use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
 use crate::run::sweep::{SortedCursor, TableChunk, chunks, sweep};
 use crate::script::{RetryPolicy, ScriptStates};
+use crate::snapshot::PathCounts;
 use crate::vm::{Callback, prefetch};
 
 /// Of fewer invocations than this, the entities are looked up one by one.
@@ -73,15 +74,17 @@ struct AppliedChange {
 }
 
 impl ParallelApply<'_> {
-    /// Applies plain outcomes and empties them. The others are noted in `left`, a bit for each. Gives the number of
-    /// component fields that were written.
+    /// Applies plain outcomes, counts and empties them. The others are noted in `left`, a bit for each. Gives the
+    /// number of component fields that were written.
     pub(super) fn apply(
         &self,
         world: &mut World,
         query: &mut PlainQuery,
         outcomes: &mut [InvocationOutcome],
         left: &mut Vec<u64>,
+        paths: &mut PathCounts,
     ) -> u64 {
+        let all = outcomes.len();
         let blocks: Vec<_> = outcomes
             .chunks_mut(BLOCK)
             .map(|outcomes| {
@@ -96,15 +99,17 @@ impl ParallelApply<'_> {
             || self.invocations.len() * SWEPT_PER_LOOKUP < entities;
         // If each change is to be known by its place in the code, only Bevy itself can note that.
         let tracks_location = MaybeLocation::caller().into_option().is_some();
-        let writes = if few || tracks_location {
-            self.look_up(world, query, &blocks, now)
+        let (writes, applied) = if few || tracks_location {
+            (self.look_up(world, query, &blocks, now), &mut paths.applied_by_lookup)
         } else {
-            self.sweep(world, query, &blocks, now)
+            (self.sweep(world, query, &blocks, now), &mut paths.applied_in_parallel)
         };
         left.clear();
         let blocks = blocks.into_iter();
         let blocks = blocks.map(|block| block.into_inner().unwrap_or_else(PoisonError::into_inner));
         left.extend(blocks.map(|block| block.left));
+        let left: u64 = left.iter().map(|bits| u64::from(bits.count_ones())).sum();
+        *applied += all as u64 - left;
         writes
     }
 

@@ -98,19 +98,20 @@ impl Twins {
         }
     }
 
-    /// That of so many entities the first app left so many for the careful way, and the second all.
+    /// That in the last frame the first app examined so many entities one by one, counted in each of its two stages,
+    /// and the second all.
     #[track_caller]
-    fn assert_left(&self, left: usize) {
-        let of = |app: &App| app.world().resource::<Frame>().examined;
+    fn assert_left(&self, left: u64) {
+        let of = |app: &App| app.world().resource::<LuaSnapshot>().frame_paths.collected_one_by_one;
         assert_eq!(of(&self.apps[0]), left);
         assert!(of(&self.apps[1]) > left, "there is something to compare");
     }
 
     /// As [`Self::assert_left`], where the first app may leave as many as the second.
     #[track_caller]
-    fn assert_left_some(&self, left: usize) {
-        let frame = self.apps[0].world().resource::<Frame>();
-        assert_eq!(frame.examined, left);
+    fn assert_left_some(&self, left: u64) {
+        let snapshot = self.apps[0].world().resource::<LuaSnapshot>();
+        assert_eq!(snapshot.frame_paths.collected_one_by_one, left);
     }
 
     /// Does something to some; after that all are quiet again.
@@ -436,7 +437,7 @@ fn an_asset_that_went_and_came_back_is_noticed() {
         let scripts = if number % 7 == 0 { 3 } else { 1 };
         (0..scripts).any(|more| (number + more) % SCRIPTS.len() == 0)
     });
-    twins.assert_left_some(carriers.count());
+    twins.assert_left_some(2 * carriers.count() as u64);
     twins.both(|world, _| replace(world, 0, "walker", SCRIPTS[0].1));
     twins.frames(3);
     twins.assert_left(0);
@@ -576,7 +577,7 @@ fn who_descends_from_another_shares_with_others() {
         }
     });
     twins.frames(3);
-    twins.assert_left(7);
+    twins.assert_left(2 * 7);
 }
 
 #[test]
