@@ -37,6 +37,8 @@ const PATIENCE: usize = 8;
 /// What the scripts of one frame may make: entities, and messages to entities.
 const MAX_MADE: u64 = 2048;
 
+/// The path of the attack, which scripts that it spawns carry too.
+const SCRIPT: &str = "attack.luau";
 const MARKER: &str = include_str!("../common/marker.luau");
 const NEIGHBOUR: &str = include_str!("neighbour.luau");
 const PROBE: &str = include_str!("probe.luau");
@@ -119,6 +121,8 @@ struct Trial {
     /// What the probe found in each frame.
     found: Vec<String>,
     outcome: Outcome,
+    /// The attack has an `on_update`.
+    each_frame: bool,
     verdict: Verdict,
     time_limit: Duration,
     longest_run: Duration,
@@ -136,17 +140,22 @@ impl Trial {
         let neighbour = lab.script("neighbour.luau", NEIGHBOUR);
         let general = lab.script("probe.luau", &format!("{MARKER}{PROBE}"));
         let special = lab.script("special.luau", attack.probe.as_deref().unwrap_or(""));
-        lab.file("attack.luau", &attack.source);
-        let attack = lab.load("attack.luau");
+        lab.file(SCRIPT, &attack.source);
+        let each_frame = attack.source.contains("function on_update(");
+        let attack = lab.load(SCRIPT);
         let server = lab.app.world().resource::<AssetServer>().clone();
-        let broken = match server.load_state(&attack) {
-            LoadState::Failed(error) => Some(error.to_string()),
-            _ => None,
-        };
         let mut verdict = Verdict::default();
-        if broken.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
-            verdict.problems.push("the error of a script that does not load is long".to_owned());
+        let mut broken = None;
+        if let LoadState::Failed(error) = server.load_state(&attack) {
+            if error.to_string().len() > MAX_TEXT {
+                let problem = "the error of a script that does not load is long";
+                verdict.problems.push(problem.to_owned());
+            }
+            let mut errors = lab.snapshot().errors.iter();
+            let row = errors.find(|row| &*row.script == SCRIPT && row.callback.is_none());
+            broken = Some(row.map_or("an error that the snapshot lacks", |row| &*row.message));
         }
+        let broken = broken.map(str::to_owned);
 
         let world = lab.app.world_mut();
         let observer = world.spawn(Observer::new(|_: On<Add, Secret>| {})).id();
@@ -172,6 +181,7 @@ impl Trial {
             good,
             found: Vec::new(),
             outcome,
+            each_frame,
             verdict,
             time_limit: config.run_time_limit,
             longest_run: Duration::ZERO,
@@ -214,12 +224,14 @@ impl Trial {
             self.check_output();
             self.check_neighbours(frame as f64);
             self.check_pool();
-            let events = self.lab.drain::<ScriptEvent>().into_iter();
-            self.found.extend(
-                events
-                    .filter(|event| event.entity == self.prober && event.name == "found")
-                    .map(|event| event.payload.to_string()),
-            );
+            self.check_that_it_ran(frame);
+            for event in self.lab.drain::<ScriptEvent>() {
+                if event.entity == self.prober && event.name == "found" {
+                    self.found.push(event.payload.to_string());
+                } else if event.entity == self.attacker && event.name == "result" {
+                    self.outcome.result = event.payload;
+                }
+            }
             if self.found.len() != frame {
                 self.problem(format!("the probe did not run in frame {frame}"));
             }
@@ -231,8 +243,9 @@ impl Trial {
             if *fields.get("leak") != ScriptValue::Nil {
                 self.problem(format!("{who} saw {}", fields.get("leak")));
             }
-            if entity == self.attacker {
-                self.outcome.state = fields;
+            let result = fields.get("result");
+            if entity == self.attacker && *result != ScriptValue::Nil {
+                self.outcome.result = result.clone();
             }
         }
     }
@@ -252,13 +265,28 @@ impl Trial {
                     self.problem(format!("an error tells `{told}`: {text}"));
                 }
             }
-            if failed.entity == self.attacker {
+            if &*failed.failure.script == SCRIPT {
                 self.outcome.failures.push(failed);
             } else if self.good.contains(&failed.entity) || failed.entity == self.prober {
                 self.verdict.disturbed |=
                     matches!(failed.failure.error, ScriptError::TimedOut { .. });
                 self.problem(format!("a good script failed: {text}"));
             }
+        }
+    }
+
+    /// A script with an `on_update` runs in every frame, others at least in the first one: as long as the entity is
+    /// there and nobody has to wait.
+    fn check_that_it_ran(&mut self, frame: usize) {
+        let mut rows = self.lab.snapshot().scripts.iter();
+        let runs = rows.find(|row| &*row.path == SCRIPT).map_or(0, |row| row.runs);
+        let ran = runs > self.outcome.runs;
+        self.outcome.runs = self.outcome.runs.max(runs);
+        let alive = self.lab.app.world().get_entity(self.attacker).is_ok();
+        let waits = self.lab.stats().deferred > 0;
+        let is_due = frame == 1 || self.each_frame;
+        if self.outcome.broken.is_none() && alive && is_due && !waits && !ran {
+            self.problem(format!("the attack did not run in frame {frame}"));
         }
     }
 
