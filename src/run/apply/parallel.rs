@@ -15,7 +15,7 @@ use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
-use crate::bindings::{FieldIds, write_transform};
+use crate::bindings::FieldIds;
 use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::run::order::order;
 use crate::run::program_table::ProgramTable;
@@ -249,7 +249,7 @@ impl PlainStage<'_> {
         if !plain || states_changed.is_newer_than(self.executed, now) {
             return None;
         }
-        let leaf = match outcome.leaves.as_slice() {
+        let leaf = match outcome.writes.as_slice() {
             [] => None,
             [leaf] if leaf.entity == invocation.entity => Some((leaf, transform?)),
             _ => return None,
@@ -265,8 +265,8 @@ impl PlainStage<'_> {
         }
         let mut changed = Changed::default();
         if let Some((leaf, transform)) = leaf {
-            changed.transform = write_transform(self.spots, leaf, transform)?;
-            outcome.leaves.clear();
+            changed.transform = leaf.write_to_transform(self.spots, transform)?;
+            outcome.writes.clear();
         }
         // Nearly always there is nothing to write: what is not written need not go back to memory.
         let (waiting, pending_delta) = (
