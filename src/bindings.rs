@@ -17,6 +17,8 @@ mod reflect;
 mod registry;
 mod script_name;
 mod transform;
+mod write_log;
+mod written_value;
 
 pub(crate) use self::app::LateBindings;
 pub use self::app::LuaAppExt;
@@ -27,12 +29,11 @@ pub use self::functions::IntoLuaFunction;
 pub(crate) use self::backlog::{Amount, Backlog, OF_A_PAIR};
 pub(crate) use self::column::{Column, ColumnQuery};
 pub(crate) use self::context::max_bytes_handed_over;
-pub(crate) use self::effects::{
-    Change, Command, Effects, Leaves, Mail, ScalarWrite, new_entity_index,
-};
-pub(crate) use self::field_ids::{FieldIds, KnownField, write_transform};
+pub(crate) use self::effects::{Command, Effects, Mail, new_entity_index};
+pub(crate) use self::field_ids::FieldIds;
 pub(crate) use self::hierarchy::{Misfit, fits, level_below, parent_in};
 pub(crate) use self::named::NamedScripts;
 pub(crate) use self::population::{Population, SpawnedByScript, origin_of};
 pub(crate) use self::reflect::map_entities;
 pub(crate) use self::registry::Bindings;
+pub(crate) use self::write_log::{ComponentWrite, WriteLog};

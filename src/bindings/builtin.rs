@@ -101,7 +101,7 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
     if let Some(parent) = parent {
         ctx.must_exist(parent)?;
     }
-    let (spawned_before, drafts_before) = (ctx.effects.spawned.len(), ctx.effects.drafts.len());
+    let (spawned_before, writes_before) = (ctx.effects.spawned.len(), ctx.effects.writes.len());
     let spawned = ctx.spawn(parent, names).and_then(|entity| {
         for (key, value) in with.fields {
             let ScriptKey::String(name) = key else {
@@ -114,7 +114,7 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
     if spawned.is_err() {
         // The script may catch the error: nothing half-made stays. What a new entity got lies at the end.
         ctx.effects.spawned.truncate(spawned_before);
-        ctx.effects.drafts.truncate(drafts_before);
+        ctx.effects.writes.truncate(writes_before);
     }
     spawned
 }

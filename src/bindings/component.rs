@@ -12,9 +12,9 @@ use bevy::reflect::{
     FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
 };
 
-use super::effects::LeafValue;
 use super::reflect::{self, TypedScalar};
 use super::transform::TransformVector;
+use super::written_value::WrittenValue;
 use crate::error::ScriptError;
 use crate::vm::FieldPath;
 
@@ -119,29 +119,23 @@ impl ExposedComponent {
         self.view.is_some()
     }
 
-    /// Copies the component of an entity.
-    pub(crate) fn copy(
-        &self,
-        world: &World,
-        entity: Entity,
-        registry: &TypeRegistry,
-    ) -> Option<Result<Box<dyn Reflect>, ScriptError>> {
-        self.look(world, entity, |found| self.duplicate(found, registry))
-    }
-
     /// Copies a value of the component's type.
     pub(crate) fn duplicate(
         &self,
         value: &dyn PartialReflect,
         registry: &TypeRegistry,
     ) -> Result<Box<dyn Reflect>, ScriptError> {
-        reflect::duplicate(value, registry).ok_or_else(|| ScriptError::Host {
+        reflect::duplicate(value, registry).ok_or_else(|| self.cannot_be_copied())
+    }
+
+    pub(crate) fn cannot_be_copied(&self) -> ScriptError {
+        ScriptError::Host {
             message: format!(
                 "`{}` can't be copied by reflection; give it `#[reflect(Clone)]` or let it derive \
                  `FromReflect`",
                 self.name
             ),
-        })
+        }
     }
 
     /// Whether [`ExposedComponent::insert`] knows how to make one.
@@ -154,39 +148,16 @@ impl ExposedComponent {
         world.get_entity(entity).is_ok_and(|entity| self.access.contains(entity))
     }
 
-    /// Writes the places that differ. Gives how many did.
-    pub(crate) fn write_back(
-        &self,
-        world: &mut World,
-        entity: Entity,
-        copy: &dyn PartialReflect,
-        paths: &[FieldPath],
-    ) -> Option<u64> {
-        let entity = world.get_entity_mut(entity).ok()?;
-        let mut component = self.access.reflect_mut(entity)?;
-        let mut written = 0;
-        for path in paths {
-            let new = reflect::at(copy, path.steps())?;
-            let old = component.bypass_change_detection().as_partial_reflect_mut();
-            let old = reflect::at_mut(old, path.steps())?;
-            written += u64::from(reflect::assign_if_it_differs(old, new));
-        }
-        if written > 0 {
-            component.set_changed();
-        }
-        Some(written)
-    }
-
-    /// Writes a leaf if it differs. Gives whether it did.
-    pub(crate) fn write_leaf(
+    /// Writes a field if its value differs. Gives whether it did, or `None` if the entity or the component is gone.
+    pub(crate) fn write(
         &self,
         world: &mut World,
         entity: Entity,
         path: &FieldPath,
-        leaf: &LeafValue,
+        value: &WrittenValue,
     ) -> Option<bool> {
         if self.is_transform()
-            && let LeafValue::Small(TypedScalar::Vec3(new)) = leaf
+            && let WrittenValue::Scalar(TypedScalar::Vec3(new)) = value
             && let Some(vector) = TransformVector::at(path)
         {
             let mut transform = world.get_mut::<Transform>(entity)?;
@@ -199,7 +170,7 @@ impl ExposedComponent {
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
         let old = component.bypass_change_detection().as_partial_reflect_mut();
-        let written = leaf.write_to(reflect::at_mut(old, path.steps())?)?;
+        let written = value.write_to(reflect::at_mut(old, path.steps())?)?;
         if written {
             component.set_changed();
         }
@@ -243,16 +214,16 @@ mod tests {
             let path = FieldPath::default().then(field.expect("a field")).expect("one step");
             assert_eq!(TransformVector::at(&path), Some(vector));
             let new = Vec3::new(1.0, 2.0, 3.0);
-            let leaf = LeafValue::Small(TypedScalar::Vec3(new));
-            assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(true));
-            assert_eq!(transform.write_leaf(&mut world, entity, &path, &leaf), Some(false));
+            let value = WrittenValue::Scalar(TypedScalar::Vec3(new));
+            assert_eq!(transform.write(&mut world, entity, &path, &value), Some(true));
+            assert_eq!(transform.write(&mut world, entity, &path, &value), Some(false));
             let now = world.get::<Transform>(entity).expect("it is there");
             let found = reflect::at(now.as_partial_reflect(), path.steps());
             assert_eq!(found.and_then(|found| found.try_downcast_ref()), Some(&new));
             assert_eq!(vector.of(now), new);
         }
         let rotation = FieldPath::default().then(1).expect("one step");
-        let leaf = LeafValue::Small(TypedScalar::Vec3(Vec3::ONE));
-        assert_eq!(transform.write_leaf(&mut world, entity, &rotation, &leaf), None);
+        let value = WrittenValue::Scalar(TypedScalar::Vec3(Vec3::ONE));
+        assert_eq!(transform.write(&mut world, entity, &rotation, &value), None);
     }
 }

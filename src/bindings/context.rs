@@ -1,5 +1,6 @@
 //! [`ScriptContext`]: the world as the runs of one script on one entity see it.
 
+mod edited_copies;
 mod finite;
 mod host;
 mod insert;
@@ -10,6 +11,7 @@ mod run;
 mod spawn;
 mod write;
 
+use self::edited_copies::EditedCopies;
 pub(crate) use self::limits::max_bytes_handed_over;
 
 use std::any::TypeId;
@@ -25,7 +27,7 @@ use bevy::reflect::{PartialReflect, TypeRegistry};
 use super::backlog::Backlog;
 use super::column::Column;
 use super::component::Exposable;
-use super::effects::{Change, Checkpoint, Command, Effects, Mail, new_entity_index};
+use super::effects::{Checkpoint, Command, Effects, Mail, new_entity_index};
 use super::exposure::Exposure;
 use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
@@ -82,6 +84,8 @@ pub struct ScriptContext<'w> {
     /// The archetype whose entities were last found to be visible.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
+    /// Components with what this script wrote to their fields.
+    copies: EditedCopies,
     /// Commands that each run of this unit may queue.
     max_commands: usize,
     /// Whether the current script may write numbers that are not finite.
@@ -141,6 +145,7 @@ impl<'w> ScriptContext<'w> {
             found: None,
             seen: Cell::new(None),
             effects: Effects::default(),
+            copies: EditedCopies::default(),
             max_commands: 0,
             allow_non_finite: false,
             bytes: 0,
@@ -165,11 +170,18 @@ impl<'w> ScriptContext<'w> {
     /// Reads an exposed component: as the script wrote it, or else as it is in the world.
     #[must_use]
     pub fn get<T: Exposable>(&self, entity: Entity) -> Option<&T> {
-        let number = self.exposure.number_of(TypeId::of::<T>());
-        match number.and_then(|number| self.draft(entity, number)) {
-            Some(Change::Edited { copy, .. }) => copy.downcast_ref(),
-            Some(Change::Inserted(value)) => value.downcast_ref(),
-            Some(Change::Removed) => None,
+        let Some(number) = self.exposure.number_of(TypeId::of::<T>()) else {
+            return self.world.get(entity);
+        };
+        match self.written_component(entity, number) {
+            Some(written) => written.value()?.try_downcast_ref(),
+            None if self.writes_fields_of(entity, number) => {
+                match self.edited_copy(entity, number) {
+                    Ok(copy) => copy.downcast_ref(),
+                    // It can't be copied: nobody but scripts can see what they wrote.
+                    Err(_) => self.world.get(entity),
+                }
+            }
             None => self.world.get(entity),
         }
     }

@@ -45,12 +45,8 @@ impl HostFunction {
         mut args: Vec<ScriptValue>,
         random: &mut RunRandom,
     ) -> Result<ScriptValues, ScriptError> {
-        if !self.takes_new_entities {
-            if context.has_spawned() {
-                self.refuse_new_entities(&mut args)?;
-            }
-            // The app's own functions may look at components as they are.
-            context.open_drafts();
+        if !self.takes_new_entities && context.has_spawned() {
+            self.refuse_new_entities(&mut args)?;
         }
         match &self.body {
             FunctionBody::InContext(function) => function(context, args),

@@ -22,9 +22,9 @@ mod scalar;
 mod table;
 mod write;
 
-pub(crate) use self::copy::{assign_if_it_differs, duplicate};
+pub(crate) use self::copy::{assign_if_it_differs, copy_value, duplicate};
 pub(crate) use self::leaf::is_leaf;
 pub(crate) use self::path::{at, at_mut, field_name, map_entities, step};
 pub(crate) use self::read::{ValueForm, form, read};
-pub(crate) use self::scalar::{ScalarType, TypedScalar};
+pub(crate) use self::scalar::{ScalarType, TypedScalar, as_scalar};
 pub(crate) use self::write::{construct, write};

@@ -14,8 +14,8 @@ use bevy::prelude::{ChildOf, Entity, Local, Messages, World};
 use bevy::reflect::TypeRegistry;
 
 use crate::bindings::{
-    Backlog, Bindings, Change, Command, Effects, KnownField, LateBindings, Population, ScalarWrite,
-    SpawnedByScript, fits, map_entities, new_entity_index, origin_of,
+    Backlog, Bindings, Command, ComponentWrite, LateBindings, Population, SpawnedByScript,
+    WriteLog, fits, map_entities, new_entity_index, origin_of,
 };
 use crate::escape::{escaped, log_text};
 use crate::run::apply::parallel::{ParallelApply, PlainQuery, set_bits};
@@ -32,7 +32,7 @@ use crate::run::shares::Shares;
 use crate::run::stage::Stage;
 use crate::run::stop::{Meanwhile, StopQueue, Stopped};
 use crate::script::{Judgement, RetryPolicy, ScriptStates};
-use crate::vm::{Callback, FieldPath, LogLevel, LogLine, StateChange};
+use crate::vm::{Callback, FieldId, FieldPath, LogLevel, LogLine, StateChange};
 
 /// Applies the outcomes of [`Frame`].
 ///
@@ -257,11 +257,22 @@ impl ApplyingStage<'_> {
         invocation: &Invocation,
         outcome: &mut InvocationOutcome,
     ) {
-        for leaf in outcome.leaves.drain(..) {
-            self.write_leaf(world, leaf);
+        let mut writes = std::mem::take(&mut outcome.writes);
+        if !writes.is_empty() {
+            let new = outcome.more.as_ref().map_or(&[][..], |more| &more.new);
+            writes.retain(|write| {
+                let is_of_field = write.value.is_of_field();
+                if is_of_field {
+                    self.write_field(world, write, new);
+                }
+                !is_of_field
+            });
         }
         if let Some(more) = outcome.more.take() {
-            self.apply_more(world, invocation, *more, outcome.put_aside);
+            self.apply_more(world, invocation, *more, writes, outcome.put_aside);
+        } else if !writes.is_empty() {
+            let program = Arc::clone(&self.programs.list[invocation.program as usize].program);
+            self.write_components(world, (invocation.entity, program.name()), writes, &[]);
         }
     }
 
@@ -270,6 +281,7 @@ impl ApplyingStage<'_> {
         world: &mut World,
         invocation: &Invocation,
         mut more: OutcomeExtras,
+        writes: WriteLog,
         put_aside: bool,
     ) {
         let figures = self.figures[invocation.program as usize];
@@ -286,7 +298,7 @@ impl ApplyingStage<'_> {
             let spawner = Spawner { entity: invocation.entity, script, origin };
             furnish(world, &spawner, &mut more, self.report);
         }
-        self.write_components(world, (invocation.entity, script), &mut more.effects, &more.new);
+        self.write_components(world, (invocation.entity, script), writes, &more.new);
         for command in more.effects.commands.drain(..) {
             match command {
                 Command::Despawn(entity) => {
@@ -468,70 +480,63 @@ impl ApplyingStage<'_> {
         }
     }
 
-    fn write_leaf(&mut self, world: &mut World, leaf: ScalarWrite) {
-        let ScalarWrite { entity, spot, value } = leaf;
-        let KnownField { component, path, .. } = *self.bindings.exposure.fields.get(spot);
-        let conflicts = self.contended.claim(entity, component, &[path]);
-        self.report.frame.conflicts += conflicts;
-        match self.bindings.exposure.get(component).write_leaf(world, entity, &path, &value) {
+    /// Writes a field of a component that was there.
+    fn write_field(&mut self, world: &mut World, write: &mut ComponentWrite, new: &[Entity]) {
+        let ComponentWrite { entity, field, ref mut value } = *write;
+        if !new.is_empty()
+            && let Some(whole) = value.whole_mut()
+        {
+            map_entities(whole.value.as_mut(), &mut |entity| settle(entity, new));
+        }
+        let (component, path, conflicts) = self.claim(entity, field);
+        match self.bindings.exposure.get(component).write(world, entity, &path, value) {
             Some(written) => self.report.frame.writes += u64::from(written),
             // The entity or the component went in the same stage: that write won.
             None => self.report.frame.conflicts += u64::from(conflicts == 0),
         }
     }
 
-    /// Writes what a script wanted to write on behalf of its entity.
+    /// Notes that a field is written; gives its component and path, and how many earlier writes it meets.
+    fn claim(&mut self, entity: Entity, field: FieldId) -> (u32, FieldPath, u64) {
+        let (component, path) = self.bindings.exposure.fields.place_of(field);
+        let conflicts = self.contended.claim(entity, component, &[path]);
+        self.report.frame.conflicts += conflicts;
+        (component, path, conflicts)
+    }
+
+    /// Inserts and removes components on behalf of an entity.
     fn write_components(
         &mut self,
         world: &mut World,
         (spawner, script): (Entity, &Arc<str>),
-        effects: &mut Effects,
+        mut writes: WriteLog,
         new: &[Entity],
     ) {
-        for draft in effects.drafts.drain(..) {
-            let entity = settle(draft.entity, new);
-            let exposed = self.bindings.exposure.get(draft.component);
-            let whole = [FieldPath::default()];
-            let paths: &[FieldPath] = match &draft.change {
-                Change::Edited { paths, .. } => paths,
-                _ => &whole,
+        for ComponentWrite { entity, field, mut value } in writes.drain() {
+            let entity = settle(entity, new);
+            let (component, ..) = self.claim(entity, field);
+            let exposed = self.bindings.exposure.get(component);
+            let Some(whole) = value.whole_mut() else {
+                self.report.frame.writes += u64::from(exposed.is_on(world, entity));
+                exposed.remove(world, entity);
+                continue;
             };
-            let conflicts = self.contended.claim(entity, draft.component, paths);
-            self.report.frame.conflicts += conflicts;
-            match draft.change {
-                Change::Edited { mut copy, paths } => {
-                    if !new.is_empty() {
-                        map_entities(copy.as_partial_reflect_mut(), &mut |e| settle(e, new));
-                    }
-                    let copy = copy.as_partial_reflect();
-                    match exposed.write_back(world, entity, copy, &paths) {
-                        Some(written) => self.report.frame.writes += written,
-                        // The entity or the component went in the same stage: that write won.
-                        None => self.report.frame.conflicts += u64::from(conflicts == 0),
-                    }
-                }
-                Change::Inserted(mut value) => {
-                    if !new.is_empty() {
-                        map_entities(value.as_partial_reflect_mut(), &mut |e| settle(e, new));
-                    }
-                    if world.get_entity(entity).is_err() {
-                        self.report.frame.conflicts += 1;
-                        continue;
-                    }
-                    if let Some(ChildOf(parent)) = value.downcast_ref()
-                        && let Err(misfit) = fits(world, entity, *parent, &mut self.looks_left)
-                    {
-                        refuse_child(self.report, script, spawner, (entity, *parent), misfit);
-                        continue;
-                    }
-                    exposed.insert(world, entity, value.as_partial_reflect(), self.registry);
-                    self.report.frame.writes += 1;
-                }
-                Change::Removed => {
-                    self.report.frame.writes += u64::from(exposed.is_on(world, entity));
-                    exposed.remove(world, entity);
-                }
+            let value = whole.value.as_mut();
+            if !new.is_empty() {
+                map_entities(value, &mut |entity| settle(entity, new));
             }
+            if world.get_entity(entity).is_err() {
+                self.report.frame.conflicts += 1;
+                continue;
+            }
+            if let Some(ChildOf(parent)) = value.try_downcast_ref()
+                && let Err(misfit) = fits(world, entity, *parent, &mut self.looks_left)
+            {
+                refuse_child(self.report, script, spawner, (entity, *parent), misfit);
+                continue;
+            }
+            exposed.insert(world, entity, value, self.registry);
+            self.report.frame.writes += 1;
         }
     }
 }
@@ -613,10 +618,7 @@ impl Contended {
         let mut entities: EntityHashSet = frame.shared.iter().copied().collect();
         for number in frame.tallies.iter_mut().flat_map(|tally| tally.reaching.drain(..)) {
             let (invocation, outcome) = (&frame.invocations[number], &frame.outcomes[number]);
-            let drafts = outcome.more.iter().flat_map(|more| &more.effects.drafts);
-            let drafts = drafts.map(|draft| draft.entity);
-            let leaves = outcome.leaves.iter().map(|leaf| leaf.entity);
-            let others = drafts.chain(leaves);
+            let others = outcome.writes.iter().map(|write| write.entity);
             entities.extend(others.filter(|other| *other != invocation.entity));
         }
         Self { entities, written: HashMap::new() }

@@ -269,8 +269,8 @@ impl<'w> ExecutingStage<'w> {
             return false;
         }
         let effects = &mut context.effects;
-        if !effects.leaves.is_empty() {
-            outcome.leaves = std::mem::take(&mut effects.leaves);
+        if !effects.writes.is_empty() {
+            outcome.writes = std::mem::take(&mut effects.writes);
         }
         if !effects.is_plain() {
             let effects = std::mem::take(&mut context.effects);

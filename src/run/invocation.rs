@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bevy::prelude::Entity;
 
-use crate::bindings::{Effects, Leaves};
+use crate::bindings::{Effects, WriteLog};
 use crate::error::Failure;
 use crate::run::last_state::LastState;
 use crate::run::order::order;
@@ -108,8 +108,8 @@ impl Invocation {
 pub(crate) struct InvocationOutcome {
     /// What its runs did to its state.
     pub(crate) state: StateChange,
-    /// Leaves of components that it wrote.
-    pub(crate) leaves: Leaves,
+    /// What it writes to components.
+    pub(crate) writes: WriteLog,
     pub(crate) more: Option<Box<OutcomeExtras>>,
     /// It did not run, or is to be as if it had not: no VM was to be had, the frame's budget was spent, or what it
     /// shares with others.
@@ -145,11 +145,7 @@ impl InvocationOutcome {
     /// Whether it changes components of other entities than the invocation's own.
     #[inline]
     pub(crate) fn reaches_out(&self, own: Entity) -> bool {
-        self.leaves.iter().any(|leaf| leaf.entity != own)
-            || self
-                .more
-                .as_ref()
-                .is_some_and(|more| more.effects.drafts.iter().any(|draft| draft.entity != own))
+        self.writes.iter().any(|write| write.entity != own)
     }
 }
 

@@ -3,10 +3,11 @@
 use bevy::prelude::Entity;
 
 use super::ScriptContext;
-use crate::bindings::effects::{Change, LeafValue, ScalarWrite};
 use crate::bindings::exposure::PROPERTIES;
 use crate::bindings::field_ids::KnownField;
 use crate::bindings::reflect;
+use crate::bindings::write_log::ComponentWrite;
+use crate::bindings::written_value::WrittenValue;
 use crate::error::{ScriptError, Setting};
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{
@@ -14,17 +15,33 @@ use crate::vm::{
     RunRandom, Scalar, ScalarRead,
 };
 
-impl ScriptContext<'_> {
-    /// Whether all components are as they are in the world, but for leaves that were written.
-    fn is_untouched(&self) -> bool {
-        self.effects.drafts.is_empty() && self.effects.commands.is_empty()
-    }
+/// What the log of writes says of a field of the own entity.
+enum OwnField<'l> {
+    /// The run didn't write it.
+    InWorld,
+    Written(&'l mut WrittenValue),
+    /// The run wrote, inserted or removed what is around it.
+    Replaced,
+}
 
-    /// What was written to a leaf of the own entity.
-    fn own_leaf(&mut self, spot: FieldId) -> Option<&mut LeafValue> {
-        let entity = self.entity;
-        let mut leaves = self.effects.leaves.iter_mut();
-        leaves.find(|leaf| leaf.spot == spot && leaf.entity == entity).map(|leaf| &mut leaf.value)
+impl ScriptContext<'_> {
+    /// Looks for a field of the own entity in the log.
+    #[inline]
+    fn own_write(&mut self, field: FieldId) -> OwnField<'_> {
+        let (entity, fields) = (self.entity, &self.exposure.fields);
+        for write in self.effects.writes.iter_mut() {
+            if write.entity != entity {
+                continue;
+            }
+            if write.field == field {
+                return OwnField::Written(&mut write.value);
+            }
+            // Nothing is within a scalar.
+            if !write.value.is_scalar() && fields.contains(write.field, field) {
+                return OwnField::Replaced;
+            }
+        }
+        OwnField::InWorld
     }
 }
 
@@ -68,7 +85,7 @@ impl Host for ScriptContext<'_> {
         if self.look(entity, component, |_| ()).is_none() {
             return Ok(());
         }
-        self.put(entity, component, Change::Removed)
+        self.put_component(entity, component, WrittenValue::Remove)
     }
 
     fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError> {
@@ -115,30 +132,32 @@ impl Host for ScriptContext<'_> {
     }
 
     fn own_component(&mut self, name: Atom) -> Option<FieldId> {
-        if !self.is_untouched() {
+        let fields = &self.exposure.fields;
+        let field = fields.component(name)?;
+        if !self.effects.commands.is_empty() || !matches!(self.own_write(field), OwnField::InWorld)
+        {
             return None;
         }
-        let spots = &self.exposure.fields;
-        let spot = spots.component(name)?;
-        self.find_own(spots.get(spot).component).map(|_| spot)
+        self.find_own(fields.get(field).component).map(|_| field)
     }
 
     fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
-        let spots = &self.exposure.fields;
-        let spot = spots.field(within, name)?;
-        let KnownField { component, path, leaf, of_transform, .. } = spots.get(spot);
-        if !self.is_untouched() {
+        let fields = &self.exposure.fields;
+        let field = fields.field(within, name)?;
+        let KnownField { component, path, scalar, of_transform, .. } = fields.get(field);
+        if !self.effects.commands.is_empty() {
             return None;
         }
-        let Some(kind) = leaf else {
-            return spots.has_fields(spot).then_some(ScalarRead::FieldId(spot));
-        };
-        if let Some(written) = self.own_leaf(spot) {
-            return match written {
-                LeafValue::Small(leaf) => leaf.read().map(ScalarRead::Scalar),
-                LeafValue::Field(_) => None,
-            };
+        match self.own_write(field) {
+            OwnField::InWorld => {}
+            OwnField::Written(WrittenValue::Scalar(scalar)) => {
+                return scalar.read().map(ScalarRead::Scalar);
+            }
+            OwnField::Written(_) | OwnField::Replaced => return None,
         }
+        let Some(kind) = scalar else {
+            return fields.has_fields(field).then_some(ScalarRead::FieldId(field));
+        };
         let found = self.find_own(*component)?;
         if let (Some(vector), Some(transform)) = (of_transform, found.transform) {
             return Some(ScalarRead::Scalar(Scalar::Vector(vector.of(transform))));
@@ -148,26 +167,32 @@ impl Host for ScriptContext<'_> {
 
     fn set_own_field(&mut self, within: FieldId, name: Atom, value: Scalar) -> bool {
         let exposure = &self.exposure;
-        let Some(spot) = exposure.fields.field(within, name) else { return false };
-        let KnownField { component, leaf, .. } = exposure.fields.get(spot);
+        let Some(field) = exposure.fields.field(within, name) else { return false };
+        let KnownField { component, scalar, .. } = exposure.fields.get(field);
         let read_only = exposure.get(*component).read_only;
-        let Some(value) = leaf.and_then(|kind| kind.take(value)) else { return false };
-        // What is not finite takes the way that tells what is wrong.
-        if !self.is_untouched() || read_only || !(value.is_finite() || self.allow_non_finite) {
+        let Some(value) = scalar.and_then(|kind| kind.take(value)) else { return false };
+        // What is not finite takes the way that tells what is wrong, and where somebody looked at a copy of the
+        // component, the copy is to be kept up to date.
+        if !self.effects.commands.is_empty()
+            || !self.copies.is_empty()
+            || read_only
+            || !(value.is_finite() || self.allow_non_finite)
+        {
             return false;
         }
-        if let Some(written) = self.own_leaf(spot) {
-            *written = LeafValue::Small(value);
-            return true;
+        match self.own_write(field) {
+            OwnField::InWorld => {}
+            OwnField::Written(WrittenValue::Scalar(written)) => {
+                *written = value;
+                return true;
+            }
+            OwnField::Written(_) | OwnField::Replaced => return false,
         }
         if self.find_own(*component).is_none() {
             return false;
         }
-        self.effects.leaves.push(ScalarWrite {
-            entity: self.entity,
-            spot,
-            value: LeafValue::Small(value),
-        });
+        let value = WrittenValue::Scalar(value);
+        self.effects.writes.push(ComponentWrite { entity: self.entity, field, value });
         true
     }
 

@@ -1,12 +1,14 @@
 //! Inserting, replacing and removing components.
 
-use bevy::prelude::{Entity, Reflect};
-use bevy::reflect::PartialReflect;
+use bevy::prelude::Entity;
+use bevy::reflect::{PartialReflect, Reflect};
 
 use super::ScriptContext;
 use super::relations::parent_named_by;
-use crate::bindings::effects::{Change, Draft, new_entity_index};
+use crate::bindings::effects::new_entity_index;
 use crate::bindings::reflect;
+use crate::bindings::write_log::ComponentWrite;
+use crate::bindings::written_value::{WholeValue, WrittenValue};
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
 use crate::vm::{FieldPath, FieldRef};
@@ -27,6 +29,7 @@ impl ScriptContext<'_> {
         if present && !exposed.read_only {
             return self.edit(FieldRef { entity, component, path: FieldPath::default() }, value);
         }
+        let size = value.size();
         let not_finite = self.not_finite_in(exposed.name, &value);
         let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
         if let Some(error) = not_finite {
@@ -35,7 +38,14 @@ impl ScriptContext<'_> {
         let value = self.make_concrete(made, component)?;
         // What can't be copied could not be taken back if a later run fails.
         exposed.duplicate(value.as_partial_reflect(), self.registry)?;
-        self.put(entity, component, Change::Inserted(value))
+        self.put_component(
+            entity,
+            component,
+            WrittenValue::Insert(Box::new(WholeValue {
+                value: value.into_partial_reflect(),
+                size,
+            })),
+        )
     }
 
     pub(super) fn make_concrete(
@@ -57,15 +67,15 @@ impl ScriptContext<'_> {
         })
     }
 
-    pub(super) fn put(
+    /// Logs that a component is inserted, replaced as a whole, or removed.
+    pub(super) fn put_component(
         &mut self,
         entity: Entity,
         component: u32,
-        change: Change,
+        value: WrittenValue,
     ) -> Result<(), ScriptError> {
-        if let Change::Inserted(value) = &change
-            && self.exposure.child_of() == Some(component)
-            && let Some(parent) = parent_named_by(value.as_ref())
+        if self.exposure.child_of() == Some(component)
+            && let Some(parent) = parent_named_by(&value)
         {
             let name = self.exposure.get(component).name;
             let refused = |why: String| ScriptError::Host { message: format!("`{name}`: {why}") };
@@ -81,14 +91,10 @@ impl ScriptContext<'_> {
             self.count_command()?;
             self.base.changes += 1;
         }
-        let spots = &self.exposure.fields;
-        self.effects
-            .leaves
-            .retain(|leaf| leaf.entity != entity || spots.get(leaf.spot).component != component);
-        match self.draft_index(entity, component) {
-            Some(index) => self.effects.drafts[index].change = change,
-            None => self.effects.drafts.push(Draft { entity, component, change }),
-        }
+        let (fields, writes) = (&self.exposure.fields, &mut self.effects.writes);
+        let path = FieldPath::default();
+        writes.remove_within(fields, FieldRef { entity, component, path });
+        writes.push(ComponentWrite { entity, field: fields.component_field(component), value });
         Ok(())
     }
 }

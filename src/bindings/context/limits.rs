@@ -1,7 +1,9 @@
 //! What one run may ask for, and what it has asked for so far.
 
 use super::ScriptContext;
-use crate::bindings::effects::{Effects, ScalarWrite};
+use crate::bindings::effects::Effects;
+use crate::bindings::field_ids::KnownField;
+use crate::bindings::write_log::ComponentWrite;
 use crate::config::LuaPoolConfig;
 use crate::error::{ScriptError, Setting};
 use crate::value::ScriptValue;
@@ -16,9 +18,13 @@ pub(crate) fn max_bytes_handed_over(limits: &LuaPoolConfig) -> usize {
 impl ScriptContext<'_> {
     /// Whether the runs so far have asked for so many times what one run may.
     pub(crate) fn is_replete(&self, times: usize) -> bool {
-        let Effects { commands, spawned, drafts, messages, emitted, logs, .. } = &self.effects;
+        let Effects { commands, spawned, writes, messages, emitted, logs } = &self.effects;
         let limits = self.limits;
-        commands.len() + spawned.len() + drafts.len() >= times.saturating_mul(self.max_commands)
+        let most = times.saturating_mul(self.max_commands);
+        let made = commands.len() + spawned.len();
+        // Scalars don't count. They are told apart only if it matters.
+        let changes = || writes.iter().filter(|write| !write.value.is_scalar()).count();
+        made + writes.len() >= most && made + changes() >= most
             || messages.len() + emitted.len() >= times.saturating_mul(limits.max_messages)
             || logs.len() >= times.saturating_mul(limits.max_log_lines)
             || self.bytes >= max_bytes_handed_over(limits)
@@ -85,7 +91,13 @@ impl ScriptContext<'_> {
         {
             return Ok(());
         }
-        let before = self.written_leaf(place).map_or(0, |leaf| leaf.value.size());
+        let fields = &self.exposure.fields;
+        let is_its = |write: &&ComponentWrite| {
+            let KnownField { path, is_compound, .. } = fields.get(write.field);
+            *path == place.path && !is_compound
+        };
+        let written = self.effects.writes.around(fields, place).filter(is_its);
+        let before = written.map_or(0, |write| write.value.size());
         self.count_bytes("bytes in components", value.size().saturating_sub(before))
     }
 
@@ -97,8 +109,7 @@ impl ScriptContext<'_> {
         size: usize,
         before: usize,
     ) -> Result<(), ScriptError> {
-        let is_copied = self.draft_index(place.entity, place.component).is_some()
-            || self.written_leaf(place).is_some();
+        let is_copied = self.effects.writes.around(&self.exposure.fields, place).is_some();
         if !is_copied {
             self.copied += before;
         }
@@ -106,11 +117,5 @@ impl ScriptContext<'_> {
             0 => Ok(()),
             grown => self.count_bytes("bytes in components", grown),
         }
-    }
-
-    /// What was written to the leaf at a place.
-    pub(super) fn written_leaf(&self, place: FieldRef) -> Option<&ScalarWrite> {
-        let spot = self.exposure.fields.at(place.component, place.path)?;
-        self.effects.leaves.iter().find(|leaf| leaf.entity == place.entity && leaf.spot == spot)
     }
 }

@@ -1,63 +1,70 @@
 //! Reading components.
 
 use bevy::prelude::Entity;
-use bevy::reflect::PartialReflect;
+use bevy::reflect::{PartialReflect, Reflect};
 
 use super::{FoundComponent, ScriptContext};
-use crate::bindings::effects::{Change, ScalarWrite};
 use crate::bindings::reflect::{self, ValueForm};
+use crate::bindings::written_value::WrittenValue;
 use crate::error::ScriptError;
 use crate::vm::{Field, FieldPath, FieldRef, Host, ReadResult};
 
 impl<'w> ScriptContext<'w> {
-    pub(super) fn draft_index(&self, entity: Entity, component: u32) -> Option<usize> {
-        let drafts = &self.effects.drafts;
-        drafts.iter().position(|draft| draft.entity == entity && draft.component == component)
+    /// What this script made of a whole component, if it did.
+    pub(super) fn written_component(
+        &self,
+        entity: Entity,
+        component: u32,
+    ) -> Option<&WrittenValue> {
+        let written = self.effects.writes.of_component(&self.exposure.fields, entity, component);
+        written.map(|write| &write.value)
     }
 
-    pub(super) fn draft(&self, entity: Entity, component: u32) -> Option<&Change> {
-        self.draft_index(entity, component).map(|index| &self.effects.drafts[index].change)
+    /// Whether this script wrote to fields of a component.
+    pub(super) fn writes_fields_of(&self, entity: Entity, component: u32) -> bool {
+        let place = FieldRef { entity, component, path: FieldPath::default() };
+        self.effects.writes.within(&self.exposure.fields, place).next().is_some()
     }
 
-    /// Shows a component as this script sees it; `None` if the entity has none. Leaves that the script
-    /// wrote may have their old values still: good for a look at how it is made.
+    /// Shows a component as this script sees it; `None` if the entity has none. Fields that the script wrote may have
+    /// their old values still: good for a look at how it is made.
     pub(super) fn look<R>(
         &self,
         entity: Entity,
         component: u32,
         look: impl FnOnce(&dyn PartialReflect) -> R,
     ) -> Option<R> {
-        match self.draft(entity, component) {
-            Some(Change::Edited { copy, .. }) => Some(look(copy.as_partial_reflect())),
-            Some(Change::Inserted(value)) => Some(look(value.as_partial_reflect())),
-            Some(Change::Removed) => None,
+        match self.written_component(entity, component) {
+            Some(written) => written.value().map(look),
             None => self.exposure.get(component).look(self.world, entity, look),
         }
     }
 
     /// Shows the value at a place, up to date.
     pub(super) fn look_at<R>(
-        &mut self,
+        &self,
         place: FieldRef,
         look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
     ) -> Result<R, ScriptError> {
-        if !self.effects.leaves.is_empty() {
-            self.must_exist(place.entity)?;
-            let written = |leaf: &&ScalarWrite| {
-                self.is_of(leaf, place.entity, place.component)
-                    && place.path.contains(&self.path_of(leaf))
-            };
-            if let Some(leaf) = self.effects.leaves.iter().find(written) {
-                if self.path_of(leaf) == place.path {
-                    return look(leaf.value.as_partial_reflect());
-                }
-                self.open_draft(place)?;
-            }
+        let (fields, writes) = (&self.exposure.fields, &self.effects.writes);
+        if writes.is_empty() {
+            return self.look_at_make(place, look);
         }
-        self.look_at_make(place, look)
+        self.must_exist(place.entity)?;
+        let lost = || self.lost(place);
+        if let Some(write) = writes.around(fields, place) {
+            let within = &place.path.steps()[fields.get(write.field).path.steps().len()..];
+            let value = write.value.value().ok_or_else(lost)?;
+            return look(reflect::at(value, within).ok_or_else(lost)?);
+        }
+        if writes.within(fields, place).next().is_none() {
+            return self.look_at_make(place, look);
+        }
+        let copy = self.edited_copy(place.entity, place.component)?;
+        look(reflect::at(copy.as_partial_reflect(), place.path.steps()).ok_or_else(lost)?)
     }
 
-    /// As `look_at`, but leaves that the script wrote may have their old values still.
+    /// As `look_at`, but fields that the script wrote may have their old values still.
     pub(super) fn look_at_make<R>(
         &self,
         place: FieldRef,
@@ -68,6 +75,34 @@ impl<'w> ScriptContext<'w> {
             look(reflect::at(component, place.path.steps()).ok_or_else(|| self.lost(place))?)
         })
         .unwrap_or_else(|| Err(self.lost(place)))
+    }
+
+    /// A copy of a component of the world that has what this script wrote to its fields.
+    pub(super) fn edited_copy(
+        &self,
+        entity: Entity,
+        component: u32,
+    ) -> Result<&dyn Reflect, ScriptError> {
+        self.copies.get_or_make(entity, component, || {
+            let place = FieldRef { entity, component, path: FieldPath::default() };
+            let exposed = self.exposure.get(component);
+            let copy = |value: &dyn PartialReflect| exposed.duplicate(value, self.registry);
+            let mut copy =
+                exposed.look(self.world, entity, copy).ok_or_else(|| self.lost(place))??;
+            self.write_to_copy(place, copy.as_partial_reflect_mut());
+            Ok(copy)
+        })
+    }
+
+    /// Writes what this script wrote within a place to a copy of the value there.
+    pub(super) fn write_to_copy(&self, place: FieldRef, copy: &mut dyn PartialReflect) {
+        let fields = &self.exposure.fields;
+        for write in self.effects.writes.within(fields, place) {
+            let path = fields.get(write.field).path;
+            let target = reflect::at_mut(copy, &path.steps()[place.path.steps().len()..]);
+            let written = target.and_then(|target| write.value.write_to(target));
+            debug_assert!(written.is_some(), "a field is where it was found");
+        }
     }
 
     pub(super) fn lost(&self, place: FieldRef) -> ScriptError {
@@ -96,14 +131,6 @@ impl<'w> ScriptContext<'w> {
                 Some(found)
             }
         }
-    }
-
-    pub(super) fn is_of(&self, leaf: &ScalarWrite, entity: Entity, component: u32) -> bool {
-        leaf.entity == entity && self.exposure.fields.get(leaf.spot).component == component
-    }
-
-    pub(super) fn path_of(&self, leaf: &ScalarWrite) -> FieldPath {
-        self.exposure.fields.get(leaf.spot).path
     }
 
     pub(super) fn reading(

@@ -1,11 +1,12 @@
 //! Parents and children as a script sees them.
 
 use bevy::ecs::entity::EntityIndexMap;
-use bevy::prelude::{ChildOf, Children, Entity, Reflect};
+use bevy::prelude::{ChildOf, Children, Entity};
 
 use super::ScriptContext;
-use crate::bindings::effects::{Change, new_entity, new_entity_index};
+use crate::bindings::effects::{new_entity, new_entity_index};
 use crate::bindings::hierarchy::{MAX_LEVELS, Misfit, level_below};
+use crate::bindings::written_value::WrittenValue;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -17,12 +18,12 @@ impl ScriptContext<'_> {
         child: Option<Entity>,
     ) -> Result<usize, ScriptError> {
         let misfit = |misfit: Misfit| ScriptError::Host { message: misfit.to_string() };
-        let moved = self
-            .exposure
-            .child_of()
-            .filter(|number| self.effects.drafts.iter().any(|draft| draft.component == *number));
+        let moved = self.exposure.child_of().is_some_and(|number| {
+            let whole = self.exposure.fields.component_field(number);
+            self.effects.writes.iter().any(|write| write.field == whole)
+        });
         // What this unit spawned is known by its level, unless it moved anything.
-        if moved.is_none()
+        if !moved
             && let Some(index) = new_entity_index(parent)
             && let Some(spawn) = self.effects.spawned.get(index)
         {
@@ -34,9 +35,10 @@ impl ScriptContext<'_> {
 
     /// The parent of an entity, as this script sees it.
     pub(super) fn parent(&self, entity: Entity) -> Option<Entity> {
-        let moved = self.exposure.child_of().and_then(|number| self.draft(entity, number));
+        let moved =
+            self.exposure.child_of().and_then(|number| self.written_component(entity, number));
         match (moved, new_entity_index(entity)) {
-            (Some(change), _) => change.parent(),
+            (Some(written), _) => parent_named_by(written),
             (None, Some(index)) => self.effects.spawned.get(index)?.parent,
             (None, None) => self.world.get::<ChildOf>(entity).map(ChildOf::parent),
         }
@@ -45,10 +47,11 @@ impl ScriptContext<'_> {
     /// The children of an entity, as this script sees them: those that it had, that were spawned as such, and that
     /// were moved here.
     pub(super) fn children(&self, entity: Entity) -> Vec<Entity> {
-        let child_of = self.exposure.child_of();
-        let moved: EntityIndexMap<_> = (self.effects.drafts.iter())
-            .filter(|draft| Some(draft.component) == child_of)
-            .map(|draft| (draft.entity, draft.change.parent()))
+        let child_of =
+            self.exposure.child_of().map(|number| self.exposure.fields.component_field(number));
+        let moved: EntityIndexMap<_> = (self.effects.writes.iter())
+            .filter(|write| Some(write.field) == child_of)
+            .map(|write| (write.entity, parent_named_by(&write.value)))
             .collect();
         let present = self.world.get::<Children>(entity).into_iter().flatten().copied();
         let spawned = (0..)
@@ -78,18 +81,7 @@ impl ScriptContext<'_> {
     }
 }
 
-impl Change {
-    /// The parent that an entity has after a change of its [`ChildOf`].
-    pub(super) fn parent(&self) -> Option<Entity> {
-        match self {
-            Self::Edited { copy, .. } => parent_named_by(copy.as_ref()),
-            Self::Inserted(value) => parent_named_by(value.as_ref()),
-            Self::Removed => None,
-        }
-    }
-}
-
-/// The parent that a [`ChildOf`] names.
-pub(super) fn parent_named_by(value: &dyn Reflect) -> Option<Entity> {
-    value.downcast_ref().map(ChildOf::parent)
+/// The parent that an entity has after a change of its [`ChildOf`].
+pub(super) fn parent_named_by(written: &WrittenValue) -> Option<Entity> {
+    written.value()?.try_downcast_ref().map(ChildOf::parent)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bevy::prelude::{Entity, EntityRef};
 
 use super::{OutputCounts, ScriptContext};
-use crate::bindings::effects::Checkpoint;
 
 impl<'w> ScriptContext<'w> {
     /// Turns to another entity, which was found in the world if it is there, and each run of whose script may queue
@@ -20,6 +19,7 @@ impl<'w> ScriptContext<'w> {
         debug_assert!(self.effects.is_empty(), "effects are lost");
         self.entity = entity;
         self.found = None;
+        self.copies.clear();
         self.own = found.filter(|entity| self.is_visible(*entity));
         self.max_commands = max_commands;
         self.bytes = 0;
@@ -51,21 +51,16 @@ impl<'w> ScriptContext<'w> {
             copied: self.copied,
         };
         // Where there is nothing yet, there is nothing to note.
-        self.start = if self.effects.is_empty() { None } else { Some(self.checkpoint()) };
+        self.start = if self.effects.is_empty() {
+            None
+        } else {
+            Some(self.effects.checkpoint(self.registry))
+        };
     }
 
     /// Takes back all that the current run asked for. Log lines stay: they tell of the failure.
     pub(crate) fn roll_back(&mut self) {
+        self.copies.clear();
         self.effects.roll_back(self.start.take().unwrap_or_default());
-    }
-
-    /// Notes where the effects stand.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
-        self.effects.checkpoint(|component, value| {
-            self.exposure
-                .get(component)
-                .duplicate(value, self.registry)
-                .expect("a value that can't be copied doesn't become a draft")
-        })
     }
 }

@@ -1,18 +1,18 @@
 //! Writing fields of components.
 
-use bevy::reflect::{PartialReflect, ReflectRef};
-use smallvec::smallvec;
+use bevy::prelude::Entity;
+use bevy::reflect::PartialReflect;
 
 use super::ScriptContext;
-use crate::bindings::effects::{Change, Draft, FieldValue, LeafValue, ScalarWrite};
-use crate::bindings::field_ids::KnownField;
-use crate::bindings::reflect::{self, TypedScalar};
+use crate::bindings::reflect::{self, as_scalar};
+use crate::bindings::write_log::ComponentWrite;
+use crate::bindings::written_value::{WholeValue, WrittenValue};
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
 use crate::vm::{FieldId, FieldRef, Host};
 
 impl ScriptContext<'_> {
-    /// Writes the value at a place into a copy of the component.
+    /// Writes the value at a place of a component that is there.
     pub(super) fn edit(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
         self.must_exist(place.entity)?;
         let exposed = self.exposure.get(place.component);
@@ -22,161 +22,139 @@ impl ScriptContext<'_> {
         if let Some(error) = self.not_finite(place, &value) {
             return Err(error);
         }
-        let index = match self.draft_index(place.entity, place.component) {
-            Some(index) => index,
-            None => {
-                if self.edit_leaf(place, &value) {
-                    return Ok(());
-                }
-                if let Some((spot, copy)) = self.copy_field(place) {
-                    return self.edit_field(place, spot, copy, value);
-                }
-                self.open_draft(place)?
+        let fields = &self.exposure.fields;
+        match self.effects.writes.around(fields, place) {
+            None => self.edit_field(place, value),
+            Some(ComponentWrite { value: WrittenValue::Scalar(_), .. }) => {
+                self.edit_field(place, value)
             }
-        };
+            Some(ComponentWrite { value: WrittenValue::Remove, .. }) => Err(self.lost(place)),
+            Some(_) => self.edit_within(place, value),
+        }
+    }
+
+    /// Writes a value to a field that no whole value was written around.
+    fn edit_field(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
+        let FieldRef { entity, component, path } = place;
+        let fields = &self.exposure.fields;
+        let id = fields.at(component, path);
+        let kind = id.and_then(|id| fields.get(id).scalar);
+        if let (Some(id), Some(kind)) = (id, kind)
+            && let Some(scalar) = as_scalar(&value).and_then(|value| kind.take(value))
+        {
+            if self.look(entity, component, |_| ()).is_none() {
+                return Err(self.lost(place));
+            }
+            self.put(entity, id, WrittenValue::Scalar(scalar));
+            return Ok(());
+        }
+        let (id, mut copy) = self.copy_field(place)?;
+        let size = value.size();
+        let around = fields.get(id).path.steps().len();
+        let target = reflect::at_mut(copy.as_mut(), &path.steps()[around..])
+            .ok_or_else(|| self.lost(place))?;
         let name =
             self.name_for(place, matches!(value, ScriptValue::Table(_) | ScriptValue::String(_)));
-        let registry = self.registry;
-        let (copy, paths) = match &mut self.effects.drafts[index].change {
-            Change::Edited { copy, paths } => (copy, Some(paths)),
-            Change::Inserted(value) => (value, None),
-            Change::Removed => return Err(self.lost(place)),
-        };
-        // A leaf is written as a whole or not at all; a table may be found wrong halfway.
-        let before = matches!(value, ScriptValue::Table(_))
-            .then(|| exposed.duplicate(copy.as_partial_reflect(), registry))
-            .transpose()?;
-        let Some(target) = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())
-        else {
-            return Err(self.lost(place));
-        };
-        if let Err(error) = reflect::write(target, value, &name, registry) {
-            if let Some(before) = before {
-                *copy = before;
-            }
-            return Err(self.named(place, error));
-        }
-        if let Some(paths) = paths
-            && !paths.iter().any(|path| path.contains(&place.path))
-        {
-            paths.retain(|path| !place.path.contains(path));
-            paths.push(place.path);
-        }
+        reflect::write(target, value, &name, self.registry)
+            .map_err(|error| self.named(place, error))?;
+        let scalar = fields.get(id).scalar.and_then(|kind| kind.copy(copy.as_ref()));
+        let whole = || WrittenValue::Whole(Box::new(WholeValue { value: copy, size }));
+        self.put(entity, id, scalar.map_or_else(whole, WrittenValue::Scalar));
         Ok(())
     }
 
-    /// Writes a small leaf of a component that has no draft; gives whether it is one and takes the value.
-    pub(super) fn edit_leaf(&mut self, place: FieldRef, value: &ScriptValue) -> bool {
-        let FieldRef { entity, component, path } = place;
-        let Some(spot) = self.exposure.fields.at(component, path) else { return false };
-        let mut leaves = self.effects.leaves.iter_mut();
-        if let Some(leaf) = leaves.find(|leaf| leaf.entity == entity && leaf.spot == spot) {
-            return match &mut leaf.value {
-                LeafValue::Small(leaf) => leaf.set(value),
-                LeafValue::Field(_) => false,
-            };
-        }
-        let made = self.look(entity, component, |component| {
-            TypedScalar::new(reflect::at(component, path.steps())?, value)
-        });
-        let Some(Some(value)) = made else { return false };
-        let value = LeafValue::Small(value);
-        self.effects.leaves.push(ScalarWrite { entity, spot, value });
-        true
-    }
-
-    /// A copy of the field at a place, if it is always there, is written as a whole, and can be copied.
-    pub(super) fn copy_field(&self, place: FieldRef) -> Option<(FieldId, Box<dyn PartialReflect>)> {
-        let FieldRef { entity, component, path } = place;
-        let spots = &self.exposure.fields;
-        let spot = spots.at(component, path)?;
-        // What is written may name entities that were spawned, for which the whole has to be looked through.
-        if path.steps().is_empty() || spots.has_fields(spot) || !self.effects.spawned.is_empty() {
-            return None;
-        }
-        let written = |leaf: &&ScalarWrite| leaf.entity == entity && leaf.spot == spot;
-        let copy =
-            |value: &dyn PartialReflect| Some(value.reflect_clone().ok()?.into_partial_reflect());
-        let copy = match self.effects.leaves.iter().find(written) {
-            Some(leaf) => copy(leaf.value.as_partial_reflect()),
-            None => self
-                .look(entity, component, |component| copy(reflect::at(component, path.steps())?))?,
-        };
-        Some((spot, copy?))
-    }
-
-    /// Writes a value into a copy of a field, and keeps that.
-    pub(super) fn edit_field(
-        &mut self,
+    /// A copy of the field at a place, as this script sees it, or of the nearest one around it that can be copied.
+    fn copy_field(
+        &self,
         place: FieldRef,
-        spot: FieldId,
-        mut copy: Box<dyn PartialReflect>,
-        value: ScriptValue,
-    ) -> Result<(), ScriptError> {
-        let text = matches!(value, ScriptValue::String(_));
-        let enumeration = matches!(copy.reflect_ref(), ReflectRef::Enum(_));
+    ) -> Result<(FieldId, Box<dyn PartialReflect>), ScriptError> {
+        let FieldRef { entity, component, .. } = place;
+        let (exposed, fields) = (self.exposure.get(component), &self.exposure.fields);
+        let mut id = fields.nearest(component, place.path);
+        loop {
+            let path = fields.get(id).path;
+            let copied = self.look(entity, component, |component| {
+                let value = reflect::at(component, path.steps())?;
+                Some(reflect::copy_value(value, self.registry))
+            });
+            let copied = copied.flatten().ok_or_else(|| self.lost(place))?;
+            if let Some(mut copy) = copied {
+                self.write_to_copy(FieldRef { path, ..place }, copy.as_mut());
+                return Ok((id, copy));
+            }
+            id = fields.around(id).ok_or_else(|| exposed.cannot_be_copied())?;
+        }
+    }
+
+    /// Logs what a field is to be, in place of what it and all within it were to be.
+    fn put(&mut self, entity: Entity, field: FieldId, value: WrittenValue) {
+        let fields = &self.exposure.fields;
+        let known = fields.get(field);
+        let place = FieldRef { entity, component: known.component, path: known.path };
+        if let Some(copy) = self.copies.get_mut(entity, place.component)
+            && let Some(target) = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())
+        {
+            let _ = value.write_to(target);
+        }
+        let writes = &mut self.effects.writes;
+        if let Some(write) = writes.iter_mut().find(|it| it.field == field && it.entity == entity) {
+            write.value = value;
+            return;
+        }
+        if known.is_compound {
+            writes.remove_within(fields, place);
+        }
+        writes.push(ComponentWrite { entity, field, value });
+    }
+
+    /// Writes a value into the whole value that this script wrote to a field, or to one around it.
+    fn edit_within(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
+        let exposed = self.exposure.get(place.component);
+        let fields = &self.exposure.fields;
         let name =
-            self.name_for(place, matches!(value, ScriptValue::Table(_)) || text && enumeration);
+            self.name_for(place, matches!(value, ScriptValue::Table(_) | ScriptValue::String(_)));
+        let (lost, registry) = (self.lost(place), self.registry);
+        let Some(write) = self.effects.writes.around_mut(fields, place) else { return Err(lost) };
+        let path = fields.get(write.field).path;
+        let Some(whole) = write.value.whole_mut() else { return Err(lost) };
+        // A table may be found wrong halfway.
+        let before = matches!(value, ScriptValue::Table(_)).then(|| {
+            reflect::copy_value(whole.value.as_ref(), registry)
+                .ok_or_else(|| exposed.cannot_be_copied())
+        });
+        let before = before.transpose()?;
+        let within = &place.path.steps()[path.steps().len()..];
+        let Some(target) = reflect::at_mut(whole.value.as_mut(), within) else { return Err(lost) };
         let size = value.size();
-        reflect::write(copy.as_mut(), value, &name, self.registry)
-            .map_err(|error| self.named(place, error))?;
-        let FieldRef { entity, .. } = place;
-        let value = LeafValue::Field(Box::new(FieldValue { value: copy, size }));
-        let leaves = &mut self.effects.leaves;
-        match leaves.iter_mut().find(|leaf| leaf.entity == entity && leaf.spot == spot) {
-            Some(leaf) => leaf.value = value,
-            None => leaves.push(ScalarWrite { entity, spot, value }),
+        if let Err(error) = reflect::write(target, value, &name, registry) {
+            if let Some(before) = before {
+                whole.value = before;
+            }
+            return Err(self.named(place, error));
+        }
+        if within.is_empty() {
+            whole.size = size;
+        }
+        if let Some(copy) = self.copies.get_mut(place.entity, place.component)
+            && let Some(target) = reflect::at_mut(copy.as_partial_reflect_mut(), path.steps())
+        {
+            let _ = write.value.write_to(target);
         }
         Ok(())
     }
 
     /// The name of a place if it is needed: it costs an allocation, and comes up in errors alone.
-    pub(super) fn name_for(&self, place: FieldRef, needed: bool) -> String {
+    fn name_for(&self, place: FieldRef, needed: bool) -> String {
         if needed { self.name(place) } else { String::new() }
     }
 
     /// Names the place in an error that doesn't.
-    pub(super) fn named(&self, place: FieldRef, error: ScriptError) -> ScriptError {
+    fn named(&self, place: FieldRef, error: ScriptError) -> ScriptError {
         match error {
             ScriptError::WrongType { place: at, expected, got } if at.is_empty() => {
                 ScriptError::WrongType { place: self.name(place), expected, got }
             }
             error => error,
-        }
-    }
-
-    /// Makes a draft of the component at a place, with the leaves that were written; gives its number.
-    pub(super) fn open_draft(&mut self, place: FieldRef) -> Result<usize, ScriptError> {
-        let FieldRef { entity, component, .. } = place;
-        let exposed = self.exposure.get(component);
-        let mut copy =
-            exposed.copy(self.world, entity, self.registry).ok_or_else(|| self.lost(place))??;
-        let mut paths = smallvec![];
-        self.effects.leaves.retain(|leaf| {
-            let spot = self.exposure.fields.get(leaf.spot);
-            let belongs = leaf.entity == entity && spot.component == component;
-            if belongs {
-                let path = spot.path;
-                let target = reflect::at_mut(copy.as_partial_reflect_mut(), path.steps());
-                let written = target.and_then(|target| leaf.value.write_to(target));
-                debug_assert!(written.is_some(), "a leaf is where it was found");
-                paths.push(path);
-            }
-            !belongs
-        });
-        let change = Change::Edited { copy, paths };
-        self.effects.drafts.push(Draft { entity, component, change });
-        Ok(self.effects.drafts.len() - 1)
-    }
-
-    /// Makes drafts of all components of which leaves were written.
-    pub(in crate::bindings) fn open_drafts(&mut self) {
-        for leaf in self.effects.leaves.clone() {
-            let KnownField { component, path, .. } = *self.exposure.fields.get(leaf.spot);
-            if self.draft_index(leaf.entity, component).is_none() {
-                // If it can't be copied, nobody but scripts can see what they wrote.
-                let _ = self.open_draft(FieldRef { entity: leaf.entity, component, path });
-            }
         }
     }
 }

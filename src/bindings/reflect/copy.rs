@@ -1,6 +1,7 @@
 //! Copies and assignments of whole values.
 
 use bevy::prelude::ReflectFromReflect;
+use bevy::reflect::array::DynamicArray;
 use bevy::reflect::{PartialReflect, Reflect, ReflectMut, ReflectRef, TypeRegistry};
 
 /// Copies a whole value. Bevy can't clone arrays and fields that reflection ignores; then the copy is
@@ -13,6 +14,21 @@ pub(crate) fn duplicate(
         let info = value.get_represented_type_info()?;
         registry.get_type_data::<ReflectFromReflect>(info.type_id())?.from_reflect(value)
     })
+}
+
+/// As [`duplicate`], for a value within a component. An array of values that can be copied can be copied too.
+pub(crate) fn copy_value(
+    value: &dyn PartialReflect,
+    registry: &TypeRegistry,
+) -> Option<Box<dyn PartialReflect>> {
+    if let Some(copy) = duplicate(value, registry) {
+        return Some(copy.into_partial_reflect());
+    }
+    let ReflectRef::Array(array) = value.reflect_ref() else { return None };
+    let elements = array.iter().map(|element| copy_value(element, registry));
+    let mut copy = DynamicArray::new(elements.collect::<Option<Box<[_]>>>()?);
+    copy.set_represented_type(value.get_represented_type_info());
+    Some(Box::new(copy))
 }
 
 /// As [`assign`]; gives whether they differed.

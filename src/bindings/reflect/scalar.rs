@@ -1,4 +1,4 @@
-//! [`TypedScalar`]: the commonest leaves, held without an allocation.
+//! [`TypedScalar`]: numbers, vectors and booleans of the types that components have them in.
 
 use std::any::TypeId;
 
@@ -8,15 +8,15 @@ use bevy::reflect::PartialReflect;
 use crate::value::{FromScript, ScriptValue, exact};
 use crate::vm::Scalar;
 
-macro_rules! small_leaves {
+macro_rules! scalars {
     ($($variant:ident($ty:ty)),* $(,)?) => {
-        /// A value that a script wrote to a leaf, of the leaf's own type.
+        /// A number, a vector or a boolean, of the type of the field that it is for.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub(crate) enum TypedScalar {
-            $(#[allow(missing_docs)] $variant($ty),)*
+            $($variant($ty),)*
         }
 
-        /// The type of such a leaf.
+        /// The type of a [`TypedScalar`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum ScalarType {
             $($variant,)*
@@ -30,15 +30,22 @@ macro_rules! small_leaves {
                 None
             }
 
-            /// Reads a leaf of this type; `None` if it is of another.
+            /// Reads a scalar of this type; `None` if it is of another.
             pub(crate) fn read(self, leaf: &dyn PartialReflect) -> Option<Scalar> {
                 let leaf = leaf.try_as_reflect()?.as_any();
                 match self {
-                    $(Self::$variant => leaf.downcast_ref::<$ty>()?.as_leaf(),)*
+                    $(Self::$variant => leaf.downcast_ref::<$ty>()?.to_scalar(),)*
                 }
             }
 
-            /// Converts what a script wrote to such a leaf; `None` if that doesn't take it.
+            /// Copies a scalar of this type; `None` if it is of another.
+            pub(crate) fn copy(self, value: &dyn PartialReflect) -> Option<TypedScalar> {
+                match self {
+                    $(Self::$variant => value.try_downcast_ref().copied().map(TypedScalar::$variant),)*
+                }
+            }
+
+            /// Converts what a script wrote to such a scalar; `None` if that doesn't take it.
             pub(crate) fn take(self, value: Scalar) -> Option<TypedScalar> {
                 // The commonest, without a detour.
                 if let (Self::Vec3, Scalar::Vector(value)) = (self, value) {
@@ -54,25 +61,7 @@ macro_rules! small_leaves {
             /// As Lua has it.
             pub(crate) fn read(self) -> Option<Scalar> {
                 match self {
-                    $(Self::$variant(leaf) => leaf.as_leaf(),)*
-                }
-            }
-
-            /// Converts what a script wrote to `target`; `None` if it isn't such a leaf or doesn't take
-            /// the value.
-            pub(crate) fn new(target: &dyn PartialReflect, value: &ScriptValue) -> Option<Self> {
-                let id = target.try_as_reflect()?.as_any().type_id();
-                $(if id == TypeId::of::<$ty>() {
-                    return <$ty>::from_script(plain(value)?).ok().map(Self::$variant);
-                })*
-                None
-            }
-
-            /// Writes another value to the same leaf; gives whether it takes it.
-            pub(crate) fn set(&mut self, value: &ScriptValue) -> bool {
-                let Some(value) = plain(value) else { return false };
-                match self {
-                    $(Self::$variant(leaf) => <$ty>::from_script(value).map(|new| *leaf = new).is_ok(),)*
+                    $(Self::$variant(leaf) => leaf.to_scalar(),)*
                 }
             }
 
@@ -99,7 +88,7 @@ macro_rules! small_leaves {
         }
     };
 }
-small_leaves!(
+scalars!(
     Vec3(Vec3),
     F32(f32),
     Bool(bool),
@@ -118,21 +107,21 @@ small_leaves!(
 );
 
 /// As Lua has it; `None` for whole numbers that Lua can't hold.
-trait AsScalar {
-    fn as_leaf(&self) -> Option<Scalar>;
+trait ReadScalar {
+    fn to_scalar(&self) -> Option<Scalar>;
 }
 
-macro_rules! as_leaf {
+macro_rules! read_scalar {
     ($($ty:ty: |$value:ident| $leaf:expr;)*) => {$(
-        impl AsScalar for $ty {
-            fn as_leaf(&self) -> Option<Scalar> {
+        impl ReadScalar for $ty {
+            fn to_scalar(&self) -> Option<Scalar> {
                 let $value = *self;
                 $leaf
             }
         }
     )*};
 }
-as_leaf! {
+read_scalar! {
     Vec3: |value| Some(Scalar::Vector(value));
     Vec2: |value| Some(Scalar::Vector(value.extend(0.0)));
     bool: |value| Some(Scalar::Bool(value));
@@ -164,12 +153,12 @@ impl TypedScalar {
     }
 }
 
-/// Copies a value that needs no allocation.
-fn plain(value: &ScriptValue) -> Option<ScriptValue> {
+/// What a script wrote, if that needs no memory of its own.
+pub(crate) fn as_scalar(value: &ScriptValue) -> Option<Scalar> {
     match value {
-        ScriptValue::Number(number) => Some(ScriptValue::Number(*number)),
-        ScriptValue::Vector(vector) => Some(ScriptValue::Vector(*vector)),
-        ScriptValue::Bool(value) => Some(ScriptValue::Bool(*value)),
+        ScriptValue::Number(number) => Some(Scalar::Number(*number)),
+        ScriptValue::Vector(vector) => Some(Scalar::Vector(*vector)),
+        ScriptValue::Bool(value) => Some(Scalar::Bool(*value)),
         _ => None,
     }
 }
@@ -179,17 +168,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leaf_takes_what_its_type_takes() {
+    fn a_scalar_takes_what_its_type_takes() {
         let mut health = 3_u32;
-        let mut leaf = TypedScalar::new(&health, &5.0.into()).expect("a whole number");
-        assert_eq!(leaf.write_to(&mut health), Some(true));
-        assert_eq!(leaf.write_to(&mut health), Some(false), "nothing differs any more");
+        let kind = ScalarType::of(TypeId::of::<u32>()).expect("it is a scalar");
+        let scalar = kind.take(Scalar::Number(5.0)).expect("a whole number");
+        assert_eq!(scalar.write_to(&mut health), Some(true));
+        assert_eq!(scalar.write_to(&mut health), Some(false), "nothing differs any more");
         assert_eq!(health, 5);
-        assert!(!leaf.set(&(-1.0).into()), "out of range");
-        assert!(!leaf.set(&"6".into()), "no number");
-        assert!(leaf.set(&7.0.into()));
-        assert_eq!(leaf, TypedScalar::U32(7));
-        assert_eq!(leaf.write_to(&mut 1.0_f32), None, "another type");
-        assert_eq!(TypedScalar::new(&String::new(), &"x".into()), None, "not small");
+        assert_eq!(kind.copy(&health), Some(scalar));
+        assert_eq!(kind.read(&health), Some(Scalar::Number(5.0)));
+        assert_eq!(kind.take(Scalar::Number(-1.0)), None, "out of range");
+        assert_eq!(as_scalar(&"6".into()), None, "no number");
+        assert_eq!(kind.take(Scalar::Number(7.0)), Some(TypedScalar::U32(7)));
+        assert_eq!(scalar.write_to(&mut 1.0_f32), None, "another type");
+        assert_eq!(ScalarType::of(TypeId::of::<String>()), None, "not a scalar");
     }
 }

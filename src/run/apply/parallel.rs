@@ -15,7 +15,7 @@ use bevy::ecs::entity::EntityHashSet;
 use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
-use crate::bindings::{FieldIds, write_transform};
+use crate::bindings::FieldIds;
 use crate::run::invocation::{Invocation, InvocationOutcome};
 use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
@@ -253,7 +253,7 @@ impl ParallelApply<'_> {
         if !plain || states_changed.is_newer_than(self.executed, now) {
             return None;
         }
-        let leaf = match outcome.leaves.as_slice() {
+        let leaf = match outcome.writes.as_slice() {
             [] => None,
             [leaf] if leaf.entity == invocation.entity => Some((leaf, transform?)),
             _ => return None,
@@ -269,8 +269,8 @@ impl ParallelApply<'_> {
         }
         let mut changed = AppliedChange::default();
         if let Some((leaf, transform)) = leaf {
-            changed.transform = write_transform(self.spots, leaf, transform)?;
-            outcome.leaves.clear();
+            changed.transform = leaf.write_to_transform(self.spots, transform)?;
+            outcome.writes.clear();
         }
         // Nearly always both are zero already: what isn't written needn't go back to memory.
         let (waiting, pending_delta) = (
