@@ -41,7 +41,6 @@ mod cache;
 mod execution;
 mod host;
 mod interrupter;
-mod offer;
 mod output;
 mod pool;
 mod set;
@@ -63,8 +62,8 @@ use serde::de::DeserializeOwned;
 
 use self::cache::{CacheBounds, SourceCache};
 use self::host::EngineHost;
-use self::offer::Offer;
 use self::output::Output;
+use crate::api_registry::ApiRegistry;
 use crate::error::{Failure, ScriptError};
 use crate::modules::{self, Module};
 use crate::pool::TimingHistogram;
@@ -104,7 +103,7 @@ pub struct LuaEngine {
 #[derive(Debug)]
 struct Core {
     session: Session,
-    offer: Offer,
+    offer: ApiRegistry,
     output: Output,
     limits: SessionLimits,
     call_timeout: Option<Duration>,
@@ -657,7 +656,7 @@ impl Core {
     /// Changes what is offered, also in the living VM, or changes nothing.
     fn offer(
         &mut self,
-        add: impl FnOnce(&mut Offer) -> Result<(), EngineError>,
+        add: impl FnOnce(&mut ApiRegistry) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let mark = self.offer.mark();
         add(&mut self.offer)?;

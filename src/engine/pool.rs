@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::cache::{CacheBounds, SourceCache};
 use super::host::EngineHost;
-use super::offer::Offer;
 use super::{EngineError, Execution, Interrupter, OutputLine};
+use crate::api_registry::ApiRegistry;
 use crate::error::{Failure, ScriptError};
 use crate::escape::log_text;
 use crate::modules::Module;
@@ -49,7 +49,7 @@ const CACHED: CacheBounds = CacheBounds { entries: 1024, bytes: 8 * 1024 * 1024 
 pub struct LuauPool {
     vms: VmPool<Vm>,
     factory: LuauFactory,
-    offer: RwLock<Arc<Offer>>,
+    offer: RwLock<Arc<ApiRegistry>>,
     programs: Mutex<SourceCache<Arc<Program>>>,
     max_source_size: usize,
     call_timeout: Option<Duration>,
@@ -434,7 +434,7 @@ impl LuauPool {
 
     fn offering(
         &self,
-        add: impl FnOnce(&mut Offer) -> Result<(), NameError>,
+        add: impl FnOnce(&mut ApiRegistry) -> Result<(), NameError>,
     ) -> Result<(), NameError> {
         {
             let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
@@ -464,7 +464,7 @@ pub struct LuauPoolBuilder {
     seed: u64,
     max_source_size: usize,
     call_timeout: Option<Duration>,
-    offer: Result<Offer, NameError>,
+    offer: Result<ApiRegistry, NameError>,
 }
 
 impl Default for LuauPoolBuilder {
@@ -474,7 +474,7 @@ impl Default for LuauPoolBuilder {
             seed: 0,
             max_source_size: MAX_SOURCE_SIZE,
             call_timeout: None,
-            offer: Ok(Offer::default()),
+            offer: Ok(ApiRegistry::default()),
         }
     }
 }
@@ -533,7 +533,7 @@ impl LuauPoolBuilder {
         modules.into_iter().fold(self, Self::module)
     }
 
-    fn offering(mut self, add: impl FnOnce(&mut Offer) -> Result<(), NameError>) -> Self {
+    fn offering(mut self, add: impl FnOnce(&mut ApiRegistry) -> Result<(), NameError>) -> Self {
         self.offer = self.offer.and_then(|mut offer| add(&mut offer).map(|()| offer));
         self
     }
