@@ -90,7 +90,7 @@ mod tests {
         let entity = Entity::PLACEHOLDER;
         let mut copies = EditedCopies::default();
         assert!(copies.is_empty());
-        for component in 0..100_000 {
+        for component in 0..100_000_u32 {
             let made = || Ok::<_, ()>(Box::new(component) as Box<dyn Reflect>);
             let last = component.saturating_sub(1);
             // Only the first ones: the list is walked.
