@@ -15,7 +15,19 @@ use syn::{Attribute, Item, ItemMod, Meta, UseTree, Visibility};
 
 /// The layers from the bottom to the top, by the first name of their modules' paths. A file imports from its own layer
 /// and from those before it.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 11] = [
+    &["control", "escape", "sandbox", "value", "error"],
+    &["pool"],
+    &["config"],
+    &["vm"],
+    &["modules"],
+    &["api_registry"],
+    &["engine"],
+    &["script", "bindings"],
+    &["snapshot"],
+    &["run"],
+    &["config_file", "diagnostics", "overlay", "plugin", "testing"],
+]; 9] = [
     &["control", "escape", "sandbox", "value", "error"],
     &["pool"],
     &["config"],
