@@ -27,16 +27,6 @@ const LAYERS: [&[&str]; 11] = [
     &["snapshot"],
     &["run"],
     &["config_file", "diagnostics", "overlay", "plugin", "testing"],
-]; 9] = [
-    &["control", "escape", "sandbox", "value", "error"],
-    &["pool"],
-    &["config"],
-    &["vm"],
-    &["engine", "modules"],
-    &["script", "bindings"],
-    &["snapshot"],
-    &["run"],
-    &["diagnostics", "overlay", "plugin", "testing"],
 ];
 
 /// The most lines in a file.
