@@ -42,7 +42,6 @@ pub(super) mod utf8;
 pub(super) mod values;
 
 use std::ffi::{CStr, c_int};
-use std::sync::atomic::AtomicUsize;
 
 use mlua::ffi::lua_State;
 use mlua::{Function, Lua, Table, ffi};
@@ -68,7 +67,7 @@ use crate::vm::cost;
 /// A built-in, the library where scripts find it (or none), and what bounds a call of it.
 struct BuiltIn {
     library: &'static CStr,
-    pub(super) name: &'static CStr,
+    name: &'static CStr,
     bound: CallBound,
     /// What scripts call instead: a function for this built-in alone, so that it has nothing to
     /// look up.
@@ -108,7 +107,7 @@ macro_rules! built_ins {
         // SAFETY: a cost is computed in a C function, from the arguments of the call.
         #[allow(unused_unsafe, reason = "some bounds are values")]
         const BOUND: CallBound = unsafe { $bound };
-        static ORIGINAL: OriginalFunction = OriginalFunction(AtomicUsize::new(0));
+        static ORIGINAL: OriginalFunction = OriginalFunction::unset();
         unsafe extern "C-unwind" fn bounded(state: *mut lua_State) -> c_int {
             // SAFETY: Luau calls it, with the arguments from 1 to the top. `bound_built_ins` set
             // the original before it made this closure.

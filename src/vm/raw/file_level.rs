@@ -8,6 +8,7 @@ use mlua::ffi::lua_State;
 use super::errors::outcome::{RunEnd, failed};
 use super::refs::Refs;
 use super::run::Run;
+use super::stack::StackCheck;
 use super::strings::text_at;
 use crate::vm::callback::{Callback, CallbackSet};
 use crate::vm::program::Program;
@@ -123,6 +124,7 @@ pub(super) unsafe fn globals_of(state: *mut lua_State, environment: c_int) -> Ve
     // SAFETY: in a protected call, with a table at the index. Nothing assigns to it meanwhile. A
     // visit takes two slots.
     unsafe {
+        let check = StackCheck::begin(state);
         let mut next = ffi::lua_rawiter(state, environment, 0);
         while next >= 0 && names.len() < MAX_GLOBALS {
             names.extend(text_at(state, -2));
@@ -132,6 +134,7 @@ pub(super) unsafe fn globals_of(state: *mut lua_State, environment: c_int) -> Ve
         if next >= 0 {
             ffi::lua_pop(state, 2);
         }
+        check.end(state, 0);
     }
     names.sort();
     names

@@ -10,6 +10,7 @@ use std::ffi::CStr;
 use mlua::ffi::lua_State;
 use mlua::{Function, Lua, ffi};
 
+/// A C function with a number and a name as upvalues.
 pub(super) fn numbered(
     lua: &Lua,
     number: u32,
@@ -35,6 +36,7 @@ pub(super) unsafe fn upvalue_number(state: *mut lua_State) -> u32 {
     unsafe { ffi::lua_tonumber(state, ffi::lua_upvalueindex(1)) as u32 }
 }
 
+/// Pushes a C function without upvalues.
 pub(super) unsafe fn push_function(state: *mut lua_State, function: ffi::lua_CFunction) {
     // SAFETY: in a protected call, with a slot for the function; it has no upvalues.
     unsafe { ffi::lua_pushcclosurek(state, function, std::ptr::null(), 0, None) }
@@ -53,6 +55,7 @@ pub(super) unsafe fn set_function(
     }
 }
 
+/// Sets the name that `typeof` gives, in the metatable on top.
 pub(super) unsafe fn set_type_name(state: *mut lua_State, name: &CStr) {
     // SAFETY: in a protected call, with a slot for the string above the table.
     unsafe {
@@ -61,6 +64,7 @@ pub(super) unsafe fn set_type_name(state: *mut lua_State, name: &CStr) {
     }
 }
 
+/// Freezes the metatable on top, and hides it from `getmetatable`.
 pub(super) unsafe fn lock_metatable(state: *mut lua_State) {
     // SAFETY: in a protected call, with a slot for the boolean above the table.
     unsafe {

@@ -19,6 +19,7 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 use super::refs::OwnHandles;
+use super::stack::StackCheck;
 use crate::error::ScriptError;
 use crate::vm::host::{FieldId, FieldRef, Host};
 
@@ -96,8 +97,10 @@ pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spo
     // SAFETY: in a protected call; one slot for the handle, one that `lua_ref` uses. The memory has
     // the size of the number.
     unsafe {
+        let check = StackCheck::begin(state);
         if known != 0 {
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, known.into());
+            check.end(state, 1);
             return;
         }
         let memory =
@@ -108,6 +111,7 @@ pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spo
         let end = slots.len().max(place + 1);
         slots.resize(end, 0);
         slots[place] = slot;
+        check.end(state, 1);
     }
 }
 

@@ -34,8 +34,8 @@ fn interrupt() -> usize {
 #[derive(Debug)]
 pub(in crate::vm) struct Hook {
     /// Keeps the callbacks alive.
-    pub(super) lua: Lua,
-    pub(super) callbacks: *mut ffi::lua_Callbacks,
+    lua: Lua,
+    callbacks: *mut ffi::lua_Callbacks,
 }
 
 // SAFETY: the callbacks belong to the VM, which lives as long as `lua`; `Hook::write` alone writes
@@ -64,7 +64,7 @@ impl Hook {
         self.write(0);
     }
 
-    pub(super) fn write(&self, function: usize) {
+    fn write(&self, function: usize) {
         let _alive = &self.lua;
         // SAFETY: `lua` keeps the callbacks alive.
         unsafe { Self::write_at(self.callbacks, function) }

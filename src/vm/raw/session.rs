@@ -74,7 +74,7 @@ pub(in crate::vm) fn run_session(
 ///
 /// In a protected call, with the main function or nil alone on the stack. `run` is live, and no
 /// reference to it is in use while Lua runs.
-pub(super) unsafe fn perform(
+unsafe fn perform(
     state: *mut lua_State,
     refs: &SessionRefs,
     task: SessionTask<'_>,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::c_int;
 
+use super::stack::StackCheck;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
@@ -87,15 +88,18 @@ pub(super) unsafe fn push_text(state: *mut lua_State, index: c_int) {
     // SAFETY: in a protected call, as a metamethod may raise; one slot for a metamethod or the
     // type's name, one for the text.
     unsafe {
+        let check = StackCheck::begin(state);
         if may_have_address(ffi::lua_type(state, index)) {
             if ffi::luaL_getmetafield(state, index, c"__tostring".as_ptr()) == 0 {
                 ffi::lua_pushstring(state, ffi::lua_typename(state, ffi::lua_type(state, index)));
+                check.end(state, 1);
                 return;
             }
             ffi::lua_pop(state, 1);
         }
         // Luau's own function: mlua's does not know vectors.
         ffi::luaL_tolstring_(state, index, std::ptr::null_mut());
+        check.end(state, 1);
     }
 }
 

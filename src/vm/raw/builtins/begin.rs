@@ -1,4 +1,8 @@
 //! [`begin`]: the safepoint before work that may take long.
+//!
+//! # Safety
+//!
+//! What asks for nothing else asks for what this folder does: see `builtins`.
 
 use std::ffi::{CStr, c_int};
 use std::time::Duration;

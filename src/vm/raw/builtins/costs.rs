@@ -1,4 +1,8 @@
 //! What calls cost, by their arguments, in nanoseconds.
+//!
+//! # Safety
+//!
+//! What asks for nothing else asks for what this folder does: see `builtins`.
 
 use std::ffi::{CStr, c_int};
 use std::time::Duration;

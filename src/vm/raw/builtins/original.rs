@@ -7,9 +7,15 @@ use mlua::ffi;
 use mlua::ffi::lua_State;
 
 /// One of Luau's own functions. It has the same address in each VM.
-pub(in crate::vm::raw) struct OriginalFunction(pub(in crate::vm::raw) AtomicUsize);
+pub(in crate::vm::raw) struct OriginalFunction(AtomicUsize);
 
 impl OriginalFunction {
+    /// None yet.
+    pub(in crate::vm::raw) const fn unset() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Stores the address of the function.
     pub(in crate::vm::raw) fn set(&self, function: ffi::lua_CFunction) {
         self.0.store(function as usize, Ordering::Relaxed);
     }

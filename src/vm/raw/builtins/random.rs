@@ -1,4 +1,8 @@
 //! `math.random`, on the run's own generator.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top.
 
 use std::ffi::c_int;
 
@@ -22,7 +26,7 @@ pub(in crate::vm) fn random_function(lua: &Lua) -> mlua::Result<Function> {
 }
 
 /// `math.random`, as Luau documents it.
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
+unsafe extern "C-unwind" fn random(state: *mut lua_State) -> c_int {
     // SAFETY: the arguments lie from 1 to the top; `luaL_check…` raise if they are no numbers.
     unsafe {
         let count = ffi::lua_gettop(state);

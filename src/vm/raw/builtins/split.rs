@@ -1,4 +1,8 @@
 //! `string.split`.
+//!
+//! # Safety
+//!
+//! What asks for nothing else asks for what this folder does: see `builtins`.
 
 use std::ffi::c_int;
 

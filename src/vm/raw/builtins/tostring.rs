@@ -1,4 +1,8 @@
 //! `tostring`, without addresses.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top.
 
 use std::ffi::c_int;
 

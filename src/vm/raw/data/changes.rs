@@ -17,7 +17,7 @@ pub(in crate::vm::raw) struct FieldChanges {
     /// allocation.
     number: Option<(u16, f64)>,
     /// All of them otherwise.
-    pub(in crate::vm::raw) fields: Vec<(u16, ScriptValue)>,
+    fields: Vec<(u16, ScriptValue)>,
 }
 
 impl FieldChanges {

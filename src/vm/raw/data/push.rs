@@ -14,13 +14,13 @@ use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::raw::data::entity::push_entity;
 use crate::vm::raw::errors::raise;
 use crate::vm::raw::safepoint::safepoint;
-use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::stack::{StackCheck, TOO_DEEP};
 
 /// Tables nested deeper than this are not plain data.
 pub(in crate::vm::raw) const MAX_DEPTH: u32 = 32;
 
 /// Values pushed between two safepoints.
-pub(in crate::vm::raw) const PUSHED: usize = 64;
+const PUSHED: usize = 64;
 
 /// Pushes a value.
 ///
@@ -73,6 +73,7 @@ pub(in crate::vm::raw) unsafe fn push_table(
             raise(state, ScriptError::Host { message });
         }
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+        let check = StackCheck::begin(state);
         ffi::lua_createtable(state, table.array.len() as c_int, table.fields.len() as c_int);
         for (index, value) in table.array.iter().enumerate() {
             if index % PUSHED == PUSHED - 1 {
@@ -99,5 +100,6 @@ pub(in crate::vm::raw) unsafe fn push_table(
             push_value(state, value, depth + 1);
             ffi::lua_rawset(state, -3);
         }
+        check.end(state, 1);
     }
 }

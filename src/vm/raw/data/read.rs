@@ -24,18 +24,18 @@ use crate::vm::raw::data::problem::{ReadProblem, ReadProblemKind};
 use crate::vm::raw::data::push::MAX_DEPTH;
 use crate::vm::raw::handles::handle_at;
 use crate::vm::raw::run::current::catch_host_panic;
-use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::stack::{StackCheck, TOO_DEEP};
 use crate::vm::raw::strings::{short, text_bytes};
 
 /// Reads plain data, within a budget of bytes.
 pub(in crate::vm::raw) struct StackReader<'r, 'w> {
     pub(in crate::vm::raw) budget: usize,
     /// Where handles to components are read from; without a host they are not data.
-    pub(in crate::vm::raw) host: Option<&'r mut dyn Host>,
+    host: Option<&'r mut dyn Host>,
     /// When to give up.
-    pub(in crate::vm::raw) deadline: &'r mut RunDeadline<'w>,
+    deadline: &'r mut RunDeadline<'w>,
     /// Values read so far.
-    pub(in crate::vm::raw) steps: u32,
+    steps: u32,
 }
 
 impl<'r, 'w> StackReader<'r, 'w> {
@@ -132,7 +132,12 @@ impl<'r, 'w> StackReader<'r, 'w> {
         index: c_int,
     ) -> Result<ScriptValue, ReadProblem> {
         // SAFETY: in a protected call, with a valid positive index.
-        unsafe { self.value_at(state, index, 0) }
+        unsafe {
+            let check = StackCheck::begin(state);
+            let value = self.value_at(state, index, 0);
+            check.end(state, 0);
+            value
+        }
     }
 
     /// Reads a table.
@@ -142,7 +147,12 @@ impl<'r, 'w> StackReader<'r, 'w> {
         index: c_int,
     ) -> Result<ScriptTable, ReadProblem> {
         // SAFETY: in a protected call, with a table at the positive index.
-        unsafe { self.table_at(state, index, 0) }
+        unsafe {
+            let check = StackCheck::begin(state);
+            let table = self.table_at(state, index, 0);
+            check.end(state, 0);
+            table
+        }
     }
 
     unsafe fn value_at(
@@ -303,10 +313,10 @@ impl<'r, 'w> StackReader<'r, 'w> {
 #[derive(Default)]
 pub(in crate::vm::raw) struct TableEntries {
     /// Those whose key was the next position of a list.
-    pub(in crate::vm::raw) array: Vec<ScriptValue>,
+    array: Vec<ScriptValue>,
     /// The others. A script can choose their order, so they are sorted once, when all have been
     /// read.
-    pub(in crate::vm::raw) fields: Vec<(ScriptKey, ScriptValue)>,
+    fields: Vec<(ScriptKey, ScriptValue)>,
 }
 
 impl TableEntries {

@@ -119,7 +119,7 @@ unsafe extern "C-unwind" fn xpcall_is_over(state: *mut lua_State, status: c_int)
 }
 
 /// Looks at an error, then calls the script's handler, which is the upvalue.
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn handle(state: *mut lua_State) -> c_int {
+unsafe extern "C-unwind" fn handle(state: *mut lua_State) -> c_int {
     // SAFETY: Luau calls it with the error at 1, in a C function with free slots.
     unsafe {
         note_error(state, 1);
@@ -178,7 +178,7 @@ unsafe extern "C-unwind" fn is_frozen(state: *mut lua_State) -> c_int {
 }
 
 /// `table.freeze(t)`; Luau's own function is the upvalue.
-pub(in crate::vm::raw) unsafe extern "C-unwind" fn freeze(state: *mut lua_State) -> c_int {
+unsafe extern "C-unwind" fn freeze(state: *mut lua_State) -> c_int {
     // SAFETY: the first argument is a table, or `luaL_checktype` raises; the upvalue is Luau's own
     // function.
     unsafe {

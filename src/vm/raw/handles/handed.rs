@@ -23,7 +23,7 @@ use crate::vm::raw::errors::raise;
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
 use crate::vm::raw::run::current::{catch_host_panic, with_run};
-use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::stack::{StackCheck, TOO_DEEP};
 
 /// The most bytes that all tables handed out to a run may have, and that all of them may have when
 /// they come back.
@@ -51,6 +51,7 @@ pub(in crate::vm::raw) unsafe fn push_handed(
             Ok(known) => known,
             Err(error) => raise(state, error),
         };
+        let check = StackCheck::begin(state);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
         if let Some(index) = index {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
@@ -76,6 +77,7 @@ pub(in crate::vm::raw) unsafe fn push_handed(
             });
         }
         ffi::lua_remove(state, -2);
+        check.end(state, 1);
     }
 }
 
@@ -119,6 +121,7 @@ pub(in crate::vm::raw) unsafe fn write_back(
     // `push_handed` stored it.
     unsafe {
         ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+        let check = StackCheck::begin(state);
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
         for index in 0..run.per_run.handed.len() {
             ffi::lua_rawgeti(state, -1, index as ffi::lua_Integer + 1);
@@ -142,10 +145,12 @@ pub(in crate::vm::raw) unsafe fn write_back(
             run.note_panic(&result);
             if result.is_err() {
                 ffi::lua_pop(state, 1);
+                check.end(state, 0);
                 return result;
             }
         }
         ffi::lua_pop(state, 1);
+        check.end(state, 0);
     }
     Ok(())
 }
@@ -180,6 +185,7 @@ pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
         // safepoint, so the reference to the run may exist meanwhile.
         unsafe {
             ffi::luaL_checkstack(state, 4, TOO_DEEP.as_ptr());
+            let check = StackCheck::begin(state);
             ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, run.handed_ref.into());
             let mut kept = 0;
             for index in (1..).zip(&fresh).filter(|(_, fresh)| **fresh).map(|(index, _)| index) {
@@ -192,6 +198,7 @@ pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
                 ffi::lua_rawseti(state, -2, index);
             }
             ffi::lua_pop(state, 1);
+            check.end(state, 0);
         }
         let mut fresh = fresh.into_iter();
         run.per_run.handed.retain(|_| fresh.next().unwrap_or(false));

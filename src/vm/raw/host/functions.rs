@@ -1,4 +1,8 @@
 //! Host functions: the host knows each by a number.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top.
 
 use std::ffi::c_int;
 

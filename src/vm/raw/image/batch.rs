@@ -113,7 +113,7 @@ struct BatchCall<'a, H, R> {
     /// How many runs began.
     began: u64,
     /// The result of the current run, if the batch ends with it.
-    pub(in crate::vm::raw) out: Option<Result<StateChange, ScriptError>>,
+    out: Option<Result<StateChange, ScriptError>>,
 }
 
 /// For each run: push the state, call, read the state.

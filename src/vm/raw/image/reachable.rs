@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::stack::{StackCheck, TOO_DEEP};
 
 /// A file level that keeps more objects is not worth an image.
 const MAX_OBJECTS: usize = 50_000;
@@ -43,6 +43,7 @@ pub(in crate::vm::raw) unsafe fn reachable(
     // entries are visited.
     unsafe {
         ffi::luaL_checkstack(state, 8, TOO_DEEP.as_ptr());
+        let check = StackCheck::begin(state);
         let base = ffi::lua_gettop(state);
         ffi::lua_createtable(state, 0, 0);
         let list = base + 1;
@@ -77,11 +78,13 @@ pub(in crate::vm::raw) unsafe fn reachable(
             next += 1;
             ffi::lua_rawgeti(state, list, current as ffi::lua_Integer);
             let kind = ffi::lua_type(state, -1);
-            if seen.len() > MAX_OBJECTS || !accept(state, kind) || late() {
+            let object = ffi::lua_gettop(state);
+            let accepted = seen.len() <= MAX_OBJECTS && accept(state, kind);
+            debug_assert_eq!(ffi::lua_gettop(state), object);
+            if !accepted || late() {
                 refused = true;
                 break;
             }
-            let object = ffi::lua_gettop(state);
             match kind {
                 ffi::LUA_TTABLE => {
                     if ffi::lua_getmetatable(state, object) != 0 {
@@ -122,6 +125,7 @@ pub(in crate::vm::raw) unsafe fn reachable(
             }
         }
         ffi::lua_settop(state, base);
+        check.end(state, 0);
         if refused { Err(holder) } else { Ok(seen) }
     }
 }

@@ -13,6 +13,7 @@ use crate::vm::raw::data::changes::FieldChanges;
 use crate::vm::raw::data::problem::ReadProblem;
 use crate::vm::raw::data::push::{push_table, push_value};
 use crate::vm::raw::data::read::StackReader;
+use crate::vm::raw::stack::StackCheck;
 use crate::vm::state_change::StateChange;
 use crate::vm::text::STRING_HEADER;
 
@@ -29,7 +30,7 @@ pub(in crate::vm::raw) const MAX_FLAT: usize = 128;
 
 impl Shapes {
     /// The most shapes of one program. Most programs need one.
-    pub(in crate::vm::raw) const MAX: usize = 4;
+    const MAX: usize = 4;
 
     /// The number of a state's shape; `None` if it has none.
     ///
@@ -74,7 +75,7 @@ impl Shapes {
 pub(in crate::vm) struct StateShape {
     names: Vec<SmolStr>,
     /// The registry slots of the keys, in the order of the keys.
-    pub(in crate::vm::raw) keys: Vec<c_int>,
+    keys: Vec<c_int>,
     /// The registry slot of a table with these keys, made as [`push_table`] makes it.
     template: c_int,
     /// The keys in the order in which Luau visits them in such a table: the address of each string,
@@ -105,10 +106,7 @@ impl StateShape {
     /// # Safety
     ///
     /// As [`Shapes::of`].
-    pub(in crate::vm::raw) unsafe fn new(
-        state: *mut lua_State,
-        table: &ScriptTable,
-    ) -> Option<Self> {
+    unsafe fn new(state: *mut lua_State, table: &ScriptTable) -> Option<Self> {
         let mut names = Vec::new();
         for key in table.fields.keys() {
             let ScriptKey::String(name) = key else { return None };
@@ -122,6 +120,7 @@ impl StateShape {
         // SAFETY: in a protected call, with four free slots. The registry and the table keep the
         // strings alive, so their addresses stay theirs.
         unsafe {
+            let check = StackCheck::begin(state);
             push_table(state, &like, 0);
             let template = ffi::lua_gettop(state);
             let mut addresses = Vec::new();
@@ -142,6 +141,7 @@ impl StateShape {
             }
             shape.template = ffi::lua_ref(state, template);
             ffi::lua_pop(state, 1);
+            check.end(state, 0);
         }
         Some(shape)
     }
@@ -158,9 +158,11 @@ impl StateShape {
         // filled.
         unsafe {
             debug_assert_eq!(ffi::lua_gettop(state), base);
+            let check = StackCheck::begin(state);
             for slot in std::iter::once(self.template).chain(self.keys.iter().copied()) {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
             }
+            check.end(state, 1 + self.keys.len() as c_int);
         }
     }
 
@@ -184,12 +186,14 @@ impl StateShape {
                 ffi::lua_createtable(state, 0, 0);
                 return;
             }
+            let check = StackCheck::begin(state);
             ffi::lua_clonetable(state, base + 1);
             for (key, value) in (base + 2..).zip(table.fields.values()) {
                 ffi::lua_pushvalue(state, key);
                 push_value(state, value, 1);
                 ffi::lua_rawset(state, -3);
             }
+            check.end(state, 1);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::vm::callback::Callback;
 use crate::vm::raw::data::entity::push_entity;
 use crate::vm::raw::image::Image;
 use crate::vm::raw::image::shapes::MAX_FLAT;
+use crate::vm::raw::stack::StackCheck;
 
 /// Shows that the base was pushed.
 pub(in crate::vm::raw) struct ImageStack(());
@@ -46,9 +47,11 @@ impl ImageStack {
     ) -> Self {
         // SAFETY: there are three free slots, and this VM filled the registry's.
         unsafe {
+            let check = StackCheck::begin(state);
             for slot in [image.environment, entity_name, image.callbacks[callback as usize]] {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.into());
             }
+            check.end(state, 3);
         }
         Self(())
     }
@@ -63,11 +66,13 @@ impl ImageStack {
         // SAFETY: the environment and the name are where `set_up` put them. The environment has the
         // field already, so setting it allocates nothing and raises nothing.
         unsafe {
+            let check = StackCheck::begin(state);
             ffi::lua_setreadonly(state, ENVIRONMENT_AT, 0);
             ffi::lua_pushvalue(state, ENTITY_NAME_AT);
             push_entity(state, entity);
             ffi::lua_rawset(state, ENVIRONMENT_AT);
             ffi::lua_setreadonly(state, ENVIRONMENT_AT, 1);
+            check.end(state, 0);
         }
     }
 }

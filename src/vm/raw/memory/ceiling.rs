@@ -17,9 +17,9 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 struct Pages {
     /// The callbacks of the VM; null if no pages are watched.
-    pub(in crate::vm::raw) vm: *mut ffi::lua_Callbacks,
+    vm: *mut ffi::lua_Callbacks,
     /// Bytes that it may still get.
-    pub(in crate::vm::raw) left: isize,
+    left: isize,
 }
 
 impl Pages {

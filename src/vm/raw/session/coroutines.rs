@@ -7,6 +7,10 @@
 //! A number of a coroutine is a key of type number, set by `lua_rawset`. There may be more
 //! coroutines than a C `int` can count, so none may become an argument of `lua_rawgeti` or
 //! `lua_rawseti`.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top.
 
 use std::ffi::{CStr, c_int};
 

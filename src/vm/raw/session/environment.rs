@@ -2,6 +2,10 @@
 //!
 //! Chunks read built-ins when they are loaded, as long as the environment is marked safe. It loses
 //! the mark when a script is about to shadow a built-in, by assigning a global or by `rawset`.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top.
 
 use std::ffi::c_int;
 
@@ -12,7 +16,7 @@ use crate::vm::raw::file_level::ENVIRONMENT_SLOTS;
 use crate::vm::raw::functions::lock_metatable;
 use crate::vm::raw::refs::{Refs, SessionRefs};
 use crate::vm::raw::session::coroutines::{ALIVE, BEFORE, EVER, number_at, push_weak_table};
-use crate::vm::raw::stack::TOO_DEEP;
+use crate::vm::raw::stack::{StackCheck, TOO_DEEP};
 
 /// Installs what a session needs into a VM on which `set_up` was called.
 pub(in crate::vm) fn set_up_session(
@@ -85,12 +89,14 @@ pub(in crate::vm) fn reset_session(lua: &Lua, refs: &SessionRefs) -> mlua::Resul
 pub(in crate::vm::raw) unsafe fn push_environment(state: *mut lua_State, metatable: c_int) {
     // SAFETY: in a protected call, with four free slots; the registry's slot holds a table.
     unsafe {
+        let check = StackCheck::begin(state);
         ffi::lua_createtable(state, 0, ENVIRONMENT_SLOTS);
         ffi::lua_pushvalue(state, -1);
         ffi::lua_rawsetfield(state, -2, c"_G".as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, metatable.into());
         ffi::lua_setmetatable(state, -2);
         ffi::lua_setsafeenv(state, -1, 1);
+        check.end(state, 1);
     }
 }
 
@@ -145,11 +151,13 @@ unsafe fn note_shadowing(state: *mut lua_State) {
         if ffi::lua_type(state, 2) != ffi::LUA_TSTRING {
             return;
         }
+        let check = StackCheck::begin(state);
         ffi::lua_pushvalue(state, 2);
         ffi::lua_rawget(state, ffi::lua_upvalueindex(1));
         if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
             ffi::lua_setsafeenv(state, 1, 0);
         }
         ffi::lua_pop(state, 1);
+        check.end(state, 0);
     }
 }

@@ -1,4 +1,8 @@
 //! Dotted paths below the environment, read and written as a script would.
+//!
+//! # Safety
+//!
+//! Luau calls the C functions here, with their arguments from 1 to the top.
 
 use std::ffi::c_int;
 
