@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::{Api, LuauFactory, LuauResetter, Vm};
+use super::api::Api;
+use super::factory::{LuauFactory, LuauResetter};
+use super::instance::Vm;
 use crate::config::LuaPoolConfig;
 use crate::pool::{ConfigError, VmPool};
 
