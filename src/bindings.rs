@@ -29,7 +29,7 @@ pub use self::functions::IntoLuaFunction;
 pub(crate) use self::backlog::{Amount, Backlog, OF_A_PAIR};
 pub(crate) use self::column::{Column, ColumnQuery};
 pub(crate) use self::context::max_bytes_handed_over;
-pub(crate) use self::effects::{Command, Effects, Mail, new_entity_index};
+pub(crate) use self::effects::{Command, Effects, Mail, Spawn, new_entity_index};
 pub(crate) use self::field_ids::FieldIds;
 pub(crate) use self::hierarchy::{Misfit, fits, level_below, parent_in};
 pub(crate) use self::named::NamedScripts;

@@ -12,7 +12,7 @@ use crate::run::budget::Budget;
 use crate::run::invocation::{Invocation, InvocationOutcome, Tally};
 use crate::run::mailbox::Deliveries;
 use crate::run::program_table::ProgramTable;
-use crate::run::shares::{Limits, Shares};
+use crate::run::shares::{ProgramLimits, Shares};
 use crate::run::stage::Stage;
 use crate::snapshot::PathCounts;
 use crate::vm::Program;
@@ -84,9 +84,9 @@ impl Frame {
     }
 
     /// What the runs of each program may use up, by number.
-    pub(crate) fn limits(&self, config: &LuaPoolConfig) -> Vec<Limits> {
+    pub(crate) fn limits(&self, config: &LuaPoolConfig) -> Vec<ProgramLimits> {
         let programs = self.programs.list.iter();
-        programs.map(|carried| Limits::of(&carried.program, config)).collect()
+        programs.map(|carried| ProgramLimits::of(&carried.program, config)).collect()
     }
 
     pub(crate) fn program(&self, invocation: &Invocation) -> &Arc<Program> {

@@ -1,100 +1,96 @@
-//! What the frame did, gathered for the snapshot.
+//! [`Report`]: counts, timings and errors, gathered for the snapshot and the log.
 
-use std::collections::{HashMap, VecDeque};
+pub(super) mod figures;
+mod log_budget;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bevy::asset::AssetLoadFailedEvent;
 use bevy::log::{error, warn};
-use bevy::prelude::{AssetEvent, Assets, Entity, MessageReader, Res, ResMut, Resource};
+use bevy::prelude::{Entity, Resource};
 
-use crate::bindings::NamedScripts;
 use crate::error::Failure;
 use crate::escape::{escaped, log_text};
 use crate::pool::{Incident, IncidentKind, TimingHistogram};
-use crate::run::figures::Figures;
 use crate::run::invocation::Tally;
-use crate::run::log::{LineBudget, LogBudget};
 use crate::run::messages::Outbox;
 use crate::run::program_table::ProgramTable;
-use crate::script::LuaScript;
-use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow, ScriptRow};
-use crate::vm::{Callback, Mutable};
+use crate::run::report::figures::Figures;
+use crate::run::report::log_budget::{LogLineBudget, WarningBudget};
+use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow};
+use crate::vm::Callback;
 
-/// Counters and timings since the app started.
+pub(super) use self::log_budget::LogLineRate;
+
+/// Counts, timings and errors since the app started.
 #[derive(Resource, Default)]
 pub(crate) struct Report {
     /// Of the current frame: of its fixed steps and of its update.
     pub(crate) frame: FrameStats,
+    /// Of all frames before it.
     pub(crate) total: FrameStats,
+    /// The longest run of the frame.
     pub(crate) longest_run: Duration,
+    /// The most VMs that were leased at a time in the frame.
     pub(crate) leased: usize,
     pub(crate) run_time: TimingHistogram,
     pub(crate) figures: Figures,
+    /// The latest first.
     pub(crate) errors: VecDeque<ErrorRow>,
+    /// The latest first.
     pub(crate) incidents: VecDeque<IncidentRow>,
+    /// How many frames there were.
     pub(crate) frames: u64,
-    pub(crate) log: LogBudget,
-    /// What all scripts together logged themselves.
-    pub(crate) lines: LineBudget,
+    /// How many errors and warnings may be logged.
+    pub(crate) warnings: WarningBudget,
+    /// How much all scripts together may log.
+    pub(crate) log_lines: LogLineBudget,
     pub(crate) outbox: Outbox,
-    /// That a VM is too small for what a frame needs was logged already.
-    pub(crate) told_crowded_out: bool,
-}
-
-/// The entities that carry a script.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Carried {
-    pub(crate) entities: usize,
-    /// Those for which it is put aside.
-    pub(crate) put_aside: usize,
-    /// The frame in which it is tried again on the first of these.
-    pub(crate) next_retry: Option<u64>,
-    /// Why its file level runs afresh for every run.
-    pub(crate) afresh: Option<Mutable>,
+    /// It was logged that a VM is too small for what a frame needs.
+    pub(crate) logged_crowded_out: bool,
 }
 
 impl Report {
-    /// Counts what a worker counted, by the numbers of the programs' figures, and empties it.
-    pub(crate) fn runs(&mut self, figures: &[usize], tally: &mut Tally) {
-        for (runs, number) in tally.runs.drain(..).zip(figures) {
-            self.frame.runs += runs;
-            self.figures.at(*number).runs += runs;
+    /// Adds what the workers counted, and empties it. `figures` are the numbers of the programs' figures.
+    pub(crate) fn count_runs(&mut self, figures: &[usize], tallies: &mut [Tally]) {
+        for tally in &mut *tallies {
+            for (runs, number) in tally.runs.drain(..).zip(figures) {
+                self.frame.runs += runs;
+                self.figures.at(*number).runs += runs;
+            }
+            for (program, time) in tally.times.drain(..) {
+                self.figures.at(figures[program as usize]).record(time);
+                self.run_time.record(time);
+                self.longest_run = self.longest_run.max(time);
+            }
         }
-        for (program, time) in tally.times.drain(..) {
-            self.figures.at(figures[program as usize]).record(time);
-            self.run_time.record(time);
-            self.longest_run = self.longest_run.max(time);
-        }
-    }
-
-    /// Takes back what a worker counted of runs that are to be as if they had not been. All were counted before.
-    pub(crate) fn undone(&mut self, figures: &[usize], tally: &mut Tally) {
-        for (program, runs) in tally.undone.drain(..) {
+        // One worker may have taken back what another one counted.
+        for (program, runs) in tallies.iter_mut().flat_map(|tally| tally.undone.drain(..)) {
             self.frame.runs -= u64::from(runs);
             self.figures.at(figures[program as usize]).runs -= u64::from(runs);
         }
     }
 
-    /// Counts failed runs of an invocation.
-    pub(crate) fn failed(&mut self, figures: usize, count: u64) {
+    /// Counts failed runs of a script, whose figures have this number.
+    pub(crate) fn count_failures(&mut self, figures: usize, count: u64) {
         self.frame.failed += count;
         self.figures.at(figures).errors += count;
     }
 
     /// Counts that a script was tried again after it had been put aside.
-    pub(crate) fn retried(&mut self, figures: usize) {
+    pub(crate) fn count_retry(&mut self, figures: usize) {
         self.frame.retries += 1;
         self.figures.at(figures).retries += 1;
     }
 
-    /// The numbers of the programs' figures.
-    pub(crate) fn numbers_of(&mut self, programs: &ProgramTable) -> Vec<usize> {
+    /// The numbers of the programs' figures, by the numbers of the programs.
+    pub(crate) fn figure_numbers(&mut self, programs: &ProgramTable) -> Vec<usize> {
         programs.list.iter().map(|carried| self.figures.number(carried.program.name())).collect()
     }
 
-    /// Logs a failure when it is seen first, and counts it after that.
-    pub(crate) fn failure(&mut self, entity: Entity, callback: Callback, failure: &Failure) {
+    /// Adds a failed run to the errors. Logs it if it is a new one.
+    pub(crate) fn log_failure(&mut self, entity: Entity, callback: Callback, failure: &Failure) {
         let row = ErrorRow {
             line: failure.line,
             callback: Some(callback.name()),
@@ -103,27 +99,39 @@ impl Report {
             traceback: escaped(&failure.traceback).into(),
             ..self.row(&failure.script, &failure.error.to_string())
         };
-        if self.note(row) {
+        if self.add_error(row) {
             error!("{failure}\n    in {} of {entity}", callback.name());
         }
     }
 
-    /// As [`Report::failure`], for what the run of a script asked for and was refused when it was applied.
-    pub(crate) fn refused(
+    /// Adds something to the errors that a run asked for and that was refused when its outcome was applied. Logs it if
+    /// it is a new one.
+    pub(crate) fn log_refusal(
         &mut self,
         (script, line): (&Arc<str>, Option<u32>),
         entity: Entity,
         message: &str,
     ) {
         let row = ErrorRow { line, entity: Some(entity), ..self.row(script, message) };
-        if self.note(row) {
+        if self.add_error(row) {
             let place = line.map_or_else(String::new, |line| format!(":{line}"));
             let (script, message) = (escaped(script), log_text(message));
             error!("{script}{place}: {message}\n    asked for by {entity}");
         }
     }
 
-    /// An error that was seen once, with what the place of every error is.
+    /// Adds a script that doesn't load to the errors. Logs it if it is a new one.
+    pub(crate) fn log_load_failure(&mut self, script: &Arc<str>, line: Option<u32>, message: &str) {
+        let place = line.map_or_else(String::new, |line| format!(":{line}"));
+        let broken = format!("{}{place}: {}", log_text(script), escaped(message));
+        self.figures.of(script).broken = Some(broken.into());
+        let row = ErrorRow { line, ..self.row(script, message) };
+        if self.add_error(row) {
+            error!("{}{place}: {}", log_text(script), log_text(message));
+        }
+    }
+
+    /// An error that was seen once.
     fn row(&self, script: &Arc<str>, message: &str) -> ErrorRow {
         ErrorRow {
             script: Arc::clone(script),
@@ -138,19 +146,19 @@ impl Report {
         }
     }
 
-    /// Adds an error to the list; gives whether it is a new one that is to be logged.
-    fn note(&mut self, mut row: ErrorRow) -> bool {
+    /// Adds an error, or counts it if it is known; gives whether it is to be logged.
+    fn add_error(&mut self, mut row: ErrorRow) -> bool {
         let same = |known: &ErrorRow| known.is_same(&row);
         let known = self.errors.iter().position(same).and_then(|index| self.errors.remove(index));
         let new = known.is_none();
         row.count += known.map_or(0, |known| known.count);
         self.errors.push_front(row);
         self.errors.truncate(ERROR_ROWS);
-        new && self.log.take()
+        new && self.warnings.take()
     }
 
-    /// Logs an incident of the pool when it is seen first, and counts it after that.
-    pub(crate) fn incident(&mut self, incident: Incident) {
+    /// Adds an incident of the pool, or counts it if it is known. Logs it if it is a new one.
+    pub(crate) fn log_incident(&mut self, incident: Incident) {
         if let (IncidentKind::ValidationFailed, Some(program)) = (incident.kind, &incident.program)
         {
             self.figures.of(program).quarantines += 1;
@@ -161,7 +169,7 @@ impl Report {
         };
         let known = self.incidents.iter().position(same);
         let known = known.and_then(|index| self.incidents.remove(index));
-        if known.is_none() && self.log.take() {
+        if known.is_none() && self.warnings.take() {
             warn!("the script pool: {}", log_text(&incident.to_string()));
         }
         let count = known.map_or(0, |known| known.count) + 1;
@@ -169,8 +177,9 @@ impl Report {
         self.incidents.truncate(INCIDENT_ROWS);
     }
 
-    /// Logs that a script is put aside: once for each script, since often many entities carry it.
-    pub(crate) fn put_aside(
+    /// Logs that a script is put aside, once for each script: many entities may carry it. It is tried again after
+    /// `interval` frames.
+    pub(crate) fn log_put_aside(
         &mut self,
         script: &Arc<str>,
         entity: Entity,
@@ -178,7 +187,7 @@ impl Report {
         interval: Option<u64>,
     ) {
         let figures = self.figures.of(script);
-        if !std::mem::replace(&mut figures.told_put_aside, true) && self.log.take() {
+        if !std::mem::replace(&mut figures.logged_put_aside, true) && self.warnings.take() {
             let next = match interval {
                 Some(frames) => {
                     format!("is tried again after {frames} frames, then ever more rarely")
@@ -198,12 +207,12 @@ impl Report {
         self.leased = self.leased.max(leased);
     }
 
-    /// Adds the frame to the totals and begins another; gives the one that ended.
+    /// Adds the frame to the totals, and begins the next one. Gives the one that ended.
     pub(crate) fn end_of_frame(&mut self) -> FrameStats {
         let frame = std::mem::take(&mut self.frame);
         self.frames += 1;
         self.figures.end_of_frame();
-        self.log.end_of_frame();
+        self.warnings.end_of_frame();
         let total = &mut self.total;
         for (total, count) in [
             (&mut total.runs, frame.runs),
@@ -222,70 +231,5 @@ impl Report {
         }
         total.time += frame.time;
         frame
-    }
-
-    pub(crate) fn script_rows(&self, carried: &HashMap<Arc<str>, Carried>) -> Vec<ScriptRow> {
-        self.figures
-            .iter()
-            .filter(|(path, script)| carried.contains_key(*path) || script.broken.is_some())
-            .map(|(path, script)| {
-                let Carried { entities, put_aside, next_retry, afresh } =
-                    carried.get(path).copied().unwrap_or_default();
-                ScriptRow {
-                    path: path.clone(),
-                    entities,
-                    runs: script.runs,
-                    errors: script.errors,
-                    time: script.timing(),
-                    put_aside,
-                    quarantines: script.quarantines,
-                    retries: script.retries,
-                    next_retry: next_retry.map(|frame| frame.saturating_sub(self.frames)),
-                    afresh,
-                    broken: script.broken.clone(),
-                }
-            })
-            .collect()
-    }
-}
-
-/// Shows scripts that don't load, and takes that back when they do.
-pub(crate) fn report_load_failures(
-    mut failed: MessageReader<AssetLoadFailedEvent<LuaScript>>,
-    mut loaded: MessageReader<AssetEvent<LuaScript>>,
-    scripts: Res<Assets<LuaScript>>,
-    mut report: ResMut<Report>,
-    mut named: ResMut<NamedScripts>,
-) {
-    named.tidy(report.frames, &scripts);
-    for event in loaded.read() {
-        if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event
-            && let Some(script) = scripts.get(*id)
-        {
-            let name = script.program().name().clone();
-            named.loaded(&name);
-            let figures = report.figures.of(&name);
-            figures.broken = None;
-            figures.told_put_aside = false;
-        }
-    }
-    for event in failed.read() {
-        let script: Arc<str> = event.path.to_string().into();
-        let (line, message) = match &event.error {
-            bevy::asset::AssetLoadError::AssetLoaderError(error) => {
-                match error.error().downcast_ref::<Failure>() {
-                    Some(failure) => (failure.line, failure.error.to_string()),
-                    None => (None, error.to_string()),
-                }
-            }
-            other => (None, other.to_string()),
-        };
-        let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        let told = format!("{}{place}: {}", log_text(&script), escaped(&message));
-        report.figures.of(&script).broken = Some(told.into());
-        let row = ErrorRow { line, ..report.row(&script, &message) };
-        if report.note(row) {
-            error!("{}{place}: {}", log_text(&script), log_text(&message));
-        }
     }
 }

@@ -1,11 +1,14 @@
 //! What lasts from frame to frame doesn't grow, whatever scripts do.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bevy::MinimalPlugins;
 use bevy::app::App;
-use bevy::asset::{AssetPlugin, Assets};
-use bevy::prelude::{Messages, Resource};
+use bevy::asset::io::memory::{Dir, MemoryAssetReader};
+use bevy::asset::io::{AssetSourceBuilder, AssetSourceId};
+use bevy::asset::{AssetApp, AssetPlugin, Assets};
+use bevy::prelude::{Messages, Resource, With, Without};
 
 use super::{ScriptEvent, ScriptFailed};
 use crate::bindings::{Backlog, NamedScripts, Population, SpawnedByScript};
@@ -39,12 +42,29 @@ function on_update(self)
         if self.to then pcall(send, self.to, `name {self.n} {n}`, ("x"):rep(2000)) end
         emit(`name {self.n} {n}`, ("x"):rep(2000))
     end
+    if self.n % 10 == 0 then pcall(world.spawn, {scripts = {"stops.luau"}}) end
     _G[`global_{self.n}`] = true
     print(`line {self.n}`)
 end
 function on_message(self, name, payload)
     if name == "to" then self.to = payload return end
     if self.n % 2 == 0 then error(`error {self.n} {name}`) end
+end
+"#;
+
+/// A script of spawned entities that stops soon, and makes all that it can in its `on_stop`.
+const STOPS: &str = r#"
+function on_start(self) self.n = 0 end
+function on_update(self)
+    self.n += 1
+    if self.n == 3 then world.despawn(entity.id) end
+end
+function on_stop(self)
+    world.spawn()
+    send(entity.id, `stopped {entity.id}`, ("x"):rep(2000))
+    emit(`stopped {entity.id}`, ("x"):rep(2000))
+    _G[`global_{entity.id}`] = true
+    print(`{entity.id} stops`)
 end
 "#;
 
@@ -68,7 +88,12 @@ fn nothing_that_lasts_grows_for_ever() {
         ..LuaPoolConfig::default()
     };
     let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+    let root = Dir::default();
+    root.insert_asset_text(Path::new("stops.luau"), STOPS);
+    let memory = MemoryAssetReader { root };
+    let source = AssetSourceBuilder::new(move || Box::new(memory.clone()));
     let mut app = App::new();
+    app.register_asset_source(AssetSourceId::Default, source);
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
     app.finish();
     app.cleanup();
@@ -119,6 +144,10 @@ fn nothing_that_lasts_grows_for_ever() {
     assert_eq!(versions, 600);
     let total = get::<LuaSnapshot>(&app).total;
     assert!(total.failed > 1000 && total.undelivered > 1000, "it tried: {total:?}");
+    let mut by_stops =
+        app.world_mut().query_filtered::<(), (With<SpawnedByScript>, Without<LuaScripts>)>();
+    let stops = by_stops.iter(app.world()).count();
+    assert!(stops > 100, "{stops} scripts of spawned entities stopped");
 }
 
 #[test]
@@ -154,4 +183,41 @@ fn of_spawns_that_are_too_many_together_those_that_come_first_in_the_order_of_th
     assert_eq!((lives(first), lives(second)), ([true; 3], [true, false, false]));
     let total = get::<LuaSnapshot>(&app).total;
     assert_eq!(total.spawned, 4, "{total:?}");
+}
+
+/// What a run may spawn depends on its own entity, not on who ran before it on the same VM.
+#[test]
+fn a_run_in_a_batch_spawns_on_behalf_of_its_own_origin() {
+    let config = LuaPoolConfig {
+        pool: PoolConfig { max_size: 1, ..PoolConfig::default() },
+        run_time_limit: Duration::from_secs(60),
+        ..LuaPoolConfig::default()
+    };
+    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
+    app.finish();
+    app.cleanup();
+    let world = app.world_mut();
+    let source = "function on_update(self) self.spawns = pcall(world.spawn) end
+        function on_message() end";
+    let script = LuaScript::from_source("spawns.luau", source).unwrap();
+    let script = world.resource_mut::<Assets<LuaScript>>().add(script);
+    let origin = world.spawn_empty().id();
+    let states = ScriptStates { origin: Some(origin), ..ScriptStates::default() };
+    let scripts = || LuaScripts::new(script.clone());
+    let descendant = world.spawn((SpawnedByScript { origin }, scripts(), states)).id();
+    let free = world.spawn(scripts()).id();
+    // No further descendants may be spawned.
+    (1..Population::OF_ONE).for_each(|_| _ = world.spawn(SpawnedByScript { origin }));
+    app.update();
+    // A message keeps the descendant out of the batch.
+    app.world_mut().write_message(super::ToScript::new(descendant, "name", ScriptValue::Nil));
+    app.update();
+    let spawns = |entity| {
+        let states = app.world().get::<ScriptStates>(entity).expect("it carries a script");
+        states.iter().next().expect("it ran").fields.get("spawns").clone()
+    };
+    assert_eq!(spawns(descendant), ScriptValue::Bool(false));
+    assert_eq!(spawns(free), ScriptValue::Bool(true));
 }

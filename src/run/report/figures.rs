@@ -1,22 +1,24 @@
-//! [`Figures`]: what is counted of each script, for as long as it is of interest.
+//! [`Figures`]: counts and timings of each script.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::{Timing, TimingHistogram};
-use crate::run::log::LineBudget;
+use crate::run::report::log_budget::LogLineBudget;
 
-/// What is counted of scripts, by path and by number. Of those that nobody carries any more, the ones that were
-/// used last are kept: scripts can name ever new ones.
+/// Counts and timings of scripts, by path and by number.
+///
+/// Of the scripts that nobody carries any more, those that were used last are kept. Others are forgotten: scripts can
+/// name any number of further ones.
 pub(crate) struct Figures {
     numbers: BTreeMap<Arc<str>, usize>,
     list: Vec<ScriptFigures>,
-    /// Numbers that are free.
+    /// Numbers that no script has.
     free: Vec<usize>,
     /// Frames that have ended.
     frame: u64,
-    /// When there are more than this, it is time to look for those that nobody uses.
+    /// With more scripts than this, the unused ones are looked for.
     bound: usize,
 }
 
@@ -27,20 +29,22 @@ impl Default for Figures {
     }
 }
 
+/// Counts and timings of one script.
 #[derive(Default)]
 pub(crate) struct ScriptFigures {
     pub(crate) runs: u64,
     pub(crate) errors: u64,
     pub(crate) retries: u64,
-    /// Large: there is one as soon as there is something to time.
+    /// Large, so there is none before the first run is timed.
     time: Option<Box<TimingHistogram>>,
     pub(crate) quarantines: u64,
+    /// Why it doesn't load.
     pub(crate) broken: Option<Arc<str>>,
-    /// What it may log itself.
-    pub(crate) lines: LineBudget,
-    /// That it was put aside somewhere was logged already.
-    pub(crate) told_put_aside: bool,
-    /// The frame in which it was asked for last.
+    /// How much it may log.
+    pub(crate) log_lines: LogLineBudget,
+    /// It was put aside on some entity, and that was logged.
+    pub(crate) logged_put_aside: bool,
+    /// The last frame in which it was used.
     used: u64,
 }
 
@@ -55,10 +59,10 @@ impl ScriptFigures {
 }
 
 impl Figures {
-    /// So many scripts that nobody carries are kept; until it is worth to look for them, twice as many.
+    /// So many scripts that nobody carries are kept, and up to twice as many until they are looked for.
     pub(crate) const UNUSED: usize = 256;
 
-    /// The number of a script, which it has for this frame at least.
+    /// The number of a script. It keeps it for this frame at least.
     pub(crate) fn number(&mut self, script: &Arc<str>) -> usize {
         let number = match self.numbers.get(script) {
             Some(number) => *number,
@@ -84,12 +88,12 @@ impl Figures {
         &mut self.list[number]
     }
 
-    /// By path.
+    /// All scripts, by path.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &ScriptFigures)> {
         self.numbers.iter().map(|(script, number)| (script, &self.list[*number]))
     }
 
-    /// A frame is over: forgets those that were used longest ago, if too many were not used in it.
+    /// Ends a frame: if too many scripts were not used in it, forgets those that were used longest ago.
     pub(crate) fn end_of_frame(&mut self) {
         let frame = self.frame;
         self.frame += 1;

@@ -1,24 +1,27 @@
-//! How much of what goes wrong with scripts, and of what they log themselves, comes into the log.
+//! How much is logged of what goes wrong with scripts, and of what they log themselves.
 
 use bevy::log::warn;
 
-/// How many errors and warnings about scripts may be logged in a whole app. Those beyond that are counted, and
-/// one line says how many they were. It goes by frames, so what is logged depends on no clock.
-pub(crate) struct LogBudget {
+/// Frames between two log lines that say how many others were left out.
+const FRAMES_BETWEEN_NOTES: u64 = 64;
+
+/// How many errors and warnings about scripts are logged in an app. The others are counted, and one line says how
+/// many they were.
+///
+/// The rate is per frame, so what is logged doesn't depend on a clock.
+pub(crate) struct WarningBudget {
     left: u32,
     left_out: u64,
     frame: u64,
 }
 
-impl LogBudget {
-    /// So many at once,
+impl WarningBudget {
+    /// Errors and warnings at once.
     const MOST: u32 = 64;
-    /// and one more each time that so many frames are over.
-    const FRAMES: u64 = 8;
-    /// After so many frames it is told how many were left out.
-    const TOLD_AFTER: u64 = 64;
+    /// Frames after which one more is allowed.
+    const FRAMES_FOR_ONE: u64 = 8;
 
-    /// Whether there may be one more.
+    /// Whether one more may be logged. If not, it is counted as left out.
     pub(crate) fn take(&mut self) -> bool {
         let may = self.left > 0;
         if may {
@@ -29,13 +32,13 @@ impl LogBudget {
         may
     }
 
-    /// A frame is over.
+    /// Ends a frame. Logs how many were left out now and then.
     pub(crate) fn end_of_frame(&mut self) {
         self.frame += 1;
-        if self.frame.is_multiple_of(Self::FRAMES) {
+        if self.frame.is_multiple_of(Self::FRAMES_FOR_ONE) {
             self.left = Self::MOST.min(self.left + 1);
         }
-        if self.frame.is_multiple_of(Self::TOLD_AFTER) && self.left_out > 0 {
+        if self.frame.is_multiple_of(FRAMES_BETWEEN_NOTES) && self.left_out > 0 {
             let count = std::mem::take(&mut self.left_out);
             warn!(
                 "{count} more errors and warnings about scripts are left out of the log; \
@@ -45,41 +48,42 @@ impl LogBudget {
     }
 }
 
-impl Default for LogBudget {
+impl Default for WarningBudget {
     fn default() -> Self {
         Self { left: Self::MOST, left_out: 0, frame: 0 }
     }
 }
 
-/// How many of their own lines scripts have logged: many at once, and fewer when they go on and on.
+/// How much scripts have logged themselves, to be held against a [`LogLineRate`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LineBudget {
-    /// Lines and their bytes, less what was allowed since.
+pub(crate) struct LogLineBudget {
+    /// Lines and bytes, less what the rate has allowed since.
     spent: (usize, usize),
-    /// The frame in which it was looked at last.
+    /// The frame for which `spent` holds.
     frame: u64,
     left_out: u64,
-    /// The frame in which it was told last how many were left out.
-    told: u64,
+    /// The frame in which the lines that were left out were last taken.
+    taken: u64,
 }
 
-/// How many lines may be logged, with so many bytes as they are written.
-pub(crate) struct LineRate {
+/// How many lines scripts may log: more at once than in the long run.
+pub(crate) struct LogLineRate {
+    /// Lines and bytes, as they are written.
     at_once: (usize, usize),
-    /// So many more after each frame.
+    /// Lines and bytes that are allowed again after each frame.
     a_frame: (usize, usize),
 }
 
-impl LineRate {
-    /// Those of one script, on all entities that carry it.
+impl LogLineRate {
+    /// For one script, on all entities that carry it.
     pub(crate) const OF_A_SCRIPT: Self = Self { at_once: (1024, 128 * 1024), a_frame: (32, 4096) };
-    /// Those of all scripts of an app.
+    /// For all scripts of an app together.
     pub(crate) const OF_ALL: Self = Self { at_once: (4096, 256 * 1024), a_frame: (128, 16 * 1024) };
 }
 
-impl LineBudget {
-    /// Whether a line of so many bytes may be logged in this frame.
-    pub(crate) fn take(&mut self, rate: &LineRate, frame: u64, bytes: usize) -> bool {
+impl LogLineBudget {
+    /// Whether a line of so many bytes may be logged in this frame. If not, it is counted as left out.
+    pub(crate) fn take(&mut self, rate: &LogLineRate, frame: u64, bytes: usize) -> bool {
         let frames = usize::try_from(frame.saturating_sub(self.frame)).unwrap_or(usize::MAX);
         if frames > 0 {
             let (lines, bytes) = rate.a_frame;
@@ -97,12 +101,12 @@ impl LineBudget {
         may
     }
 
-    /// How many lines were left out since that was told, if it is time to tell it.
+    /// How many lines were left out since this was last asked, if it is time to log that.
     pub(crate) fn take_left_out(&mut self, frame: u64) -> Option<u64> {
-        if self.left_out == 0 || frame < self.told + LogBudget::TOLD_AFTER {
+        if self.left_out == 0 || frame < self.taken + FRAMES_BETWEEN_NOTES {
             return None;
         }
-        self.told = frame;
+        self.taken = frame;
         Some(std::mem::take(&mut self.left_out))
     }
 }
@@ -114,10 +118,10 @@ mod tests {
     #[test]
     fn a_script_logs_much_at_once_and_less_for_ever() {
         for bytes in [10, 2000] {
-            let mut budget = LineBudget::default();
-            let rate = LineRate::OF_A_SCRIPT;
+            let mut budget = LogLineBudget::default();
+            let rate = LogLineRate::OF_A_SCRIPT;
             let at_once = rate.at_once.0.min(rate.at_once.1 / bytes);
-            let taken = |budget: &mut LineBudget, frame| {
+            let taken = |budget: &mut LogLineBudget, frame| {
                 (0..2000).filter(|_| budget.take(&rate, frame, bytes)).count()
             };
             assert_eq!(taken(&mut budget, 0), at_once);
@@ -128,27 +132,31 @@ mod tests {
             assert_eq!(budget.take_left_out(63), None);
             let left_out = 101 * 2000 - (at_once + later) as u64;
             assert_eq!(budget.take_left_out(100), Some(left_out));
-            assert_eq!(budget.take_left_out(200), None, "it was told");
+            assert_eq!(budget.take_left_out(200), None, "it was taken");
             assert_eq!(taken(&mut budget, 1_000_000), at_once, "no more than that is saved up");
         }
     }
 
     #[test]
     fn so_many_at_once_and_then_one_now_and_then() {
-        let mut budget = LogBudget::default();
-        let taken = |budget: &mut LogBudget| (0..1000).filter(|_| budget.take()).count();
-        assert_eq!(taken(&mut budget), LogBudget::MOST as usize);
-        assert_eq!(budget.left_out, 1000 - u64::from(LogBudget::MOST));
+        let mut budget = WarningBudget::default();
+        let taken = |budget: &mut WarningBudget| (0..1000).filter(|_| budget.take()).count();
+        assert_eq!(taken(&mut budget), WarningBudget::MOST as usize);
+        assert_eq!(budget.left_out, 1000 - u64::from(WarningBudget::MOST));
         let mut told = 0;
-        for _ in 0..10 * LogBudget::FRAMES {
+        for _ in 0..10 * WarningBudget::FRAMES_FOR_ONE {
             budget.end_of_frame();
             told += taken(&mut budget);
         }
         assert_eq!(told, 10);
-        for _ in 0..1000 * LogBudget::FRAMES {
+        for _ in 0..1000 * WarningBudget::FRAMES_FOR_ONE {
             budget.end_of_frame();
         }
-        assert_eq!(budget.left_out, 0, "it was told");
-        assert_eq!(taken(&mut budget), LogBudget::MOST as usize, "no more than that is saved up");
+        assert_eq!(budget.left_out, 0, "it was logged");
+        assert_eq!(
+            taken(&mut budget),
+            WarningBudget::MOST as usize,
+            "no more than that is saved up"
+        );
     }
 }

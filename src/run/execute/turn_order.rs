@@ -1,19 +1,20 @@
-//! In which order invocations have their turns, where some have to wait.
+//! The order in which invocations have their turns, where some have to wait.
 
 use std::cmp::Reverse;
 
 use crate::run::frame::Frame;
 
-/// Stages after one in which somebody had to wait, in which others go first each time.
+/// For so many stages after one in which an invocation had to wait, another one goes first in each.
 pub(super) const LATELY: u8 = 64;
 
-/// The order in which invocations have their turns; `None`: as they lie.
+/// The number of the invocation that has each turn; `None`: the turn is the number.
 ///
-/// Where nobody has waited lately that is the stable order. Else those go first who have waited longest. Of those who have
-/// waited equally long others go first each time, or it would always be the same who are left over. And all that
-/// descend from one entity take turns, so that those who are many don't keep the others waiting.
-pub(super) fn order(frame: &Frame) -> Option<Vec<usize>> {
-    // Whoever comes last in the stable order would wait each time that nobody has waited before.
+/// If no invocation has waited lately that is the stable order. Otherwise those that have waited longest go first.
+/// Among those that have waited equally long another one goes first each time, so that it's not always the same ones
+/// that are left over. And those of each descent are spread over the order: a descent of many doesn't keep the others
+/// waiting.
+pub(super) fn turn_order(frame: &Frame) -> Option<Vec<usize>> {
+    // In the stable order, it would always be the last one that waits first.
     if !frame.any_waits && frame.crowded_lately[frame.stage as usize] == 0 {
         return None;
     }
@@ -38,7 +39,7 @@ pub(super) fn order(frame: &Frame) -> Option<Vec<usize>> {
     Some(order)
 }
 
-/// Which of so many goes first for the `nth` time: multiples of the golden ratio spread evenly (Knuth, TAOCP
+/// Which of so many goes first the `nth` time. Multiples of the golden ratio spread evenly (Knuth, TAOCP
 /// vol. 3, 6.4).
 fn first_of(invocations: usize, nth: u64) -> usize {
     let spread = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -65,8 +66,8 @@ mod tests {
 
     #[test]
     fn who_waited_longest_goes_first() {
-        assert_eq!(order(&frame(&[0, 0, 0])), None);
-        assert_eq!(order(&frame(&[0, 2, 1, 2])), Some(vec![1, 3, 2, 0]));
+        assert_eq!(turn_order(&frame(&[0, 0, 0])), None);
+        assert_eq!(turn_order(&frame(&[0, 2, 1, 2])), Some(vec![1, 3, 2, 0]));
     }
 
     #[test]
@@ -75,7 +76,7 @@ mod tests {
         for crowded in 0..100 {
             let mut frame = frame(&[0; 10]);
             (frame.crowded[0], frame.crowded_lately[0]) = (crowded, 1);
-            last[order(&frame).expect("others go first")[9]] += 1;
+            last[turn_order(&frame).expect("others go first")[9]] += 1;
         }
         assert!(last.iter().all(|times| (8..=12).contains(times)), "{last:?}");
     }
@@ -87,7 +88,7 @@ mod tests {
             for crowded in 0..invocations * 10 {
                 let mut frame = frame(&vec![1; invocations]);
                 frame.crowded[0] = crowded as u64;
-                first[order(&frame).expect("all wait")[0]] += 1;
+                first[turn_order(&frame).expect("all wait")[0]] += 1;
             }
             assert!(first.iter().all(|times| (8..=12).contains(times)), "{first:?}");
         }
@@ -101,6 +102,6 @@ mod tests {
             frame.invocations[child].more =
                 Some(Box::new(InvocationExtras { origin, ..InvocationExtras::default() }));
         }
-        assert_eq!(order(&frame), Some(vec![1, 5, 0, 4, 2, 3]));
+        assert_eq!(turn_order(&frame), Some(vec![1, 5, 0, 4, 2, 3]));
     }
 }
