@@ -1,17 +1,17 @@
-//! [`SourceCache`]: compiled sources, by text.
+//! [`CompiledCache`]: compiled sources, by text.
 
 use lru::LruCache;
 
 /// A bounded cache by source text that drops the least recently used entry first.
 #[derive(Debug)]
-pub(crate) struct SourceCache<T> {
+pub(crate) struct CompiledCache<T> {
     /// The values, each with the bytes that it counts as.
     entries: LruCache<Box<str>, (T, usize)>,
     bytes: usize,
     bounds: CacheBounds,
 }
 
-/// The bounds of a [`SourceCache`].
+/// The bounds of a [`CompiledCache`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CacheBounds {
     /// The number of sources.
@@ -20,7 +20,7 @@ pub(crate) struct CacheBounds {
     pub(crate) bytes: usize,
 }
 
-impl<T> SourceCache<T> {
+impl<T> CompiledCache<T> {
     pub(crate) fn new(bounds: CacheBounds) -> Self {
         Self { entries: LruCache::unbounded(), bytes: 0, bounds }
     }
@@ -63,8 +63,8 @@ impl<T> SourceCache<T> {
 mod tests {
     use super::*;
 
-    fn cache(entries: usize, bytes: usize) -> SourceCache<u32> {
-        SourceCache::new(CacheBounds { entries, bytes })
+    fn cache(entries: usize, bytes: usize) -> CompiledCache<u32> {
+        CompiledCache::new(CacheBounds { entries, bytes })
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::SourceCache;
+use super::cache::CompiledCache;
 use super::core::EngineCore;
 use super::interrupter::Interrupter;
 use super::stats::EngineStats;
@@ -23,8 +23,8 @@ use crate::vm::{LoadedChunk, Results, Task};
 #[derive(Debug)]
 pub struct LuaEngine {
     core: EngineCore,
-    expressions: SourceCache<LoadedChunk>,
-    chunks: SourceCache<LoadedChunk>,
+    expressions: CompiledCache<LoadedChunk>,
+    chunks: CompiledCache<LoadedChunk>,
     preludes: Vec<LoadedChunk>,
     chunk_name: Arc<str>,
     seed: u64,

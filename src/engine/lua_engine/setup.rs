@@ -2,7 +2,7 @@
 
 use super::LuaEngine;
 use crate::engine::builder::{EngineBuilder, EngineError};
-use crate::engine::cache::{CacheBounds, SourceCache};
+use crate::engine::cache::{CacheBounds, CompiledCache};
 use crate::engine::core::{CHUNK, EngineCore};
 use crate::vm::{Results, Task};
 
@@ -34,8 +34,8 @@ impl EngineBuilder {
         let bounds = CacheBounds { entries: settings.cached_chunks, bytes: CACHED_BYTES };
         let mut engine = LuaEngine {
             core: EngineCore::new(settings, self.offer.clone()?)?,
-            expressions: SourceCache::new(bounds),
-            chunks: SourceCache::new(bounds),
+            expressions: CompiledCache::new(bounds),
+            chunks: CompiledCache::new(bounds),
             preludes: Vec::with_capacity(self.preludes.len()),
             chunk_name: CHUNK.into(),
             seed: settings.seed,

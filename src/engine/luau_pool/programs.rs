@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-use crate::engine::cache::{CacheBounds, SourceCache};
+use crate::engine::cache::{CacheBounds, CompiledCache};
 use crate::error::Failure;
 use crate::vm::Program;
 
@@ -17,13 +17,13 @@ const BOUNDS: CacheBounds = CacheBounds { entries: 1024, bytes: 8 * 1024 * 1024 
 
 /// Compiles sources and caches the programs.
 pub(super) struct ProgramCache {
-    programs: Mutex<SourceCache<Arc<Program>>>,
+    programs: Mutex<CompiledCache<Arc<Program>>>,
     max_source_size: usize,
 }
 
 impl ProgramCache {
     pub(super) fn new(max_source_size: usize) -> Self {
-        Self { programs: Mutex::new(SourceCache::new(BOUNDS)), max_source_size }
+        Self { programs: Mutex::new(CompiledCache::new(BOUNDS)), max_source_size }
     }
 
     /// The program of a source, and the CPU time that compilation took: zero if it was cached.
@@ -53,7 +53,7 @@ impl ProgramCache {
         Ok((program, began.elapsed()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, SourceCache<Arc<Program>>> {
+    fn lock(&self) -> MutexGuard<'_, CompiledCache<Arc<Program>>> {
         self.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
