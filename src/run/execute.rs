@@ -21,7 +21,7 @@ use bevy::tasks::ComputeTaskPool;
 
 use crate::bindings::{Column, ColumnQuery};
 use crate::run::execute::outcomes::{OutcomeChunk, sort_by_program};
-use crate::run::execute::single::BatchRun;
+use crate::run::execute::single::DoneInBatch;
 use crate::run::execute::stage::ExecutingStage;
 use crate::run::execute::turn_order::{LATELY, turn_order};
 use crate::run::execute::worker::Worker;
@@ -180,7 +180,7 @@ fn work<'f>(
                 stage.skip(turn, outcome);
             } else if !worker.run_batch(invocation, &mut chunk) {
                 let (turn, outcome) = chunk.take();
-                worker.run_invocation(turn, outcome, BatchRun::None);
+                worker.run_invocation(turn, outcome, DoneInBatch::None);
             }
             if worker.is_vm_spent() {
                 worker.replace_vm(stage.program_of(invocation));

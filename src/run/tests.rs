@@ -221,3 +221,47 @@ fn a_run_in_a_batch_spawns_on_behalf_of_its_own_origin() {
     assert_eq!(spawns(descendant), ScriptValue::Bool(false));
     assert_eq!(spawns(free), ScriptValue::Bool(true));
 }
+
+#[test]
+fn each_run_is_counted_on_the_way_that_it_took() {
+    let config = LuaPoolConfig {
+        pool: PoolConfig { max_size: 1, ..PoolConfig::default() },
+        run_time_limit: Duration::from_secs(60),
+        ..LuaPoolConfig::default()
+    };
+    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
+    app.finish();
+    app.cleanup();
+    let world = app.world_mut();
+    let clean = "function on_start(self) self.n = 0 end
+        function on_update(self) self.n += 1 if self.n == 3 then error('once') end end
+        function on_message() end";
+    let mut receiver = None;
+    for (path, source, count) in [
+        ("clean.luau", clean, 10),
+        ("counts.luau", "local n = 0 function on_update() n += 1 end", 4),
+    ] {
+        let script = LuaScript::from_source(path, source).unwrap();
+        let script = world.resource_mut::<Assets<LuaScript>>().add(script);
+        for _ in 0..count {
+            let entity = world.spawn(LuaScripts::new(script.clone())).id();
+            receiver.get_or_insert(entity);
+        }
+    }
+    let ways = |app: &mut App| {
+        app.update();
+        let snapshot = get::<LuaSnapshot>(app);
+        let paths = snapshot.frame_paths;
+        assert_eq!(snapshot.frame.runs, paths.run_in_batches + paths.run_one_by_one);
+        (paths.run_in_batches, paths.run_one_by_one, paths.run_on_fresh_file_level)
+    };
+    ways(&mut app);
+    assert_eq!(ways(&mut app), (10, 4, 4));
+    // The run that fails was in the batch, too.
+    assert_eq!(ways(&mut app), (10, 4, 4));
+    let receiver = receiver.expect("there are some");
+    app.world_mut().write_message(super::ToScript::new(receiver, "name", ScriptValue::Nil));
+    assert_eq!(ways(&mut app), (9, 6, 4), "it takes the message and is updated");
+}

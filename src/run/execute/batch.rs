@@ -6,7 +6,7 @@ use bevy::prelude::EntityRef;
 use crate::bindings::{Effects, ScriptContext};
 use crate::run::execute::counts::WorkerCounts;
 use crate::run::execute::outcomes::OutcomeChunk;
-use crate::run::execute::single::BatchRun;
+use crate::run::execute::single::DoneInBatch;
 use crate::run::execute::stage::ExecutingStage;
 use crate::run::execute::worker::Worker;
 use crate::run::invocation::Invocation;
@@ -55,10 +55,10 @@ impl Worker<'_> {
             BatchEnd::Done => return done > 0,
             // Something may have gone wrong before the first run began.
             _ if !running => return false,
-            BatchEnd::With(ran) => BatchRun::Over(ran),
+            BatchEnd::With(ran) => DoneInBatch::Over(ran),
             BatchEnd::Again(used) => {
                 self.context.effects = Effects::default();
-                BatchRun::Repeat(used)
+                DoneInBatch::Repeat(used)
             }
         };
         let (turn, outcome) = chunk.take();

@@ -17,7 +17,7 @@ const MAX_MESSAGES_TAKEN: usize = 1024;
 const MESSAGE_RUNS: u32 = 4;
 
 /// What a batch has done of an invocation before it is run on its own.
-pub(super) enum BatchRun {
+pub(super) enum DoneInBatch {
     /// Nothing.
     None,
     /// Its run began and must be repeated, less the time that it has used already.
@@ -32,7 +32,7 @@ impl Worker<'_> {
         &mut self,
         turn: usize,
         outcome: &mut InvocationOutcome,
-        in_batch: BatchRun,
+        in_batch: DoneInBatch,
     ) {
         let stage = self.stage;
         let invocation = stage.turns.at(turn);
@@ -48,7 +48,7 @@ impl Worker<'_> {
             stage.skip(turn, outcome);
             return;
         };
-        let is_over = matches!(in_batch, BatchRun::Over(_));
+        let is_over = matches!(in_batch, DoneInBatch::Over(_));
         if !is_over {
             let limits = stage.limits(invocation);
             self.context.turn_to(invocation.entity, entity, limits.commands);
@@ -75,15 +75,15 @@ impl Worker<'_> {
             unfinished: false,
         };
         let started = match in_batch {
-            BatchRun::Over(ran) => {
+            DoneInBatch::Over(ran) => {
                 runs.record(stage.frame.stage.callback(), ran);
                 true
             }
-            BatchRun::Repeat(used) => {
+            DoneInBatch::Repeat(used) => {
                 runs.time_used = Some(used);
                 runs.run_all()
             }
-            BatchRun::None => runs.run_all(),
+            DoneInBatch::None => runs.run_all(),
         };
         runs.hand_over(turn, outcome, started);
     }
