@@ -1,17 +1,20 @@
-//! The raw Luau API: the only place with `unsafe`.
+//! The raw Luau API: the only folder with `unsafe`.
 //!
 //! Two rules keep it sound.
 //!
 //! 1. Every call that may raise a Lua error (allocation included) happens inside
-//!    [`mlua::Lua::exec_raw`] or inside a C function that Luau called: a protected call is below. Luau
-//!    raises by C++ exception, which unwinds Rust frames and runs their destructors, since every
-//!    function on the way is `extern "C-unwind"`. No such call happens inside
+//!    [`mlua::Lua::exec_raw`] or inside a C function that Luau called, so a protected call is below.
+//!    Luau raises by C++ exception, which unwinds Rust frames and runs their destructors, since
+//!    every function on the way is `extern "C-unwind"`. No such call happens inside
 //!    [`std::panic::catch_unwind`], which must not meet a foreign exception.
-//! 2. The state of the run is reached through a thread-local pointer that [`enter`](run::current::enter) sets and
-//!    takes back. A VM runs on one thread at a time, the run outlives the call, and a C function turns the
-//!    pointer into a reference for no longer than it calls the host, which can't reach the VM.
+//! 2. The run is reached through a thread-local pointer, which `run::current::enter` sets and takes
+//!    back. A VM runs on one thread at a time, and the run outlives the call. A C function makes a
+//!    reference of the pointer only while nothing else can reach the run: see `run::current`.
+//!
+//! The words of the safety comments are explained in `stack`. What a file guarantees to the others
+//! stands in its head.
 
-#![expect(unsafe_code, reason = "the raw Luau API; see the module's two rules")]
+#![expect(unsafe_code, reason = "the raw Luau API; see the two rules")]
 
 mod builtins;
 mod data;

@@ -38,10 +38,10 @@ pub(super) enum ComponentHandle {
 }
 
 impl ComponentHandle {
-    pub(super) fn place(self, host: &dyn Host) -> FieldRef {
+    pub(super) fn field_ref(self, host: &dyn Host) -> FieldRef {
         match self {
-            Self::FieldRef(place) => place,
-            Self::Own(spot) => host.own_place(spot),
+            Self::FieldRef(field_ref) => field_ref,
+            Self::Own(field) => host.own_place(field),
         }
     }
 }
@@ -58,15 +58,15 @@ pub(super) unsafe fn handle_at(
 ) -> Result<ComponentHandle, ScriptError> {
     // SAFETY: the index is valid.
     unsafe {
-        if let Some(spot) = own_field_at(state, index) {
-            return Ok(ComponentHandle::Own(spot));
+        if let Some(field) = own_field_at(state, index) {
+            return Ok(ComponentHandle::Own(field));
         }
-        let place = ffi::lua_touserdatatagged(state, index, FIELD_REF_TAG).cast::<FieldRef>();
-        if place.is_null() {
+        let field_ref = ffi::lua_touserdatatagged(state, index, FIELD_REF_TAG).cast::<FieldRef>();
+        if field_ref.is_null() {
             return Err(ScriptError::Raised { message: "not a component".to_owned() });
         }
         // `push_field_ref` wrote it: no other function sets this tag.
-        Ok(ComponentHandle::FieldRef(place.read_unaligned()))
+        Ok(ComponentHandle::FieldRef(field_ref.read_unaligned()))
     }
 }
 
@@ -80,8 +80,8 @@ pub(super) unsafe fn own_field_at(state: *mut lua_State, index: c_int) -> Option
     // SAFETY: the index is valid; `push_own_field` wrote the number, since no other function sets
     // this tag.
     unsafe {
-        let spot = ffi::lua_touserdatatagged(state, index, OWN_FIELD_TAG).cast::<FieldId>();
-        if spot.is_null() { None } else { Some(spot.read_unaligned()) }
+        let field = ffi::lua_touserdatatagged(state, index, OWN_FIELD_TAG).cast::<FieldId>();
+        if field.is_null() { None } else { Some(field.read_unaligned()) }
     }
 }
 
@@ -91,9 +91,9 @@ pub(super) unsafe fn own_field_at(state: *mut lua_State, index: c_int) -> Option
 ///
 /// In a protected call; two free slots.
 #[inline]
-pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spot: FieldId) {
-    let place = spot as usize;
-    let known = own.0.borrow().get(place).copied().unwrap_or(0);
+pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, field: FieldId) {
+    let number = field as usize;
+    let known = own.0.borrow().get(number).copied().unwrap_or(0);
     // SAFETY: in a protected call; one slot for the handle, one that `lua_ref` uses. The memory has
     // the size of the number.
     unsafe {
@@ -105,12 +105,12 @@ pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spo
         }
         let memory =
             ffi::lua_newuserdatataggedwithmetatable(state, size_of::<FieldId>(), OWN_FIELD_TAG);
-        memory.cast::<FieldId>().write_unaligned(spot);
+        memory.cast::<FieldId>().write_unaligned(field);
         let slot = ffi::lua_ref(state, -1);
         let mut slots = own.0.borrow_mut();
-        let end = slots.len().max(place + 1);
+        let end = slots.len().max(number + 1);
         slots.resize(end, 0);
-        slots[place] = slot;
+        slots[number] = slot;
         check.end(state, 1);
     }
 }
@@ -121,12 +121,12 @@ pub(super) unsafe fn push_own_field(state: *mut lua_State, own: &OwnHandles, spo
 ///
 /// In a protected call; one free slot.
 #[inline]
-pub(super) unsafe fn push_field_ref(state: *mut lua_State, place: FieldRef) {
+pub(super) unsafe fn push_field_ref(state: *mut lua_State, field_ref: FieldRef) {
     // SAFETY: in a protected call, with a free slot.
     unsafe {
         let size = size_of::<FieldRef>();
         let memory = ffi::lua_newuserdatataggedwithmetatable(state, size, FIELD_REF_TAG);
         // The memory has the size of a `FieldRef`.
-        memory.cast::<FieldRef>().write_unaligned(place);
+        memory.cast::<FieldRef>().write_unaligned(field_ref);
     }
 }

@@ -104,7 +104,7 @@ impl<'r, 'w> StackReader<'r, 'w> {
         state: *mut lua_State,
         top: c_int,
         key: &str,
-        (place, old): (u16, &ScriptValue),
+        (number, old): (u16, &ScriptValue),
         changes: &mut FieldChanges,
     ) -> Result<(), ReadProblem> {
         // SAFETY: in a protected call; `top` is the top of the stack, so it is a valid positive
@@ -119,7 +119,7 @@ impl<'r, 'w> StackReader<'r, 'w> {
                 problem
             })?;
             if !value.is_identical(old) {
-                changes.add(place, value);
+                changes.add(number, value);
             }
         }
         Ok(())
@@ -191,7 +191,7 @@ impl<'r, 'w> StackReader<'r, 'w> {
                 ffi::LUA_TUSERDATA => match (handle_at(state, index), &mut self.host) {
                     (Ok(handle), Some(host)) => {
                         let value =
-                            catch_host_panic("component", || host.copy(handle.place(*host)))
+                            catch_host_panic("component", || host.copy(handle.field_ref(*host)))
                                 .map_err(|error| ReadProblem {
                                     what: ReadProblemKind::Host(error),
                                     keys: Vec::new(),

@@ -41,13 +41,13 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_index(state: *mut l
                 ScalarRead::Scalar(Scalar::Bool(value)) => {
                     ffi::lua_pushboolean(state, value.into())
                 }
-                ScalarRead::FieldId(spot) => push_own_field(state, &*own, spot),
+                ScalarRead::FieldId(field) => push_own_field(state, &*own, field),
             }
             return 1;
         }
         let result = field_at(state, 2).and_then(|field| {
             let handle = handle_at(state, 1)?;
-            with_host("component", |host, _| host.field(handle.place(host), field))
+            with_host("component", |host, _| host.field(handle.field_ref(host), field))
         });
         answer(state, result)
     }
@@ -71,7 +71,7 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_newindex(
             let handle = handle_at(state, 1)?;
             write_back_current(state)?;
             let value = hand_over(state, 3, "component")?;
-            with_host("component", |host, _| host.set_field(handle.place(host), field, value))?;
+            with_host("component", |host, _| host.set_field(handle.field_ref(host), field, value))?;
             drop_stale(state);
             Ok(())
         });
@@ -86,9 +86,12 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_tostring(
     unsafe {
         let result = handle_at(state, 1).and_then(|handle| {
             with_host("tostring", |host, _| {
-                let place = handle.place(host);
-                let name = host.name(place);
-                Ok(ReadResult::Value(ScriptValue::String(format!("{name} {}", host.copy(place)?))))
+                let field_ref = handle.field_ref(host);
+                let name = host.name(field_ref);
+                Ok(ReadResult::Value(ScriptValue::String(format!(
+                    "{name} {}",
+                    host.copy(field_ref)?
+                ))))
             })
         });
         answer(state, result)
@@ -101,8 +104,10 @@ pub(in crate::vm::raw) unsafe extern "C-unwind" fn component_eq(state: *mut lua_
         safepoint(state);
         let equal = match (handle_at(state, 1), handle_at(state, 2)) {
             (Ok(ComponentHandle::Own(a)), Ok(ComponentHandle::Own(b))) => a == b,
-            (Ok(a), Ok(b)) => with_host("component", |host, _| Ok(a.place(host) == b.place(host)))
-                .unwrap_or(false),
+            (Ok(a), Ok(b)) => {
+                with_host("component", |host, _| Ok(a.field_ref(host) == b.field_ref(host)))
+                    .unwrap_or(false)
+            }
             _ => false,
         };
         ffi::lua_pushboolean(state, equal.into());

@@ -83,11 +83,11 @@ unsafe fn push_own_component(state: *mut lua_State) -> bool {
     unsafe {
         let Some(name) = atom_at(state, 2) else { return false };
         let entity = entity_at(state, 1);
-        let spot = ask_about_own(state, |host| {
+        let field = ask_about_own(state, |host| {
             if entity == Some(host.entity()) { host.own_component(name) } else { None }
         });
-        match spot {
-            Some((spot, own)) => push_own_field(state, &*own, spot),
+        match field {
+            Some((field, own)) => push_own_field(state, &*own, field),
             None => return false,
         }
         true

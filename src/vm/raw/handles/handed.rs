@@ -29,7 +29,7 @@ use crate::vm::raw::stack::{StackCheck, TOO_DEEP};
 /// they come back.
 const MAX_HANDED: usize = 8 * 1024 * 1024;
 
-/// Pushes the table that stands for the list or map at `place`. It is the same table each time.
+/// Pushes the table that stands for the list or map at `field_ref`. It is the same table each time.
 ///
 /// # Safety
 ///
@@ -37,14 +37,14 @@ const MAX_HANDED: usize = 8 * 1024 * 1024;
 pub(in crate::vm::raw) unsafe fn push_handed(
     state: *mut lua_State,
     table: ScriptTable,
-    place: FieldRef,
+    field_ref: FieldRef,
 ) {
     // SAFETY: in a C function, so an error may be raised; of the four slots, one is for the array,
     // one for the table, one for its copy, and `push_table` makes room for more. No reference to
     // the run exists while tables are pushed.
     unsafe {
         let known = with_run("table", |run| {
-            let index = run.per_run.handed.iter().position(|(known, _)| *known == place);
+            let index = run.per_run.handed.iter().position(|(known, _)| *known == field_ref);
             Ok((index, run.handed_ref, run.per_run.handed.len()))
         });
         let (index, slot, len) = match known {
@@ -72,7 +72,7 @@ pub(in crate::vm::raw) unsafe fn push_handed(
             ffi::lua_pushvalue(state, -1);
             ffi::lua_rawseti(state, -3, len as ffi::lua_Integer + 1);
             let _ = with_run("table", |run| {
-                run.per_run.handed.push((place, table));
+                run.per_run.handed.push((field_ref, table));
                 Ok(())
             });
         }
@@ -129,15 +129,15 @@ pub(in crate::vm::raw) unsafe fn write_back(
             let table = reader.table(state, ffi::lua_gettop(state));
             left = reader.budget;
             ffi::lua_pop(state, 1);
-            let (place, before) = &mut run.per_run.handed[index];
+            let (field_ref, before) = &mut run.per_run.handed[index];
             let host = &mut *run.host;
             let result = catch_host_panic("component", || {
                 let table = table.map_err(|problem| match problem.what {
                     ReadProblemKind::TooLarge => handed_too_much(),
-                    _ => problem.into_error(&host.name(*place), MAX_HANDED, "handed over"),
+                    _ => problem.into_error(&host.name(*field_ref), MAX_HANDED, "handed over"),
                 })?;
                 if table != *before {
-                    host.replace(*place, ScriptValue::Table(table.clone()), before.size())?;
+                    host.replace(*field_ref, ScriptValue::Table(table.clone()), before.size())?;
                     *before = table;
                 }
                 Ok(())
@@ -169,12 +169,12 @@ pub(in crate::vm::raw) unsafe fn drop_stale(state: *mut lua_State) {
             .per_run
             .handed
             .iter()
-            .map(|(place, before)| {
+            .map(|(field_ref, before)| {
                 // Too late to read anything.
                 if deadline.has_passed() {
                     return true;
                 }
-                let now = catch_host_panic("component", || host.copy(*place));
+                let now = catch_host_panic("component", || host.copy(*field_ref));
                 matches!(&now, Ok(ScriptValue::Table(now)) if now == before)
             })
             .collect();

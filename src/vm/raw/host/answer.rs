@@ -35,9 +35,9 @@ pub(in crate::vm::raw) unsafe fn answer(
                 Ok(()) => push_value(state, &value, 0),
                 Err(error) => raise(state, error),
             },
-            Ok(ReadResult::FieldRef(place)) => push_field_ref(state, place),
-            Ok(ReadResult::Table(table, place)) => match numerals::check_table(&table) {
-                Ok(()) => push_handed(state, table, place),
+            Ok(ReadResult::FieldRef(field_ref)) => push_field_ref(state, field_ref),
+            Ok(ReadResult::Table(table, field_ref)) => match numerals::check_table(&table) {
+                Ok(()) => push_handed(state, table, field_ref),
                 Err(error) => raise(state, error),
             },
             Err(error) => raise(state, error),

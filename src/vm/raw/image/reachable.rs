@@ -90,9 +90,9 @@ pub(in crate::vm::raw) unsafe fn reachable(
                     if ffi::lua_getmetatable(state, object) != 0 {
                         add(&mut seen, current);
                     }
-                    let mut place = ffi::lua_rawiter(state, object, 0);
+                    let mut entry = ffi::lua_rawiter(state, object, 0);
                     let mut entries = 0_u32;
-                    while place >= 0 {
+                    while entry >= 0 {
                         add(&mut seen, current);
                         add(&mut seen, current);
                         entries += 1;
@@ -100,7 +100,7 @@ pub(in crate::vm::raw) unsafe fn reachable(
                             refused = true;
                             break;
                         }
-                        place = ffi::lua_rawiter(state, object, place);
+                        entry = ffi::lua_rawiter(state, object, entry);
                     }
                 }
                 ffi::LUA_TFUNCTION => {
