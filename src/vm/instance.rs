@@ -26,8 +26,8 @@ use super::call::Used;
 use super::fast_flags::set_fast_flags;
 use super::fingerprint::{Fingerprint, Suspects};
 use super::loaded_programs::LoadedPrograms;
+use super::loaded_sources::LoadedSources;
 use super::program_stats::ProgramCounts;
-use super::source_cache::SourceCache;
 use super::watchdog::RunWatch;
 use super::watched::watch;
 use super::{raw, sandbox};
@@ -42,7 +42,7 @@ pub struct Vm {
     api: Arc<Api>,
     programs: LoadedPrograms,
     counts: Arc<ProgramCounts>,
-    sources: SourceCache,
+    sources: LoadedSources,
     /// What it held when it was new.
     resting: Floor,
     /// What it held when its garbage was collected last.
@@ -128,7 +128,7 @@ impl Vm {
             api,
             programs: LoadedPrograms::default(),
             counts,
-            sources: SourceCache::new(),
+            sources: LoadedSources::new(),
             resting,
             floor: resting,
             collections: 0,

@@ -14,9 +14,9 @@ use crate::vm::deadline::{CallBounds, RunDeadline};
 use crate::vm::engage::engage;
 use crate::vm::host::Host;
 use crate::vm::limits::RunLimits;
+use crate::vm::loaded_sources::LoadedSource;
 use crate::vm::program::Program;
 use crate::vm::raw::{self, SessionEnded};
-use crate::vm::source_cache::LoadedSource;
 
 impl Vm {
     /// Runs a whole source for the first value that it returns, with `params` as a global of that name.

@@ -1,4 +1,4 @@
-//! [`SourceCache`]: the whole sources that a VM keeps loaded.
+//! [`LoadedSources`]: the whole sources that a VM keeps loaded.
 
 use std::num::NonZeroUsize;
 
@@ -10,7 +10,7 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
 /// The main functions of sources, by the id of the program. Evicts the least recently used.
 #[derive(Debug)]
-pub(super) struct SourceCache(LruCache<u64, LoadedSource>);
+pub(super) struct LoadedSources(LruCache<u64, LoadedSource>);
 
 /// A source that is loaded.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct LoadedSource {
     pub(super) strings: usize,
 }
 
-impl SourceCache {
+impl LoadedSources {
     pub(super) fn new() -> Self {
         Self(LruCache::new(KEPT))
     }
