@@ -1,13 +1,18 @@
 //! One Luau VM: the one place that speaks mlua.
 //!
-//! A [`Vm`] runs callbacks of [`Program`]s, each run in an environment of its own, over libraries that
-//! are frozen. A run starts from the file level as if it had run just now. Where a file level can be shared,
-//! it runs once in a VM and all that it made is frozen: the image, on which all runs of the script begin.
-//! Where it can't, which is seen in the bytecode, in what it made, or at the latest when a run touches what
-//! is frozen, it is executed afresh for each run, and what it defines, changes or captures is garbage when
-//! the run is over. That is how two runs can't see each other.
+//! A [`Vm`] runs callbacks of [`Program`]s. Each run has an environment of its own, over frozen libraries, and no
+//! run sees another: each starts as if the file level of its script had just run.
 //!
-//! The world is behind a [`Host`]; without one there is [`NoWorld`].
+//! - If the file level can be shared, it runs once in a VM, and all that it made is frozen. That is the image, on
+//!   which all runs of the script start.
+//! - If it can't be shared, it is executed afresh for each run, and all that it made is garbage after the run. The
+//!   bytecode tells, or what the file level made, or at the latest a run that touches what is frozen.
+//!
+//! Scripts reach the world through a [`Host`]; [`NoWorld`] is one without a world.
+//!
+//! What goes on in the VM itself is in `raw`, the only place with `unsafe`. The files below it
+//! ([`Call`], [`Program`], `deadline`, [`Host`], …) are the data that it works with; those above it ([`Vm`],
+//! `session`, `sandbox`, `factory`) are its safe face.
 
 mod allowance;
 mod api;
@@ -29,6 +34,7 @@ mod instance;
 mod libraries;
 mod limits;
 mod loaded_programs;
+mod loaded_sources;
 mod mutable;
 mod native_function;
 mod native_stack;
@@ -40,7 +46,6 @@ mod random;
 mod raw;
 mod sandbox;
 mod session;
-mod source_cache;
 mod state_change;
 mod text;
 mod value_server;

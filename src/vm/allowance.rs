@@ -1,15 +1,15 @@
-//! What a VM holds from run to run, and how much more a run may use the quick way.
+//! What a VM holds between runs, and how much a run may use without being measured.
 //!
-//! The limit of a run is one of what it holds: of live objects. To measure that exactly, all garbage has to be
-//! collected again and again, so nearly all runs go the quick way: the allocator refuses what is far from the
-//! limit still, whatever part of it is garbage, of this run or of those before it. Who keeps to that holds less
-//! than the limit for sure. A run that doesn't has changed nothing, and [runs again](super::instance) where it can
-//! be measured. So which way it is depends on what the VM happens to hold, and what a run comes to does not.
+//! The memory limit of a run is one of live objects. To measure those exactly takes many collections of garbage, so
+//! nearly all runs are not measured. Instead the allocator refuses memory well below the limit, garbage included: a
+//! run that stays within that is within its limit for sure. A run that doesn't is undone and
+//! [runs again](super::instance::Vm::run_measured), measured. So what a VM happens to hold decides which way a run
+//! takes, and never how it ends.
 //!
-//! Why that is sure: all that a run holds is in the VM, on top of what that held when nothing ran and all was
-//! collected (the [`Floor`]). Only strings may be shared with what was there before, for Luau has each text once;
-//! those are taken off the floor. And a part of the table of all strings may be the run's, which is no larger
-//! than the strings themselves. So the quick way ends at half of the limit.
+//! Why that is safe: all that a run holds is in the VM, on top of what the VM held when nothing ran and all garbage
+//! was collected (the [`Floor`]). A run may share only strings with what was there before, since Luau has each
+//! text once; those are taken off the floor. It may also have enlarged the table of all strings, which is no larger
+//! than the strings themselves. That is why a run is measured from half of its limit on.
 
 use mlua::Lua;
 
@@ -18,9 +18,8 @@ use super::raw::{self, Counting};
 /// Garbage that a VM may carry from run to run, in bytes, before all of it is collected.
 pub(super) const GARBAGE_SLACK: usize = 1024 * 1024;
 
-/// The most bytes that a run may allocate before the collector begins to work in it. Most allocate less:
-/// then what they leave is collected when they are over, and none pays for the garbage of those before
-/// it.
+/// The most bytes that a run may allocate before the collector starts to work during it. Most runs allocate less:
+/// their garbage is collected between runs, and no run pays for the garbage of others.
 pub(super) const RUN_GARBAGE: usize = 4 * 1024 * 1024;
 
 /// What a VM held when nothing ran and all garbage had been collected, in bytes.
@@ -38,21 +37,21 @@ impl Floor {
     }
 }
 
-/// What is allowed in a VM now, in bytes.
+/// How much memory a VM may use now, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowance {
-    /// The limit of the run for which this is.
+    /// The memory limit of the run that this was computed for.
     pub(super) of_run: usize,
-    /// What the allocator gives.
+    /// The limit of the allocator.
     pub(super) total: usize,
-    /// With more than that, garbage is collected between two runs.
+    /// Above this, garbage is collected before the next run.
     pub(super) between_runs: usize,
-    /// So many its objects may have, and that is counted; the pages of a VM that holds little have so much room for
-    /// objects that they can't tell what a run with a small limit makes. If it isn't, this is `usize::MAX`.
+    /// The limit of its objects, which are then counted; `usize::MAX` if they are not. They are counted if the pages
+    /// have so much free room that the allocator would not notice what a run with a small limit makes.
     pub(super) objects: usize,
-    /// With more of them, garbage is collected between two runs.
+    /// Above this many bytes of objects, garbage is collected before the next run.
     pub(super) most_objects: usize,
-    /// The VM holds so much that a run may have too little the quick way.
+    /// The VM holds so much that runs have too little room without being measured.
     pub(super) is_cramped: bool,
 }
 
@@ -61,7 +60,7 @@ impl Allowance {
         self.objects < usize::MAX
     }
 
-    /// Counts what a run makes, if that is to be counted.
+    /// Counts the objects that a run makes, if they are to be counted.
     #[inline]
     pub(super) fn count<'l>(&self, lua: &'l Lua) -> Option<Counting<'l>> {
         self.is_counted().then(|| Counting::begin(lua, self.objects))

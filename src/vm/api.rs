@@ -9,19 +9,19 @@ use crate::value::ScriptValue;
 /// The functions, constants, and namespaces of live values that scripts can reach, by name.
 ///
 /// A dotted name such as `game.damage` makes tables. The numbers are those that
-/// [`Host::call`](super::Host::call) and [`Host::live`](super::Host::live) get; they only grow, so a
-/// VM that was made under an earlier state of the same API stays right.
+/// [`Host::call`](super::Host::call) and [`Host::live`](super::Host::live) get. Numbers are never reused, so
+/// a VM that was made from an earlier state of the API stays valid.
 #[derive(Clone, Debug, Default)]
 pub struct Api {
     functions: Vec<String>,
     namespaces: Vec<(String, NamespaceKind)>,
     constants: Vec<(String, ScriptValue)>,
     taken: BTreeMap<String, NameKind>,
-    /// The names that belong to a module, and to which.
+    /// The module of each name that belongs to one.
     modules: BTreeMap<String, String>,
-    /// The modules that a sandbox lets scripts find; `None`: all.
+    /// The modules that the sandbox allows; `None` for all.
     allowed_modules: Option<BTreeSet<String>>,
-    /// The libraries that a sandbox keeps from scripts.
+    /// The libraries that the sandbox leaves out.
     missing: Vec<Library>,
 }
 
@@ -58,12 +58,12 @@ pub enum NameError {
         /// The name.
         name: String,
     },
-    /// Somebody was there before.
+    /// Taken by another name.
     #[error("`{name}` is taken by `{by}`; choose another name")]
     Taken {
         /// The name.
         name: String,
-        /// The name that is in its way.
+        /// The name that takes it.
         by: String,
     },
 }
@@ -140,8 +140,7 @@ impl Api {
         self.constants.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Adds all of a module, or nothing. Its functions have the numbers that follow one another from that
-    /// of the next function on.
+    /// Adds all of a module, or nothing. Its functions get consecutive numbers.
     ///
     /// # Errors
     /// As [`Api::add_library_function`].
@@ -176,7 +175,7 @@ impl Api {
         Ok(())
     }
 
-    /// Takes back what came after `mark`. Goes through all that is left: for what rarely happens.
+    /// Removes what was added after `mark`. Takes time in proportion to what is left.
     pub(crate) fn roll_back(&mut self, mark: ApiMark) {
         let functions = self.functions.drain(mark.functions..);
         let constants = self.constants.drain(mark.constants..).map(|(name, _)| name);
@@ -199,7 +198,7 @@ impl Api {
         }
     }
 
-    /// As much of it as a sandbox lets scripts find. The numbers stay.
+    /// The part of it that a sandbox allows. The numbers stay the same.
     #[must_use]
     pub fn within(&self, sandbox: &SandboxConfig) -> Self {
         let missing = Library::ALL.into_iter().filter(|it| !sandbox.libraries.contains(it));
@@ -210,7 +209,7 @@ impl Api {
         }
     }
 
-    /// The libraries that scripts don't find.
+    /// The libraries that the sandbox leaves out.
     pub(super) fn missing_libraries(&self) -> &[Library] {
         &self.missing
     }
@@ -231,7 +230,7 @@ impl Api {
         }
     }
 
-    /// What came after `mark`: functions, namespaces, constants.
+    /// The functions that were added after `mark`.
     pub(super) fn functions_since(&self, mark: ApiMark) -> impl Iterator<Item = (u32, &str)> {
         let names = self.functions[mark.functions..].iter().map(String::as_str);
         (mark.functions as u32..).zip(names).filter(|(_, name)| self.is_offered(name))

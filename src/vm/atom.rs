@@ -1,7 +1,7 @@
 //! [`Atom`]: a name of the host, as a small number.
 //!
-//! Luau keeps a number with each of its strings, which it asks for once. So the names of components and
-//! fields are not compared as texts when a script uses them.
+//! Luau can keep a number with each string, which it asks us for once. So the names of components and fields
+//! need no comparison of strings when a script uses them.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -11,14 +11,14 @@ use bevy::platform::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Atom(i16);
 
-/// What is known of a string that is no such name.
+/// The number of a string that is no such name.
 pub(super) const NO_ATOM: i16 = -1;
 
 static NAMES: RwLock<Option<HashMap<Box<[u8]>, Atom>>> = RwLock::new(None);
 
 impl Atom {
-    /// The number of a name; gives it one if it has none yet. `None` when 32,768 names have one: the
-    /// others are told apart by their texts.
+    /// The atom of a name, made if it has none yet. `None` if 32,768 names have one already: others are
+    /// compared as strings.
     pub(crate) fn of(name: &str) -> Option<Self> {
         let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
         let names = names.get_or_insert_default();
@@ -41,7 +41,7 @@ impl Atom {
     }
 }
 
-/// What Luau is to keep with a string.
+/// The number that Luau is to keep with a string.
 pub(super) fn atom_of_string(text: &[u8]) -> i16 {
     let names = NAMES.read().unwrap_or_else(PoisonError::into_inner);
     names.as_ref().and_then(|names| names.get(text)).map_or(NO_ATOM, |atom| atom.0)

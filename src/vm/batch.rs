@@ -9,36 +9,35 @@ use super::outcome::Ran;
 use super::state_change::StateChange;
 use crate::value::ScriptTable;
 
-/// Runs that follow one another on one VM: the same callback of one program, for one entity after another.
+/// Calls of one callback of one program, one entity after another, on one VM.
 ///
-/// `H` is the world, as the run sees it whose turn it is.
+/// `H` is the world as the current call sees it.
 pub(crate) trait CallBatch<'w, H> {
-    /// Turns the world to the next run; `None` ends the row.
+    /// The next call, to which the host is turned; `None` ends the batch.
     fn turn(&mut self, host: &mut H) -> Option<Turn<'w>>;
 
-    /// The run whose turn it was is over, and all is well.
+    /// The current call has returned.
     fn done(&mut self, host: &mut H, change: StateChange, used: Used);
 }
 
-/// One run of a [`CallBatch`].
+/// One call of a [`CallBatch`].
 pub(crate) struct Turn<'w> {
     pub(crate) entity: Entity,
-    /// What becomes its `self`.
+    /// Its `self`.
     pub(crate) state: &'w ScriptTable,
-    /// What follows `self`.
+    /// The argument after `self`.
     pub(crate) argument: f64,
-    /// Where its random numbers start.
+    /// The seed of its random numbers.
     pub(crate) seed: u64,
 }
 
 /// How a [`CallBatch`] ended.
 #[derive(Debug)]
 pub(crate) enum BatchEnd {
-    /// There was none left, or the VM has to be looked at before the next.
+    /// There was no call left, or the VM must be tidied before the next one.
     Done,
-    /// The run whose turn it was came to this.
+    /// The current call ended so.
     With(Ran),
-    /// The run whose turn it was could tell that it ran on an image, and must run again on a file level of its
-    /// own. It has used so much time already.
+    /// The current call must run again, on its own. It has used so much time already.
     Again(Duration),
 }

@@ -1,8 +1,11 @@
-//! What a script's bytecode says about the state that outlives its file level, and about code that works
-//! for long without a safepoint.
+//! Reads and changes a script's bytecode.
 //!
-//! The format is that of Luau's `lvmload.cpp`. Bytecode of an unknown version, or that can't be read to
-//! its end, says nothing: then it isn't run.
+//! From it we learn which functions [assign](self::assigning) variables that outlive a call, which decides whether a
+//! script can have an image, and where code works for too long without a [safepoint](self::safepoints), where one is
+//! inserted.
+//!
+//! The format is that of Luau's `lvmload.cpp`. Bytecode of an unknown version, or that can't be read to its end, is
+//! not run.
 
 mod assigning;
 mod chunk;

@@ -6,43 +6,43 @@ use super::callback::Callback;
 use super::program::Program;
 use crate::value::{ScriptTable, ScriptValue};
 
-/// One run: which callback, with what.
+/// One run of a callback.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// The function.
+    /// The callback.
     pub callback: Callback,
-    /// What becomes its `self`.
+    /// Its `self`.
     pub state: &'a ScriptTable,
-    /// What follows `self`.
+    /// The arguments after `self`.
     pub args: &'a [ScriptValue],
-    /// Where its random numbers start.
+    /// The seed of its random numbers.
     pub seed: u64,
 }
 
-/// A source that is to run once.
+/// One run of a whole source.
 #[derive(Clone, Copy)]
 pub(crate) struct Evaluation<'e> {
     pub(crate) program: &'e Program,
-    /// The global of that name.
+    /// The value of the global `params`.
     pub(crate) params: &'e ScriptTable,
     /// The seed of its random numbers.
     pub(crate) seed: u64,
     pub(crate) results: Results,
 }
 
-/// Which of the values that a function returns are wanted. The others may be anything.
+/// Which of the values that a function returns are wanted. The others need not be data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Results {
     /// None.
     Ignored,
     /// The first one, which is nil if there is none.
     First,
-    /// All that there are.
+    /// All.
     All,
 }
 
 impl Results {
-    /// How many results Luau is to leave.
+    /// How many results to ask Luau for.
     pub(super) const fn count(self) -> c_int {
         match self {
             Self::Ignored => 0,
@@ -52,15 +52,14 @@ impl Results {
     }
 }
 
-/// What a run used up that depends on the script and what it was given alone, and not on the machine or on who
-/// ran before.
+/// What a run used up, as far as it is the same on every machine: it depends on the script and its arguments alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
-    /// Safepoints that the callback came to, and what long work of built-ins is worth in them. Only if
-    /// they are counted: see [`Vm::count_steps`].
+    /// The safepoints that the callback reached, and the long work of built-ins in units of
+    /// [`STEP_NANOS`](super::STEP_NANOS). 0 unless [steps are counted](super::Vm::count_steps).
     pub(crate) steps: u64,
-    /// The same of the file level, if that ran for it.
+    /// The steps of the file level, if it ran for this run.
     pub(crate) file_steps: u64,
-    /// It drew random numbers.
+    /// Whether it drew random numbers.
     pub(crate) drew: bool,
 }

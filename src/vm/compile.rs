@@ -4,7 +4,7 @@ mod open_text;
 
 use mlua::chunk::Compiler;
 
-use self::open_text::ends_in_open_text;
+use self::open_text::{OpenText, open_text};
 use super::bytecode::{self, NoSafepoints};
 use super::native_stack::with_native_stack;
 use crate::error::ScriptError;
@@ -12,23 +12,23 @@ use crate::error::ScriptError;
 /// The largest source text that compiles, in bytes.
 pub const MAX_SOURCE_SIZE: usize = 256 * 1024;
 
-/// In front of an expression, this makes a source of it.
+/// Makes a source of an expression when put in front of it.
 const EXPRESSION: &str = "return ";
 
-/// Globals that differ from run to run: the compiler must not take their values for constants.
+/// Globals that differ from run to run, so that the compiler must not treat them as constants.
 const PER_RUN_GLOBALS: [&str; 4] = ["entity", "_G", "time", "params"];
 
 /// What a VM is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Single runs, none of which may notice another.
+    /// Single runs that must not see each other.
     Runs,
-    /// Runs that last.
+    /// A session: runs that share one environment.
     Session,
 }
 
 impl Purpose {
-    /// Built-ins that are replaced and that the compiler would call directly.
+    /// Built-ins that are replaced and that the compiler would otherwise call directly.
     pub(super) const fn replaced(self) -> &'static [&'static str] {
         match self {
             Self::Runs => &[],
@@ -37,19 +37,19 @@ impl Purpose {
     }
 }
 
-/// The largest bytecode that a script may have, in bytes: a small text can stand for much, since the
-/// compiler joins constant strings.
+/// The largest bytecode that a script may have, in bytes. A small source can compile to much, since the compiler
+/// joins constant strings.
 const MAX_BYTECODE_SIZE: usize = 8 * MAX_SOURCE_SIZE;
 
-/// Pairs of strings of one script whose hashes collide, besides as many as it has strings, which is twice what comes
-/// about by chance. A VM has one table for the strings of all scripts, so that many scripts may collide together: each
-/// string is compared with those of the others, which takes some nanoseconds for each.
+/// How many pairs of strings of one script may have colliding hashes, besides as many as it has strings, which is
+/// twice what happens by chance. A VM has one table for the strings of all scripts, so those of many scripts can collide
+/// with each other; each comparison takes some nanoseconds.
 const MAX_COLLISIONS: usize = 2_000;
 
 const UNREADABLE: &str = "bevy_lua_pool can't read the bytecode of this version of Luau, and so can't tell whether \
                           a run of it ends in time; use the version of mlua that it was made for";
 
-/// Compiles to code that never works for long between two safepoints.
+/// Compiles to bytecode that never works for long between two safepoints.
 pub(super) fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<u8>, ScriptError> {
     let compiler = Compiler::new()
         .set_optimization_level(1)
@@ -58,7 +58,7 @@ pub(super) fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<
         .set_disabled_builtins(purpose.replaced().iter().copied());
     // Deeply nested source recurses deeply in the parser, and loaders run on small stacks.
     let bytecode = with_native_stack(|| compiler.compile(source))
-        .map_err(|error| syntax_error(name, source, &error))?;
+        .map_err(|error| syntax_error(name, source, &compiler, &error))?;
     let check_size = |size| {
         let limit = MAX_BYTECODE_SIZE;
         if size > limit { Err(ScriptError::TooLarge { size, limit }) } else { Ok(()) }
@@ -83,7 +83,7 @@ pub(super) fn compile(purpose: Purpose, name: &str, source: &str) -> Result<Vec<
     Ok(bytecode.into_owned())
 }
 
-/// Luau's parser takes a NUL byte for the end of the text, and what follows would be lost without a word.
+/// Refuses NUL bytes: Luau's parser would silently end the text there.
 pub(super) fn refuse_nul(name: &str, source: &str) -> Result<(), ScriptError> {
     let Some(offset) = source.find('\0') else { return Ok(()) };
     let before = &source[..offset];
@@ -97,7 +97,7 @@ pub(super) fn refuse_nul(name: &str, source: &str) -> Result<(), ScriptError> {
     Err(ScriptError::Syntax { script: name.to_owned(), line, message, incomplete: false })
 }
 
-/// What Luau calls a chunk: the name of a file. No NUL byte can be part of it.
+/// The chunk name for Luau, which marks it as a file. It can't have a NUL byte.
 pub(super) fn chunk_name(name: &str) -> String {
     format!("@{}", name.replace('\0', "\\0"))
 }
@@ -124,28 +124,42 @@ pub(super) fn expression_or_source<T>(
 }
 
 /// Takes the line out of Luau's `12: message`.
-fn syntax_error(name: &str, source: &str, error: &mlua::Error) -> ScriptError {
-    let text = match error {
-        mlua::Error::SyntaxError { message, .. } => message.clone(),
-        other => other.to_string(),
-    };
+fn syntax_error(name: &str, source: &str, compiler: &Compiler, error: &mlua::Error) -> ScriptError {
+    let text = message_of(error);
     let (line, message) = text
         .trim_start_matches(':')
         .split_once(':')
         .and_then(|(line, message)| Some((line.trim().parse().ok()?, message.trim())))
         .unwrap_or((1, text.as_str()));
-    let incomplete = is_incomplete(message, source);
-    ScriptError::Syntax { script: name.to_owned(), line, message: message.to_owned(), incomplete }
+    let (script, message) = (name.to_owned(), message.to_owned());
+    let incomplete = is_incomplete(source, compiler, &message);
+    ScriptError::Syntax { script, line, message, incomplete }
 }
 
-/// Whether a source merely ends too early, of which Luau says this. It speaks of the first thing that is wrong.
-fn is_incomplete(message: &str, source: &str) -> bool {
-    let of_text = || {
-        message.starts_with("Malformed")
-            || message.ends_with("malformed string")
-            || message.ends_with("unfinished comment")
-    };
-    message.contains("got <eof>") || of_text() && ends_in_open_text(source)
+fn message_of(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::SyntaxError { message, .. } => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether a source merely ends too early, of which Luau says this. Its message is about the first mistake.
+fn is_incomplete(source: &str, compiler: &Compiler, message: &str) -> bool {
+    if message.contains("got <eof>") {
+        return true;
+    }
+    match open_text(source) {
+        Some(OpenText::Text(closing)) => {
+            // With the text closed, the source is right, or at least incomplete.
+            let closed = source.to_owned() + &closing;
+            with_native_stack(|| compiler.compile(&closed)).map_or_else(
+                |error| is_incomplete(&closed, compiler, &message_of(&error)),
+                |_| true,
+            )
+        }
+        Some(OpenText::Expression) => message.contains("Malformed interpolated string"),
+        None => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,37 +1,35 @@
-//! What calls of Luau's built-ins cost at worst, in nanoseconds.
+//! The worst-case cost of calls of Luau's built-ins, in nanoseconds.
 //!
-//! A run is stopped at safepoints, and a built-in has none: one that works for long must not begin when
-//! the run has no time left for it. The figures are about twice what was measured on a 2-core x86-64
-//! machine; they only matter for calls that take milliseconds, all others are begun without a look at
-//! the clock.
+//! Runs are stopped at safepoints, and built-ins have none: one that works for long must not begin when the run has
+//! too little time left. The figures are about twice what was measured on a 2-core x86-64 machine. They only
+//! matter for calls that take milliseconds; all others begin without reading the clock.
 
 /// Nanoseconds that one step of a run stands for.
 pub(crate) const STEP_NANOS: u64 = 10;
 
-/// A call that costs less is begun without a look at the clock, in nanoseconds.
+/// A call that costs less begins without reading the clock, in nanoseconds.
 pub(super) const FREE: usize = 1_000_000;
 
-/// What it costs to read a byte of a text as a number. Digits take a third of that, some texts three quarters.
+/// The cost to read a byte of a string as a number. Digits take a third of that, some strings three quarters.
 pub(super) const READ: usize = 2;
 
-/// No number is written with more bytes by anybody.
+/// Nobody writes a number with more bytes.
 pub(super) const LONGEST_NUMBER: usize = 1000;
 /// A call that costs less is one step of its run, in nanoseconds.
 pub(super) const UNCOUNTED: usize = 1_000;
 
-/// Subject times pattern below which a search needs no closer look, in bytes squared.
+/// A search whose subject times pattern is shorter is always cheap, in bytes squared.
 const SHORT_SEARCH: usize = 100_000;
 
-/// A text of more bytes isn't looked at to find out what a call with it costs: it is taken to be the worst.
+/// A longer string is not inspected to estimate a call: it is taken to be the worst, in bytes.
 const LONG: usize = 65_536;
 
 /// The most captures that a pattern can have.
 const MAX_CAPTURES: usize = 32;
 
-/// `string.find(subject, pattern, init, plain)` and its like. Of a pattern, the most that may be done between two
-/// safepoints.
+/// `string.find(subject, pattern, init, plain)` and the like. For a pattern, the most between two safepoints.
 pub(super) fn search(subject: &[u8], pattern: &[u8], plain: bool) -> usize {
-    // Whether it is a pattern is found out by looking at all of it.
+    // Luau scans all of it to find out whether it is a pattern.
     let read = pattern.len() / 2;
     if subject.len().saturating_mul(pattern.len()) < SHORT_SEARCH {
         return read;
@@ -42,12 +40,12 @@ pub(super) fn search(subject: &[u8], pattern: &[u8], plain: bool) -> usize {
     pattern_step(subject.len(), pattern)
 }
 
-/// Whether a pattern stands for nothing but itself, as far as it is looked at.
+/// Whether a pattern has no special characters. Long ones are not inspected.
 pub(super) fn is_plain(pattern: &[u8]) -> bool {
     pattern.len() <= LONG && !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
 }
 
-/// A search for a text as it is: it is compared wherever its first byte is.
+/// A plain search: compares wherever the first byte matches.
 fn plain_search(subject: &[u8], text: &[u8]) -> usize {
     let compared = 10 + text.len() / 16;
     let worst = subject.len().saturating_mul(compared);
@@ -60,8 +58,8 @@ fn plain_search(subject: &[u8], text: &[u8]) -> usize {
     met.saturating_mul(compared).saturating_add(read)
 }
 
-/// One step of a search for a pattern: the most that a subject may be looked at between two safepoints, and the
-/// captures in which it may end.
+/// One step of a search for a pattern: the most of the subject that may be scanned between two safepoints, and the
+/// captures.
 fn pattern_step(subject: usize, pattern: &[u8]) -> usize {
     let (set, captures) = if pattern.len() > LONG {
         (pattern.len(), MAX_CAPTURES)
@@ -80,13 +78,13 @@ pub(super) fn format(text: &[u8], arguments: usize) -> usize {
     arguments.saturating_mul(each).saturating_add(text.len())
 }
 
-/// Whether a format of `string.unpack` asks for texts, as far as it is looked at.
+/// Whether a format of `string.unpack` asks for strings. Long ones are not inspected.
 pub(super) fn has_texts(format: &[u8]) -> bool {
     format.len() > LONG || format.iter().any(|byte| b"szc".contains(byte))
 }
 
-/// Texts that a call of `string.format`, `pack` or `unpack` makes of its arguments, at most so many: each is looked
-/// for among those that there are, and all may have been chosen so that their hashes collide.
+/// The strings that a call of `string.format`, `pack` or `unpack` makes, at most `most`. Each is looked up in the
+/// table of all strings, and all their hashes may collide on purpose.
 pub(super) fn interned(format: &[u8], most: usize) -> usize {
     let most = most.min(format.len());
     let count = if format.len() > LONG {
@@ -97,7 +95,7 @@ pub(super) fn interned(format: &[u8], most: usize) -> usize {
     count.saturating_mul(count)
 }
 
-/// Stepping over so many characters of UTF-8, or to the end. One that is malformed may be of any length.
+/// Stepping over so many characters of UTF-8. A malformed one may have any length.
 pub(super) fn characters<'b>(
     bytes: impl ExactSizeIterator<Item = &'b u8> + Clone,
     count: usize,
@@ -108,13 +106,13 @@ pub(super) fn characters<'b>(
     if soon { well_formed.min(bytes.len()) } else { bytes.len() }
 }
 
-/// One replacement by a text of `string.gsub`.
+/// One replacement of `string.gsub` by a string.
 pub(super) fn replacement(subject: usize, text: &[u8]) -> usize {
     if text.len() < 1000 {
         return 0;
     }
     let captures = text.iter().filter(|byte| **byte == b'%').count();
-    // What captures add must fit into memory, so that more of it does not take longer.
+    // What captures add must fit into memory, which bounds the time.
     let added = captures.saturating_mul(subject).min(16 << 20);
     text.len() + 50 * captures + added / 2
 }

@@ -1,11 +1,11 @@
-//! The time limit of a run.
+//! [`RunDeadline`]: the time limit of a run.
 //!
-//! The limit is one of CPU time: a run isn't charged for time in which the system ran something else, or in which
-//! it waited; on a busy machine that would fail good scripts by accident. The [watchdog](super::watchdog) only
-//! knows the clock on the wall. So when it says that a run is late, the thread's CPU clock is asked too. A look at
-//! that one costs a system call, so it is read once in a tick of the watchdog, and not for every run.
+//! The limit is CPU time. Wall time would fail good scripts on a busy machine, since it includes the time in which the
+//! system runs something else. The [watchdog](super::watchdog) knows wall time only, so when it says that a run is
+//! late, the CPU clock of the thread decides. Reading that takes a system call, so it is read once per tick of the
+//! watchdog, and not for every run.
 //!
-//! A call of an engine, or of a pool outside Bevy, may have a limit by the clock on the wall besides.
+//! A call of an engine, or of a pool outside Bevy, can have a limit of wall time too.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,27 +15,27 @@ use cpu_time::ThreadTime;
 use super::watchdog::{PERIOD, RunWatch, clock, ticks};
 use crate::error::{ScriptError, Setting};
 
-/// The CPU time of this thread, not long before a run.
+/// The CPU time of this thread, shortly before a run.
 #[derive(Clone, Copy, Debug)]
 struct CpuReading {
     tick: u64,
     cpu: Duration,
-    /// When it was taken, by the watchdog's clock.
+    /// When it was read, by the watchdog's clock.
     wall: Duration,
 }
 
-/// What bounds a call, besides the CPU time of its run.
+/// The bounds of a call, besides the time limit of its run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CallBounds {
-    /// CPU time that the call has used before the run: it was compiled.
+    /// CPU time that the call used before the run, to compile.
     pub(crate) used: Duration,
-    /// When it must be over by the clock on the wall.
+    /// When it must be over, by wall time.
     pub(crate) wall: Option<WallDeadline>,
-    /// What cancels calls doesn't cancel this one.
+    /// Cancelling calls doesn't cancel this one.
     pub(crate) uncancelled: bool,
 }
 
-/// A limit by the clock on the wall.
+/// A limit of wall time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WallDeadline {
     until: Instant,
@@ -43,7 +43,7 @@ pub(crate) struct WallDeadline {
 }
 
 impl WallDeadline {
-    /// So much from now on. What is too long for an instant is for ever.
+    /// After `timeout` from now on; `None` if that is too long for an [`Instant`].
     pub(crate) fn within(timeout: Duration) -> Option<Self> {
         Instant::now().checked_add(timeout).map(|until| Self { until, timeout })
     }
@@ -61,18 +61,18 @@ impl WallDeadline {
     }
 }
 
-/// Why a run must end, if not for the CPU time that it used.
+/// Why a run must end, other than for its CPU time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EarlyEnd {
     /// The VM is stopped for good.
     Interrupted,
     /// The call was cancelled.
     Cancelled,
-    /// It is late by the clock on the wall.
+    /// It is late by wall time.
     Overdue,
 }
 
-/// In place of a tick: the reading is that of the moment itself.
+/// In place of a tick: the reading is exact, not that of a tick.
 const EXACT: u64 = u64::MAX;
 
 thread_local! {
@@ -85,7 +85,7 @@ impl CpuReading {
         Self { tick: ticks(), cpu: ThreadTime::now().as_duration(), wall: clock() }
     }
 
-    /// That of this tick.
+    /// The reading of this tick.
     #[inline]
     fn recent() -> Self {
         let last = LAST_READING.get();
@@ -105,7 +105,7 @@ pub(super) struct RunDeadline<'w> {
     turn: u64,
     limit: Duration,
     began: CpuReading,
-    /// What it used before that.
+    /// The CPU time that it used before `began`.
     before: Duration,
     /// The CPU time that it used, once it was late.
     used: Duration,
@@ -116,10 +116,10 @@ pub(super) struct RunDeadline<'w> {
 }
 
 impl<'w> RunDeadline<'w> {
-    /// So much later may a built-in end that began in time.
+    /// How much later a built-in may end that began in time.
     const GRACE: Duration = Duration::from_millis(1);
 
-    /// A run begins that may take so long.
+    /// A run begins that may take `limit`.
     pub(super) fn begin(watch: &'w RunWatch, limit: Duration) -> Self {
         let began = CpuReading::recent();
         let turn = watch.begin(limit);
@@ -144,7 +144,7 @@ impl<'w> RunDeadline<'w> {
         let mut deadline = if used.is_zero() {
             Self::begin(watch, limit.min(left))
         } else {
-            Self::go_on(watch, limit.min(used.saturating_add(left)), used)
+            Self::resume(watch, limit.min(used.saturating_add(left)), used)
         };
         deadline.limit = limit;
         deadline.wall = wall;
@@ -152,7 +152,7 @@ impl<'w> RunDeadline<'w> {
         deadline
     }
 
-    /// The next run begins, with as much time as this one had, which kept to it.
+    /// The next run begins, with the same limit, which the last one kept.
     #[inline]
     pub(super) fn begin_again(&mut self) {
         debug_assert!(!self.passed);
@@ -161,13 +161,13 @@ impl<'w> RunDeadline<'w> {
         self.turn = self.watch.begin(self.limit);
     }
 
-    /// What is ours begins, once for many runs: it has so many times the time that this run had, which kept to it.
-    pub(super) fn go_on_for_many(&mut self, times: u32) {
+    /// Work of our own begins, once for many runs, with `times` the limit of one.
+    pub(super) fn continue_for_many(&mut self, times: u32) {
         self.limit = self.limit.saturating_mul(times);
         self.begin_again();
     }
 
-    /// How much of its time the run has used, as far as ticks tell.
+    /// How much time the run has used, to a tick.
     pub(super) fn roughly_used(&self) -> Duration {
         if self.began.tick == EXACT {
             return self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
@@ -176,8 +176,8 @@ impl<'w> RunDeadline<'w> {
         self.before + PERIOD.saturating_mul(u32::try_from(lasted).unwrap_or(u32::MAX))
     }
 
-    /// A run goes on in another way that has used so much of its time already.
-    pub(super) fn go_on(watch: &'w RunWatch, limit: Duration, used: Duration) -> Self {
+    /// A run begins that has used some of its time already, in an earlier attempt.
+    pub(super) fn resume(watch: &'w RunWatch, limit: Duration, used: Duration) -> Self {
         let mut deadline = Self::begin(watch, limit.saturating_sub(used));
         deadline.limit = limit;
         deadline.began = CpuReading { tick: EXACT, ..CpuReading::now() };
@@ -185,8 +185,8 @@ impl<'w> RunDeadline<'w> {
         deadline
     }
 
-    /// Whether the run must end now; for when Luau asks at a safepoint, and for built-ins that work for
-    /// long. Costs next to nothing as long as there was no alarm.
+    /// Whether the run must end now. For safepoints, and for built-ins that work for long. Cheap as long as there
+    /// was no alarm.
     pub(super) fn has_passed(&mut self) -> bool {
         if self.passed {
             return true;
@@ -196,7 +196,7 @@ impl<'w> RunDeadline<'w> {
         } else if self.watch.is_cancelled() && !self.uncancelled {
             self.end_as(EarlyEnd::Cancelled);
         } else if self.watch.is_alarmed(self.turn) {
-            self.judge();
+            self.check_cpu_time();
         }
         self.passed
     }
@@ -206,7 +206,7 @@ impl<'w> RunDeadline<'w> {
         self.passed = true;
     }
 
-    /// As [`RunDeadline::has_passed`], at a safepoint: Luau asks no more if it has not.
+    /// As [`RunDeadline::has_passed`], at a safepoint. If it has not passed, Luau asks no more.
     pub(super) fn has_passed_at_safepoint(&mut self) -> bool {
         let passed = self.has_passed();
         if !passed && !self.watch.counts_steps() {
@@ -215,25 +215,23 @@ impl<'w> RunDeadline<'w> {
         passed
     }
 
-    /// The run is over: whether it kept to its time, even if it met no safepoint. For it, the answer is
-    /// final.
+    /// The run is over. Gives whether it was late, even if it met no safepoint. The answer is final.
     #[inline]
     pub(super) fn end(&mut self) -> bool {
         if !self.passed && self.watch.is_alarmed(self.turn) {
-            self.judge();
+            self.check_cpu_time();
         }
         self.watch.end(self.turn);
         if self.passed {
             self.used = self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
-            // Nothing runs now, and no alarm is ever sounded for that.
+            // Nothing runs now: an even turn never has an alarm.
             self.watch.calm(self.turn + 1);
         }
         self.passed
     }
 
-    /// The wall clock says that it is late: so the CPU clock has the last word, unless it has no time left by
-    /// either.
-    fn judge(&mut self) {
+    /// The watchdog says that the run is late: decides by the CPU clock, unless its wall time is over too.
+    fn check_cpu_time(&mut self) {
         let wall = self.wall.map_or(Duration::MAX, |wall| wall.left());
         if wall.is_zero() {
             self.end_as(EarlyEnd::Overdue);
@@ -244,14 +242,14 @@ impl<'w> RunDeadline<'w> {
         let used = if self.began.tick == EXACT {
             self.before + measured
         } else {
-            // Others on this thread may have used up what passed from the reading until the watchdog saw the
-            // run; not more, for all since then was the run's own.
+            // Earlier runs on this thread may have used the time between the reading and the moment when the
+            // watchdog first saw this run. All time since then is its own.
             let unknown = self.watch.seen_since().saturating_sub(self.began.wall);
             measured.saturating_sub(unknown)
         };
         match self.limit.checked_sub(used) {
             Some(left) if !left.is_zero() => {
-                // From now on it is known what it uses.
+                // From now on, the time that it uses is known exactly.
                 self.began = CpuReading { tick: EXACT, ..now };
                 self.before = used;
                 self.turn = self.watch.extend(self.turn, left.min(wall));
@@ -260,35 +258,34 @@ impl<'w> RunDeadline<'w> {
         }
     }
 
-    /// Whether work that takes so long and can't be interrupted is ever begun, whatever the clock says.
+    /// Whether a run ever has time for work that takes so long and can't be interrupted.
     pub(super) fn allows(&self, work: Duration) -> bool {
         work <= self.limit.saturating_add(Self::GRACE)
     }
 
-    /// Begins work that takes so long and can't be interrupted: it ends not much after the deadline. If there is
-    /// too little time left for that, the run is over: that depends on the clock, and a script that could catch it
-    /// would read the clock by it. Gives whether the work may begin.
+    /// Begins work that takes so long and can't be interrupted. Gives whether there is enough time left. If not, the
+    /// run is over: a script that could catch that would learn what the clock says.
     pub(super) fn begin_work(&mut self, work: Duration) -> bool {
         let used = self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
-        // Without an alarm the reading may be an old one: on a busy machine nobody looked for a while.
+        // Without an alarm the reading may be old: on a busy machine the watchdog may be late itself.
         let known = self.began.tick == EXACT || self.watch.is_alarmed(self.turn);
         let used = if known { used } else { used.min(self.limit / 2) };
         if !self.passed && !self.allows(used + work) {
             self.passed = true;
-            self.watch.sound(self.turn);
+            self.watch.raise_alarm(self.turn);
         }
         !self.passed
     }
 
-    /// Whether work that takes so long and can't be interrupted may be done again and again, with safepoints in
-    /// between: the last time may begin when the run has just as much time left as it takes to begin it.
+    /// Whether work that takes so long and can't be interrupted may be repeated, with safepoints in between: the last
+    /// one may begin just before the deadline.
     pub(super) fn affords_often(&self, work: Duration) -> bool {
-        /// What a run may be late, besides a share of its limit.
+        /// How late a run may be, besides a share of its limit.
         const GRACE: Duration = Duration::from_millis(2);
         work <= self.limit / 8 + GRACE
     }
 
-    /// Why the run must end. The script doesn't hear from it what the clock says.
+    /// Why the run must end, for the script: without the time that it used.
     pub(super) fn error(&self) -> ScriptError {
         self.error_with(self.limit)
     }

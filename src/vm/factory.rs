@@ -17,7 +17,7 @@ use crate::sandbox::SandboxConfig;
 pub struct LuauFactory {
     offer: Arc<RwLock<OfferedApi>>,
     memory_limit: Arc<AtomicUsize>,
-    /// `usize::MAX` where nobody said.
+    /// `usize::MAX` if it was not set.
     resting_memory: Arc<AtomicUsize>,
     counts: Arc<ProgramCounts>,
 }
@@ -26,7 +26,7 @@ pub struct LuauFactory {
 struct OfferedApi {
     whole: Arc<Api>,
     sandbox: SandboxConfig,
-    /// As much of the whole as the sandbox lets through, once a VM was made that offers it.
+    /// What the sandbox allows of it, once a VM was made.
     within: Option<Arc<Api>>,
 }
 
@@ -50,16 +50,16 @@ impl LuauFactory {
         }
     }
 
-    /// Changes what the VMs offer that this factory and its clones make from now on. To replace those
-    /// that exist, evict them all afterwards.
+    /// Sets the API of the VMs that this factory and its clones make from now on. To replace those that
+    /// exist, evict them all afterwards.
     pub fn set_api(&self, api: Arc<Api>) {
         let mut offer = self.offer();
         offer.whole = api;
         offer.within = None;
     }
 
-    /// As [`LuauFactory::set_api`]. Lets go of the API that it has before it asks for the next, so that
-    /// this may be the same one, changed where it is and not in a copy.
+    /// As [`LuauFactory::set_api`]. Drops its API before it asks for the next one, which may so be the same one,
+    /// changed in place.
     pub(crate) fn replace_api<R>(&self, next: impl FnOnce() -> (Arc<Api>, R)) -> R {
         let mut offer = self.offer();
         offer.whole = Arc::default();
@@ -69,8 +69,8 @@ impl LuauFactory {
         result
     }
 
-    /// Changes which libraries and modules the VMs offer that this factory and its clones make from now
-    /// on. To replace those that exist, evict them all.
+    /// Sets which libraries and modules the VMs offer that this factory and its clones make from now on. To
+    /// replace those that exist, evict them all afterwards.
     pub fn set_sandbox(&self, sandbox: &SandboxConfig) {
         let mut offer = self.offer();
         offer.sandbox = sandbox.clone();
@@ -81,20 +81,20 @@ impl LuauFactory {
         self.offer.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the memory limit, in bytes, of the VMs that this factory and its clones make from now
-    /// on. To replace those that exist, evict them all.
+    /// Sets the memory limit, in bytes, of the VMs that this factory and its clones make from now on. To
+    /// replace those that exist, evict them all afterwards.
     pub fn set_memory_limit(&self, memory_limit: usize) {
         self.memory_limit.store(memory_limit, Ordering::Relaxed);
     }
 
-    /// Changes how many bytes the VMs that this factory and its clones make from now on should hold at most
-    /// while nobody uses them: they keep no more programs loaded than that. Usually seven eighths of the memory limit, but
-    /// at least 4 MiB; a pool has [`max_resting_memory`](crate::PoolConfig::max_resting_memory) for it.
+    /// Sets how many bytes the VMs that this factory and its clones make from now on should hold at most while
+    /// idle. They keep no more programs loaded than that. Default: seven eighths of the memory limit, but at least
+    /// 4 MiB. A pool sets it from [`max_resting_memory`](crate::PoolConfig::max_resting_memory).
     pub fn set_resting_memory(&self, bytes: usize) {
         self.resting_memory.store(bytes, Ordering::Relaxed);
     }
 
-    /// What became of programs in all VMs that this factory and its clones made.
+    /// How often programs were loaded and evicted in all VMs that this factory and its clones made.
     #[must_use]
     pub fn programs(&self) -> ProgramStats {
         self.counts.stats()
@@ -131,9 +131,11 @@ impl VmFactory<Vm> for LuauFactory {
     }
 }
 
-/// Resets Luau VMs. There is nothing to undo, since no run leaves anything behind, so what it does is
-/// to collect garbage if there is too much of it, and to look whether that is still true: whether all that scripts share is frozen before every lease,
-/// and whether it is what it was at every health check. A VM that met a hard limit or a panic is spent.
+/// Resets Luau VMs.
+///
+/// Runs leave nothing behind, so there is nothing to undo. It collects garbage if there is too much. Before every
+/// lease it checks that all that scripts share is frozen, and at every health check that it is unchanged. A VM in
+/// which a run met a hard limit or the host panicked is spent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LuauResetter;
 
@@ -144,7 +146,7 @@ impl VmResetter<Vm> for LuauResetter {
 
     fn reset(&self, vm: &mut Vm) -> Result<(), BoxError> {
         vm.end_lease();
-        // Who had it can't be told any more.
+        // The lease is over: a cancellation would meet the next one.
         vm.forget_cancelled();
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! [`Fingerprint`]: whether what all scripts share on a VM is still as it was made.
+//! [`Fingerprint`]: whether the tables that all scripts of a VM share are unchanged.
 //!
-//! It is frozen, so nothing a script does can change it. This is the second lock on that door: should
-//! there ever be a way around the first, the VM is found out and destroyed before many have met it.
+//! They are frozen, so no script can change them. This is a second defence: if there is ever a way around the first,
+//! the VM is detected and destroyed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -24,16 +24,16 @@ pub(super) struct SharedTable {
     pub(super) name: String,
     pub(super) table: Table,
     metatable: Option<usize>,
-    /// What each key holds: a number that tells values apart as `rawequal` does.
+    /// The type and [identity] of the value of each key.
     entries: BTreeMap<String, (&'static str, u64)>,
 }
 
-/// What differs.
+/// What has changed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what all scripts share was changed: {0}")]
 pub(super) struct SharedChange(pub(super) String);
 
-/// What differs, and which programs may have done it.
+/// What has changed, and which programs may have done it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{changed}; since it was last found sound, {suspects}")]
 pub(super) struct UnsoundVm {
@@ -41,18 +41,17 @@ pub(super) struct UnsoundVm {
     pub(super) suspects: String,
 }
 
-/// The programs that ran on a VM since all of it was last found as it was made: one of them did it, if
-/// it isn't any more.
+/// The programs that ran on a VM since its last successful check. If a check fails, one of them did it.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    /// The last one at the end.
+    /// The most recent one last.
     names: Vec<Arc<str>>,
-    /// Whether there were more before them.
+    /// Whether older names were dropped.
     more: bool,
 }
 
 impl Suspects {
-    /// The names that are kept.
+    /// How many names are kept.
     const KEPT: usize = 8;
 
     pub(super) fn add(&mut self, name: &Arc<str>) {
@@ -76,7 +75,7 @@ impl Suspects {
     }
 }
 
-/// `these ran: a.luau, b.luau`, the last one first.
+/// `these ran: a.luau, b.luau`, the most recent one first.
 impl fmt::Display for Suspects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.names.is_empty() { "nothing ran" } else { "these ran: " })?;
@@ -89,7 +88,7 @@ impl fmt::Display for Suspects {
 }
 
 impl Fingerprint {
-    /// Looks at all tables that lead from the globals, and at the metatables of Luau's types.
+    /// Takes all tables that can be reached from the globals and from the metatables of Luau's types.
     pub(super) fn take(lua: &Lua, globals: &Table) -> mlua::Result<Self> {
         let mut finder = Finder::default();
         finder.add("_G".to_owned(), globals)?;
@@ -99,7 +98,7 @@ impl Fingerprint {
         Ok(Self { tables: finder.tables })
     }
 
-    /// Whether all of it is read-only still. Some ten nanoseconds for each table.
+    /// Checks that all tables are read-only. Takes some ten nanoseconds for each.
     pub(super) fn check_frozen(&self) -> Result<(), SharedChange> {
         match self.tables.iter().find(|shared| !shared.table.is_readonly()) {
             Some(shared) => Err(SharedChange(format!("`{}` can be written to", shared.name))),
@@ -107,7 +106,7 @@ impl Fingerprint {
         }
     }
 
-    /// Whether each key of each table holds what it held.
+    /// Checks also that each key of each table has the same value.
     pub(super) fn check_all(&self) -> Result<(), SharedChange> {
         self.check_frozen()?;
         self.tables.iter().try_for_each(SharedTable::check)
@@ -141,7 +140,7 @@ impl SharedTable {
     }
 }
 
-/// Follows tables to all the tables that they hold.
+/// Finds all tables that can be reached from a table.
 #[derive(Default)]
 struct Finder {
     tables: Vec<SharedTable>,
@@ -170,7 +169,7 @@ impl Finder {
             }
             Ok(())
         })?;
-        // Sorted, so that a table with two ways to it has the same name on every VM.
+        // Sorted, so that a table that is reached in two ways has the same name in every VM.
         inner.sort_by(|a, b| a.0.cmp(&b.0));
         let prefix = if name == "_G" { String::new() } else { format!("{name}.") };
         inner.iter().try_for_each(|(key, table)| self.add(format!("{prefix}{key}"), table))
@@ -197,7 +196,7 @@ fn key_name(key: &Value) -> String {
     }
 }
 
-/// Tells values of one type apart.
+/// A number that tells values of one type apart, as `rawequal` does.
 fn identity(value: &Value) -> u64 {
     match value {
         Value::Nil => 0,

@@ -1,4 +1,4 @@
-//! What a VM asks of the world while a run lasts.
+//! [`Host`]: what a VM asks of the world while a script runs.
 
 use bevy::prelude::{Entity, Vec3};
 
@@ -7,10 +7,9 @@ use super::random::RunRandom;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 
-/// The world as one run sees it. The VM knows nothing of what is behind it.
+/// The world as one run sees it.
 ///
-/// All of it is plain data in and out. A panic in any method fails the run, and the VM is thrown away
-/// after it.
+/// Plain data goes in and out. A panic in any method fails the run, and the VM is thrown away after it.
 pub trait Host {
     /// The entity that this run is for.
     fn entity(&self) -> Entity;
@@ -32,13 +31,13 @@ pub trait Host {
         value: ScriptValue,
     ) -> Result<(), ScriptError>;
 
-    /// Reads a field of a place.
+    /// Reads a field of what `place` refers to.
     ///
     /// # Errors
-    /// If there is no such field, or the place is gone.
+    /// If there is no such field, or the place no longer exists.
     fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError>;
 
-    /// Writes a field of a place.
+    /// Writes a field of what `place` refers to.
     ///
     /// # Errors
     /// If there is no such field, or it can't hold the value; then nothing has changed.
@@ -49,14 +48,14 @@ pub trait Host {
         value: ScriptValue,
     ) -> Result<(), ScriptError>;
 
-    /// Copies the whole value at a place.
+    /// Copies the whole value that `place` refers to.
     ///
     /// # Errors
-    /// If the place is gone, or holds what Lua can't.
+    /// If the place no longer exists, or the value has no form in Lua.
     fn copy(&mut self, place: FieldRef) -> Result<ScriptValue, ScriptError>;
 
-    /// Replaces the whole value at a place: how a table that was changed in Lua comes back. That table had `before`
-    /// bytes when it was last the value of the place.
+    /// Replaces the whole value that `place` refers to by a table that was changed in Lua. That table had `before`
+    /// bytes when it was last equal to the value.
     ///
     /// # Errors
     /// If it can't hold the value, or the run handed over too much; then nothing has changed.
@@ -67,36 +66,36 @@ pub trait Host {
         before: usize,
     ) -> Result<(), ScriptError>;
 
-    /// Names a place, for messages: `Transform.translation`.
+    /// The name of a place in messages: `Transform.translation`.
     fn name(&self, place: FieldRef) -> String;
 
-    /// The spot of a component of the own entity, by its name; `None` if it is to be read in the general
-    /// way: it has no spot, the entity has no such component, or the run replaced it.
+    /// The id of a component of the own entity, by its name. `None` if it has none, the entity has no such
+    /// component, or the run replaced it: then [`Host::component`] is asked.
     fn own_component(&mut self, name: Atom) -> Option<FieldId> {
         let _ = name;
         None
     }
 
-    /// Reads a field of a spot of the own entity; `None` if it is to be read in the general way.
+    /// Reads a field within `within` of the own entity. `None` if [`Host::field`] is to be asked.
     fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
         let _ = (within, name);
         None
     }
 
-    /// Writes a field of a spot of the own entity; `false` if it is to be written in the general way, and
-    /// then nothing has changed.
+    /// Writes a field within `within` of the own entity. `false` if nothing has changed and
+    /// [`Host::set_field`] is to be asked.
     fn set_own_field(&mut self, within: FieldId, name: Atom, value: Scalar) -> bool {
         let _ = (within, name, value);
         false
     }
 
-    /// The place that a spot is for the own entity.
+    /// The place with this id in the own entity.
     fn own_place(&self, spot: FieldId) -> FieldRef {
         unreachable!("no host that has no spots gives out spot {spot}")
     }
 
-    /// Calls a host function by its number in the [`Api`](super::Api), for all that it gives; `random` are the
-    /// random numbers of the run.
+    /// Calls a host function by its number in the [`Api`](super::Api), for all its results. `random` are the random
+    /// numbers of the run.
     ///
     /// # Errors
     /// What the function reports.
@@ -107,15 +106,14 @@ pub trait Host {
         random: &mut RunRandom,
     ) -> Result<ScriptValues, ScriptError>;
 
-    /// Reads a live value, such as `time.delta`, by the number of its namespace and the path below
-    /// that, which has at least one part.
+    /// Reads a live value, such as `time.delta`, by the number of its namespace and the path below it, which
+    /// has at least one part.
     ///
     /// # Errors
     /// If the namespace has no such name.
     fn live(&mut self, namespace: u32, path: &[&str]) -> Result<Live, ScriptError>;
 
-    /// The names below a path of a namespace: what iterating over it visits, in this order. Default:
-    /// none.
+    /// The names below a path of a namespace, in the order in which iteration visits them. Default: none.
     ///
     /// # Errors
     /// If the namespace is gone.
@@ -131,13 +129,13 @@ pub trait Host {
     /// If the run wrote more than it may.
     fn log(&mut self, level: LogLevel, text: String, line: Option<u32>) -> Result<(), ScriptError>;
 
-    /// Whether the next call of a host function is to be told its line by [`Host::note_line`]: that takes
-    /// time. Default: no.
+    /// Whether [`Host::note_line`] is to be called before the next call of a host function, which takes time.
+    /// Default: no.
     fn wants_line(&self) -> bool {
         false
     }
 
-    /// The line of the call that comes next.
+    /// The line of the next call.
     fn note_line(&mut self, line: Option<u32>) {
         let _ = line;
     }
@@ -145,12 +143,13 @@ pub trait Host {
     /// A run begins.
     fn begin(&mut self);
 
-    /// Forgets everything that the current run asked for, log lines too: it begins once more.
+    /// Undoes everything that the current run asked for, log lines too: it is repeated.
     fn rewind(&mut self);
 
-    /// Whether [`Host::rewind`] takes back all that came of the current run. A whole source
-    /// ([`Vm::evaluate`](super::Vm::evaluate)) that can't be taken back doesn't begin once more: if it used more
-    /// than half of its memory limit, it has run out of memory. Default: yes.
+    /// Whether [`Host::rewind`] undoes all effects of the current run. Default: yes.
+    ///
+    /// A whole source ([`Vm::evaluate`](super::Vm::evaluate)) that can't be undone is not repeated: it runs out of
+    /// memory at half of its limit.
     fn can_rewind(&self) -> bool {
         true
     }
@@ -163,14 +162,14 @@ pub enum ReadResult {
     Value(ScriptValue),
     /// Something with fields: a handle to it.
     FieldRef(FieldRef),
-    /// A list or a map, copied; when the script changes the table, the change goes back to the place.
+    /// A list or a map, copied. If the script changes the table, the change is written back to the place.
     Table(ScriptTable, FieldRef),
 }
 
-/// The number of a component or of a field within it that is always in the same place.
+/// The number of an exposed component, or of a field that is always at the same offset in one.
 pub type FieldId = u32;
 
-/// What reading at a spot gives.
+/// What reading a [`FieldId`] gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScalarRead {
     /// A plain value.
@@ -209,7 +208,7 @@ pub enum Live {
     Namespace,
 }
 
-/// A place in a component: the entity, the component's number, the path of fields within.
+/// A reference to a component or a field within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldRef {
     /// The entity.
@@ -237,7 +236,7 @@ pub struct FieldPath {
 }
 
 impl FieldPath {
-    /// The deepest path there is.
+    /// The length of the longest path.
     pub const MAX: usize = 7;
 
     /// This path and one step more, or `None` if it would be too deep.
@@ -254,7 +253,7 @@ impl FieldPath {
         &self.steps[..usize::from(self.len)]
     }
 
-    /// Whether this path leads to `other` or to something around it.
+    /// Whether this path leads to `other` or to something that contains it.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         other.steps().starts_with(self.steps())

@@ -26,8 +26,8 @@ use super::call::Used;
 use super::fast_flags::set_fast_flags;
 use super::fingerprint::{Fingerprint, Suspects};
 use super::loaded_programs::LoadedPrograms;
+use super::loaded_sources::LoadedSources;
 use super::program_stats::ProgramCounts;
-use super::source_cache::SourceCache;
 use super::watchdog::RunWatch;
 use super::watched::watch;
 use super::{raw, sandbox};
@@ -42,23 +42,24 @@ pub struct Vm {
     api: Arc<Api>,
     programs: LoadedPrograms,
     counts: Arc<ProgramCounts>,
-    sources: SourceCache,
-    /// What it held when it was new, and when its garbage was collected last.
+    sources: LoadedSources,
+    /// What it held when it was new.
     resting: Floor,
+    /// What it held when its garbage was collected last.
     floor: Floor,
-    /// How often garbage was collected.
+    /// How often its garbage was collected.
     collections: u64,
     allowance: Allowance,
-    /// The largest limit that a run had so far.
+    /// The largest memory limit that a run has had.
     largest_run: usize,
     memory_limit: usize,
-    /// What it should hold at most while nobody uses it.
+    /// The most bytes that it should hold while idle.
     resting_limit: usize,
-    /// What all programs may hold together.
+    /// The most bytes that all programs may hold together.
     programs_limit: usize,
-    /// The last run met what the allocator gives.
+    /// The last run met the limit of the allocator.
     ran_out: bool,
-    /// Scripts don't find all libraries.
+    /// The sandbox leaves libraries out.
     restricted: bool,
     runs: u64,
     last_program: Option<Arc<str>>,
@@ -68,7 +69,7 @@ pub struct Vm {
     used: Used,
     fingerprint: Fingerprint,
     watch: Arc<RunWatch>,
-    /// It met a hard limit or a panic: to be thrown away.
+    /// A run met a hard limit, or the host panicked: to be thrown away.
     spent: bool,
 }
 
@@ -82,7 +83,7 @@ impl Vm {
         Self::make(Arc::new(api.clone()), memory_limit, Arc::default(), None)
     }
 
-    /// As [`Vm::new`]; counts what becomes of programs there, and is stopped by what stops another VM.
+    /// As [`Vm::new`]. Programs are counted in `counts`; with `stopped_by`, whatever stops that VM stops this one.
     pub(super) fn make(
         api: Arc<Api>,
         memory_limit: usize,
@@ -127,7 +128,7 @@ impl Vm {
             api,
             programs: LoadedPrograms::default(),
             counts,
-            sources: SourceCache::new(),
+            sources: LoadedSources::new(),
             resting,
             floor: resting,
             collections: 0,
@@ -153,6 +154,7 @@ impl Vm {
     }
 
     /// Runs one callback. Whatever happens, the next run starts from the same pristine state, unless
+    /// A function that ends the current run and all later ones, from any thread: they fail with
     /// [`ScriptError::Interrupted`].
     #[must_use]
     pub fn interrupter(&self) -> Arc<dyn Fn() + Send + Sync> {
@@ -160,18 +162,18 @@ impl Vm {
         Arc::new(move || watch.stop())
     }
 
-    /// What ends the current call, and no later one, from any thread: it fails with [`ScriptError::Cancelled`].
+    /// A function that ends the current call alone, from any thread: it fails with [`ScriptError::Cancelled`].
     pub(crate) fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
         let watch = Arc::clone(&self.watch);
         Arc::new(move || watch.cancel())
     }
 
-    /// A call begins, or is over: what was cancelled before is not this one.
+    /// A call begins, or is over: a cancellation from before is not meant for the next one.
     pub(crate) fn forget_cancelled(&self) {
         self.watch.forget_cancelled();
     }
 
-    /// Has the steps of runs counted from now on, or no more: that makes a run a little slower.
+    /// Turns the counting of steps on or off. It makes runs a little slower.
     #[inline]
     pub(crate) fn count_steps(&self, counts: bool) {
         if self.watch.counts_steps() != counts {
@@ -179,18 +181,19 @@ impl Vm {
         }
     }
 
-    /// What the last run used up; what it drew is not known of one that failed before its callback began.
+    /// What the last run used up. Of a run that failed before its callback began, it is not known whether it drew
+    /// random numbers.
     pub(crate) fn used(&self) -> Used {
         self.used
     }
 
-    /// Tells it from every other VM that this process made.
+    /// Unique among the VMs of this process.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Whether it met a hard limit or a panic, so that it must be thrown away.
+    /// Whether a run met a hard limit or the host panicked, so that the VM must be thrown away.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.spent

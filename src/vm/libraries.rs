@@ -1,6 +1,6 @@
 //! Which of Luau's globals and libraries scripts find: an allow-list.
 
-/// The globals that stay. All else that Luau or mlua define is removed: `getfenv`, `setfenv`, `load`,
+/// The globals that stay. All others of Luau and mlua are removed: `getfenv`, `setfenv`, `load`,
 /// `loadstring`, `require`, `newproxy`, `collectgarbage`, `gcinfo`, `os`, `io`, `package`, …
 const GLOBALS: [&str; 21] = [
     "_VERSION",
@@ -26,8 +26,7 @@ const GLOBALS: [&str; 21] = [
     "bit32",
 ];
 
-/// The members of each library that stay. Libraries whose every member is pure are in [`GLOBALS`] or
-/// in [`WHOLE`].
+/// The members of each library that stay. Libraries of which all stay are in [`GLOBALS`] or in [`WHOLE`].
 pub(super) const MEMBERS: [(&str, &[&str]); 4] = [
     (
         "math",
@@ -47,7 +46,7 @@ pub(super) const MEMBERS: [(&str, &[&str]); 4] = [
     ),
     (
         // Not `foreach` and `foreachi`, which call built-ins without a safepoint, nor the other members
-        // that Luau has for the sake of Lua 5.0 alone.
+        // that Luau keeps for Lua 5.0 only.
         "table",
         &[
             "clear", "clone", "concat", "create", "find", "freeze", "insert", "isfrozen", "move",
@@ -78,7 +77,7 @@ pub(super) fn can_be_extended(library: &str) -> bool {
     EXTENSIBLE.contains(&library)
 }
 
-/// Whether Luau or the sandbox defines this member of a library, or what it lies below: `math.sin`.
+/// Whether this is, or lies below, a member of a library, such as `math.sin`.
 pub(super) fn has_member(name: &str) -> bool {
     let mut parts = name.split('.');
     let (Some(library), Some(member)) = (parts.next(), parts.next()) else {

@@ -1,4 +1,4 @@
-//! [`LoadedPrograms`]: the programs that a VM holds, and which of them go when there is no room for all.
+//! [`LoadedPrograms`]: the programs that a VM holds, and which of them are evicted when there is no room for all.
 
 use std::cmp::Reverse;
 
@@ -9,29 +9,29 @@ use super::program_stats::ProgramCounts;
 use super::raw;
 use super::text::Text;
 
-/// Leases of a VM that a program stays loaded for without being used. In each frame a VM is leased once for
-/// every schedule in which scripts run.
+/// For how many leases of the VM an unused program counts as needed. In each frame a VM is leased once for every
+/// schedule in which scripts run.
 const KEPT_LEASES: u64 = 4;
 
 /// A program in one VM.
 #[derive(Debug)]
 pub(super) struct Loaded {
     id: u64,
-    /// Its main function. Once there is an image it is in the way: the code of a table of data is as large as the
+    /// Its main function. Dropped once there is an image: the code that makes a table of data is as large as the
     /// table.
     main: Option<Main>,
     pub(super) image: Option<raw::Image>,
     image_weight: Weight,
-    /// Those of states that came to the image.
+    /// The shapes of the states that came to the image.
     pub(super) shapes: raw::Shapes,
-    /// What it took to load it and to make its image, in bytes, garbage included.
+    /// The bytes that loading it and making its image took, garbage included.
     pub(super) bytes: usize,
     /// The strings that it holds.
     texts: Vec<Text>,
-    /// When it was loaded and used last, by the count of [`LoadedPrograms::uses`].
+    /// When it was loaded, and last used, as counted by [`LoadedPrograms::uses`].
     loaded_at: u64,
     used_at: u64,
-    /// The lease of the VM in which it was used last.
+    /// The lease of the VM in which it was last used.
     used_in: u64,
 }
 
@@ -42,18 +42,17 @@ pub(super) struct Main {
     pub(super) weight: Weight,
 }
 
-/// What it took to make something.
+/// The memory that making something took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Weight {
-    /// In bytes, garbage included.
+    /// Bytes, garbage included.
     pub(super) bytes: usize,
     /// How often the VM had collected its garbage by then.
     pub(super) collections: u64,
 }
 
 impl Weight {
-    /// When it goes: how many bytes of those that were left at the last one of so many collections go with it, at
-    /// most.
+    /// At most how many of the bytes that the last of so many collections left go with it.
     fn left_after(self, collections: u64) -> usize {
         if self.collections < collections { self.bytes } else { 0 }
     }
@@ -66,23 +65,24 @@ impl Loaded {
     }
 }
 
-/// The programs that a VM holds, by place. A place is good until the next eviction.
+/// The programs that a VM holds, by place. Places are valid until the next eviction.
 #[derive(Debug, Default)]
 pub(super) struct LoadedPrograms {
     list: Vec<Loaded>,
     places: HashMap<u64, usize>,
-    /// The number of the program that was used last, and its place.
+    /// The id and the place of the program that was used last.
     recent: Option<(u64, usize)>,
-    /// Counts how often another program was used than before.
+    /// How often another program was used than the time before.
     uses: u64,
-    /// Leases of the VM that are over.
+    /// The leases of the VM that are over.
     leases: u64,
     /// The strings of all programs, and how many programs hold each.
     texts: HashMap<Text, u32>,
-    /// Their bytes.
+    /// The bytes of these strings.
     text_bytes: usize,
-    /// What the shapes of states took when they were weighed last, and the largest program.
+    /// The bytes of the shapes of states, when they were last weighed.
     shape_bytes: usize,
+    /// The bytes of the largest program, when they were last weighed.
     largest: usize,
 }
 
@@ -114,7 +114,7 @@ impl LoadedPrograms {
         &mut self.list[place]
     }
 
-    /// Adds a program that is not there yet, and is used now.
+    /// Adds a program that is used now.
     pub(super) fn add(&mut self, id: u64, texts: &[Text]) -> usize {
         self.uses += 1;
         let place = self.list.len();
@@ -136,7 +136,7 @@ impl LoadedPrograms {
         place
     }
 
-    /// Notes strings that a program holds.
+    /// Adds strings that a program holds.
     fn add_texts(&mut self, place: usize, texts: &[Text]) {
         let mut known = std::mem::take(&mut self.list[place].texts);
         self.count_texts(&known, false);
@@ -148,7 +148,7 @@ impl LoadedPrograms {
         self.list[place].texts = known;
     }
 
-    /// Counts a program's strings, each of which it has once, or no longer does.
+    /// Counts a program's distinct strings, or counts them no more.
     fn count_texts(&mut self, texts: &[Text], there: bool) {
         for text in texts {
             let holders = self.texts.entry(*text).or_default();
@@ -172,8 +172,8 @@ impl LoadedPrograms {
         program.main = Some(main);
     }
 
-    /// Keeps the image of a program that has none, instead of its main function. Gives how many bytes of those that
-    /// were left when the VM last collected its garbage go, at most.
+    /// Keeps the image of a program in place of its main function. Gives at most how many of the bytes that the last
+    /// collection left are garbage now.
     #[must_use]
     pub(super) fn keep_image(
         &mut self,
@@ -190,8 +190,8 @@ impl LoadedPrograms {
         gone.map_or(0, |main| main.weight.left_after(weight.collections))
     }
 
-    /// Drops the image of a program, if it has one, which leaves it these strings. Gives how many bytes of those
-    /// that were left at the last one of so many collections go, at most.
+    /// Drops the image of a program, if it has one, which leaves the program with these strings. Gives at most how
+    /// many of the bytes that the last of so many collections left are garbage now.
     #[must_use]
     pub(super) fn drop_image(
         &mut self,
@@ -216,28 +216,27 @@ impl LoadedPrograms {
         self.recent = None;
     }
 
-    /// What the largest one took, in bytes.
+    /// The bytes of the largest program.
     pub(super) fn largest(&self) -> usize {
         self.largest
     }
 
-    /// Weighs what changes with every run.
+    /// Weighs the programs and the shapes of states.
     pub(super) fn weigh(&mut self) {
         self.largest = self.list.iter().map(|program| program.bytes).max().unwrap_or(0);
         self.shape_bytes = self.list.iter().map(|program| program.shapes.bytes()).sum();
     }
 
-    /// What the strings of all programs take, in bytes, at most, and what may go at any time.
+    /// At most how many bytes the strings of all programs and the shapes of states take.
     pub(super) fn strings(&self) -> usize {
         self.text_bytes + self.shape_bytes
     }
 
-    /// Drops programs that hold about `excess` of the `held` bytes that all hold together, but not the one that
-    /// is in use. Counts those that go.
+    /// Evicts programs that hold about `excess` of the `held` bytes of all programs, but never the one in use.
     ///
-    /// Those go first that were used longest ago. But if programs are used in turn and there is not room for
-    /// all, the one that was used longest ago is the one that is needed next. So of those that were used in this
-    /// lease or in one shortly before, the last to come goes first: then the others stay, frame after frame.
+    /// The least recently used go first. But if programs are used in turn and there is no room for all, the least
+    /// recently used is the one that is needed next. So among those used in this lease or shortly before, the last
+    /// one loaded goes first: the others stay, frame after frame.
     pub(super) fn evict(
         &mut self,
         lua: &Lua,
@@ -259,7 +258,7 @@ impl LoadedPrograms {
         let mut gone = Vec::new();
         for place in order {
             let program = &self.list[place];
-            // One that is alone stays, or it would be loaded anew for every run.
+            // The last one stays, or it would be loaded anew for every run.
             if left <= 0.0 || gone.len() + 1 == self.list.len() {
                 break;
             }

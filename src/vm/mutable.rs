@@ -6,17 +6,17 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mutable {
-    /// A function that lives on, or one that it makes, assigns a global, or a variable of a function around
-    /// it or of the file level.
+    /// A function that outlives the file level, or one that it makes, assigns a global or a variable of an
+    /// enclosing function.
     Variables {
         /// Where it does that.
         line: Option<u32>,
     },
     /// The file level keeps something that can't be frozen.
     Values {
-        /// A buffer, a coroutine, an iterator, or more than can be looked at.
+        /// A buffer, a coroutine, an iterator, or more than can be inspected.
         what: &'static str,
-        /// Where the function is defined that holds it, if it is no global.
+        /// Where the function that holds it is defined, if it is not a global.
         line: Option<u32>,
     },
     /// A callback changed, or tried to change, a table of the file level, or asked whether it is frozen.

@@ -7,14 +7,14 @@ use super::random::RunRandom;
 use crate::error::ScriptError;
 use crate::value::{FromScriptArgs, IntoScriptResults, ScriptValue, ScriptValues};
 
-/// Who called a function of the host.
+/// The run that calls a function of the host.
 #[derive(Debug)]
 pub struct Caller<'r> {
     random: &'r mut RunRandom,
 }
 
 impl<'r> Caller<'r> {
-    /// The caller whose random numbers these are.
+    /// A caller with these random numbers.
     #[must_use]
     pub const fn new(random: &'r mut RunRandom) -> Self {
         Self { random }
@@ -29,10 +29,10 @@ impl<'r> Caller<'r> {
 type NativeBody =
     dyn Fn(&mut Caller<'_>, Vec<ScriptValue>) -> Result<ScriptValues, ScriptError> + Send + Sync;
 
-/// A function written in Rust that a script calls, and that needs nothing of the world: the same for
-/// entity scripts, engines and pools. Cheap to clone.
+/// A function in Rust that scripts call and that needs no world: the same for entity scripts, engines and
+/// pools. Cheap to clone.
 ///
-/// A run of an entity script may begin once more, and calls it again then: see
+/// A run of an entity script may be repeated, and then calls it again: see
 /// [`add_lua_function`](crate::LuaAppExt::add_lua_function). Engines and pools call it once.
 #[derive(Clone)]
 pub struct NativeFunction {
@@ -46,7 +46,7 @@ impl NativeFunction {
         Self { name: name.into(), body: function.into_body(name.to_owned()) }
     }
 
-    /// The name, dots and all.
+    /// The name, with its dots.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -55,7 +55,7 @@ impl NativeFunction {
     /// Calls it.
     ///
     /// # Errors
-    /// [`ScriptError::Argument`] for arguments that it doesn't take, and what it reports itself.
+    /// [`ScriptError::Argument`] for wrong arguments, and what the function reports.
     pub fn call(
         &self,
         caller: &mut Caller<'_>,
@@ -78,7 +78,7 @@ impl fmt::Debug for NativeFunction {
 /// [`Variadic`](crate::Variadic). The result is an [`IntoScript`](crate::IntoScript) type; a tuple of them is several
 /// results, a `Result` raises its error in the script: see [`IntoScriptResults`].
 ///
-/// `M` only tells the kinds apart.
+/// `M` is a marker that keeps the implementations apart.
 pub trait IntoNativeFunction<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_body(self, name: String) -> Arc<NativeBody>;

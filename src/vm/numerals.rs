@@ -1,25 +1,25 @@
-//! Texts that would take long to be read as numbers.
+//! Strings that would take long to be read as numbers.
 //!
-//! Where arithmetic gets a text, Luau reads it as a number: `"9" + 1` is 10. It goes through all of the digits with C's
-//! `strtod`, at some 3.3 ns each, in one instruction that reaches no safepoint. So no script can make a text that has
-//! too many of them in a row. What is looked for is all that `strtod` goes through: digits, hexadecimal ones after
-//! `0x`, white space in front, and the letters in `nan(…)`.
+//! Where arithmetic gets a string, Luau reads it as a number: `"9" + 1` is 10. It does so with C's `strtod`, which goes
+//! through all digits at some 3.3 ns each, within one instruction and without a safepoint. So no script may make a
+//! string with too many digits in a row. Everything that `strtod` goes through counts: digits, hexadecimal digits after
+//! `0x`, leading white space, and the letters in `nan(…)`.
 //!
-//! A part of a text has no longer row than the whole. So it is where texts are put together that they are looked at:
-//! in built-ins that do it, and after each `..`.
+//! No part of a string has a longer row than the whole. So strings are checked where they are made: in built-ins that
+//! join them, and after each `..`.
 
-/// The most that `strtod` may have to go through in a row, in bytes: 0.16 ms.
+/// The longest row that is allowed, in bytes: `strtod` takes 0.16 ms for it.
 pub(super) const MOST: usize = 48 * 1024;
 
-/// What can be in a row. A parameter, so that the compiler sees what it looks for: it takes many bytes at once.
-type Kind = u8;
+/// What a row is made of. It is a const parameter, so that the compiler can vectorize the search.
+type RowKind = u8;
 
-const DIGITS: Kind = 0;
-const HEXADECIMAL: Kind = 1;
-const SPACES: Kind = 2;
-const LETTERS: Kind = 3;
+const DIGITS: RowKind = 0;
+const HEXADECIMAL: RowKind = 1;
+const SPACES: RowKind = 2;
+const LETTERS: RowKind = 3;
 
-const fn belongs<const KIND: Kind>(byte: u8) -> bool {
+const fn belongs<const KIND: RowKind>(byte: u8) -> bool {
     match KIND {
         DIGITS => byte.is_ascii_digit() | (byte == b'.'),
         HEXADECIMAL => byte.is_ascii_hexdigit() | (byte == b'.'),
@@ -28,8 +28,8 @@ const fn belongs<const KIND: Kind>(byte: u8) -> bool {
     }
 }
 
-/// What is in front of a row, in small letters; without it nothing would go through the row.
-const fn in_front<const KIND: Kind>() -> &'static [u8] {
+/// What must stand before a row, in lower case, for `strtod` to go through it.
+const fn in_front<const KIND: RowKind>() -> &'static [u8] {
     match KIND {
         HEXADECIMAL => b"0x",
         LETTERS => b"nan(",
@@ -37,7 +37,7 @@ const fn in_front<const KIND: Kind>() -> &'static [u8] {
     }
 }
 
-/// Whether a text has a row that is longer than [`MOST`].
+/// Whether a string has a row longer than [`MOST`].
 pub(super) fn is_long(text: &[u8]) -> bool {
     const ENOUGH: usize = MOST + 1;
     text.len() > MOST
@@ -47,21 +47,21 @@ pub(super) fn is_long(text: &[u8]) -> bool {
             || rows::<LETTERS>(text, ENOUGH).next().is_some())
 }
 
-/// The longest row in a text, of those that are longer than [`MOST`].
+/// The length of the longest row of a string, if it is longer than [`MOST`].
 pub(super) fn longest(text: &[u8]) -> Option<usize> {
     const ALL: usize = usize::MAX;
     let numbers = rows::<DIGITS>(text, ALL).chain(rows::<HEXADECIMAL>(text, ALL));
     numbers.chain(rows::<SPACES>(text, ALL)).chain(rows::<LETTERS>(text, ALL)).max()
 }
 
-/// Bytes between two that are looked at to find where a row may be.
+/// The distance between the bytes that are sampled to find rows.
 const STEP: usize = MOST / 64;
-/// So many of those a row covers at least that is too long.
+/// The samples that a row which is too long covers at least.
 const COVERED: usize = MOST / STEP;
 
-/// The rows that are longer than [`MOST`], from front to back: how long each is, or so much if it is longer.
-fn rows<const KIND: Kind>(text: &[u8], enough: usize) -> impl Iterator<Item = usize> {
-    // All before is known.
+/// The lengths of the rows that are longer than [`MOST`], from front to back. Counting may stop at `enough`.
+fn rows<const KIND: RowKind>(text: &[u8], enough: usize) -> impl Iterator<Item = usize> {
+    // All bytes before this one are done.
     let mut known = 0;
     std::iter::from_fn(move || {
         loop {
@@ -83,8 +83,8 @@ fn rows<const KIND: Kind>(text: &[u8], enough: usize) -> impl Iterator<Item = us
     })
 }
 
-/// Where the next row may begin: right after what ends what is in front of one.
-fn next_front<const KIND: Kind>(text: &[u8]) -> usize {
+/// Where the next row may begin: after the last byte of what must stand before one.
+fn next_front<const KIND: RowKind>(text: &[u8]) -> usize {
     let end = match KIND {
         HEXADECIMAL => memchr::memchr2(b'x', b'X', text),
         _ => memchr::memchr(b'(', text),
@@ -92,8 +92,8 @@ fn next_front<const KIND: Kind>(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 1)
 }
 
-/// The first place from `known` on that may be in a row which is too long.
-fn covered<const KIND: Kind>(text: &[u8], known: usize) -> Option<usize> {
+/// The first sampled byte from `known` on that may be in a row which is too long.
+fn covered<const KIND: RowKind>(text: &[u8], known: usize) -> Option<usize> {
     let mut place = known.next_multiple_of(STEP);
     let mut hits = 0;
     for at in (place..text.len()).step_by(STEP) {
@@ -109,10 +109,10 @@ fn covered<const KIND: Kind>(text: &[u8], known: usize) -> Option<usize> {
     None
 }
 
-/// How many bytes at the beginning belong together, or some more than so many.
-fn length<const KIND: Kind>(text: &[u8], enough: usize) -> usize {
+/// The length of the row at the beginning. Counting may stop at `enough`.
+fn length<const KIND: RowKind>(text: &[u8], enough: usize) -> usize {
     let (blocks, rest) = text.as_chunks::<64>();
-    // Without a way out, so that a block is looked at all at once.
+    // No early exit, so that the compiler vectorizes the check of a block.
     let all = |block: &[u8]| block.iter().fold(true, |all, byte| all & belongs::<KIND>(*byte));
     let some = |part: &[u8]| part.iter().take_while(|byte| belongs::<KIND>(**byte)).count();
     for (number, block) in blocks.iter().enumerate() {
@@ -181,7 +181,7 @@ mod tests {
         ) {
             let text: Vec<u8> =
                 pieces.iter().flat_map(|(piece, length)| piece.bytes().cycle().take(*length)).collect();
-            fn slow<const KIND: Kind>(text: &[u8]) -> Option<usize> {
+            fn slow<const KIND: RowKind>(text: &[u8]) -> Option<usize> {
                 let begins = (0..text.len()).filter(|at| {
                     belongs::<KIND>(text[*at]) && (*at == 0 || !belongs::<KIND>(text[at - 1]))
                 });

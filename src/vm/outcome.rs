@@ -4,18 +4,18 @@ use super::state_change::StateChange;
 use crate::error::Failure;
 use crate::value::ScriptTable;
 
-/// What a run came to.
+/// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The script does not define the callback; nothing ran but the file level.
+    /// The script does not define the callback. Only the file level ran.
     Missing,
-    /// It returned, and this is its `self`.
+    /// It returned, with this `self`.
     Done(ScriptTable),
     /// It failed.
     Failed(Failure),
 }
 
-/// What a run came to, with its `self` as a change.
+/// How a run ended, with the change of its `self`.
 #[derive(Debug)]
 pub(crate) enum Ran {
     Missing,

@@ -15,7 +15,7 @@ use super::mutable::Mutable;
 use super::text::{Text, weigh_text};
 use crate::error::ScriptError;
 
-/// Characters of a source that its title shows.
+/// The most characters of a source in its title.
 const MAX_TITLE: usize = 60;
 
 /// A compiled script. Cheap to share: hand out `Arc`s of it.
@@ -28,28 +28,27 @@ pub struct Program {
     name_hash: u64,
     /// `None` if its bytecode can't be read.
     assigning: Option<AssigningFunctions>,
-    /// Why its file level runs anew for every run, once that is known.
+    /// Why it can have no image, once that is known.
     mutable: OnceLock<Mutable>,
     callbacks: OnceLock<CallbackSet>,
-    /// The callbacks that were searched for stray globals: once each is enough.
+    /// The callbacks that were searched for stray globals, which is done once for each.
     searched: AtomicU8,
     any_strays: AtomicBool,
     /// Its last run came near its memory limit.
     hungry: AtomicBool,
-    /// The least limit with which a file level of its own kept to it when it was measured; 0 if none was.
+    /// The lowest memory limit that the file level kept when it was measured; 0 if it never was.
     measured: AtomicUsize,
-    /// Its strings.
+    /// The strings that it holds.
     texts: Box<[Text]>,
     strays: Mutex<Vec<(Callback, String)>>,
     file_lines: FirstFileLines,
 }
 
-/// What the file level of a script wrote when it ran first: it writes the same whenever it runs, on each VM, and
-/// for each run if it can't be shared.
+/// The log lines of the first run of a file level. It writes the same lines whenever it runs.
 #[derive(Debug, Default)]
 struct FirstFileLines {
     is_known: AtomicBool,
-    /// Some wait to be taken.
+    /// There are lines to be taken.
     any: AtomicBool,
     lines: Mutex<Vec<LogLine>>,
 }
@@ -140,13 +139,13 @@ impl Program {
         &self.name
     }
 
-    /// What it is called where VMs are looked at: the name, but for a source that nobody gave one.
+    /// What it is called in lists of VMs: its name, or for a source without a name its first line.
     #[must_use]
     pub fn title(&self) -> &Arc<str> {
         &self.title
     }
 
-    /// Gives a source without a name a title: how it begins, as Lua does it.
+    /// Gives a source without a name a title: its first line, as Lua does.
     #[must_use]
     pub(crate) fn titled_after(mut self, source: &str) -> Self {
         let mut lines = source.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -157,13 +156,13 @@ impl Program {
         self
     }
 
-    /// Tells this program from any other that this process compiled.
+    /// Unique among the programs of this process.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Depends on the asset path alone.
+    /// A hash of the asset path.
     pub(crate) fn name_hash(&self) -> u64 {
         self.name_hash
     }
@@ -178,7 +177,7 @@ impl Program {
         self.callbacks.get_or_init(callbacks);
     }
 
-    /// Whether a callback is still to be searched for globals that it assigns.
+    /// Whether a callback has not been searched for stray globals yet.
     pub(super) fn is_unsearched(&self, callback: Callback) -> bool {
         self.searched.load(Ordering::Relaxed) & callback.bit() == 0
     }
@@ -193,8 +192,8 @@ impl Program {
         }
     }
 
-    /// Takes the globals that callbacks were found to assign and that are gone after the run: the first
-    /// mistake everyone makes. Each is told once.
+    /// Takes the globals that callbacks assigned, which are gone after the run: the first mistake that everyone
+    /// makes. Each is given once.
     pub fn take_strays(&self) -> Vec<(Callback, String)> {
         if !self.any_strays.load(Ordering::Acquire) {
             return Vec::new();
@@ -203,12 +202,12 @@ impl Program {
         std::mem::take(&mut *self.strays.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the file level has not run yet, so that what it writes is news.
+    /// Whether the log lines of the file level are not known yet.
     pub(super) fn wants_file_lines(&self) -> bool {
         !self.file_lines.is_known.load(Ordering::Relaxed)
     }
 
-    /// Keeps what the file level wrote, if it is the first time that it ran.
+    /// Keeps the log lines of the first run of the file level.
     pub(super) fn learn_file_lines(&self, lines: Vec<LogLine>) {
         let FirstFileLines { is_known, any, lines: kept } = &self.file_lines;
         if !is_known.swap(true, Ordering::Relaxed) && !lines.is_empty() {
@@ -217,8 +216,8 @@ impl Program {
         }
     }
 
-    /// Takes the lines that the file level wrote with `print` or `log.*`: those of the first time that it ran, at
-    /// most 32, and a warning if there were more. It writes the same each time, so each is told once.
+    /// Takes the lines that the file level wrote with `print` or `log.*` when it first ran: at most 32, and a warning
+    /// if there were more. It writes the same lines each time, so each is given once.
     pub fn take_file_lines(&self) -> Vec<LogLine> {
         let FirstFileLines { any, lines, .. } = &self.file_lines;
         if !any.load(Ordering::Acquire) {
@@ -228,30 +227,29 @@ impl Program {
         std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Why the file level of this script runs anew before every callback; `None` as long as it need not.
+    /// Why the file level of this script runs anew before every callback; `None` if it does not.
     ///
-    /// Most file levels hold constants and functions: those run once in a VM, and what they made is
-    /// frozen and serves every run. A script that changes its file level must find it unchanged in the
-    /// next run, and the only way is to make it anew, which takes longer.
+    /// Most file levels hold constants and functions. They run once in a VM, and all that they made is
+    /// frozen and serves every run. But a script that changes its file level must find it unchanged in the
+    /// next run, so it is made anew each time, which takes longer.
     #[must_use]
     pub fn mutable(&self) -> Option<Mutable> {
         self.mutable.get().copied()
     }
 
-    /// Notes that the file level can't serve more than one run.
+    /// The file level can't serve more than one run.
     pub(super) fn found_mutable(&self, why: Mutable) {
         let _ = self.mutable.set(why);
     }
 
-    /// Gives each run a file level of its own, whatever the script does: for tests that compare. Before its
-    /// first run.
+    /// Gives each run a file level of its own, whatever the script does. Call it before the first run. For tests
+    /// that compare.
     #[doc(hidden)]
     pub fn has_own_file_levels(&self) {
         self.found_mutable(Mutable::Tables { line: None });
     }
 
-    /// Whether a closure of a function that is defined at this line, with so many upvalues, may be part of
-    /// an image; if not, why.
+    /// Whether a closure of a function that is defined at this line, with so many upvalues, may be part of an image.
     pub(super) fn check_closure(&self, defined: u32, upvalues: u8) -> Result<(), Mutable> {
         let known = self.assigning.as_ref().ok_or(Mutable::Variables { line: None })?;
         match known.line_of(defined, upvalues) {
@@ -264,19 +262,19 @@ impl Program {
         self.hungry.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its last run came near its memory limit, so that the next one had better be measured at once.
+    /// Whether its last run came near its memory limit, so that the next one should be measured at once.
     pub(super) fn is_hungry(&self) -> bool {
         self.hungry.load(Ordering::Relaxed)
     }
 
-    /// A run that has this limit was measured, and its file level kept to it.
+    /// A run with this limit was measured, and its file level kept it.
     pub(super) fn note_measured(&self, limit: usize, hungry: bool) {
         self.hungry.store(hungry, Ordering::Relaxed);
         let less = |before| (before == 0 || limit < before).then_some(limit);
         let _ = self.measured.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    /// Whether its file level keeps to this limit, but perhaps not to much less.
+    /// Whether its file level is known to keep this limit, but perhaps no lower one.
     pub(super) fn needs_room(&self, limit: usize) -> bool {
         let measured = self.measured.load(Ordering::Relaxed);
         measured != 0 && measured <= limit
@@ -286,7 +284,7 @@ impl Program {
         &self.texts
     }
 
-    /// Roughly the bytes that it takes.
+    /// Roughly its size, in bytes.
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.name.len() + self.bytecode.len()
     }

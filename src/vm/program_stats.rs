@@ -1,8 +1,8 @@
-//! [`ProgramStats`]: what became of programs in all VMs of a factory.
+//! [`ProgramStats`]: how often programs were loaded and evicted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts for all VMs of a factory what became of programs.
+/// The counters behind [`ProgramStats`], shared by all VMs of a factory.
 #[derive(Debug, Default)]
 pub(super) struct ProgramCounts {
     loads: AtomicU64,
@@ -42,24 +42,22 @@ impl ProgramCounts {
     }
 }
 
-/// What became of programs in all VMs of a [`LuauFactory`](super::LuauFactory), since it was made.
+/// How often programs were loaded and evicted in all VMs of a [`LuauFactory`](super::LuauFactory), since it was made.
 ///
-/// Once all scripts of a game have run on all VMs, nothing of this grows from frame to frame but `measured`, as
-/// long as each VM has room for all that a frame needs.
+/// Once all scripts of a game have run on all VMs, only `measured` should still grow. If others do, a VM has no room
+/// for all that a frame needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProgramStats {
     /// Programs that were loaded into a VM.
     pub loads: u64,
-    /// File levels that ran once, to serve all runs of their program on a VM.
+    /// Images that were made: file levels that ran once, to serve all runs of their program on a VM.
     pub images: u64,
-    /// Programs that were dropped because others needed the room and they were not used for a while.
+    /// Programs that were evicted to make room, after they had not been used for a while.
     pub evictions: u64,
-    /// Programs that were dropped although they were in use, because one VM has no room for all that a frame
-    /// needs: they are loaded again for every frame. A larger
-    /// [`memory_limit`](crate::PoolConfig::memory_limit) helps.
+    /// Programs that were evicted although they are in use, because a VM has no room for all that a frame needs.
+    /// They are loaded again in every frame. A larger [`memory_limit`](crate::PoolConfig::memory_limit) helps.
     pub crowded_out: u64,
-    /// Runs that came near their memory limit, so that they ran on a VM of their own that measures what they
-    /// hold.
+    /// Runs that came near their memory limit, and ran on a VM of their own that measures what they hold.
     pub measured: u64,
 }

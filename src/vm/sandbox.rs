@@ -1,4 +1,4 @@
-//! What scripts see besides their own: an allow-list of Luau's libraries and the app's API, frozen.
+//! Builds the globals that scripts find: the allowed parts of Luau's libraries and the app's API, frozen.
 
 use mlua::{Function, IntoLua, LightUserData, Lua, LuaString, StdLib, Table, Value, Vector};
 
@@ -49,10 +49,10 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     }
     globals.raw_set("log", log)?;
 
-    // Last, since what is above takes its parts from the libraries.
+    // Last, since the functions above are made from parts of the libraries.
     for library in api.missing_libraries() {
         if *library == Library::String {
-            // Methods on texts look here.
+            // Methods of strings are looked up here.
             prune(&string, |_| false)?;
         }
         globals.raw_remove(library.name())?;
@@ -62,7 +62,7 @@ fn build_all(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     Ok(globals)
 }
 
-/// What a VM for runs that last adds to the built-ins, before they are frozen.
+/// As [`build`], for sessions, which have some more functions.
 pub(super) fn build_for_sessions(lua: &Lua, api: &Api, coroutines: &Table) -> mlua::Result<Table> {
     let globals = lua.globals();
     let coroutine = globals.raw_get::<Table>("coroutine")?;
@@ -75,8 +75,8 @@ pub(super) fn build_for_sessions(lua: &Lua, api: &Api, coroutines: &Table) -> ml
     build_all(lua, api)
 }
 
-/// Adds what the API got since `mark` to the built-ins, which are frozen, and are so again afterwards. Looks
-/// at what is added, and at the tables that it is added to, and not at what they hold.
+/// Adds to the frozen built-ins what the API got since `mark`. The time that it takes depends on what is added, and
+/// not on what is there.
 pub(super) fn extend(lua: &Lua, globals: &Table, api: &Api, mark: ApiMark) -> mlua::Result<()> {
     for (number, name) in api.functions_since(mark) {
         define(lua, globals, name, raw::host_function(lua, number, name)?)?;
@@ -123,7 +123,7 @@ fn define_live_table(lua: &Lua, globals: &Table, number: u32, name: &str) -> mlu
 struct Thawed(Vec<Table>);
 
 impl Thawed {
-    /// The tables on the way to what `a.b.c` defines, made if need be; and `c`, its name in the last one.
+    /// The tables on the way to `a.b.c`, made if they are missing, and `c`, the name in the last one.
     fn for_name<'n>(lua: &Lua, globals: &Table, name: &'n str) -> mlua::Result<(Self, &'n str)> {
         globals.set_readonly(false);
         let mut thawed = Self(vec![globals.clone()]);
@@ -178,11 +178,11 @@ pub(super) fn type_metatables(lua: &Lua) -> impl Iterator<Item = (&'static str, 
     metatables.into_iter().filter_map(|(name, metatable)| Some((name, metatable?)))
 }
 
-/// Makes what values of all types lead to read-only, once their metatables are as they stay: a library that
-/// scripts don't find by its name may be reached through one of them.
+/// Makes the metatables of all types read-only, and all that they lead to: scripts may reach a library through them
+/// that they don't find by its name.
 pub(super) fn freeze_types(lua: &Lua) -> mlua::Result<()> {
     for (_, metatable) in type_metatables(lua) {
-        // It is read-only already, and what it leads to may not be.
+        // It is read-only already, but what it leads to may not be: `freeze` skips read-only tables.
         metatable.set_readonly(false);
         freeze(&metatable)?;
     }

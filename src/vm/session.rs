@@ -35,9 +35,9 @@ pub(crate) struct Session {
     random: RunRandom,
     resting_memory: usize,
     memory_limit: usize,
-    /// With so many bytes in use, garbage is collected after a task.
+    /// Above so many bytes, garbage is collected after a task.
     crowded_above: usize,
-    /// What its objects took when garbage was collected last in a task, in bytes.
+    /// The bytes of its objects when a task last collected garbage.
     left: usize,
     last_time: Duration,
     watch: Arc<RunWatch>,
@@ -84,7 +84,7 @@ impl Session {
     /// Offers what `api` got since `mark`.
     pub(crate) fn extend(&mut self, api: &Api, mark: ApiMark) -> Result<(), ScriptError> {
         let before = self.lua.used_memory();
-        // The script's memory is no reason to half-add what the host adds.
+        // What the host adds is not limited: it must not be added by half.
         self.limit_memory(0);
         let extended = sandbox::extend(&self.lua, &self.builtins, api, mark);
         self.limit_memory(self.memory_limit);
@@ -94,7 +94,7 @@ impl Session {
         Ok(())
     }
 
-    /// Starts the random numbers anew.
+    /// Seeds the random numbers.
     pub(crate) fn seed(&mut self, seed: u64) {
         self.random = RunRandom::new(seed);
     }
@@ -109,7 +109,7 @@ impl Session {
         self.crowded_above = limit / 2;
     }
 
-    /// Puts a limit in force; 0 is none.
+    /// Puts a memory limit in force; 0 is none.
     fn limit_memory(&self, limit: usize) {
         self.lua.set_memory_limit(limit).expect("a VM that mlua made counts its memory");
     }
@@ -153,18 +153,18 @@ impl Session {
         expression_or_source(source, max_size, |source, max_size| self.load(name, source, max_size))
     }
 
-    /// What ends the current call, and no later one, from any thread.
+    /// A function that ends the current call alone, from any thread.
     pub(crate) fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
         let watch = Arc::clone(&self.watch);
         Arc::new(move || watch.cancel())
     }
 
-    /// A call begins: what was cancelled before is not this one.
+    /// A call begins: a cancellation from before is not meant for it.
     pub(crate) fn begin_call(&self) {
         self.watch.forget_cancelled();
     }
 
-    /// Does something in the session's environment. What it changes before an error stays changed.
+    /// Performs a task in the session's environment. Changes made before an error stay.
     pub(crate) fn perform(
         &mut self,
         task: Task<'_>,
@@ -190,9 +190,9 @@ impl Session {
             let deadline = RunDeadline::of_call(&self.watch, limits.time, limits.call);
             let mut run =
                 raw::Run::of_session(host, deadline, limits.value_size, random, &self.refs);
-            // No limit is one that isn't met.
+            // 0 is no limit.
             let limit = if self.memory_limit == 0 { usize::MAX } else { self.memory_limit };
-            // It is one of pages, and what is counted is objects.
+            // The limit is one of pages, and objects are counted.
             let not_objects = self.lua.used_memory().saturating_sub(raw::object_bytes(&self.lua));
             let limit = limit.saturating_sub(not_objects);
             let left = self.left.min(raw::object_bytes(&self.lua));
@@ -229,8 +229,8 @@ impl Session {
         Err(Failure { traceback, ..failure })
     }
 
-    /// Collects garbage before it is in the way of the next task: the collector itself doesn't know
-    /// the limit, and waits until memory has doubled.
+    /// Collects garbage if it would take room from the next task. The collector doesn't know the limit: it waits until
+    /// memory has doubled.
     fn tidy(&mut self) {
         if self.lua.used_memory() > self.crowded_above {
             self.collect_garbage();
@@ -243,9 +243,9 @@ impl Session {
         ScriptError::EngineOutOfMemory { limit: self.memory_limit, held: self.lua.used_memory() }
     }
 
-    /// Throws away all globals and coroutines. What was offered stays, and so do loaded chunks.
+    /// Drops all globals and coroutines. What the host registered stays, and so do loaded chunks.
     ///
-    /// Costs what the new environment costs; the garbage is collected when there is much of it.
+    /// As cheap as a new environment; garbage is collected only if there is much of it.
     pub(crate) fn reset(&mut self, seed: u64) -> Result<(), ScriptError> {
         self.seed(seed);
         let crowded = self.lua.used_memory() > self.resting_memory + GARBAGE_SLACK;
@@ -268,7 +268,7 @@ impl Session {
         let _ = self.lua.gc_collect();
     }
 
-    /// The coroutines that are not over, the oldest first; perhaps also some that nobody can reach.
+    /// The coroutines that are not over, the oldest first. May include some that are garbage already.
     pub(crate) fn coroutines(&self) -> Vec<CoroutineState> {
         // An error means that there is no memory left for a few stack slots.
         let found = raw::coroutines(&self.lua, &self.refs).unwrap_or_default();
@@ -281,16 +281,15 @@ impl Session {
         found.into_iter().map(public).collect()
     }
 
-    /// Has the next coroutine be numbered as if there had been so many.
+    /// Numbers the next coroutine as if there had been so many.
     #[cfg(test)]
     fn skip_coroutines(&self, ever: u64) {
         raw::skip_coroutines(&self.lua, &self.refs, ever as f64).expect("memory");
     }
 
-    /// Ends a coroutine where it stands. Gives whether there was one that was not over.
+    /// Ends a coroutine. Gives whether there was one that was not over.
     pub(crate) fn destroy_coroutine(&mut self, id: u64) -> bool {
-        // It gets a small stack in place of the one that it has. Without memory for that, it would be left half
-        // ended, and could be resumed.
+        // Luau allocates a small stack for it. If that failed, it would be ended by half, and could be resumed.
         self.limit_memory(0);
         let destroyed = raw::destroy_coroutine(&self.lua, &self.refs, id);
         self.limit_memory(self.memory_limit);

@@ -9,16 +9,16 @@ use crate::value::{ScriptTable, ScriptValue};
 pub(crate) enum StateChange {
     #[default]
     Unchanged,
-    /// One field is another number; by its place in the order of the keys.
+    /// One field has another number. Fields are given by their position in the order of the keys.
     Number(u16, f64),
-    /// Some fields have other values; none came, none went. By their places in the order of the keys.
+    /// Some fields have other values; none was added or removed.
     Fields(Box<[(u16, ScriptValue)]>),
-    /// It is this now.
+    /// It is this table now.
     Replaced(Box<ScriptTable>),
 }
 
 impl StateChange {
-    /// Applies the change to the state that the run began with; gives whether it is another now.
+    /// Applies the change to the state that the run began with. Gives whether it differs now.
     pub(crate) fn apply(self, state: &mut ScriptTable) -> bool {
         match self {
             Self::Unchanged => return false,

@@ -7,13 +7,13 @@ use super::host::Live;
 use crate::error::{ScriptError, suggest};
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
-/// Values of the host that scripts read at the moment when they need them: `Game.player.health`.
+/// Values of the host that scripts read when they need them: `Game.player.health`.
 ///
-/// Nothing is copied when it is registered; every read asks it, with the path below its namespace. It
-/// may be asked from several threads at once. A panic in it fails the run that asked.
+/// Nothing is copied when it is registered; every read calls it, with the path below its namespace. Several
+/// threads may call it at once. A panic in it fails the run that reads.
 ///
-/// For entity scripts: what it answers should not change while a stage runs, or the result depends on
-/// which run came first. Change it in a system that doesn't run together with the scripts.
+/// For entity scripts, its values should not change while a stage runs, or the result depends on the order of
+/// runs. Change them in a system that doesn't run together with the scripts.
 ///
 /// A closure `Fn(&[&str]) -> Served` is a server that lists no names; [`SharedValues`] is one that
 /// Rust writes to.
@@ -32,9 +32,9 @@ pub trait ValueServer: Send + Sync + 'static {
 /// What a [`ValueServer`] has at a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Served {
-    /// A value. A table is copied: the script may change its copy, and nothing comes of that here.
+    /// A value. A table is copied: if the script changes it, that changes the copy alone.
     Value(ScriptValue),
-    /// More names: the next part of the path is asked for when the script reads on.
+    /// More names, to be read with a longer path.
     Namespace,
     /// Nothing: an error in the script.
     Missing,
@@ -49,7 +49,7 @@ where
     }
 }
 
-/// A server and its namespace, or what is left of it when it was taken away.
+/// A server and the name of its namespace. The name stays when the server is removed.
 #[derive(Clone)]
 pub(crate) struct NamedServer {
     name: Arc<str>,
@@ -73,7 +73,7 @@ impl NamedServer {
         self.server = Some(server);
     }
 
-    /// Takes the server away. Gives whether there was one.
+    /// Removes the server. Gives whether there was one.
     pub(crate) fn remove(&mut self) -> bool {
         self.server.take().is_some()
     }
@@ -119,10 +119,10 @@ impl fmt::Debug for NamedServer {
     }
 }
 
-/// A tree of values that Rust writes at any time and scripts read. A handle: clones share one tree.
+/// A tree of values that Rust writes at any time and scripts read. Clones share one tree.
 ///
-/// A table whose keys are all names is a namespace; one with elements or other keys, or an empty one,
-/// is a value, copied when it is read.
+/// A table whose keys are all strings is a namespace. One with other keys, or an empty one, is a value, which is
+/// copied when it is read.
 ///
 /// ```
 /// use bevy_lua_pool::{LuaEngine, vm::SharedValues};
@@ -148,8 +148,8 @@ impl SharedValues {
         Self::default()
     }
 
-    /// Sets the value at a dotted path such as `player.health`. What is no table on the way becomes
-    /// one; [`ScriptValue::Nil`] removes.
+    /// Sets the value at a dotted path such as `player.health`. Replaces what is no table on the way by one.
+    /// [`ScriptValue::Nil`] removes.
     pub fn set(&self, path: &str, value: impl Into<ScriptValue>) {
         let value = value.into();
         self.update(|values| {
@@ -178,7 +178,7 @@ impl SharedValues {
     }
 
     /// Changes several values at once: no reader sees some of them changed and others not yet.
-    /// `change` must not use this tree by another handle.
+    /// `change` must not use this tree through a clone: that would deadlock.
     pub fn update<R>(&self, change: impl FnOnce(&mut ScriptTable) -> R) -> R {
         change(&mut self.values.write().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,11 +1,10 @@
 //! The watchdog: a thread that notices runs that last too long.
 //!
-//! A run that keeps to its time costs nothing but a few stores to memory: nobody looks at a clock for it,
-//! and Luau has nobody to ask at its safepoints. A thread looks at all VMs every [`PERIOD`]. When a run
-//! has lasted for longer than its limit, the thread sounds the alarm: it installs the function that Luau
-//! calls at the next safepoint, and that one judges the run (see [`RunDeadline`](super::deadline::RunDeadline)).
+//! A run within its time limit costs a few stores to memory: it reads no clock, and Luau calls nothing at its
+//! safepoints. The watchdog looks at all VMs every [`PERIOD`]. When a run has lasted longer than its limit, it raises
+//! the alarm: it installs the function that Luau calls at the next safepoint, which then decides (see [`RunDeadline`](super::deadline::RunDeadline)).
 //!
-//! The thread sleeps while nobody runs anything: who is going to says so by [`Engaged`].
+//! The thread sleeps while nothing runs. A thread that is about to run scripts wakes it by [`Engaged`].
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,27 +14,27 @@ use std::time::{Duration, Instant};
 
 use mlua::Lua;
 
-/// How often the watchdog looks. A run is found to be late at most so much later than it is.
+/// How often the watchdog looks. A late run is noticed with at most this delay.
 pub(super) const PERIOD: Duration = Duration::from_micros(500);
 
-/// Looks after the last run before the thread falls asleep: a game runs again in the next frame.
+/// How often the thread looks after the last run before it falls asleep: a game runs scripts again in the next frame.
 const LINGER: u32 = 200;
 
-/// How often the watchdog has looked so far: a clock that costs nothing to read.
+/// How often the watchdog has looked: a clock that costs nothing to read.
 static TICKS: AtomicU64 = AtomicU64::new(0);
-/// Threads that run something, or are going to.
+/// The threads that run scripts, or are about to.
 static ENGAGED: AtomicUsize = AtomicUsize::new(0);
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static BED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 static WATCHED: Mutex<Vec<Weak<RunWatch>>> = Mutex::new(Vec::new());
 
-/// How often the watchdog has looked so far.
+/// How often the watchdog has looked.
 #[inline]
 pub(crate) fn ticks() -> u64 {
     TICKS.load(Ordering::Relaxed)
 }
 
-/// Keeps the watchdog awake. Runs take place only while there is one on their thread.
+/// Keeps the watchdog awake. Scripts run only on threads that hold one.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Engaged(());
@@ -45,7 +44,7 @@ impl Engaged {
         // Either this thread sees that the watchdog falls asleep, or that one sees this thread.
         ENGAGED.fetch_add(1, Ordering::SeqCst);
         if ASLEEP.load(Ordering::SeqCst) {
-            // What was read from clocks at the last tick is old.
+            // Clock readings that were taken in the last tick are out of date.
             TICKS.fetch_add(1, Ordering::Relaxed);
             let _bed = lock(&BED.0);
             BED.1.notify_all();
@@ -60,12 +59,12 @@ impl Drop for Engaged {
     }
 }
 
-/// How a VM is told to ask, at each safepoint, whether its run is to end.
+/// Has a VM ask at each safepoint whether its run must end.
 pub(super) trait SafepointHook: fmt::Debug + Send {
-    /// From now on it asks.
+    /// It asks from now on. From any thread.
     fn install(&self);
 
-    /// It asks no more.
+    /// It no longer asks. From any thread.
     fn remove(&self);
 
     /// Whether it is the hook of this VM.
@@ -78,34 +77,34 @@ pub(super) fn clock() -> Duration {
     BEGAN.get_or_init(Instant::now).elapsed()
 }
 
-/// What the watchdog knows of one VM, and how a run of it is stopped.
+/// What the watchdog knows of one VM, and how it stops a run there.
 ///
-/// Each run writes to it. So none shares a line of the processor's cache with that of another VM, whose thread
-/// would have to wait; lines are fetched in pairs of 64 bytes.
+/// Each run writes to it. The alignment prevents false sharing with that of another VM: processors fetch cache lines
+/// in pairs of 64 bytes.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct RunWatch {
-    /// Odd while a run lasts; another one for each.
+    /// The number of the current run: odd while it lasts, different for each.
     turn: AtomicU64,
     /// Wall time that the current run may last before the alarm, in nanoseconds.
     limit: AtomicU64,
-    /// The turn for which the alarm was sounded last.
+    /// The turn of the last alarm.
     alarm: AtomicU64,
-    /// Set from outside: the current run ends, and so do all later ones.
+    /// Set from outside: the current run and all later ones end.
     stop: AtomicBool,
     /// Set from outside: the current call ends.
     cancelled: AtomicBool,
-    /// Luau is to ask at every safepoint, whatever the clock says.
+    /// Luau asks at every safepoint, alarm or not, so that steps are counted.
     counts: AtomicBool,
     hook: Mutex<Option<Box<dyn SafepointHook>>>,
-    /// The turn that the watchdog saw when it looked last, and when it first saw that one, in
-    /// nanoseconds by its clock.
+    /// The turn that the watchdog saw when it last looked.
     seen: AtomicU64,
+    /// When it first saw that turn, in nanoseconds by its clock.
     seen_since: AtomicU64,
 }
 
 impl RunWatch {
-    /// Has a VM watched from now on.
+    /// Watches a VM from now on.
     ///
     /// # Errors
     /// If the system gives no thread for the watchdog.
@@ -130,14 +129,14 @@ impl RunWatch {
         }
     }
 
-    /// A run begins that may last so long. Gives its turn.
+    /// A run begins that may last for `limit`. Gives its turn.
     #[inline]
     pub(super) fn begin(&self, limit: Duration) -> u64 {
         let turn = (self.turn.load(Ordering::Relaxed) + 2) | 1;
         self.continue_as(turn, limit)
     }
 
-    /// The run goes on, and may last so much longer from now on. Gives its turn from now on.
+    /// The run goes on, and may last longer by `by` from now on. Gives its new turn.
     pub(super) fn extend(&self, turn: u64, by: Duration) -> u64 {
         self.extend_at(turn, by, clock())
     }
@@ -161,14 +160,13 @@ impl RunWatch {
         self.turn.store(turn + 1, Ordering::Release);
     }
 
-    /// Whether the alarm was sounded for this turn.
+    /// Whether the alarm was raised for this turn.
     #[inline]
     pub(super) fn is_alarmed(&self, turn: u64) -> bool {
         self.alarm.load(Ordering::Acquire) == turn
     }
 
-    /// When the watchdog first saw the run for which the alarm was sounded last, by its clock: all since then was
-    /// that run's.
+    /// When the watchdog first saw the run of the last alarm, by its clock. That run has been going on since.
     pub(super) fn seen_since(&self) -> Duration {
         Duration::from_nanos(self.seen_since.load(Ordering::Relaxed))
     }
@@ -186,7 +184,7 @@ impl RunWatch {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Ends the current call and no later one, from any thread.
+    /// Ends the current call alone, from any thread.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         if let Some(hook) = &*lock(&self.hook) {
@@ -194,7 +192,7 @@ impl RunWatch {
         }
     }
 
-    /// A call begins, or is over: what was cancelled before is not this one.
+    /// A call begins, or is over: a cancellation from before is not meant for the next one.
     pub(super) fn forget_cancelled(&self) {
         self.cancelled.store(false, Ordering::Release);
     }
@@ -204,7 +202,7 @@ impl RunWatch {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Luau need not ask any more, until the next alarm; unless that was sounded for this turn.
+    /// Has Luau ask no more until the next alarm, unless there is a reason to ask.
     pub(super) fn calm(&self, turn: u64) {
         if let Some(hook) = &*lock(&self.hook)
             && !self.is_stopped()
@@ -222,7 +220,7 @@ impl RunWatch {
         self.counts.load(Ordering::Relaxed)
     }
 
-    /// Has the steps of runs counted from the next run on, or no more.
+    /// Turns the counting of steps on or off, from the next run on.
     pub(super) fn count_steps(&self, counts: bool) {
         let hook = lock(&self.hook);
         self.counts.store(counts, Ordering::Relaxed);
@@ -242,7 +240,7 @@ impl RunWatch {
         *current = Some(hook);
     }
 
-    /// The VM goes away, if it is still this one that is watched.
+    /// The VM is dropped. Does nothing if another one is watched by now.
     pub(super) fn leave(&self, lua: &Lua) {
         let mut hook = lock(&self.hook);
         if hook.as_ref().is_some_and(|hook| hook.is_of(lua)) {
@@ -250,7 +248,7 @@ impl RunWatch {
         }
     }
 
-    /// The watchdog looks, at this moment of its clock.
+    /// The watchdog looks, at this time of its clock.
     pub(super) fn look(&self, now: Duration) {
         let now = nanos(now);
         let turn = self.turn.load(Ordering::Acquire);
@@ -261,12 +259,12 @@ impl RunWatch {
         let running = turn % 2 == 1 && !self.is_alarmed(turn);
         let lasted = now.saturating_sub(self.seen_since.load(Ordering::Relaxed));
         if running && lasted > self.limit.load(Ordering::Relaxed) {
-            self.sound(turn);
+            self.raise_alarm(turn);
         }
     }
 
-    /// From now on Luau asks at every safepoint, if this is still the turn.
-    pub(super) fn sound(&self, turn: u64) {
+    /// Raises the alarm: Luau asks at every safepoint from now on. Does nothing if this is no longer the turn.
+    pub(super) fn raise_alarm(&self, turn: u64) {
         let hook = lock(&self.hook);
         if self.turn.load(Ordering::Acquire) == turn {
             self.alarm.store(turn, Ordering::Release);
@@ -281,7 +279,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Starts the thread, once in a process.
+/// Starts the thread, once per process.
 fn wake_up() -> std::io::Result<()> {
     static STARTED: OnceLock<Result<(), std::io::ErrorKind>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {
@@ -312,7 +310,7 @@ fn watch_all() {
     }
 }
 
-/// Sleeps until somebody is going to run something.
+/// Sleeps until a thread is about to run scripts.
 fn sleep() {
     let mut bed = lock(&BED.0);
     ASLEEP.store(true, Ordering::SeqCst);

@@ -1,8 +1,8 @@
-//! Which functions may change a variable that lives on when they return.
+//! Which functions may assign variables that outlive a call of them.
 //!
-//! A function assigns a variable of a function around it by `SETUPVAL`. But it need not do that itself: a
-//! closure that it makes may get the variable handed on (`CAPTURE` of an upvalue) and assign it, or hand it
-//! on in turn, to any depth. So an upvalue of a function *may be assigned* if
+//! A function assigns a variable of an enclosing function by `SETUPVAL`. It need not do so itself: a closure that it
+//! makes may capture the variable from it (`CAPTURE` of an upvalue) and assign it, or pass it on in turn, to any
+//! depth. So an upvalue of a function *may be assigned* if
 //!
 //! - the function has a `SETUPVAL` of it, or
 //! - the function makes a closure that captures it as an upvalue that may be assigned.
@@ -15,31 +15,31 @@ use super::opcodes::{
 };
 use super::reader::BytecodeReader;
 
-/// Which functions of a script may assign what outlives a call of them. `None` if the bytecode can't be read:
-/// then each of them may.
+/// Which functions of a script may assign variables that outlive a call of them. `None` if the bytecode can't be
+/// read: then each of them may.
 pub(in crate::vm) fn assigning_functions(bytecode: &[u8]) -> Option<AssigningFunctions> {
     BytecodeReader::new(bytecode).chunk()?.assigning_functions(bytecode)
 }
 
-/// The functions of a script that may change what outlives a call of them.
+/// The functions of a script that may assign variables that outlive a call of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::vm) struct AssigningFunctions {
     /// Sorted.
     known: Vec<Assigning>,
 }
 
-/// All functions that are defined at this line, and have so many upvalues.
+/// All functions that are defined at the same line with the same number of upvalues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Assigning {
     defined: u32,
     upvalues: u8,
-    /// Where one of them, or one that it makes, assigns.
+    /// The line where one of them, or one that it makes, assigns.
     assigned: u32,
 }
 
 impl AssigningFunctions {
-    /// The line at which a function may assign what outlives a call of it, if it may. Functions that are
-    /// told apart neither by the line where they are defined nor by their upvalues count as one.
+    /// The line where a function may assign a variable that outlives a call of it, if it may. Functions that are
+    /// defined at the same line with the same number of upvalues count as one.
     pub(in crate::vm) fn line_of(&self, defined: u32, upvalues: u8) -> Option<u32> {
         let key = |function: &Assigning| (function.defined, function.upvalues);
         let first = self.known.partition_point(|function| key(function) < (defined, upvalues));
@@ -50,9 +50,9 @@ impl AssigningFunctions {
     }
 }
 
-/// Numbers the upvalues of all functions, and the globals as one more of each.
+/// Numbers the upvalues of all functions. The globals count as one more upvalue of each function.
 struct Variables {
-    /// That of a function's first upvalue, by function; one more at the end.
+    /// The number of the first upvalue of each function, and the total.
     first: Vec<usize>,
 }
 
@@ -85,12 +85,12 @@ impl Variables {
 }
 
 impl BytecodeChunk {
-    /// `None` if the code is not as expected. Takes time in proportion to the code, but for a sort.
+    /// `None` if the code is not as expected. Takes time in proportion to the code, and sorts.
     pub(super) fn assigning_functions(&self, bytecode: &[u8]) -> Option<AssigningFunctions> {
         let variables = Variables::of(self);
-        // Where a function itself assigns a variable first.
+        // The first line where a function itself assigns each variable.
         let mut directly: Vec<Option<u32>> = vec![None; variables.count()];
-        // Variables of a closure, and of the function that makes it, which are the same ones.
+        // Pairs of a variable of a closure, and the same one in the function that makes it.
         let mut handed_on = Vec::new();
         for (number, function) in self.functions.iter().enumerate() {
             let mut at = 0;

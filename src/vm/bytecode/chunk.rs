@@ -1,11 +1,11 @@
-//! [`BytecodeChunk`]: what was read of a program's bytecode.
+//! [`BytecodeChunk`]: what we need of a program's bytecode.
 
 use super::opcodes::length;
 
 /// What a program's bytecode holds.
 pub(super) struct BytecodeChunk {
     pub(super) functions: Vec<FunctionCode>,
-    /// The longest row in its texts that would take long to be read as a number, or 0.
+    /// The length of the longest row in its strings that would take long to be read as a number, or 0.
     pub(super) numeral: usize,
     pub(super) main: usize,
 }
@@ -13,40 +13,40 @@ pub(super) struct BytecodeChunk {
 /// A function of a program.
 pub(super) struct FunctionCode {
     pub(super) code: Vec<u32>,
-    /// Where in the bytecode the number of words lies that the code has, in bytes.
+    /// The offset of the length of the code, in bytes.
     pub(super) start: usize,
-    /// Where the code begins.
+    /// The offset of the code, in bytes.
     pub(super) place: usize,
-    /// The functions that are the closures among its constants, by the constant's number.
+    /// The closures among its constants: the number of the constant, and of the function.
     pub(super) closures: Vec<(usize, usize)>,
     pub(super) children: Vec<usize>,
     pub(super) upvalues: u8,
-    /// Where it is defined.
+    /// The line where it is defined.
     pub(super) line: u32,
     pub(super) lines: LineTable,
 }
 
-/// Where the bytecode says at which line each instruction is.
+/// Where the table of the lines of its instructions is.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LineTable {
-    /// A byte for each instruction: by how much its line is beyond that of its interval, less what that of
-    /// the one before is. `None` if it doesn't say.
+    /// The offset of one byte per instruction: its line relative to its interval, minus that of the instruction before.
+    /// `None` if there is no table.
     pub(super) deltas: Option<usize>,
-    /// Four bytes for each interval: by how much its line is beyond that of the one before.
+    /// The offset of four bytes per interval: its line, minus that of the interval before.
     pub(super) intervals: usize,
-    /// An interval has two to the power of this instructions.
+    /// An interval has `2^gap` instructions.
     pub(super) gap: u32,
 }
 
 impl LineTable {
-    /// Where what it says of so many words ends.
+    /// The offset of the end of the table, for so many words of code.
     pub(super) fn end(self, words: usize) -> usize {
         self.intervals + 4 * (((words.max(1) - 1) >> self.gap) + 1)
     }
 }
 
 impl FunctionCode {
-    /// The instructions as bytes: operation, A, B, C. `None` stands for one that is unknown.
+    /// The instructions as bytes: operation, A, B, C. Ends with `None` at an unknown one.
     pub(super) fn instructions(&self) -> impl Iterator<Item = Option<[u8; 4]>> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -62,12 +62,12 @@ impl FunctionCode {
         })
     }
 
-    /// The line of an instruction, or that where the function is defined if it isn't known.
+    /// The line of an instruction, or that of the function if it isn't known.
     pub(super) fn line_at(&self, bytecode: &[u8], instruction: usize) -> u32 {
         self.lines_of_all(bytecode).get(instruction).copied().unwrap_or(self.line)
     }
 
-    /// The line of each word of the code; none if the bytecode doesn't say.
+    /// The line of each word of the code; empty if there is no table.
     pub(super) fn lines_of_all(&self, bytecode: &[u8]) -> Vec<u32> {
         let LineTable { deltas: Some(deltas), intervals, gap } = self.lines else {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! Strings whose hashes collide.
 
-/// How often Luau compares strings because their hashes collide, when it loads these. Its hash has no
-/// seed, so a script can be made of strings that all have the same one.
+/// How often Luau compares strings when it loads these, because their hashes collide. Its hash has no seed, so
+/// strings can be chosen that all have the same one.
 pub(in crate::vm) fn collisions(strings: &[&[u8]]) -> usize {
     /// Strings that a VM holds without any script.
     const OTHERS: usize = 1024;

@@ -12,33 +12,33 @@ const OP_FORGPREP_NEXT: u8 = 61;
 const OP_JUMPX: u8 = 67;
 const OP_FORGPREP: u8 = 76;
 
-/// Calls of built-ins without a call, by their number, with the arguments in different places.
+/// Fast calls: they run a built-in directly, by its number. They differ in where the arguments are.
 pub(super) const FAST_CALLS: [u8; 5] = [60, 68, 73, 74, 75];
 
-/// An instruction that goes on elsewhere than with the next one.
+/// An instruction that may continue elsewhere than with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Jump {
-    /// Where that is; of a fast call, where the call is that it stands for, after which it goes on. Beyond all
-    /// code if it would be before the beginning.
+    /// Where it continues. For a fast call, the ordinary call that it replaces, after which it continues. Beyond all
+    /// code if it would be before the start.
     pub(super) target: usize,
-    /// It never goes on with the next one.
+    /// It never continues with the next one.
     pub(super) always: bool,
     field: DistanceField,
 }
 
-/// Where an instruction keeps the distance.
+/// Where an instruction holds the distance of its jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DistanceField {
-    /// In its last byte, without a sign.
+    /// In its last byte, unsigned.
     Byte,
-    /// In its last two bytes.
+    /// In its last two bytes, signed.
     Half,
-    /// In its last three bytes.
+    /// In its last three bytes, signed.
     Long,
 }
 
 impl Jump {
-    /// That of an instruction at a place; `None` if it always goes on with the next one.
+    /// The jump of the instruction at `at`; `None` if it always continues with the next one.
     pub(super) fn of(at: usize, word: u32) -> Option<Self> {
         let [operation, _, _, high] = word.to_le_bytes();
         let signed = word.cast_signed();
@@ -73,7 +73,7 @@ impl Jump {
         Some(Self { target, always, field })
     }
 
-    /// The instruction, moved to one place and going to another one; `None` if that is too far.
+    /// The instruction, moved to `at` and jumping to `target`; `None` if that is too far.
     pub(super) fn moved(self, word: u32, at: usize, target: usize) -> Option<u32> {
         let distance = i32::try_from(target as i64 - at as i64 - 1).ok()?;
         match self.field {

@@ -8,12 +8,12 @@ pub(super) const OP_JUMPBACK: u8 = 24;
 pub(super) const OP_DUPCLOSURE: u8 = 64;
 pub(super) const OP_CAPTURE: u8 = 70;
 
-/// A captured variable of a function further out: what captures it gets the same one.
+/// The kind of capture that passes on an upvalue of the enclosing function.
 pub(super) const CAPTURE_UPVALUE: u8 = 2;
 
-/// Words that an instruction takes; `None` for an unknown one.
+/// The words that an instruction takes; `None` for an unknown one.
 pub(super) fn length(operation: u8) -> Option<usize> {
-    /// The last operation that bytecode of the known versions has.
+    /// The last operation of the known versions.
     const LAST: u8 = 82;
     /// Those that take a second word.
     const LONG: [u8; 23] =

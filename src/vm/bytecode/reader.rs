@@ -13,10 +13,10 @@ pub(in crate::vm) fn strings(bytecode: &[u8]) -> Option<Vec<&[u8]>> {
     BytecodeReader::new(bytecode).strings()
 }
 
-/// Reads bytecode from front to back; `None` wherever it isn't as expected.
+/// Reads bytecode from front to back. Gives `None` wherever it isn't as expected.
 pub(super) struct BytecodeReader<'b> {
     rest: &'b [u8],
-    /// The bytes that there were in the beginning.
+    /// The length of all bytecode, in bytes.
     whole: usize,
 }
 
@@ -55,7 +55,7 @@ impl<'b> BytecodeReader<'b> {
             }
         }
         let count = self.number()?;
-        // Every function takes some bytes, so a count that is too large comes from elsewhere.
+        // Every function takes some bytes: don't trust a larger count.
         let mut functions = Vec::with_capacity(count.min(self.rest.len()));
         for _ in 0..count {
             functions.push(self.function()?);
@@ -162,7 +162,7 @@ impl<'b> BytecodeReader<'b> {
         Some(self.take(1)?[0])
     }
 
-    /// Seven bits a byte, the lowest first.
+    /// A LEB128 number.
     fn number(&mut self) -> Option<usize> {
         let mut number = 0_usize;
         for place in 0..10 {

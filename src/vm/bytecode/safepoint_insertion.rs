@@ -1,9 +1,8 @@
-//! Safepoints put into code that would work for too long without one.
+//! Inserts safepoints into code that would work for too long without one.
 //!
-//! A safepoint is a jump to the instruction after it (`JUMPBACK` over no distance), where Luau asks whether the run
-//! is to end. To put one in, what lies after it moves on by one word: all distances of
-//! jumps across it grow, and so does the table that tells the lines of instructions. Whoever jumped to the
-//! instruction that has a safepoint before it now, jumps to the safepoint.
+//! A safepoint is a jump to the next instruction (`JUMPBACK` with distance 0), at which Luau asks whether the run must
+//! end. Inserting one moves all code behind it by a word: jumps across it get longer, and so does the table of the
+//! lines of instructions. Jumps to the instruction behind a safepoint go to the safepoint instead.
 
 use std::borrow::Cow;
 
@@ -15,13 +14,13 @@ use super::reader::BytecodeReader;
 /// Why code can't be given safepoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::vm) enum NoSafepoints {
-    /// The bytecode can't be read: this Luau is newer than what is known here.
+    /// The bytecode can't be read: this version of Luau is not known.
     Unreadable,
-    /// A jump of the function at this line would be too far.
+    /// A jump of the function at this line would get too long.
     TooFar(u32),
 }
 
-/// Puts safepoints before the instructions that are asked for in each function.
+/// Inserts safepoints before the instructions that `missing` gives for each function.
 pub(super) fn insert(
     bytecode: &[u8],
     missing: impl Fn(&FunctionCode) -> Vec<usize>,
@@ -40,7 +39,7 @@ pub(super) fn insert(
         changed.extend(code.iter().flat_map(|word| word.to_le_bytes()));
         copied = function.place + 4 * function.code.len();
         if let Some(lines) = function.lines.deltas {
-            // With the byte that says how long an interval is.
+            // `put_lines` writes the byte before the table too: the length of an interval.
             changed.extend(&bytecode[copied..lines - 1]);
             function.put_lines(bytecode, &places, &mut changed);
             copied = function.lines.end(function.code.len());
@@ -54,11 +53,10 @@ pub(super) fn insert(
 }
 
 impl FunctionCode {
-    /// The code with safepoints before the instructions at these places, which ascend; `None` if a jump would be too
-    /// far.
+    /// The code with safepoints before the instructions at these indices, which ascend; `None` if a jump would get too
+    /// long.
     fn with_safepoints(&self, places: &[usize]) -> Option<Vec<u32>> {
-        // By how much the word at a place moves, with a safepoint before it, and by how much what jumps there has to
-        // go further.
+        // The new index of a word, and of the safepoint before it if there is one, which jumps go to.
         let moved = |at: usize| at + places.partition_point(|place| *place <= at);
         let landing = |at: usize| at + places.partition_point(|place| *place < at);
         let mut code = Vec::with_capacity(self.code.len() + places.len());
@@ -70,7 +68,7 @@ impl FunctionCode {
                 code.push(u32::from(OP_JUMPBACK));
             }
             let target = Jump::of(at, word).map(|jump| {
-                // A fast call looks at the call that it stands for.
+                // A fast call refers to the call that it replaces.
                 let call = jumps::is_fast_call(operation);
                 (jump, if call { moved(jump.target) } else { landing(jump.target) })
             });
@@ -94,7 +92,7 @@ impl FunctionCode {
             }
             lines.push(line);
         }
-        // The longest intervals within which lines differ by what fits into a byte.
+        // The longest intervals within which differences of lines fit into a byte.
         let spans = |interval: &[u32]| {
             let (least, most) = (interval.iter().min(), interval.iter().max());
             least.zip(most).is_none_or(|(least, most)| most - least <= u32::from(u8::MAX))
@@ -120,7 +118,7 @@ impl FunctionCode {
     }
 }
 
-/// Seven bits a byte, the lowest first.
+/// Writes a LEB128 number.
 fn put_number(to: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);

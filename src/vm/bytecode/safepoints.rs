@@ -10,13 +10,12 @@ use super::opcodes::{OP_CAPTURE, OP_JUMPBACK, length};
 use super::reader::BytecodeReader;
 use super::safepoint_insertion::{NoSafepoints, insert};
 
-/// The most that operations without a safepoint between them may cost at worst, in microseconds.
-///
-/// A run that is out of time ends so much later at worst.
+/// The most that instructions without a safepoint between them may cost at worst, in microseconds: how much too late
+/// a run may end.
 pub(super) const LIMIT: u32 = 3000;
 
-/// What arithmetic costs at worst, in microseconds: with a text, which is read as a number. No such text is longer than
-/// `numerals::MOST`, or it is one of the source.
+/// The worst-case cost of arithmetic, in microseconds: with a string, which is read as a number. It has no longer row than
+/// `numerals::MOST`, unless it is in the source.
 const ARITHMETIC: u32 = 200;
 
 const OP_CONCAT: u8 = 49;
@@ -28,13 +27,13 @@ const OP_FORNLOOP: u8 = 57;
 const OP_FORGLOOP: u8 = 58;
 const OP_JUMPX: u8 = 67;
 
-/// Built-ins that are called without a safepoint and may have much to do, by Luau's number, and what a
-/// call costs at worst, in microseconds: `string.sub`, `rawset`, `rawget`, `table.insert`,
-/// `table.unpack`, `rawlen`, `tonumber`. None other works on more than its arguments.
+/// Built-ins with a fast call, and thus no safepoint, that may have much to do: Luau's number, and the worst-case cost of
+/// a call in microseconds. These are `string.sub`, `rawset`, `rawget`, `table.insert`, `table.unpack`, `rawlen`,
+/// `tonumber`. No other works on more than its arguments.
 const COSTLY: [(u8, u32); 7] =
     [(45, 2900), (49, 250), (50, 4), (52, 250), (53, 150), (58, 4), (62, 200)];
 
-/// The same program, which never works for long between two safepoints.
+/// The same program, with safepoints so that it never works for long between two.
 ///
 /// # Errors
 /// If it can't be read, or a function is so long that its jumps can't get any longer.
@@ -44,18 +43,18 @@ pub(in crate::vm) fn with_safepoints(bytecode: &[u8]) -> Result<Cow<'_, [u8]>, N
 }
 
 impl FunctionCode {
-    /// The instructions before which a safepoint must be, by their place in the code, so that no way from
-    /// safepoint to safepoint costs more than it may. As few as can be told from front to back. `numeral` is the longest
-    /// row among the texts of the source that would take long to be read as a number.
+    /// The indices of the instructions that need a safepoint before them, so that no path between two safepoints costs
+    /// more than [`LIMIT`]. As few as one pass can tell. `numeral` is the length of the longest row in the strings of
+    /// the source that would take long to be read as a number.
     pub(super) fn missing_safepoints(&self, numeral: usize) -> Vec<usize> {
-        /// So many bytes of one are read in a microsecond.
+        /// The bytes of a row that are read in a microsecond.
         const READ: usize = 250;
         let arithmetic = ARITHMETIC.max(u32::try_from(numeral / READ).unwrap_or(u32::MAX));
         let all = 0..self.code.len();
         let entrances = self.loop_entrances(arithmetic);
         let mut missing = Vec::new();
         self.walk(all, arithmetic, |at, spent, may_break| {
-            // Better once before a loop than each time in it.
+            // Better once before a loop than in each iteration.
             let enters = entrances.get(&at).is_some_and(|within| {
                 spent + within > LIMIT && self.cost(at, arithmetic) + within <= LIMIT
             });
@@ -68,7 +67,7 @@ impl FunctionCode {
         missing
     }
 
-    /// What the costliest way from safepoint to safepoint costs at worst, in microseconds.
+    /// The worst-case cost of the costliest path between two safepoints, in microseconds.
     #[cfg(test)]
     pub(super) fn longest_stretch(&self) -> u32 {
         let mut longest = 0;
@@ -79,7 +78,7 @@ impl FunctionCode {
         longest
     }
 
-    /// All instructions before which there can be a safepoint.
+    /// All instructions that can have a safepoint before them.
     #[cfg(test)]
     pub(super) fn possible_safepoints(&self) -> Vec<usize> {
         let mut possible = Vec::new();
@@ -92,10 +91,10 @@ impl FunctionCode {
         possible
     }
 
-    /// The instructions from which the code goes on into a loop, each with what the costliest way in that costs up to
-    /// its first safepoint.
+    /// The instructions before the first one of a loop, each with the cost of the costliest path in the loop up to its
+    /// first safepoint.
     fn loop_entrances(&self, arithmetic: u32) -> HashMap<usize, u32> {
-        // Where each begins, and where the last jump back to there is.
+        // The start of each loop, and the last jump back to it.
         let mut loops = HashMap::<usize, usize>::new();
         let mut entrances = Vec::new();
         self.each(|at, word| {
@@ -122,7 +121,7 @@ impl FunctionCode {
         entrances.into_iter().collect()
     }
 
-    /// All instructions, and where they are.
+    /// Calls `body` with the index and the word of each instruction.
     fn each(&self, mut body: impl FnMut(usize, u32)) {
         let mut at = 0;
         while let Some(&word) = self.code.get(at) {
@@ -132,9 +131,8 @@ impl FunctionCode {
         }
     }
 
-    /// Goes through a part of the code from front to back. `breaks` is told of each instruction where it is, what may have
-    /// been spent with it since the last safepoint, and whether there may be a safepoint before it; it says
-    /// whether there is one.
+    /// Walks a part of the code from front to back. For each instruction, `breaks` gets its index, the highest cost since
+    /// the last safepoint including it, and whether there can be a safepoint before it. It says whether there is one.
     fn walk(
         &self,
         part: Range<usize>,
@@ -142,9 +140,9 @@ impl FunctionCode {
         mut breaks: impl FnMut(usize, u32, bool) -> bool,
     ) {
         let Range { start, end } = part;
-        // What may have been spent since the last safepoint, before each instruction.
+        // The highest cost since the last safepoint, before each instruction.
         let mut before = vec![0_u32; end.saturating_sub(start) + 1];
-        // What belongs together: up to here.
+        // No safepoint may be put between instructions up to this index.
         let mut joined = start;
         let mut at = start;
         while at < end {
@@ -160,7 +158,7 @@ impl FunctionCode {
                 false => (before[at - start], spent),
             };
             let mut goes_to = |target: usize, spent: u32| {
-                // What goes back is a loop, and that has a safepoint.
+                // A jump back is one of a loop, and is a safepoint itself.
                 if (at + 1..=end).contains(&target) {
                     let before = &mut before[target - start];
                     *before = spent.max(*before);
@@ -168,7 +166,7 @@ impl FunctionCode {
             };
             let jump = Jump::of(at, word);
             match jump {
-                // Past the call, or on to it.
+                // Past the call if it succeeds, or to it.
                 Some(Jump { target, .. }) if jumps::is_fast_call(operation) => {
                     goes_to(target + 1, spent);
                     goes_to(at + length, spent_before);
@@ -181,29 +179,29 @@ impl FunctionCode {
                     }
                 }
                 None if operation == OP_RETURN => {}
-                // What it made is looked at before anything is done with it: see `raw::numerals`.
+                // The string that it made must be checked before it is used: see `raw::numerals`.
                 None if operation == OP_CONCAT => goes_to(at + length, LIMIT + 1),
                 None => goes_to(at + length, spent),
             }
             if operation == OP_NAMECALL {
-                // The call has to follow at once.
+                // The call must follow directly.
                 joined = joined.max(at + length);
             }
             at += length;
         }
     }
 
-    /// What an instruction costs at worst, in microseconds.
+    /// The worst-case cost of an instruction, in microseconds.
     fn cost(&self, at: usize, arithmetic: u32) -> u32 {
         let [operation, builtin, ..] = self.code[at].to_le_bytes();
         match operation {
-            // Text in one piece as large as memory allows.
+            // A string as large as memory allows.
             OP_CONCAT => 2900,
-            // Comparison of such texts.
+            // Compares such strings.
             28 | 29 | 31 | 32 => 400,
             // A table that grows.
             8 | 14 | 16 | 18 => 250,
-            // Where a loop begins and ends, and its step, may be texts that hold numbers.
+            // The start, the end and the step of a loop may be strings that are read as numbers.
             OP_FORNPREP => 300,
             33..=44 | 51 | 71 | 72 | 81 | 82 => arithmetic,
             // All arguments of a call, and memory for them.
@@ -216,7 +214,7 @@ impl FunctionCode {
                 let call = call.copied().unwrap_or_default();
                 let [_, _, arguments, _] = call.to_le_bytes();
                 let known = COSTLY.iter().find(|(number, _)| *number == builtin);
-                // None stands for as many as there are.
+                // 0 stands for all values up to the top of the stack.
                 known.map_or(if arguments == 0 { 150 } else { 0 }, |(_, cost)| *cost)
             }
             _ => 0,

@@ -1,7 +1,16 @@
 //! Whether a source ends within a string or a comment that more text can finish.
 //!
-//! Luau says of a long string without an end what it says of a short one whose line is over, and only the first can
-//! go on. The rules are those of Luau's `Lexer.cpp`.
+//! Luau's messages don't tell: a long string without an end has the same one as a short string whose line is over, and
+//! only the first can go on. The rules are those of Luau's `Lexer.cpp`.
+
+/// Within what a source ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OpenText {
+    /// A string or a comment that this would end.
+    Text(String),
+    /// An expression in an interpolated string.
+    Expression,
+}
 
 /// How a part of a source is over, and what follows it.
 enum TextEnd<'s> {
@@ -11,19 +20,19 @@ enum TextEnd<'s> {
     Expression(&'s [u8]),
     /// The line is over: nothing that comes can finish it.
     Broken,
-    /// The source is over, and the next line belongs to it.
-    Open,
+    /// The source is over, and the next line belongs to the part, which this would end.
+    Open(String),
 }
 
-/// Whether a source ends within a long string, a long comment, an expression of an interpolated string, or a string
-/// that goes on in the next line. `false` if an earlier string is broken.
-pub(super) fn ends_in_open_text(source: &str) -> bool {
+/// Within what a source ends that more text can finish: a long string or comment, a string that goes on in the next
+/// line, or an expression in an interpolated string. `None` also if an earlier string is broken.
+pub(super) fn open_text(source: &str) -> Option<OpenText> {
     let mut rest = source.as_bytes();
     // Of each brace that is open: whether it is that of an interpolated string.
     let mut braces = Vec::new();
     loop {
         let end = match rest {
-            [] => return braces.contains(&true),
+            [] => return braces.contains(&true).then_some(OpenText::Expression),
             [b'-', b'-', comment @ ..] => match long_bracket(comment) {
                 Some((level, text)) => long_text(text, level),
                 None => TextEnd::Closed(line_end(comment)),
@@ -49,8 +58,8 @@ pub(super) fn ends_in_open_text(source: &str) -> bool {
                 braces.push(true);
                 rest
             }
-            TextEnd::Broken => return false,
-            TextEnd::Open => return true,
+            TextEnd::Broken => return None,
+            TextEnd::Open(closing) => return Some(OpenText::Text(closing)),
         };
     }
 }
@@ -73,7 +82,7 @@ fn long_text(mut text: &[u8], level: usize) -> TextEnd<'_> {
             return TextEnd::Closed(rest);
         }
     }
-    TextEnd::Open
+    TextEnd::Open(format!("]{}]", "=".repeat(level)))
 }
 
 fn line_end(text: &[u8]) -> &[u8] {
@@ -86,10 +95,13 @@ fn short_text(mut text: &[u8], quote: u8) -> TextEnd<'_> {
     loop {
         text = match text {
             [] | [b'\n' | b'\r', ..] => return TextEnd::Broken,
-            [b'\\'] | [b'\\', b'\n' | b'\r'] | [b'\\', b'\r', b'\n'] => return TextEnd::Open,
+            [b'\\'] => return TextEnd::Open(format!("\n{}", char::from(quote))),
+            [b'\\', b'\n' | b'\r'] | [b'\\', b'\r', b'\n'] => {
+                return TextEnd::Open(char::from(quote).into());
+            }
             [b'\\', b'\r', b'\n', rest @ ..] => rest,
             [b'\\', b'z', rest @ ..] => match rest.trim_ascii_start() {
-                [] => return TextEnd::Open,
+                [] => return TextEnd::Open(char::from(quote).into()),
                 rest => rest,
             },
             // Its brace begins no expression.

@@ -37,7 +37,7 @@ fn a_deadline_that_has_passed_stays_passed() {
 #[test]
 fn a_run_without_time_for_what_it_begins_is_over_for_good() {
     let watch = RunWatch::unwatched(None);
-    let mut deadline = RunDeadline::go_on(&watch, 100 * LIMIT, 50 * LIMIT);
+    let mut deadline = RunDeadline::resume(&watch, 100 * LIMIT, 50 * LIMIT);
     assert!(deadline.allows(80 * LIMIT) && !deadline.allows(200 * LIMIT));
     assert!(deadline.begin_work(20 * LIMIT) && !deadline.has_passed());
     assert!(!deadline.begin_work(80 * LIMIT));
@@ -51,7 +51,7 @@ fn a_run_without_time_for_what_it_begins_is_over_for_good() {
 #[test]
 fn a_run_that_is_begun_again_has_what_is_left_of_its_time() {
     let watch = RunWatch::unwatched(None);
-    let mut deadline = RunDeadline::go_on(&watch, HOUR, HOUR - LIMIT);
+    let mut deadline = RunDeadline::resume(&watch, HOUR, HOUR - LIMIT);
     work(MORE_THAN_ALLOWED);
     alarm(&watch);
     assert!(deadline.has_passed());

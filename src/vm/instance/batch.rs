@@ -17,7 +17,7 @@ use crate::vm::raw;
 use crate::vm::watchdog::Engaged;
 
 impl Vm {
-    /// Whether a callback of a program can run in a [`CallBatch`]: its image is here.
+    /// Whether a callback of a program can run in a [`CallBatch`]: the VM has its image.
     pub(crate) fn is_ready_for(&mut self, program: &Program, callback: Callback) -> bool {
         program.mutable().is_none()
             && !program.is_hungry()
@@ -27,10 +27,10 @@ impl Vm {
             })
     }
 
-    /// Runs a callback for one entity after another, which [`Vm::is_ready_for`] it.
+    /// Runs a callback for one entity after another.
     ///
     /// # Panics
-    /// If it is not.
+    /// If the VM [is not ready](Vm::is_ready_for) for it.
     pub(crate) fn run_batch<'w, H: Host>(
         &mut self,
         program: &Program,
@@ -43,7 +43,7 @@ impl Vm {
         if !self.limit_memory(limits) {
             return BatchEnd::Again(Duration::ZERO);
         }
-        // That may have dropped it.
+        // `limit_memory` may have evicted it.
         let Some(place) = self.programs.place_of(program.id()) else {
             return BatchEnd::Again(Duration::ZERO);
         };
@@ -76,7 +76,7 @@ impl Vm {
                 BatchEnd::Again(used)
             }
             Some(ended) => match self.judge(program, ended, verdict) {
-                // It runs again where it can be measured.
+                // Run it again, measured.
                 _ if std::mem::take(&mut self.ran_out) => {
                     program.note_hungry();
                     BatchEnd::Again(Duration::ZERO)

@@ -14,9 +14,9 @@ use crate::vm::deadline::{CallBounds, RunDeadline};
 use crate::vm::engage::engage;
 use crate::vm::host::Host;
 use crate::vm::limits::RunLimits;
+use crate::vm::loaded_sources::LoadedSource;
 use crate::vm::program::Program;
 use crate::vm::raw::{self, SessionEnded};
-use crate::vm::source_cache::LoadedSource;
 
 impl Vm {
     /// Runs a whole source for the first value that it returns, with `params` as a global of that name.
@@ -38,7 +38,7 @@ impl Vm {
         self.evaluate_in(evaluation, host, (limits, bounds)).map(ScriptValues::into_first)
     }
 
-    /// As [`Vm::evaluate`], as a part of a call.
+    /// As [`Vm::evaluate`], for all results and within the bounds of a call.
     pub(crate) fn evaluate_in(
         &mut self,
         evaluation: Evaluation<'_>,
@@ -73,7 +73,7 @@ impl Vm {
     ) -> Result<ScriptValues, Failure> {
         let main = self.source(evaluation.program)?;
         if self.is_cramped() {
-            // By what was loaded just now: it runs where that is not in its way.
+            // What was just loaded leaves too little room: run measured.
             self.ran_out = true;
             return Ok(ScriptValues::default());
         }
@@ -133,7 +133,7 @@ impl Vm {
         match ended {
             SessionEnded::OutOfMemory => {
                 (self.spent, self.ran_out) = (true, true);
-                // At least: if what it holds is measured, that is known better.
+                // At least that much. A measured run knows better.
                 let used = self.quick_memory(limits.memory);
                 fail(self.out_of_memory(limits.memory, used), None, line, frames)
             }

@@ -1,4 +1,4 @@
-//! Whether what all scripts share on this VM is still as it was made.
+//! Checks that the tables that all scripts of this VM share are unchanged.
 
 #[cfg(test)]
 use mlua::Table;
@@ -7,12 +7,12 @@ use super::Vm;
 use crate::vm::fingerprint::{SharedChange, UnsoundVm};
 
 impl Vm {
-    /// Whether all that scripts share is read-only. If not, also says whose doing it may be.
+    /// Checks that all shared tables are read-only.
     pub(in crate::vm) fn check_frozen(&self) -> Result<(), UnsoundVm> {
         self.fingerprint.check_frozen().map_err(|changed| self.unsound(changed))
     }
 
-    /// Whether all that scripts share is as it was made.
+    /// Checks that all shared tables are unchanged.
     pub(in crate::vm) fn check_all(&mut self) -> Result<(), UnsoundVm> {
         self.fingerprint.check_all().map_err(|changed| self.unsound(changed))?;
         self.suspects.clear();
@@ -26,7 +26,7 @@ impl Vm {
 
 #[cfg(test)]
 impl Vm {
-    /// Does what no script can: makes a library writable.
+    /// Makes a library writable, which no script can do.
     pub(crate) fn thaw(&self, library: &str) -> Table {
         let shared = self.fingerprint.tables.iter().find(|shared| shared.name == library);
         let table = shared.expect("it is shared").table.clone();
@@ -34,7 +34,7 @@ impl Vm {
         table
     }
 
-    /// All that scripts share, by name.
+    /// All shared tables, by name.
     pub(crate) fn shared_tables(&self) -> Vec<(String, Table)> {
         let tables = self.fingerprint.tables.iter();
         tables.map(|shared| (shared.name.clone(), shared.table.clone())).collect()

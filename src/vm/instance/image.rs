@@ -11,8 +11,8 @@ use crate::vm::program::Program;
 use crate::vm::raw;
 
 impl Vm {
-    /// Makes the image of a program, if it can have one. That has the time of a run to itself: a run is not
-    /// charged for being the first on this VM.
+    /// Makes the image of a program, if it can have one. It has the time limit of a run to itself: no run is charged
+    /// for being the first on this VM.
     pub(super) fn image(
         &mut self,
         place: usize,
@@ -37,7 +37,7 @@ impl Vm {
         drop(run);
         self.limit_allocator(self.allowance.total);
         if ran_out(&verdict) {
-            // Whatever it has become, it depends on what the VM holds: it runs again where it can be measured.
+            // How it ended depends on what the VM holds. Run again, measured.
             let ended = match imaged {
                 raw::Imaged::Failed(ended) => ended,
                 raw::Imaged::Made(_) | raw::Imaged::Mutable(_) => raw::Ended::Missing,
@@ -58,7 +58,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Drops the image of a program that was found to need a file level for each run: nothing will use it again.
+    /// Drops the image of a program that turned out to need a file level for each run.
     pub(super) fn drop_image(&mut self, place: usize, program: &Program) {
         let left = (program.texts(), self.collections);
         let gone = self.programs.drop_image(&self.lua, place, left);

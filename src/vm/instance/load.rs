@@ -12,7 +12,7 @@ use crate::vm::program::Program;
 use crate::vm::raw;
 
 impl Vm {
-    /// Loads the main function of a program, against the built-ins alone; gives its place.
+    /// Loads the main function of a program, with no globals but the built-ins; gives its place.
     pub(super) fn load(&mut self, program: &Program) -> Result<usize, ScriptError> {
         if let Some(place) = self.programs.place_of(program.id()) {
             return Ok(place);
@@ -26,7 +26,7 @@ impl Vm {
         Ok(self.programs.place_of(program.id()).expect("it is in use"))
     }
 
-    /// Loads the main function of a program. What that takes has nothing to do with what its runs may hold.
+    /// Loads the main function of a program. The memory limit of a run does not apply.
     pub(super) fn load_counted(&mut self, program: &Program) -> Result<Main, ScriptError> {
         self.limit_allocator(self.memory_limit);
         let before = raw::object_bytes(&self.lua);

@@ -1,9 +1,9 @@
-//! Runs that come near their memory limit: what they hold is measured on a VM of their own.
+//! Measured runs: those that come near their memory limit run on a VM of their own that measures what they hold.
 //!
-//! What a VM that others use has for a run depends on what they left there. So a run that doesn't keep to what
-//! [everybody has](crate::vm::allowance) is taken back, and runs again on a VM that is new and has loaded nothing but
-//! its program, with a file level of its own. There it fails if it holds more than its limit, however much
-//! garbage it makes; and who else runs, on how many VMs, makes no difference.
+//! How much room a shared VM has for a run depends on what other runs left there. So a run that needs more than
+//! [every run gets](crate::vm::allowance) is undone and runs again on a new VM that has loaded nothing but its
+//! program, with a file level of its own. There it fails if it holds more than its limit, however much garbage it
+//! makes. What else runs, and on how many VMs, makes no difference.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use crate::vm::outcome::Ran;
 use crate::vm::program::Program;
 use crate::vm::raw::{self, Measuring};
 
-/// What a run may have in pages: what it holds, garbage, and pages that are not full. In times of its limit.
+/// The pages that a run may use, as a multiple of its limit: they hold live objects, garbage and free room.
 const PAGES: usize = 2;
 
-/// While it is measured, a run has twice its time: to measure takes time, too.
+/// The limits of a run that is measured: twice the time, since measuring takes time too.
 fn longer(limits: &RunLimits) -> RunLimits {
     RunLimits { time: limits.time.saturating_mul(2), ..*limits }
 }
 
-/// The failure of a run that was measured, with the limit of time that is set for it.
+/// The failure of a measured run, with the time limit that was set for the run.
 fn in_time(mut failure: Failure, limits: &RunLimits) -> Failure {
     if let ScriptError::TimedOut { limit, .. } = &mut failure.error {
         *limit = limits.time;
@@ -37,12 +37,12 @@ fn in_time(mut failure: Failure, limits: &RunLimits) -> Failure {
 /// What a run held.
 struct Held {
     bytes: usize,
-    /// That is more than it may hold.
+    /// More than its limit.
     too_much: bool,
 }
 
 impl Vm {
-    /// Runs a callback where it can be measured. What the host was asked for before is taken back already.
+    /// Runs a callback measured. The host has been rewound already.
     pub(super) fn run_measured(
         &mut self,
         program: &Program,
@@ -77,7 +77,7 @@ impl Vm {
         }
     }
 
-    /// Runs a source where it can be measured.
+    /// Runs a source measured.
     pub(super) fn evaluate_measured(
         &mut self,
         evaluation: Evaluation<'_>,
@@ -101,7 +101,7 @@ impl Vm {
         Err(Failure { error, ..failure })
     }
 
-    /// Gives a new VM to `body` that is like this one, and is stopped by what stops this one.
+    /// Calls `body` with a new VM like this one, which whatever stops this one stops too.
     fn on_twin<R>(
         &mut self,
         body: impl FnOnce(&mut Self) -> Result<R, ScriptError>,
@@ -139,7 +139,7 @@ impl Vm {
         }
     }
 
-    /// The failure of a run that did not fail by itself.
+    /// The failure of a run that would have succeeded.
     fn no_failure_yet(&self, program: &Program) -> Failure {
         Failure::new(program.name(), self.out_of_memory(0, 0))
     }

@@ -7,25 +7,25 @@ use crate::vm::limits::RunLimits;
 use crate::vm::raw;
 
 impl Vm {
-    /// The most bytes that a run may hold, which may ask for more than the VM has.
+    /// The most bytes that a run with this limit can hold: no more than the VM has.
     pub(super) fn most_memory(&self, of_run: usize) -> usize {
         of_run.min(self.room())
     }
 
-    /// What the VM has for a run when it holds no other program.
+    /// The bytes that a run has if the VM holds no other program.
     pub(super) fn room(&self) -> usize {
         self.memory_limit.saturating_sub(self.resting.pages)
     }
 
-    /// What a run may allocate the quick way. Also if its limit is nearly all that there is, and if its own program
-    /// takes much of that, there has to be room for its garbage where it is measured, which is alone there.
+    /// The bytes that a run may allocate without being measured. Low enough that a measured run has room for its
+    /// garbage even if its limit is close to that of the VM and its program is large.
     pub(super) fn quick_memory(&self, of_run: usize) -> usize {
         let largest = self.programs.largest().min(self.held_by_programs());
         let left = self.room().saturating_sub(largest);
         (of_run / 2).min(self.room() / 4).min(left / 5 * 2)
     }
 
-    /// Puts the memory limit of the next run in force. Gives whether it may go the quick way.
+    /// Puts the memory limit of the next run in force. Gives whether it may run without being measured.
     #[inline]
     pub(super) fn limit_memory(&mut self, limits: &RunLimits) -> bool {
         if limits.memory != self.allowance.of_run {
@@ -36,16 +36,16 @@ impl Vm {
         !self.allowance.is_cramped
     }
 
-    /// Whether the VM holds so much that a run may have too little the quick way.
+    /// Whether the VM holds so much that runs have too little room without being measured.
     pub(super) fn is_cramped(&self) -> bool {
         self.allowance.is_cramped
     }
 
-    /// Computes what is allowed, and puts it in force.
+    /// Computes the limits of the VM from the limit of a run, and puts them in force.
     pub(super) fn allow(&mut self, of_run: usize) {
         let quick = self.quick_memory(of_run);
         let Floor { objects, pages } = self.floor;
-        // Of strings that were loaded since then, the floor doesn't have any; then this is on the safe side.
+        // Strings that were loaded since are not part of the floor: that errs on the safe side.
         let strings = self.programs.strings() + self.sources.strings();
         let shared = strings.min(objects.saturating_sub(self.resting.objects));
         let own = objects - shared;
@@ -76,14 +76,14 @@ impl Vm {
         self.lua.set_memory_limit(bytes).expect("a VM that mlua made counts its memory");
     }
 
-    /// Lets a program be loaded, or its image be made, that is known to need more than a run may have the quick
-    /// way, but no more than it may have.
+    /// Raises the limit of the allocator to load a program, or make an image, that is known to need more than a run
+    /// gets without being measured, but no more than its limit.
     pub(super) fn allow_more(&mut self, of_run: usize) {
         let total = self.lua.used_memory().saturating_add(2 * self.most_memory(of_run));
         self.limit_allocator(total.min(self.memory_limit).max(self.allowance.total));
     }
 
-    /// Collects the garbage of earlier runs when it would cut into the next one's memory.
+    /// Collects garbage if it would take room from the next run.
     #[inline]
     pub(super) fn tidy(&mut self) {
         if self.is_crowded() {
@@ -91,22 +91,22 @@ impl Vm {
         }
     }
 
-    /// Collects all garbage, and drops programs if the VM holds too many of them; not the one that is in use.
+    /// Collects all garbage, and evicts programs if they hold too much; never the one in use.
     #[cold]
     pub(super) fn tidy_up(&mut self, in_use: Option<u64>) {
         self.collect();
         let held = self.held_by_programs();
         let excess = match held.checked_sub(self.programs_limit) {
-            // Some more, so that not each new one makes all of this necessary.
+            // A little more, or every new program would bring us here again.
             Some(excess) if excess > 0 => excess + self.programs_limit / 16,
-            // What takes the room of a run whose limit is a small one isn't too much for others.
+            // With the largest limit of all, a run has too little room: other programs are in its way.
             _ if self.is_cramped_for_many() => held / 8,
             _ => return,
         };
         self.sources.clear();
         self.programs.evict(&self.lua, (held, excess), in_use, &self.counts);
         self.collect();
-        // What is left is one program, or nobody knows what it is.
+        // What is left is one program, or a leak.
         let spare = self.memory_limit.saturating_sub(self.floor.pages);
         self.spent |= spare < self.quick_memory(self.allowance.of_run) / 4;
     }
@@ -120,17 +120,17 @@ impl Vm {
         self.floor.pages.saturating_sub(self.resting.pages)
     }
 
-    /// Collects all garbage. In the next runs the collector begins late.
+    /// Collects all garbage, and has the collector start late in the next runs.
     ///
-    /// The time that it takes is in proportion to what the VM holds, and no run is charged for it: neither in time,
-    /// nor in steps, for what the VM holds depends on who ran before.
+    /// Takes time in proportion to what the VM holds. Since that depends on what ran before, no run is charged for it,
+    /// neither time nor steps.
     pub(super) fn collect(&mut self) {
         let before = self.floor.objects;
         self.limit_allocator(usize::MAX);
         raw::shorten_stack(&self.lua);
         self.limit_allocator(self.allowance.total);
         self.collect_once(before);
-        // The collector begins so much later than it was to as there is more left than was expected.
+        // The threshold was computed from what was expected to be left. Compute it again if that was far off.
         let left = self.floor.objects;
         if before.abs_diff(left) > before / 4 {
             self.collect_once(left);
@@ -138,7 +138,7 @@ impl Vm {
         self.allow(self.allowance.of_run);
     }
 
-    /// Collects all garbage, of which `expected` bytes are to be left.
+    /// Collects all garbage. `expected` is about how many bytes are left after that.
     fn collect_once(&mut self, expected: usize) {
         let late = (self.quick_memory(self.allowance.of_run) / 2).min(RUN_GARBAGE);
         let expected = expected.max(1);
@@ -148,7 +148,7 @@ impl Vm {
         self.programs.weigh();
     }
 
-    /// Something goes that was there when garbage was collected last.
+    /// Objects become garbage that were part of the floor.
     pub(super) fn lower_floor(&mut self, bytes: usize) {
         if bytes > 0 {
             let left = self.floor.objects.saturating_sub(bytes);
@@ -157,7 +157,7 @@ impl Vm {
         }
     }
 
-    /// Whether the next run finds less room than it should.
+    /// Whether the next run would have less room than it should.
     #[inline]
     pub(super) fn is_crowded(&self) -> bool {
         self.lua.used_memory() > self.allowance.between_runs
@@ -165,15 +165,14 @@ impl Vm {
                 && raw::object_bytes(&self.lua) > self.allowance.most_objects
     }
 
-    /// Drops all programs; they are loaded again on demand.
+    /// Drops all programs. They are loaded again on demand.
     #[cfg(test)]
     pub(super) fn unload(&mut self) {
         self.programs.clear(&self.lua);
         self.collect();
     }
 
-    /// A lease of this VM is over: from now on it counts which programs the next one needs. What the VM holds
-    /// while nobody uses it is what it needs.
+    /// A lease of this VM is over. Collects garbage if it holds too much for an idle VM.
     pub(in crate::vm) fn end_lease(&mut self) {
         self.programs.end_lease();
         if self.lua.used_memory() > self.resting_limit {
@@ -181,14 +180,14 @@ impl Vm {
         }
     }
 
-    /// Programs are dropped so that, when nobody uses it, the VM holds no more than this.
+    /// Sets how many bytes the VM should hold at most while idle. Programs are evicted to keep to that.
     pub(in crate::vm) fn limit_resting_memory(&mut self, bytes: usize) {
         self.resting_limit = bytes;
         let programs = bytes.saturating_sub(self.resting.pages);
         self.programs_limit = (programs - programs / 16).min(self.room() / 4 * 3);
     }
 
-    /// What a run says that met the memory limit, with the bytes that it held as far as that is known.
+    /// The error of a run that met its memory limit, or that of the VM, while it held `used` bytes.
     pub(super) fn out_of_memory(&self, of_run: usize, used: usize) -> ScriptError {
         let most = self.most_memory(of_run);
         let used = used.min(most);

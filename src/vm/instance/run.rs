@@ -37,7 +37,7 @@ impl Vm {
         }
     }
 
-    /// As [`Vm::run`], but gives what changed. The run may have used some of its time already.
+    /// As [`Vm::run`], but gives what changed. `used` is the time that the run has used already.
     pub(crate) fn run_change(
         &mut self,
         program: &Program,
@@ -98,13 +98,13 @@ impl Vm {
                 }
             }
             if self.is_cramped() {
-                // By what was loaded just now: it runs where that is not in its way.
+                // What was just loaded leaves too little room: run measured.
                 self.ran_out = true;
                 return Ran::Missing;
             }
             match self.attempt(place, program, call, host, limits, (true, used)) {
                 Ok(ran) => return ran,
-                // The script could tell that it ran on an image: once more, on a file level of its own.
+                // The script could tell that it ran on an image: run again, on a file level of its own.
                 Err((already, line)) => {
                     used = Some(already);
                     program.found_mutable(Mutable::Tables { line });
@@ -114,7 +114,7 @@ impl Vm {
         }
         if self.programs.at(place).main().is_none() {
             self.drop_image(place, program);
-            // It begins with no more garbage than if it had begun so.
+            // Start with no more garbage than if it had never had an image.
             if self.is_crowded() {
                 self.collect();
             }
@@ -124,11 +124,11 @@ impl Vm {
             }
         }
         self.attempt(place, program, call, host, limits, (false, used))
-            .unwrap_or_else(|_| unreachable!("what runs on a file level of its own meets no image"))
+            .unwrap_or_else(|_| unreachable!("a run on a file level of its own has no image"))
     }
 
-    /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the
-    /// image was met, gives the time that it has used by then, and the line that met it.
+    /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the script
+    /// could tell that it ran on an image, gives the time used by then, and the line.
     pub(super) fn attempt(
         &mut self,
         place: usize,
@@ -142,7 +142,7 @@ impl Vm {
         let counting = self.allowance.count(&self.lua);
         let deadline = match used {
             None => RunDeadline::begin(&self.watch, limits.time),
-            Some(used) => RunDeadline::go_on(&self.watch, limits.time, used),
+            Some(used) => RunDeadline::resume(&self.watch, limits.time, used),
         };
         let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
         let ended = match &program_here.image {
@@ -170,7 +170,7 @@ impl Vm {
         }
     }
 
-    /// What a run came to: the limits have the last word, whatever the script caught.
+    /// Decides how a run ended. The limits have the last word, whatever the script caught.
     pub(super) fn judge(
         &mut self,
         program: &Program,

@@ -6,9 +6,9 @@ use crate::vm::raw;
 /// What the limits say of a run that is over.
 pub(super) struct LimitVerdict {
     pub(super) out_of_memory: bool,
-    /// It was late, stopped, or a function of the host panicked.
+    /// It ran out of time, was stopped, or a function of the host panicked.
     pub(super) broken: Option<ScriptError>,
-    /// Where it ran out of memory: the line and the call stack, as far as they are known.
+    /// The line and the call stack where it ran out of memory, if known.
     pub(super) place: (Option<u32>, String),
 }
 
@@ -25,8 +25,8 @@ impl LimitVerdict {
     }
 }
 
-/// Whether a run met what the allocator gives. Then all else that it met may come of that, which depends on what
-/// the VM holds.
+/// Whether a run met the limit of the allocator. Any other error may be a consequence, and depends on what the VM
+/// holds.
 pub(super) fn ran_out(verdict: &Option<Box<LimitVerdict>>) -> bool {
     verdict.as_ref().is_some_and(|verdict| verdict.out_of_memory)
 }

@@ -50,7 +50,7 @@ pub(in crate::vm) fn make_image(
                     Ok(()) => {
                         let deadline = &mut (*run_ptr).deadline;
                         if !deadline.has_passed() {
-                            deadline.go_on_for_many(FREEZING);
+                            deadline.continue_for_many(FREEZING);
                         }
                         match freeze(state, refs, program, deadline) {
                             Ok(image) => Imaged::Made(image),
