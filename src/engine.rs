@@ -43,7 +43,6 @@ mod host;
 mod interrupter;
 mod lua_engine;
 mod luau_pool;
-mod offer;
 mod output;
 mod set;
 mod stats;

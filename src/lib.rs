@@ -303,6 +303,7 @@
 //! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
 //! speaks mlua, and only `vm/raw.rs` and what is below it has `unsafe`.
 
+mod api_registry;
 pub mod bindings;
 mod config;
 mod config_file;

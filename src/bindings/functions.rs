@@ -2,6 +2,7 @@
 
 use super::context::ScriptContext;
 use super::effects::new_entity_index;
+use crate::api_registry::RegisteredFunction;
 use crate::error::ScriptError;
 use crate::value::{FromScriptArgs, IntoScriptResults, ScriptValue, ScriptValues};
 use crate::vm::{Caller, NativeFunction, RunRandom};
@@ -14,7 +15,7 @@ type BoxedFunction = Box<
 
 /// A function of the host, ready to be called by a script.
 pub(crate) struct HostFunction {
-    pub(crate) name: String,
+    name: String,
     /// Whether it may get entities that the run spawned itself and that are not in the world yet.
     pub(crate) takes_new_entities: bool,
     body: FunctionBody,
@@ -31,12 +32,6 @@ impl HostFunction {
     pub(crate) fn new<M>(name: &str, function: impl IntoLuaFunction<M>) -> Self {
         let body = FunctionBody::InContext(function.into_lua_function(name.to_owned()));
         Self { name: name.to_owned(), takes_new_entities: false, body }
-    }
-
-    /// A function that needs no world; entities mean nothing to it.
-    pub(crate) fn native(function: NativeFunction) -> Self {
-        let name = function.name().to_owned();
-        Self { name, takes_new_entities: true, body: FunctionBody::Native(function) }
     }
 
     pub(crate) fn call(
@@ -73,6 +68,20 @@ impl HostFunction {
             }
         }
         Ok(())
+    }
+}
+
+impl From<NativeFunction> for HostFunction {
+    /// A function that needs no world; entities mean nothing to it.
+    fn from(function: NativeFunction) -> Self {
+        let name = function.name().to_owned();
+        Self { name, takes_new_entities: true, body: FunctionBody::Native(function) }
+    }
+}
+
+impl RegisteredFunction for HostFunction {
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 

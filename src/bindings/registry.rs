@@ -1,6 +1,5 @@
 //! [`Bindings`]: everything that scripts can reach in one app.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bevy::log::warn;
@@ -12,36 +11,25 @@ use super::component::{Exposable, ExposedComponent};
 use super::context::{HostApi, ScriptContext};
 use super::exposure::Exposure;
 use super::functions::HostFunction;
+use crate::api_registry::{ApiRegistry, LiveNamespace};
 use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
 use crate::modules::Module;
 use crate::pool::VmPool;
 use crate::sandbox::SandboxConfig;
 use crate::value::{ScriptValue, ScriptValues};
-use crate::vm::{
-    Api, Live, LuauFactory, NameError, NamedServer, NativeFunction, RunRandom, ValueServer, Vm,
-};
+use crate::vm::{Api, Live, LuauFactory, NameError, RunRandom, ValueServer, Vm};
 
-/// A namespace of live values.
-enum LiveNamespace {
-    /// It reads from the world.
-    InContext(LiveValue),
-    /// It needs no world.
-    Server(NamedServer),
-}
-
-type LiveValue =
+/// Live values that are read from the world.
+pub(super) type LiveValue =
     Box<dyn Fn(&ScriptContext<'_>, &str) -> Result<ScriptValue, ScriptError> + Send + Sync>;
+
+type HostRegistry = ApiRegistry<HostFunction, LiveValue>;
 
 /// Everything that scripts can reach in one app, by number.
 #[derive(Resource)]
 pub(crate) struct Bindings {
-    api: Arc<Api>,
-    functions: Vec<HostFunction>,
-    namespaces: Vec<LiveNamespace>,
-    /// Where the value servers are, by name.
-    servers: HashMap<String, usize>,
-    modules: BTreeSet<String>,
+    registry: HostRegistry,
     /// Where VMs come from, once the app runs.
     vms: Option<(LuauFactory, VmPool<Vm>)>,
     pub(crate) exposure: Exposure,
@@ -53,11 +41,7 @@ impl Bindings {
     /// The curated components, and no functions.
     pub(super) fn curated() -> Self {
         Self {
-            api: Arc::default(),
-            functions: Vec::new(),
-            namespaces: Vec::new(),
-            servers: HashMap::new(),
-            modules: BTreeSet::new(),
+            registry: HostRegistry::default(),
             vms: None,
             exposure: Exposure::curated(),
             expose_all: false,
@@ -65,15 +49,11 @@ impl Bindings {
     }
 
     pub(crate) fn add_function(&mut self, function: HostFunction) -> Result<(), NameError> {
-        self.change_api(|api| api.add_function(&function.name))?;
-        self.functions.push(function);
-        Ok(())
+        self.register(|registry| registry.add_function(function))
     }
 
     pub(super) fn add_namespace(&mut self, name: &str, read: LiveValue) -> Result<(), NameError> {
-        self.change_api(|api| api.add_namespace(name))?;
-        self.namespaces.push(LiveNamespace::InContext(read));
-        Ok(())
+        self.register(|registry| registry.add_namespace(name, read))
     }
 
     pub(super) fn add_server(
@@ -81,47 +61,22 @@ impl Bindings {
         namespace: &str,
         server: Arc<dyn ValueServer>,
     ) -> Result<(), NameError> {
-        if let Some(known) = self.server(namespace)
-            && !known.is_there()
-        {
-            known.put(server);
-            return Ok(());
-        }
-        self.change_api(|api| api.add_server(namespace))?;
-        self.servers.insert(namespace.to_owned(), self.namespaces.len());
-        self.namespaces.push(LiveNamespace::Server(NamedServer::new(namespace, server)));
-        Ok(())
+        self.register(|registry| registry.add_server(namespace, server))
     }
 
     pub(super) fn remove_server(&mut self, namespace: &str) {
-        if let Some(known) = self.server(namespace) {
-            known.remove();
-        }
-    }
-
-    fn server(&mut self, namespace: &str) -> Option<&mut NamedServer> {
-        match &mut self.namespaces[*self.servers.get(namespace)?] {
-            LiveNamespace::Server(server) => Some(server),
-            LiveNamespace::InContext(_) => None,
-        }
+        self.registry.remove_server(namespace);
     }
 
     /// Adds all of a module, or nothing.
     pub(super) fn add_module(&mut self, module: &Module) -> Result<(), NameError> {
-        if self.modules.contains(module.name()) {
-            return Ok(());
-        }
-        let functions = module.functions().map(NativeFunction::name);
-        self.change_api(|api| api.add_module(module.name(), functions, module.constants()))?;
-        self.functions.extend(module.functions().cloned().map(HostFunction::native));
-        self.modules.insert(module.name().to_owned());
-        Ok(())
+        self.register(|registry| registry.install(module))
     }
 
     /// Warns of modules that a sandbox allows and that are not there: their names may be misspelt.
     pub(crate) fn tell_of_missing_modules(&self, sandbox: &SandboxConfig) {
         let allowed = sandbox.modules.iter().flatten();
-        for name in allowed.filter(|name| !self.modules.contains(*name)) {
+        for name in allowed.filter(|name| !self.registry.has_module(name)) {
             warn!("the sandbox allows the module `{name}`, which nobody has added");
         }
     }
@@ -136,18 +91,21 @@ impl Bindings {
     }
 
     /// Adds to the API. The VMs of a running app are replaced by such that offer what was added.
-    fn change_api<R>(
+    fn register(
         &mut self,
-        change: impl FnOnce(&mut Api) -> Result<R, NameError>,
-    ) -> Result<R, NameError> {
-        let Self { api, vms, .. } = self;
-        let Some((factory, pool)) = vms else { return change(Arc::make_mut(api)) };
-        let changed = factory.replace_api(|| {
-            let changed = change(Arc::make_mut(api));
-            (Arc::clone(api), changed)
+        add: impl FnOnce(&mut HostRegistry) -> Result<(), NameError>,
+    ) -> Result<(), NameError> {
+        let Self { registry, vms, .. } = self;
+        let Some((factory, pool)) = vms else { return add(registry) };
+        let before = registry.mark();
+        factory.replace_api(|| {
+            let added = add(registry);
+            (Arc::clone(registry.api()), added)
         })?;
-        pool.evict_all();
-        Ok(changed)
+        if !registry.mark().is_same(&before) {
+            pool.evict_all();
+        }
+        Ok(())
     }
 
     pub(super) fn expose<T: Exposable>(&mut self) {
@@ -161,7 +119,7 @@ impl Bindings {
     }
 
     pub(crate) fn api(&self) -> &Arc<Api> {
-        &self.api
+        self.registry.api()
     }
 
     /// What the runs of one worker see of the world.
@@ -184,7 +142,7 @@ impl HostApi for Bindings {
         args: Vec<ScriptValue>,
         random: &mut RunRandom,
     ) -> Result<ScriptValues, ScriptError> {
-        self.functions[function as usize].call(context, args, random)
+        self.registry.function(function)?.call(context, args, random)
     }
 
     fn live(
@@ -193,16 +151,13 @@ impl HostApi for Bindings {
         context: &ScriptContext<'_>,
         path: &[&str],
     ) -> Result<Live, ScriptError> {
-        match &self.namespaces[namespace as usize] {
-            LiveNamespace::InContext(read) => read(context, path[0]).map(Live::Value),
+        match self.registry.namespace(namespace)? {
             LiveNamespace::Server(server) => server.live(path),
+            LiveNamespace::Other(read) => read(context, path[0]).map(Live::Value),
         }
     }
 
     fn live_names(&self, namespace: u32, path: &[&str]) -> Result<Vec<String>, ScriptError> {
-        match &self.namespaces[namespace as usize] {
-            LiveNamespace::InContext(_) => Ok(Vec::new()),
-            LiveNamespace::Server(server) => server.names(path),
-        }
+        self.registry.names(namespace, path)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::offer::Offer;
+use crate::api_registry::ApiRegistry;
 use crate::error::{Failure, ScriptError};
 use crate::modules::{self, Module};
 use crate::pool::ConfigError;
@@ -17,7 +17,7 @@ const MIB: usize = 1024 * 1024;
 pub struct EngineBuilder {
     pub(super) settings: EngineSettings,
     pub(super) preludes: Vec<(Arc<str>, String)>,
-    pub(super) offer: Result<Offer, NameError>,
+    pub(super) offer: Result<ApiRegistry, NameError>,
 }
 
 /// The limits of an engine.
@@ -47,7 +47,7 @@ impl Default for EngineBuilder {
                 cached_chunks: 256,
             },
             preludes: Vec::new(),
-            offer: Ok(Offer::default()),
+            offer: Ok(ApiRegistry::default()),
         }
     }
 }
@@ -143,7 +143,7 @@ impl EngineBuilder {
         self
     }
 
-    fn offering(mut self, add: impl FnOnce(&mut Offer) -> Result<(), NameError>) -> Self {
+    fn offering(mut self, add: impl FnOnce(&mut ApiRegistry) -> Result<(), NameError>) -> Self {
         self.offer = self.offer.and_then(|mut offer| add(&mut offer).map(|()| offer));
         self
     }

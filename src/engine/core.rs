@@ -7,8 +7,8 @@ use cpu_time::ThreadTime;
 
 use super::builder::{EngineError, EngineSettings};
 use super::host::EngineHost;
-use super::offer::Offer;
 use super::output::OutputBuffer;
+use crate::api_registry::ApiRegistry;
 use crate::error::{Failure, ScriptError, Setting};
 use crate::pool::TimingHistogram;
 use crate::value::{IntoScriptArgs, ScriptTable, ScriptValue};
@@ -21,7 +21,7 @@ pub(super) const CHUNK: &str = "chunk";
 #[derive(Debug)]
 pub(super) struct EngineCore {
     pub(super) session: Session,
-    pub(super) offer: Offer,
+    pub(super) offer: ApiRegistry,
     pub(super) output: OutputBuffer,
     pub(super) limits: SessionLimits,
     pub(super) call_timeout: Option<Duration>,
@@ -33,7 +33,7 @@ pub(super) struct EngineCore {
 }
 
 impl EngineCore {
-    pub(super) fn new(settings: &EngineSettings, offer: Offer) -> Result<Self, EngineError> {
+    pub(super) fn new(settings: &EngineSettings, offer: ApiRegistry) -> Result<Self, EngineError> {
         Ok(Self {
             session: Session::new(offer.api(), settings.memory_limit)?,
             offer,
@@ -158,7 +158,7 @@ impl EngineCore {
     /// Changes what is offered, in the live VM too, or changes nothing.
     pub(super) fn offer(
         &mut self,
-        add: impl FnOnce(&mut Offer) -> Result<(), EngineError>,
+        add: impl FnOnce(&mut ApiRegistry) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let mark = self.offer.mark();
         add(&mut self.offer)?;

@@ -3,7 +3,7 @@
 use bevy::prelude::Entity;
 
 use super::answers::Answers;
-use super::offer::Offer;
+use crate::api_registry::ApiRegistry;
 use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{Field, FieldRef, Host, Live, LogLevel, NoWorld, ReadResult, RunRandom};
@@ -16,9 +16,9 @@ pub(crate) trait TakeLine:
 
 impl<F: FnMut(LogLevel, String, Option<u32>) -> Result<(), ScriptError>> TakeLine for F {}
 
-/// A host with an [`Offer`] and without a world.
+/// A host with an [`ApiRegistry`] and without a world.
 pub(crate) struct EngineHost<'o, L, R = fn()> {
-    offer: &'o Offer,
+    offer: &'o ApiRegistry,
     log: L,
     /// Discards what was logged.
     rewind: R,
@@ -28,7 +28,7 @@ pub(crate) struct EngineHost<'o, L, R = fn()> {
 }
 
 impl<'o, L: TakeLine> EngineHost<'o, L> {
-    pub(crate) fn new(offer: &'o Offer, log: L) -> Self {
+    pub(crate) fn new(offer: &'o ApiRegistry, log: L) -> Self {
         Self { offer, log, rewind: || (), answers: None, no_world: NoWorld::default() }
     }
 

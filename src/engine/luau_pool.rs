@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::calls::RunningCalls;
 use self::programs::ProgramCache;
 use super::interrupter::Interrupter;
-use super::offer::Offer;
+use crate::api_registry::ApiRegistry;
 use crate::config::LuaPoolConfig;
 use crate::pool::{ConfigError, VmPool};
 use crate::vm::{ConfiguredPool, Vm};
@@ -36,7 +36,7 @@ use crate::vm::{ConfiguredPool, Vm};
 /// evicted.
 pub struct LuauPool {
     vms: ConfiguredPool,
-    offer: RwLock<Arc<Offer>>,
+    offer: RwLock<Arc<ApiRegistry>>,
     programs: ProgramCache,
     call_timeout: Option<Duration>,
     seed: u64,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::LuauPool;
 use super::programs::ProgramCache;
+use crate::api_registry::ApiRegistry;
 use crate::config::LuaPoolConfig;
 use crate::engine::builder::EngineError;
-use crate::engine::offer::Offer;
 use crate::modules::Module;
 use crate::pool::PoolConfig;
 use crate::vm::{
@@ -57,7 +57,7 @@ pub struct LuauPoolBuilder {
     seed: u64,
     max_source_size: usize,
     call_timeout: Option<Duration>,
-    offer: Result<Offer, NameError>,
+    offer: Result<ApiRegistry, NameError>,
 }
 
 impl Default for LuauPoolBuilder {
@@ -67,7 +67,7 @@ impl Default for LuauPoolBuilder {
             seed: 0,
             max_source_size: MAX_SOURCE_SIZE,
             call_timeout: None,
-            offer: Ok(Offer::default()),
+            offer: Ok(ApiRegistry::default()),
         }
     }
 }
@@ -126,7 +126,7 @@ impl LuauPoolBuilder {
         modules.into_iter().fold(self, Self::module)
     }
 
-    fn offering(mut self, add: impl FnOnce(&mut Offer) -> Result<(), NameError>) -> Self {
+    fn offering(mut self, add: impl FnOnce(&mut ApiRegistry) -> Result<(), NameError>) -> Self {
         self.offer = self.offer.and_then(|mut offer| add(&mut offer).map(|()| offer));
         self
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::LuauPool;
-use crate::engine::offer::Offer;
+use crate::api_registry::ApiRegistry;
 use crate::modules::Module;
 use crate::vm::{IntoNativeFunction, NameError, NativeFunction, ValueServer};
 
@@ -70,7 +70,7 @@ impl LuauPool {
 
     fn offering(
         &self,
-        add: impl FnOnce(&mut Offer) -> Result<(), NameError>,
+        add: impl FnOnce(&mut ApiRegistry) -> Result<(), NameError>,
     ) -> Result<(), NameError> {
         {
             let mut current = self.offer.write().unwrap_or_else(PoisonError::into_inner);
