@@ -7,7 +7,7 @@
 use bevy::reflect::PartialReflect;
 
 use super::ScriptContext;
-use crate::bindings::reflect;
+use crate::bindings::reflect::{self, ValuePath};
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::{FieldRef, Host};
@@ -47,7 +47,7 @@ impl ScriptContext<'_> {
         let copy = |component: &dyn PartialReflect| exposed.duplicate(component, self.registry);
         let mut copy = self.look(place.entity, place.component, copy)?.ok()?;
         let target = reflect::at_mut(copy.as_partial_reflect_mut(), place.path.steps())?;
-        reflect::write(target, value.clone(), &name, self.registry).err()
+        reflect::write(target, value.clone(), &ValuePath::Root(&name), self.registry).err()
     }
 
     /// As [`ScriptContext::not_finite`], for a component that is not there yet.

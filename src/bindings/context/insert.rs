@@ -6,7 +6,7 @@ use bevy::reflect::{PartialReflect, Reflect};
 use super::ScriptContext;
 use super::relations::parent_named_by;
 use crate::bindings::effects::new_entity_index;
-use crate::bindings::reflect;
+use crate::bindings::reflect::{self, ValuePath};
 use crate::bindings::write_log::ComponentWrite;
 use crate::bindings::written_value::{WholeValue, WrittenValue};
 use crate::error::ScriptError;
@@ -31,7 +31,8 @@ impl ScriptContext<'_> {
         }
         let size = value.size();
         let not_finite = self.not_finite_in(exposed.name, &value);
-        let made = reflect::construct(exposed.info, value, exposed.name, self.registry)?;
+        let root = ValuePath::Root(exposed.name);
+        let made = reflect::construct(exposed.info, value, &root, self.registry)?;
         if let Some(error) = not_finite {
             return Err(error);
         }

@@ -4,7 +4,7 @@ use bevy::prelude::Entity;
 use bevy::reflect::{PartialReflect, Reflect};
 
 use super::{FoundComponent, ScriptContext};
-use crate::bindings::reflect::{self, ValueForm};
+use crate::bindings::reflect::{self, ValueForm, ValuePath};
 use crate::bindings::written_value::WrittenValue;
 use crate::error::ScriptError;
 use crate::vm::{Field, FieldPath, FieldRef, Host, ReadResult};
@@ -151,9 +151,8 @@ impl<'w> ScriptContext<'w> {
         field: Field<'_>,
     ) -> Result<FieldRef, ScriptError> {
         let step = self.look_at_make(place, |value| {
-            // Names cost an allocation and are only needed in errors.
-            reflect::step(value, field, "")
-                .or_else(|_| reflect::step(value, field, &self.name(place)))
+            let step = reflect::step(value, field, &ValuePath::Root(""));
+            step.map_err(|error| self.named(place, error))
         })?;
         let path = place.path.then(step).ok_or_else(|| ScriptError::Host {
             message: format!("`{}` is nested too deeply", self.name(place)),

@@ -4,7 +4,7 @@ use bevy::prelude::Entity;
 use bevy::reflect::PartialReflect;
 
 use super::ScriptContext;
-use crate::bindings::reflect::{self, as_scalar};
+use crate::bindings::reflect::{self, ValuePath, as_scalar};
 use crate::bindings::write_log::ComponentWrite;
 use crate::bindings::written_value::{WholeValue, WrittenValue};
 use crate::error::ScriptError;
@@ -53,9 +53,7 @@ impl ScriptContext<'_> {
         let around = fields.get(id).path.steps().len();
         let target = reflect::at_mut(copy.as_mut(), &path.steps()[around..])
             .ok_or_else(|| self.lost(place))?;
-        let name =
-            self.name_for(place, matches!(value, ScriptValue::Table(_) | ScriptValue::String(_)));
-        reflect::write(target, value, &name, self.registry)
+        reflect::write(target, value, &ValuePath::Root(""), self.registry)
             .map_err(|error| self.named(place, error))?;
         let scalar = fields.get(id).scalar.and_then(|kind| kind.copy(copy.as_ref()));
         let whole = || WrittenValue::Whole(Box::new(WholeValue { value: copy, size }));
@@ -111,8 +109,6 @@ impl ScriptContext<'_> {
     fn edit_within(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
         let exposed = self.exposure.get(place.component);
         let fields = &self.exposure.fields;
-        let name =
-            self.name_for(place, matches!(value, ScriptValue::Table(_) | ScriptValue::String(_)));
         let (lost, registry) = (self.lost(place), self.registry);
         let Some(write) = self.effects.writes.around_mut(fields, place) else { return Err(lost) };
         let path = fields.get(write.field).path;
@@ -126,7 +122,7 @@ impl ScriptContext<'_> {
         let within = &place.path.steps()[path.steps().len()..];
         let Some(target) = reflect::at_mut(whole.value.as_mut(), within) else { return Err(lost) };
         let size = value.size();
-        if let Err(error) = reflect::write(target, value, &name, registry) {
+        if let Err(error) = reflect::write(target, value, &ValuePath::Root(""), registry) {
             if let Some(before) = before {
                 whole.value = before;
             }
@@ -143,18 +139,14 @@ impl ScriptContext<'_> {
         Ok(())
     }
 
-    /// The name of a place if it is needed: it costs an allocation, and comes up in errors alone.
-    fn name_for(&self, place: FieldRef, needed: bool) -> String {
-        if needed { self.name(place) } else { String::new() }
-    }
-
-    /// Names the place in an error that doesn't.
-    fn named(&self, place: FieldRef, error: ScriptError) -> ScriptError {
-        match error {
-            ScriptError::WrongType { place: at, expected, got } if at.is_empty() => {
-                ScriptError::WrongType { place: self.name(place), expected, got }
-            }
-            error => error,
+    /// Names the place in an error that tells of one within it.
+    pub(super) fn named(&self, place: FieldRef, mut error: ScriptError) -> ScriptError {
+        if let ScriptError::WrongType { place: within, .. }
+        | ScriptError::UnknownField { owner: within, .. }
+        | ScriptError::ReadOnly { name: within } = &mut error
+        {
+            *within = self.name(place) + within;
         }
+        error
     }
 }

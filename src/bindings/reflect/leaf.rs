@@ -10,6 +10,7 @@ use bevy::prelude::{Entity, Name, Vec2, Vec3};
 use bevy::reflect::PartialReflect;
 
 use super::table::{name_of, no_elements, unknown};
+use super::value_path::ValuePath;
 use crate::error::ScriptError;
 use crate::value::{FromScript, IntoScript, ScriptTable, ScriptValue, describe};
 
@@ -30,11 +31,17 @@ macro_rules! leaves {
         pub(super) fn write_leaf(
             target: &mut dyn PartialReflect,
             value: ScriptValue,
-            place: &str,
+            place: &ValuePath<'_>,
         ) -> Result<Option<ScriptValue>, ScriptError> {
-            $(if let Some(target) = target.try_downcast_mut::<$ty>() {
+            // What reflection made up is none.
+            let Some(id) = target.try_as_reflect().map(|target| target.as_any().type_id()) else {
+                return Ok(Some(value));
+            };
+            $(if id == TypeId::of::<$ty>()
+                && let Some(target) = target.try_downcast_mut::<$ty>()
+            {
                 *target = <$ty>::from_script(value).map_err(|got| ScriptError::WrongType {
-                    place: place.to_owned(),
+                    place: place.to_string(),
                     expected: <$ty>::expected_instead_of(&got),
                     got: describe(&got),
                 })?;
@@ -95,10 +102,10 @@ fn read_special(value: &dyn Any, id: TypeId) -> Option<Result<ScriptValue, Scrip
 fn write_special(
     target: &mut dyn PartialReflect,
     value: ScriptValue,
-    place: &str,
+    place: &ValuePath<'_>,
 ) -> Result<Option<ScriptValue>, ScriptError> {
     let wrong = |expected: &str, got: &ScriptValue| ScriptError::WrongType {
-        place: place.to_owned(),
+        place: place.to_string(),
         expected: expected.to_owned(),
         got: describe(got),
     };
@@ -137,9 +144,13 @@ fn write_special(
     Ok(None)
 }
 
-fn write_color(before: Color, value: ScriptValue, place: &str) -> Result<Color, ScriptError> {
+fn write_color(
+    before: Color,
+    value: ScriptValue,
+    place: &ValuePath<'_>,
+) -> Result<Color, ScriptError> {
     let wrong = |got: &ScriptValue| ScriptError::WrongType {
-        place: place.to_owned(),
+        place: place.to_string(),
         expected: "a table {red, green, blue, alpha} of numbers, or \"#rrggbb\"".to_owned(),
         got: describe(got),
     };
@@ -152,8 +163,7 @@ fn write_color(before: Color, value: ScriptValue, place: &str) -> Result<Color, 
             no_elements(&table, place)?;
             let mut color = before.to_srgba();
             for (key, value) in table.fields {
-                let name = name_of(key, place)?;
-                let part = match name.as_str() {
+                let part = match name_of(&key, place)? {
                     "red" => &mut color.red,
                     "green" => &mut color.green,
                     "blue" => &mut color.blue,

@@ -4,6 +4,7 @@ use bevy::prelude::Entity;
 use bevy::reflect::{PartialReflect, ReflectMut, ReflectRef};
 
 use super::table::{position_of, unknown};
+use super::value_path::ValuePath;
 use crate::error::ScriptError;
 use crate::vm::Field;
 
@@ -43,7 +44,7 @@ pub(crate) fn at_mut<'v>(
 pub(crate) fn step(
     value: &dyn PartialReflect,
     field: Field<'_>,
-    place: &str,
+    place: &ValuePath<'_>,
 ) -> Result<usize, ScriptError> {
     match (value.reflect_ref(), field) {
         (ReflectRef::Struct(value), Field::Name(name)) => {

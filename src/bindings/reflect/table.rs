@@ -3,69 +3,80 @@
 use bevy::reflect::enums::EnumInfo;
 use bevy::reflect::{PartialReflect, TypeInfo};
 
+use super::value_path::ValuePath;
 use crate::error::{ScriptError, suggest};
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
 pub(super) fn unknown<'a>(
-    place: &str,
+    place: &ValuePath<'_>,
     field: &str,
     names: impl Iterator<Item = &'a str>,
 ) -> ScriptError {
     ScriptError::UnknownField {
-        owner: place.to_owned(),
+        owner: place.to_string(),
         field: field.to_owned(),
         similar: suggest(field, names),
     }
 }
 
-pub(super) fn unwritable(place: &str) -> ScriptError {
-    ScriptError::ReadOnly { name: place.to_owned() }
+pub(super) fn unwritable(place: &ValuePath<'_>) -> ScriptError {
+    ScriptError::ReadOnly { name: place.to_string() }
 }
 
 pub(super) fn known(
     info: Option<&'static TypeInfo>,
-    place: &str,
+    place: &ValuePath<'_>,
 ) -> Result<&'static TypeInfo, ScriptError> {
     info.ok_or_else(|| unwritable(place))
 }
 
-pub(super) fn position_of(position: f64, len: usize, place: &str) -> Result<usize, ScriptError> {
+pub(super) fn position_of(
+    position: f64,
+    len: usize,
+    place: &ValuePath<'_>,
+) -> Result<usize, ScriptError> {
     if position.fract() == 0.0 && position >= 1.0 && position <= len as f64 {
         return Ok(position as usize - 1);
     }
     Err(ScriptError::UnknownField {
-        owner: place.to_owned(),
+        owner: place.to_string(),
         field: position.to_string(),
         similar: (len > 0).then(|| format!("[1] to [{len}]")),
     })
 }
 
-pub(super) fn name_of(key: ScriptKey, place: &str) -> Result<String, ScriptError> {
+pub(super) fn name_of<'k>(
+    key: &'k ScriptKey,
+    place: &ValuePath<'_>,
+) -> Result<&'k str, ScriptError> {
     match key {
-        ScriptKey::String(name) => Ok(name.into()),
+        ScriptKey::String(name) => Ok(name),
         other => Err(unknown(place, &other.to_string(), std::iter::empty())),
     }
 }
 
-pub(super) fn no_elements(table: &ScriptTable, place: &str) -> Result<(), ScriptError> {
+pub(super) fn no_elements(table: &ScriptTable, place: &ValuePath<'_>) -> Result<(), ScriptError> {
     if table.array.is_empty() {
         return Ok(());
     }
     Err(unknown(place, "1", std::iter::empty()))
 }
 
-pub(super) fn no_fields(table: &ScriptTable, place: &str) -> Result<(), ScriptError> {
+pub(super) fn no_fields(table: &ScriptTable, place: &ValuePath<'_>) -> Result<(), ScriptError> {
     match table.fields.keys().next() {
         None => Ok(()),
         Some(key) => Err(ScriptError::WrongType {
-            place: place.to_owned(),
+            place: place.to_string(),
             expected: "a list without gaps".to_owned(),
             got: format!("a table with the key {:.80}", key.to_string()),
         }),
     }
 }
 
-pub(super) fn elements(table: ScriptTable, place: &str) -> Result<Vec<ScriptValue>, ScriptError> {
+pub(super) fn elements(
+    table: ScriptTable,
+    place: &ValuePath<'_>,
+) -> Result<Vec<ScriptValue>, ScriptError> {
     no_fields(&table, place)?;
     Ok(table.array)
 }
@@ -73,14 +84,14 @@ pub(super) fn elements(table: ScriptTable, place: &str) -> Result<Vec<ScriptValu
 pub(super) fn all_positions(
     table: ScriptTable,
     len: usize,
-    place: &str,
+    place: &ValuePath<'_>,
 ) -> Result<Vec<ScriptValue>, ScriptError> {
     let values = elements(table, place)?;
     if values.len() == len {
         return Ok(values);
     }
     Err(ScriptError::WrongType {
-        place: place.to_owned(),
+        place: place.to_string(),
         expected: format!("a table of {len} elements"),
         got: format!("{} elements", values.len()),
     })
@@ -90,7 +101,7 @@ pub(super) fn all_positions(
 pub(super) fn positions(
     table: ScriptTable,
     len: usize,
-    place: &str,
+    place: &ValuePath<'_>,
 ) -> Result<Vec<(usize, ScriptValue)>, ScriptError> {
     let mut found = Vec::new();
     for (key, value) in pairs(table) {

@@ -17,6 +17,7 @@ use super::table::{
     all_positions, elements, expected, expected_variant, known, name_of, no_elements, no_fields,
     pairs, positions, unknown, unwritable,
 };
+use super::value_path::ValuePath;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue, describe};
 
@@ -30,7 +31,7 @@ use crate::value::{ScriptTable, ScriptValue, describe};
 pub(crate) fn write(
     target: &mut dyn PartialReflect,
     value: ScriptValue,
-    place: &str,
+    place: &ValuePath<'_>,
     registry: &TypeRegistry,
 ) -> Result<(), ScriptError> {
     let Some(value) = write_leaf(target, value, place)? else {
@@ -38,7 +39,7 @@ pub(crate) fn write(
     };
     let info = target.get_represented_type_info();
     let wrong = |value: &ScriptValue| ScriptError::WrongType {
-        place: place.to_owned(),
+        place: place.to_string(),
         expected: info.map_or_else(|| "a value".to_owned(), expected),
         got: describe(value),
     };
@@ -56,41 +57,40 @@ pub(crate) fn write(
         ReflectMut::Struct(target) => {
             no_elements(&table, place)?;
             for (key, value) in table.fields {
-                let name = name_of(key, place)?;
-                let inner = format!("{place}.{name}");
-                if target.field(&name).is_none() {
+                let name = name_of(&key, place)?;
+                if target.field(name).is_none() {
                     let names = (0..target.field_len()).filter_map(|index| target.name_at(index));
-                    return Err(unknown(place, &name, names));
+                    return Err(unknown(place, name, names));
                 }
-                let field = target.field_mut(&name).expect("the field was there");
-                write(field, value, &inner, registry)?;
+                let field = target.field_mut(name).expect("the field was there");
+                write(field, value, &ValuePath::Field(place, name), registry)?;
             }
         }
         ReflectMut::TupleStruct(target) => {
             let len = target.field_len();
             for (index, value) in positions(table, len, place)? {
                 let field = target.field_mut(index).expect("checked by `positions`");
-                write(field, value, &format!("{place}[{}]", index + 1), registry)?;
+                write(field, value, &ValuePath::Element(place, index), registry)?;
             }
         }
         ReflectMut::Tuple(target) => {
             let len = target.field_len();
             for (index, value) in positions(table, len, place)? {
                 let field = target.field_mut(index).expect("checked by `positions`");
-                write(field, value, &format!("{place}[{}]", index + 1), registry)?;
+                write(field, value, &ValuePath::Element(place, index), registry)?;
             }
         }
         ReflectMut::Array(target) => {
             if table.array.len() != target.len() || !table.fields.is_empty() {
                 return Err(ScriptError::WrongType {
-                    place: place.to_owned(),
+                    place: place.to_string(),
                     expected: format!("exactly {} elements", target.len()),
                     got: format!("{} elements", table.array.len()),
                 });
             }
             for (index, value) in table.array.into_iter().enumerate() {
                 let element = target.get_mut(index).expect("the lengths are equal");
-                write(element, value, &format!("{place}[{}]", index + 1), registry)?;
+                write(element, value, &ValuePath::Element(place, index), registry)?;
             }
         }
         ReflectMut::List(target) => {
@@ -103,7 +103,7 @@ pub(crate) fn write(
                 target.pop();
             }
             for (index, value) in table.array.into_iter().enumerate() {
-                let inner = format!("{place}[{}]", index + 1);
+                let inner = ValuePath::Element(place, index);
                 if let Some(element) = target.get_mut(index) {
                     write(element, value, &inner, registry)?;
                 } else {
@@ -119,10 +119,9 @@ pub(crate) fn write(
                 (known(info.key_info(), place)?, known(info.value_info(), place)?);
             let mut made = Vec::new();
             for (key, value) in pairs(table) {
-                // A key can be as long as a text; messages show its beginning.
-                let inner = format!("{place}[{:.80}]", key.to_string());
+                let inner = ValuePath::Key(place, &key);
                 made.push((
-                    construct(key_info, key, &inner, registry)?,
+                    construct(key_info, key.clone(), &inner, registry)?,
                     construct(value_info, value, &inner, registry)?,
                 ));
             }
@@ -158,7 +157,7 @@ pub(crate) fn write(
 pub(crate) fn construct(
     info: &'static TypeInfo,
     value: ScriptValue,
-    place: &str,
+    place: &ValuePath<'_>,
     registry: &TypeRegistry,
 ) -> Result<Box<dyn PartialReflect>, ScriptError> {
     if let Some(mut leaf) = blank_leaf(info.type_id()) {
@@ -175,7 +174,7 @@ pub(crate) fn construct(
     }
     let ScriptValue::Table(mut table) = value else {
         return Err(ScriptError::WrongType {
-            place: place.to_owned(),
+            place: place.to_string(),
             expected: expected(info),
             got: describe(&value),
         });
@@ -186,7 +185,7 @@ pub(crate) fn construct(
             let mut made = DynamicStruct::default();
             made.set_represented_type(Some(info));
             for field in fields.iter() {
-                let inner = format!("{place}.{}", field.name());
+                let inner = ValuePath::Field(place, field.name());
                 let value = table.fields.remove(&field.name().into()).unwrap_or_default();
                 let field_info = known(field.type_info(), &inner)?;
                 made.insert_boxed(field.name(), construct(field_info, value, &inner, registry)?);
@@ -257,15 +256,15 @@ pub(crate) fn construct(
 fn construct_fields<'f>(
     fields: impl ExactSizeIterator<Item = &'f UnnamedField>,
     table: ScriptTable,
-    place: &str,
+    place: &ValuePath<'_>,
     registry: &TypeRegistry,
 ) -> Result<Vec<Box<dyn PartialReflect>>, ScriptError> {
     let values = all_positions(table, fields.len(), place)?;
     fields
         .zip(values)
-        .zip(1..)
-        .map(|((field, value), index)| {
-            let inner = format!("{place}[{index}]");
+        .enumerate()
+        .map(|(index, (field, value))| {
+            let inner = ValuePath::Element(place, index);
             construct(known(field.type_info(), &inner)?, value, &inner, registry)
         })
         .collect()
@@ -274,7 +273,7 @@ fn construct_fields<'f>(
 fn construct_enum(
     info: &'static EnumInfo,
     value: ScriptValue,
-    place: &str,
+    place: &ValuePath<'_>,
     registry: &TypeRegistry,
 ) -> Result<Box<dyn PartialReflect>, ScriptError> {
     let (name, payload) = if info.type_path_table().module_path() == Some("core::option") {
@@ -288,11 +287,11 @@ fn construct_enum(
             ScriptValue::Table(table) if table.array.is_empty() && table.fields.len() == 1 => {
                 let (key, payload) =
                     table.fields.into_iter().next().expect("there is exactly one field");
-                (name_of(key, place)?, payload)
+                (name_of(&key, place)?.to_owned(), payload)
             }
             other => {
                 return Err(ScriptError::WrongType {
-                    place: place.to_owned(),
+                    place: place.to_string(),
                     expected: expected_variant(info),
                     got: describe(&other),
                 });
@@ -301,12 +300,12 @@ fn construct_enum(
     };
     let Some(variant) = info.variant(&name) else {
         return Err(ScriptError::WrongType {
-            place: place.to_owned(),
+            place: place.to_string(),
             expected: expected_variant(info),
             got: format!("{name:?}"),
         });
     };
-    let inner = format!("{place}.{name}");
+    let inner = ValuePath::Field(place, &name);
     let made = match variant {
         VariantInfo::Unit(_) => DynamicVariant::Unit,
         VariantInfo::Tuple(fields) => {
@@ -315,7 +314,7 @@ fn construct_enum(
                 ScriptValue::Table(table) => all_positions(table, fields.field_len(), &inner)?,
                 other => {
                     return Err(ScriptError::WrongType {
-                        place: inner,
+                        place: inner.to_string(),
                         expected: format!("a table of {} elements", fields.field_len()),
                         got: describe(&other),
                     });
@@ -331,7 +330,7 @@ fn construct_enum(
         VariantInfo::Struct(fields) => {
             let ScriptValue::Table(mut table) = payload else {
                 return Err(ScriptError::WrongType {
-                    place: inner,
+                    place: inner.to_string(),
                     expected: "a table of fields".to_owned(),
                     got: describe(&payload),
                 });
@@ -339,7 +338,7 @@ fn construct_enum(
             let mut made = DynamicStruct::default();
             for field in fields.iter() {
                 let value = table.fields.remove(&field.name().into()).unwrap_or_default();
-                let inner = format!("{inner}.{}", field.name());
+                let inner = ValuePath::Field(&inner, field.name());
                 let field_info = known(field.type_info(), &inner)?;
                 made.insert_boxed(field.name(), construct(field_info, value, &inner, registry)?);
             }
@@ -350,15 +349,16 @@ fn construct_enum(
             DynamicVariant::Struct(made)
         }
     };
+    let info = info_of(info, registry, place)?;
     let mut dynamic = DynamicEnum::new(name, made);
-    dynamic.set_represented_type(Some(info_of(info, registry, place)?));
+    dynamic.set_represented_type(Some(info));
     Ok(Box::new(dynamic))
 }
 
 fn info_of(
     info: &EnumInfo,
     registry: &TypeRegistry,
-    place: &str,
+    place: &ValuePath<'_>,
 ) -> Result<&'static TypeInfo, ScriptError> {
     known(registry.get_type_info(info.type_id()), place)
 }
