@@ -162,6 +162,6 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert_eq!(size_of::<ComponentWrite>(), 32);
-        assert_eq!(size_of::<WriteLog>(), 48);
+        assert!(size_of::<WriteLog>() <= 48);
     }
 }
