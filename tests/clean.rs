@@ -84,6 +84,11 @@ fn findings(config: LuaPoolConfig, neighbour: Option<&str>) -> Vec<(String, Scri
         );
         let failures = lab.failures();
         assert!(failures.iter().all(|failure| !failure.starts_with("probe")), "{failures:#?}");
+        let rows = lab.snapshot().scripts.iter();
+        let ran = rows.filter(|row| &*row.path == "hostile.luau" && row.runs > 0).count();
+        if frame < 3 {
+            assert_eq!(ran, usize::from(neighbour.is_some()), "a neighbour runs if there is one");
+        }
     }
     assert_eq!(found.len(), 2 * 11, "start, 3 frames of 3 callbacks, stop");
     found
@@ -186,7 +191,9 @@ fn a_neighbour_whose_errors_are_objects_is_not_noticed() {
 
 #[test]
 fn a_neighbour_that_marks_at_the_file_level_is_not_noticed() {
-    leaves_nothing(&format!("{MARKER}\nvalues_of_mark = pcall(mark, {{}})\nstring = nil\n"));
+    leaves_nothing(&format!(
+        "{MARKER}\nvalues_of_mark = pcall(mark, {{}})\nstring = nil\nfunction on_update() end"
+    ));
     leaves_nothing("math.random() math.random() mark = 1 error('on purpose')");
 }
 

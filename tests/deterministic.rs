@@ -3,6 +3,11 @@
 
 mod common;
 
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::ThreadId;
+use std::time::Duration;
+
 use bevy::prelude::*;
 use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::{FrameStats, ScriptFailed};
@@ -14,9 +19,14 @@ local function pick(self)
     return self.friends[math.random(#self.friends)]
 end
 
+function on_start()
+    meet()
+end
+
 function on_update(self, dt)
     if not self.friends then return end
     local t = entity.Transform
+    local goods = entity.Goods
     t.translation += vector.create(math.random(), math.random(-3, 3), dt)
     self.print = `{self} {pick} {coroutine.create(pick)} {entity} {math.random}`
     local friend = pick(self)
@@ -28,6 +38,9 @@ function on_update(self, dt)
     if luck <= 3 then
         friend.Transform.translation += vector.create(0, 1, 0)
     elseif luck <= 6 then
+        table.insert(goods.items, luck)
+        goods.prices[`from {friend}`] = math.random()
+        goods.owner = friend
         send(friend, "hit", { strength = math.random(100), by = entity.id, list = { 1, luck } })
         emit("sent", { to = friend })
     elseif luck == 7 then
@@ -39,12 +52,15 @@ function on_update(self, dt)
         end
     elseif luck == 8 then
         friend.Name = `{entity} {luck}`
+        friend.Goods.mood = { Angry = { at = entity.id } }
     elseif luck == 9 then
         friend.Transform.scale = vector.one * math.random()
         t.scale = vector.zero
         error(`bad luck: {math.random()} {t} { {} }`)
     elseif luck == 10 then
         friend.Name = nil
+        friend.Goods.items = { math.random() }
+        goods.mood = "Calm"
     elseif luck == 11 and math.random(40) == 1 then
         world.despawn(friend)
         log.info("killed", friend)
@@ -62,27 +78,75 @@ end
 
 /// The first stage that a script sees is that of a fixed step.
 const WITHOUT_START: &str = "
-function on_fixed_update(self) self.first = self.first or math.random() end";
+function on_fixed_update(self) meet() self.first = self.first or math.random() end";
+
+#[derive(Component, Reflect, Clone, Default, Debug)]
+struct Goods {
+    items: Vec<f64>,
+    prices: BTreeMap<String, f64>,
+    mood: Mood,
+    owner: Option<Entity>,
+}
+
+#[derive(Reflect, Clone, Default, Debug)]
+enum Mood {
+    #[default]
+    Calm,
+    Angry {
+        at: Entity,
+    },
+}
 
 /// Everything that a game could see of this app.
 #[derive(PartialEq, Debug)]
 struct Seen {
+    /// Each entity with all of its components that scripts reach, and all that its scripts remember.
     entities: Vec<String>,
     events: Vec<ScriptEvent>,
     failures: Vec<ScriptFailed>,
     stats: Vec<FrameStats>,
 }
 
+/// Adds `meet()` for scripts: waits until as many threads have called it. Without it, one thread may be done with
+/// everything before another one wakes up.
+fn add_meet(lab: &mut Lab, threads: usize) {
+    let meeting = Arc::new((Mutex::new(HashSet::<ThreadId>::new()), Condvar::new()));
+    lab.app.add_lua_function("meet", move |(): ()| {
+        let (here, somebody_came) = &*meeting;
+        let mut here = here.lock().unwrap();
+        here.insert(std::thread::current().id());
+        somebody_came.notify_all();
+        let patience = Duration::from_secs(60);
+        let too_few = |here: &mut HashSet<_>| here.len() < threads;
+        let (here, waited) = somebody_came.wait_timeout_while(here, patience, too_few).unwrap();
+        assert!(!waited.timed_out(), "{} of {threads} threads came", here.len());
+    });
+}
+
+/// An app with so many VMs. Scripts that call `meet()` run on two of them at the same time, if there are two.
 fn lab(max_size: usize) -> Lab {
     let config = LuaPoolConfig {
         pool: PoolConfig { min_size: 1, max_size, ..patient().pool },
         max_failures: 2,
         ..patient()
     };
+    lab_with(config, max_size.min(2))
+}
+
+fn lab_with(config: LuaPoolConfig, threads: usize) -> Lab {
     let mut lab = Lab::with_config(config);
+    lab.app.expose_component::<Goods>();
+    add_meet(&mut lab, threads);
     // One fixed step a frame, however many frames loading took.
     lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
     lab
+}
+
+/// Asserts that several VMs were leased at the same time in one of the frames so far; of one VM, that it was alone.
+#[track_caller]
+fn assert_shared_among_vms(lab: &Lab, max_size: usize) {
+    let leased = lab.snapshot().history.iter().map(|sample| sample.leased).max();
+    assert_eq!(leased > Some(1), max_size > 1, "{leased:?} of {max_size} VMs took part");
 }
 
 fn play(max_size: usize, script: &str, entities: usize, frames: usize) -> Seen {
@@ -92,7 +156,9 @@ fn play(max_size: usize, script: &str, entities: usize, frames: usize) -> Seen {
     let all: Vec<Entity> = (0..entities)
         .map(|n| {
             let place = Transform::from_xyz(n as f32, 0.0, 0.0);
-            world.spawn((place, Name::new("nobody"), LuaScripts::new(script.clone()))).id()
+            let goods = Goods { items: vec![n as f64], ..default() };
+            let scripts = LuaScripts::new(script.clone());
+            world.spawn((place, Name::new("nobody"), goods, scripts)).id()
         })
         .collect();
     lab.frame();
@@ -111,21 +177,20 @@ fn play(max_size: usize, script: &str, entities: usize, frames: usize) -> Seen {
         seen.failures.extend(lab.drain());
         seen.stats.push(FrameStats { time: default(), ..lab.stats() });
     }
-    let world = lab.app.world_mut();
-    let mut query =
-        world
-            .query::<(Entity, &Transform, Option<&Name>, Option<&ChildOf>, Option<&ScriptStates>)>(
-            );
-    seen.entities = query
-        .iter(world)
-        .map(|(entity, transform, name, parent, states)| {
-            let states: Vec<_> = states.into_iter().flat_map(|states| states.iter()).collect();
-            let states: Vec<_> = states.iter().map(|state| state.fields.to_string()).collect();
-            format!("{entity} {transform:?} {name:?} {parent:?} {states:?}")
-        })
-        .collect();
+    assert_shared_among_vms(&lab, max_size);
+    seen.entities = lab.app.world().iter_entities().filter_map(all_of).collect();
     seen.entities.sort();
     seen
+}
+
+/// All that scripts reach of an entity, and all that its scripts remember, if they do.
+fn all_of(entity: EntityRef) -> Option<String> {
+    let states = entity.get::<ScriptStates>().map(|states| ron::to_string(states).unwrap());
+    let place = entity.get::<Transform>()?;
+    let global = entity.get::<GlobalTransform>();
+    let (name, goods) = (entity.get::<Name>(), entity.get::<Goods>());
+    let (parent, id) = (entity.get::<ChildOf>(), entity.id());
+    Some(format!("{id} {place:?} {global:?} {name:?} {goods:?} {parent:?} {states:?}"))
 }
 
 #[track_caller]
@@ -152,7 +217,8 @@ fn one_vm_and_four_make_the_same_world() {
     assert!(total(|s| s.failed) > 100 && !one.failures.is_empty(), "they fail");
     assert!(total(|s| s.log_lines) > 0 && !one.events.is_empty(), "they tell");
     assert_eq!(total(|s| s.deferred), 0, "nothing depended on the clock");
-    assert!(one.entities.iter().any(|entity| entity.contains("child of")));
+    let exists = |what: &str| one.entities.iter().any(|entity| entity.contains(what));
+    assert!(exists("child of") && exists("Angry") && exists("from "));
     assert!(one.failures.iter().any(|failed| failed.put_aside));
 }
 
@@ -189,6 +255,7 @@ fn another_seed_makes_other_random_numbers() {
     let first = |seed| {
         let mut lab =
             Lab::with_plugin(LuaPoolPlugin { config: patient(), seed, ..LuaPoolPlugin::default() });
+        add_meet(&mut lab, 1);
         lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
         let entity = lab.entity("a.luau", WITHOUT_START);
         lab.frame();
@@ -266,6 +333,7 @@ fn messages_arrive_in_the_order_of_their_senders_then_in_the_order_of_sending() 
     let script = lab.script(
         "s.luau",
         "function on_message(self, name, to)
+            meet()
             for n = 1, 3 do send(to, name, n) end
         end",
     );
@@ -284,6 +352,7 @@ fn messages_arrive_in_the_order_of_their_senders_then_in_the_order_of_sending() 
         (1..=3).for_each(|n| expected.push_str(&format!("{sender}:{n} ")));
     }
     assert_eq!(lab.field(receiver, "got"), format!("{expected}game0 ").into());
+    assert_shared_among_vms(&lab, 4);
 }
 
 #[test]
@@ -378,7 +447,7 @@ fn many_entities_come_to_the_same_as_few() {
         let touched = world.spawn((bundle(&mover), Touched)).id();
         let pushed = world.spawn((bundle(&mover), Pushed)).id();
         let by = world.spawn(bundle(&pusher)).id();
-        world.spawn_batch((0..count).map(|_| bundle(&mover)));
+        let crowd: Vec<Entity> = world.spawn_batch((0..count).map(|_| bundle(&mover))).collect();
         lab.frame();
         let mut states = lab.app.world_mut().get_mut::<ScriptStates>(by).expect("it ran");
         states.get_mut("pusher.luau").expect("it ran").set("to", pushed);
@@ -392,20 +461,20 @@ fn many_entities_come_to_the_same_as_few() {
             let before = (moved(&lab, plain), moved(&lab, pushed));
             lab.frame();
             let changed = (moved(&lab, plain) != before.0, moved(&lab, pushed) != before.1);
-            let of = |entity: Entity| (lab.field(entity, "n"), lab.transform(entity).translation);
-            let all = lab.app.world().iter_entities().filter_map(|it| it.get::<Transform>());
-            let sum = all.map(|transform| transform.translation.x).sum::<f32>();
-            let others = sum - of(touched).1.x - of(pushed).1.x;
-            let each = others / (count + 1) as f32;
+            let of = |entity: Entity| (lab.state(entity), lab.transform(entity));
+            for one in &crowd {
+                assert_eq!(of(*one), of(plain), "{one} of {count}");
+                assert_eq!(moved(&lab, *one), moved(&lab, plain), "{one} of {count}");
+            }
             let stats = lab.stats();
+            // Those of the crowd that a script moved, and whatever else was written.
+            let writes = stats.writes - if changed.0 { count as u64 } else { 0 };
             let conflicts = stats.conflicts;
-            let written = stats.writes as f64 / (count + 3) as f64;
             looks.push(format!(
-                "{:?} {:?} {:?} {changed:?} {each} {conflicts} {}",
+                "{:?} {:?} {:?} {changed:?} {writes} {conflicts}",
                 of(plain),
                 of(touched),
                 of(pushed),
-                written.round(),
             ));
         }
         assert_eq!(lab.failures(), [""; 0]);
@@ -419,6 +488,10 @@ fn many_entities_come_to_the_same_as_few() {
 /// Holds, wastes, or both, more or less than it may.
 const HUNGRY: &str = r#"
 local names = {"table", "garbage", "both", "buffer", "coroutine", "caught"}
+
+function on_start()
+    meet()
+end
 
 function on_update(self, dt)
     self.n = (self.n or 0) + 1
@@ -450,15 +523,14 @@ end
 "#;
 
 /// Plays hungry scripts, alone or among others, with so many VMs; gives what became of the hungry ones.
-fn hunger(max_size: usize, others: bool) -> (Vec<ScriptTable>, Vec<String>) {
+fn hunger(max_size: usize, others: bool) -> (Vec<Option<String>>, Vec<String>) {
     let config = LuaPoolConfig {
         pool: PoolConfig { min_size: 1, max_size, ..patient().pool },
         run_memory_limit: Some(512 * 1024),
         max_failures: 0,
         ..patient()
     };
-    let mut lab = Lab::with_config(config);
-    lab.app.insert_resource(Time::<Fixed>::from_duration(common::STEP));
+    let mut lab = lab_with(config, max_size.min(2));
     let script = lab.script("hungry.luau", HUNGRY);
     let litter = lab.script(
         "litter.luau",
@@ -466,7 +538,8 @@ fn hunger(max_size: usize, others: bool) -> (Vec<ScriptTable>, Vec<String>) {
          function on_update(self) for i = 1, 300 do local t = {i, 'litter' .. i} end self.n = #data end",
     );
     let world = lab.app.world_mut();
-    let all: Vec<Entity> = (0..40)
+    // More than one batch, so that several VMs take part.
+    let all: Vec<Entity> = (0..80)
         .map(|n| {
             world
                 .spawn((Transform::from_xyz(n as f32, 0.0, 0.0), LuaScripts::new(script.clone())))
@@ -479,18 +552,19 @@ fn hunger(max_size: usize, others: bool) -> (Vec<ScriptTable>, Vec<String>) {
         }
     }
     let mut failures = Vec::new();
-    for frame in 0..5 {
+    for frame in 0..4 {
         lab.frame();
         let failed = lab.drain::<ScriptFailed>();
         failures.extend(failed.iter().map(|it| format!("{frame} {} {}", it.entity, it.failure)));
     }
-    (all.iter().map(|entity| lab.state(*entity)).collect(), failures)
+    assert_shared_among_vms(&lab, max_size);
+    (all.iter().map(|entity| all_of(lab.app.world().entity(*entity))).collect(), failures)
 }
 
 #[test]
 fn whether_a_run_meets_its_memory_limit_depends_on_nothing_but_itself() {
     let (states, failures) = hunger(1, false);
-    assert!(failures.len() > 20 && failures.len() < 180, "{}", failures.len());
+    assert!(failures.len() > 30 && failures.len() < 290, "{}", failures.len());
     assert!(failures.iter().all(|failure| failure.contains("`run_memory_limit`")), "{failures:#?}");
     for (max_size, others) in [(1, false), (4, false), (1, true), (4, true)] {
         let (again, failures_again) = hunger(max_size, others);

@@ -41,19 +41,28 @@ fn each_callback_that_fails_is_named() {
         (Callback::Start, "on_start"),
         (Callback::Update, "on_update"),
         (Callback::FixedUpdate, "on_fixed_update"),
+        (Callback::Reload, "on_reload"),
         (Callback::Message, "on_message"),
         (Callback::Stop, "on_stop"),
     ] {
         let mut lab = Lab::new();
         lab.app.insert_resource(Time::<Fixed>::from_seconds(0.020));
-        let entity = lab.entity("a.luau", &format!("function {name}(self) error('no') end"));
+        let script = format!("function {name}(self) error('no') end");
+        let entity = lab.entity("a.luau", &script);
         lab.app.world_mut().write_message(ToScript::new(entity, "x", ScriptValue::Nil));
         lab.frame();
+        if callback == Callback::Reload {
+            assert_eq!(lab.failures(), [""; 0], "nothing was reloaded yet");
+            lab.edit("a.luau", &format!("{script} -- edited"));
+            lab.until(|lab| lab.snapshot().total.failed > 0);
+        }
         lab.app.world_mut().despawn(entity);
         lab.frame();
         let failed = lab.drain::<ScriptFailed>();
         assert!(!failed.is_empty(), "{name}");
-        assert!(failed.iter().all(|failed| failed.callback == callback), "{name}: {failed:?}");
+        let is_told =
+            |failed: &ScriptFailed| (failed.callback, failed.entity) == (callback, entity);
+        assert!(failed.iter().all(is_told), "{name}: {failed:?}");
         assert_eq!(lab.snapshot().errors[0].callback, Some(name));
     }
 }

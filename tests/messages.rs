@@ -256,5 +256,6 @@ fn a_message_goes_to_every_script_of_its_receiver() {
     lab.app.world_mut().write_message(ToScript::new(receiver, "x", ScriptValue::Nil));
     lab.frame();
     let states = lab.get::<ScriptStates>(receiver);
+    assert_eq!(states.iter().count(), 2);
     assert!(states.iter().all(|state| *state.fields.get("got") != ScriptValue::Nil));
 }
