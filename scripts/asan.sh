@@ -16,7 +16,8 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1:
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/asan"
 
 # With a target of its own, build scripts and macros stay without the sanitizer.
-tests=(cargo +nightly test --locked --no-default-features --target x86_64-unknown-linux-gnu)
+tests=(cargo +nightly test --locked --no-default-features --features data-formats,linalg,diagnostics
+    --target x86_64-unknown-linux-gnu)
 if [ $# -gt 0 ]; then
     exec "${tests[@]}" "$@"
 fi

@@ -1,18 +1,18 @@
 //! The main figures in Bevy's [`DiagnosticsStore`].
 
-use bevy::app::{App, Plugin};
+use bevy::app::{App, Last, Plugin};
 use bevy::diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic};
 use bevy::log::error;
-use bevy::prelude::Res;
+use bevy::prelude::{DetectChanges, IntoSystem, Res, World};
 
 use crate::pool::DestroyReason;
 use crate::run::LuaScripting;
 use crate::snapshot::LuaSnapshot;
 
-/// Registers [`LuaSnapshot`]'s main figures as diagnostics, and names their paths. Added by
-/// [`LuaPoolPlugin`](crate::LuaPoolPlugin); adding it as well changes nothing.
+/// Publishes [`LuaSnapshot`]'s main figures as diagnostics, and names their paths.
 ///
-/// EngineHost an app with `DiagnosticsPlugin` nobody reads them.
+/// They are measured at the end of each frame ([`Last`]) in which scripts could run. Bevy's
+/// `DiagnosticsPlugin` keeps their history.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LuaDiagnosticsPlugin;
 
@@ -73,7 +73,10 @@ macro_rules! diagnostics {
             }
         }
 
-        pub(crate) fn measure(snapshot: Res<LuaSnapshot>, mut diagnostics: Diagnostics) {
+        fn measure(snapshot: Res<LuaSnapshot>, mut diagnostics: Diagnostics) {
+            if !snapshot.is_changed() {
+                return;
+            }
             type It = LuaDiagnosticsPlugin;
             $(diagnostics.add_measurement(&It::$name, || {
                 let value: fn(&LuaSnapshot) -> f64 = $value;
@@ -133,17 +136,18 @@ diagnostics! {
 }
 
 impl Plugin for LuaDiagnosticsPlugin {
-    fn build(&self, app: &mut App) {
-        Self::register(app);
-    }
+    fn build(&self, _: &mut App) {}
 
     fn finish(&self, app: &mut App) {
         if !app.world().contains_resource::<LuaScripting>() {
             error!("LuaDiagnosticsPlugin has nothing to measure: add `LuaPoolPlugin`");
+            return;
         }
-    }
-
-    fn is_unique(&self) -> bool {
-        false
+        Self::register(app);
+        app.add_systems(Last, measure.pipe(on_this_thread));
     }
 }
+
+/// Makes the system that is piped into it run on the thread of the schedule: to hand it to another thread takes longer
+/// than it does.
+fn on_this_thread(_: &mut World) {}

@@ -15,7 +15,7 @@
 //! struct Health { current: f32 }
 //!
 //! let mut app = App::new();
-//! app.add_plugins((MinimalPlugins, AssetPlugin::default(), LuaPoolPlugin::default()))
+//! app.add_plugins((MinimalPlugins, AssetPlugin::default(), LuaPoolPlugins))
 //!     .expose_component::<Health>()
 //!     .add_lua_function("game.log10", |x: f64| x.log10())
 //!     .add_systems(Startup, |mut commands: Commands, mut scripts: ResMut<Assets<LuaScript>>| {
@@ -254,8 +254,8 @@
 //! - [`ScriptSystems`] are the system sets; order your systems around them.
 //! - [`ToScript`], [`ScriptEvent`] and [`ScriptFailed`] are messages; [`LuaControl`] asks for pause,
 //!   reload, fresh VMs; [`LuaScripting::enabled`] and [`LuaScripts::enabled`] are switches.
-//! - [`LuaSnapshot`] tells what the last frame did; the overlay (`LuaOverlayPlugin`) and
-//!   [`LuaDiagnosticsPlugin`] show it.
+//! - [`LuaSnapshot`] tells what the last frame did; the overlay (`LuaOverlayPlugin`) shows it, and
+//!   `LuaDiagnosticsPlugin` hands its main figures to Bevy's diagnostics. [`LuaPoolPlugins`] adds both.
 //! - [`ScriptStates`] is what to save, in RON, JSON, postcard, bincode or as a part of a scene. A loaded state is found
 //!   by its script's name: the asset path, or what [`LuaScript::from_source`] was given.
 //! - [`pool`], [`vm`], [`engine`] and [`modules`] work without any [`App`](bevy::app::App):
@@ -269,7 +269,11 @@
 //!
 //! - `overlay` (default): the egui panel, drawn by Bevy's renderer. It compiles `bevy_render`, which an app that
 //!   draws has anyway; a headless server leaves it out with `default-features = false`.
+//! - `diagnostics` (default): `LuaDiagnosticsPlugin`.
+//! - `data-formats` (default): the modules `json`, `yaml` and `toml`.
+//! - `linalg` (default): the module `linalg`.
 //! - `panel` (part of `overlay`): the panel without a renderer, for an app whose own `bevy_egui` draws it.
+//! - `headless` (off): `panel`, `diagnostics`, `data-formats` and `linalg`: all that needs no renderer.
 //! - `window` (off): winit, x11 and a 2D renderer, for the example `showcase` alone.
 //!
 //! # When something goes wrong
@@ -308,6 +312,7 @@ pub mod bindings;
 mod config;
 mod config_file;
 mod control;
+#[cfg(feature = "diagnostics")]
 mod diagnostics;
 pub mod engine;
 mod error;
@@ -329,9 +334,11 @@ pub mod prelude {
     pub use crate::bindings::{LuaAppExt, ScriptContext};
     pub use crate::config::LuaPoolConfig;
     pub use crate::control::LuaControl;
+    #[cfg(feature = "diagnostics")]
+    pub use crate::diagnostics::LuaDiagnosticsPlugin;
     #[cfg(feature = "panel")]
     pub use crate::overlay::LuaOverlayPlugin;
-    pub use crate::plugin::LuaPoolPlugin;
+    pub use crate::plugin::{LuaPoolPlugin, LuaPoolPlugins};
     pub use crate::pool::PoolConfig;
     pub use crate::run::{
         LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript,
@@ -346,12 +353,13 @@ pub use self::bindings::{LuaAppExt, ScriptContext};
 pub use self::config::{LuaPoolConfig, LuaPoolConfigBuilder};
 pub use self::config_file::{ConfigFileError, PoolConfigFile, PoolConfigLoader};
 pub use self::control::LuaControl;
+#[cfg(feature = "diagnostics")]
 pub use self::diagnostics::LuaDiagnosticsPlugin;
 pub use self::engine::{EngineBuilder, EngineError, EngineSet, LuaEngine, LuauPool};
 pub use self::error::{Cause, Failure, ReachedLimit, ScriptError, Setting};
 #[cfg(feature = "panel")]
 pub use self::overlay::{LuaOverlay, LuaOverlayPlugin, PanelState, show_panel};
-pub use self::plugin::LuaPoolPlugin;
+pub use self::plugin::{LuaPoolPlugin, LuaPoolPlugins};
 pub use self::pool::{PoolConfig, PoolStats, Timing, VmInfo};
 pub use self::run::{LuaPool, LuaScripting, ScriptEvent, ScriptFailed, ScriptSystems, ToScript};
 pub use self::sandbox::SandboxConfig;

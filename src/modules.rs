@@ -1,5 +1,5 @@
-//! Optional Lua libraries: [`json`](json()), [`yaml`](yaml()), [`toml`](toml()), more
-//! [`math`](math()), [`linalg`](linalg()) and [`random`](random()).
+//! Optional Lua libraries: more [`math`](math()) and [`random`](random()); `json`, `yaml` and `toml` (feature
+//! `data-formats`); `linalg` (feature `linalg`).
 //!
 //! None is there unless asked for. They are built of [`NativeFunction`]s alone, so an app's own module can
 //! do all that they do:
@@ -24,28 +24,48 @@
 //! by a limit that its documentation names: a stranger's script may have them.
 
 mod arguments;
+#[cfg(feature = "data-formats")]
 mod json;
+#[cfg(feature = "linalg")]
 mod linalg;
 mod math;
+#[cfg(feature = "data-formats")]
 mod options;
 mod random;
+#[cfg(feature = "data-formats")]
 mod toml;
+#[cfg(feature = "data-formats")]
 mod yaml;
 
+#[cfg(feature = "data-formats")]
 pub use self::json::json;
+#[cfg(feature = "linalg")]
 pub use self::linalg::linalg;
 pub use self::math::math;
 pub use self::random::random;
+#[cfg(feature = "data-formats")]
 pub use self::toml::toml;
+#[cfg(feature = "data-formats")]
 pub use self::yaml::yaml;
 
 use crate::value::ScriptValue;
 use crate::vm::{IntoNativeFunction, NativeFunction};
 
-/// All modules of this crate.
+/// All modules of this crate that were compiled.
 #[must_use]
 pub fn all() -> Vec<Module> {
-    vec![json(), yaml(), toml(), math(), linalg(), random()]
+    Vec::from([
+        #[cfg(feature = "data-formats")]
+        json(),
+        #[cfg(feature = "data-formats")]
+        yaml(),
+        #[cfg(feature = "data-formats")]
+        toml(),
+        math(),
+        #[cfg(feature = "linalg")]
+        linalg(),
+        random(),
+    ])
 }
 
 /// Functions and constants that scripts reach under one name.
@@ -101,5 +121,5 @@ impl Module {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "data-formats", feature = "linalg"))]
 mod tests;

@@ -1,7 +1,10 @@
 //! [`LuaPoolPlugin`]: configuration, sets, wiring; nothing else.
 
 mod file;
+mod group;
 mod needs;
+
+pub use self::group::LuaPoolPlugins;
 
 use std::sync::Arc;
 
@@ -10,13 +13,12 @@ use bevy::asset::AssetApp;
 use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::ecs::schedule::{InternedScheduleLabel, ScheduleLabel};
 use bevy::log::error;
-use bevy::prelude::{GlobalTransform, IntoScheduleConfigs, IntoSystem, Name, Transform, World};
+use bevy::prelude::{GlobalTransform, IntoScheduleConfigs, IntoSystem, Name, Transform};
 
 use crate::bindings::{Backlog, Bindings, LateBindings, NamedScripts, Population};
 use crate::config::LuaPoolConfig;
 use crate::config_file::{PoolConfigFile, PoolConfigLoader};
 use crate::control::LuaControl;
-use crate::diagnostics::{LuaDiagnosticsPlugin, measure};
 use crate::run::{
     Frame, KnownScripts, LuaPool, LuaScripting, Mailbox, Report, ScriptEvent, ScriptFailed,
     ScriptSystems, StopQueue, ToScript, apply, collect_fixed_update, collect_update, control,
@@ -103,9 +105,6 @@ impl Plugin for LuaPoolPlugin {
             .init_resource::<LuaSnapshot>()
             .insert_resource(LuaScripting::new(self.seed))
             .add_observer(on_scripts_removed);
-        if !app.is_plugin_added::<LuaDiagnosticsPlugin>() {
-            app.add_plugins(LuaDiagnosticsPlugin);
-        }
 
         let order = (
             ScriptSystems::Collect,
@@ -127,7 +126,6 @@ impl Plugin for LuaPoolPlugin {
                     execute.in_set(ScriptSystems::Execute),
                     apply.in_set(ScriptSystems::Apply),
                     needs::be_finished.pipe(maintain).in_set(ScriptSystems::Maintain),
-                    measure.pipe(on_this_thread).after(ScriptSystems::Maintain),
                 ),
             )
             .add_systems(
@@ -184,7 +182,3 @@ impl LuaPoolPlugin {
         }
     }
 }
-
-/// Makes the system that is piped into it run on the thread of the schedule, as those before and after it do:
-/// to hand it to another thread takes longer than it does.
-fn on_this_thread(_: &mut World) {}

@@ -1,6 +1,6 @@
 //! No built-in works for much longer than the time limit allows, whatever its arguments: those that a script
 //! reaches are found in a VM, and each is called with all that makes a call long.
-
+#![cfg(all(feature = "data-formats", feature = "linalg"))]
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
 
 use std::time::Duration;

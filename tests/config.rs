@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bevy::prelude::*;
-use bevy_lua_pool::modules;
 use bevy_lua_pool::prelude::*;
 use bevy_lua_pool::sandbox::Library;
 use common::{Lab, keep_log, log, patient};
@@ -332,8 +331,11 @@ fn vms_stay_if_only_limits_of_scripts_change() {
     assert_eq!(lab.snapshot().pool.created, made);
 }
 
+#[cfg(feature = "data-formats")]
 #[test]
 fn only_the_modules_that_the_sandbox_allows_are_there_even_on_a_second_try() {
+    use bevy_lua_pool::modules;
+
     keep_log();
     let modules = Some(["json".to_owned(), "jsn".to_owned()].into());
     let sandbox = SandboxConfig { modules, ..SandboxConfig::default() };

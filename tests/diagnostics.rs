@@ -1,10 +1,13 @@
 //! The main figures in Bevy's diagnostics.
+#![cfg(feature = "diagnostics")]
 
 mod common;
 
 use bevy::diagnostic::{DiagnosticPath, DiagnosticsPlugin, DiagnosticsStore};
+use bevy::prelude::*;
 use bevy_lua_pool::LuaDiagnosticsPlugin as Lua;
 use bevy_lua_pool::pool::DestroyReason;
+use bevy_lua_pool::prelude::*;
 use common::Lab;
 
 fn measured(lab: &Lab, path: &DiagnosticPath) -> f64 {
@@ -16,7 +19,7 @@ fn measured(lab: &Lab, path: &DiagnosticPath) -> f64 {
 #[test]
 fn every_figure_is_measured_and_says_what_the_snapshot_says() {
     let mut lab = Lab::new();
-    lab.app.add_plugins(DiagnosticsPlugin);
+    lab.app.add_plugins((DiagnosticsPlugin, Lua));
     lab.entity("good.luau", "function on_update(self) end");
     lab.entity("bad.luau", "function on_update(self) error('no') end");
     lab.frames(3);
@@ -58,10 +61,10 @@ fn every_figure_is_measured_and_says_what_the_snapshot_says() {
 #[test]
 fn why_vms_were_destroyed_is_measured_reason_by_reason() {
     let mut lab = Lab::new();
-    lab.app.add_plugins(DiagnosticsPlugin);
+    lab.app.add_plugins((DiagnosticsPlugin, Lua));
     lab.entity("good.luau", "function on_update(self) end");
     lab.frames(2);
-    lab.app.world().resource::<bevy_lua_pool::LuaPool>().vms().evict_all();
+    lab.app.world().resource::<LuaPool>().vms().evict_all();
     lab.frames(2);
     let pool = lab.snapshot().pool;
     assert!(pool.destroyed_by(DestroyReason::Evicted) > 0, "{pool:?}");
@@ -72,6 +75,28 @@ fn why_vms_were_destroyed_is_measured_reason_by_reason() {
         all += count;
     }
     assert_eq!(all, measured(&lab, &Lua::DESTROYED));
+}
+
+#[test]
+fn the_plugin_alone_measures_nothing_and_the_group_does() {
+    for group in [false, true] {
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, AssetPlugin::default(), DiagnosticsPlugin));
+        if group {
+            app.add_plugins(LuaPoolPlugins.set(LuaPoolPlugin { seed: 7, ..default() }));
+        } else {
+            app.add_plugins(LuaPoolPlugin { seed: 7, ..default() });
+        }
+        app.finish();
+        app.cleanup();
+        app.update();
+        assert_eq!(app.world().resource::<LuaScripting>().seed, 7);
+        let store = app.world().resource::<DiagnosticsStore>();
+        let of_scripts = |path: &DiagnosticPath| path.as_str().starts_with("lua_pool/");
+        let measured = store.iter().filter(|it| of_scripts(it.path()) && it.value().is_some());
+        assert_eq!(measured.count() > 0, group);
+        assert_eq!(store.get(&Lua::CREATED).is_some(), group);
+    }
 }
 
 #[test]

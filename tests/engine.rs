@@ -1,5 +1,5 @@
 //! `LuaEngine`: everything persists until you say otherwise, and nothing gets out of hand.
-
+#![cfg(all(feature = "data-formats", feature = "linalg"))]
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
 
 use std::sync::atomic::{AtomicU32, Ordering};

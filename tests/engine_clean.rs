@@ -1,6 +1,6 @@
 //! Whatever a script did, the next one finds things as on a fresh VM: after a run on a pooled VM, and
 //! after `LuaEngine::reset`. Scripts come from a grammar of what tends to leave traces.
-
+#![cfg(feature = "data-formats")]
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
 
 use std::time::Duration;

@@ -9,7 +9,6 @@ use bevy::app::{App, TaskPoolPlugin};
 use bevy::diagnostic::FrameCountPlugin;
 use bevy::prelude::*;
 use bevy::time::TimePlugin;
-use bevy_lua_pool::LuaDiagnosticsPlugin;
 use bevy_lua_pool::prelude::*;
 use common::{Lab, keep_log, log};
 
@@ -99,6 +98,7 @@ fn an_app_that_was_not_finished_says_so() {
     app.update();
 }
 
+#[cfg(feature = "diagnostics")]
 #[test]
 fn diagnostics_may_be_added_before_and_after_the_pool() {
     without_task_pools();
@@ -120,12 +120,15 @@ fn diagnostics_may_be_added_before_and_after_the_pool() {
 fn what_shows_the_pool_says_that_there_is_none() {
     without_task_pools();
     keep_log();
-    let mut app = App::new();
-    app.add_plugins((MinimalPlugins, LuaDiagnosticsPlugin));
-    app.finish();
-    app.cleanup();
-    app.update();
-    assert_says(&log(), &["LuaDiagnosticsPlugin", "LuaPoolPlugin"]);
+    #[cfg(feature = "diagnostics")]
+    {
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, LuaDiagnosticsPlugin));
+        app.finish();
+        app.cleanup();
+        app.update();
+        assert_says(&log(), &["LuaDiagnosticsPlugin", "LuaPoolPlugin"]);
+    }
     #[cfg(feature = "panel")]
     {
         let mut app = App::new();

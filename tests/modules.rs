@@ -1,6 +1,7 @@
 //! The optional modules, as scripts see them.
 //!
 //! Each file in `tests/modules/` is run by an engine that has the module of its name and no other.
+#![cfg(all(feature = "data-formats", feature = "linalg"))]
 
 use bevy_lua_pool::modules::{self, Module};
 use bevy_lua_pool::{LuaEngine, ScriptValue};

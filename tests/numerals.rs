@@ -1,4 +1,5 @@
 //! Bounded: no instruction works for long because a text in it is read as a number.
+#![cfg(feature = "data-formats")]
 
 use bevy_lua_pool::engine::ExecuteError;
 use bevy_lua_pool::{LuaEngine, LuauPool, ScriptError, ScriptValue, modules};

@@ -1,5 +1,5 @@
 //! Live values of the host behind `Namespace.path.to.value`: read when they are read.
-
+#![cfg(feature = "data-formats")]
 #![expect(clippy::unwrap_used, reason = "what is set up here can't fail")]
 
 mod common;

@@ -34,8 +34,8 @@ pub(super) fn check_finish(app: &App) {
     }
 }
 
-/// Stops an app that runs without having been finished: there are no VMs. What it is piped into runs on the
-/// thread of the schedule, as [`on_this_thread`](super::on_this_thread) has it.
+/// Stops an app that runs without having been finished: there are no VMs. The system that it is piped into runs on
+/// the thread of the schedule, since this one is exclusive.
 pub(super) fn be_finished(world: &mut World) {
     if !world.contains_resource::<LuaPool>() {
         panic!("{}", LuaPool::UNFINISHED);
