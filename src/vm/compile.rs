@@ -42,8 +42,8 @@ impl Purpose {
 const MAX_BYTECODE_SIZE: usize = 8 * MAX_SOURCE_SIZE;
 
 /// How many pairs of strings of one script may have colliding hashes, besides as many as it has strings, which is
-/// twice what happens by chance. A VM has one table for the strings of all scripts, so those of many scripts can collide
-/// with each other; each comparison takes some nanoseconds.
+/// twice what happens by chance. A VM has one table for the strings of all scripts, so those of many scripts can
+/// collide with each other; each comparison takes some nanoseconds.
 const MAX_COLLISIONS: usize = 2_000;
 
 const UNREADABLE: &str = "bevy_lua_pool can't read the bytecode of this version of Luau, and so can't tell whether \

@@ -2,7 +2,8 @@
 //!
 //! A run within its time limit costs a few stores to memory: it reads no clock, and Luau calls nothing at its
 //! safepoints. The watchdog looks at all VMs every [`PERIOD`]. When a run has lasted longer than its limit, it raises
-//! the alarm: it installs the function that Luau calls at the next safepoint, which then decides (see [`RunDeadline`](super::deadline::RunDeadline)).
+//! the alarm: it installs the function that Luau calls at the next safepoint, which then decides (see
+//! [`RunDeadline`](super::deadline::RunDeadline)).
 //!
 //! The thread sleeps while nothing runs. A thread that is about to run scripts wakes it by [`Engaged`].
 

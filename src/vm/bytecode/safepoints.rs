@@ -14,8 +14,8 @@ use super::safepoint_insertion::{NoSafepoints, insert};
 /// a run may end.
 pub(super) const LIMIT: u32 = 3000;
 
-/// The worst-case cost of arithmetic, in microseconds: with a string, which is read as a number. It has no longer row than
-/// `numerals::MOST`, unless it is in the source.
+/// The worst-case cost of arithmetic, in microseconds: with a string, which is read as a number. It has no longer row
+/// than `numerals::MOST`, unless it is in the source.
 const ARITHMETIC: u32 = 200;
 
 const OP_CONCAT: u8 = 49;
@@ -27,8 +27,8 @@ const OP_FORNLOOP: u8 = 57;
 const OP_FORGLOOP: u8 = 58;
 const OP_JUMPX: u8 = 67;
 
-/// Built-ins with a fast call, and thus no safepoint, that may have much to do: Luau's number, and the worst-case cost of
-/// a call in microseconds. These are `string.sub`, `rawset`, `rawget`, `table.insert`, `table.unpack`, `rawlen`,
+/// Built-ins with a fast call, and thus no safepoint, that may have much to do: Luau's number, and the worst-case cost
+/// of a call in microseconds. These are `string.sub`, `rawset`, `rawget`, `table.insert`, `table.unpack`, `rawlen`,
 /// `tonumber`. No other works on more than its arguments.
 const COSTLY: [(u8, u32); 7] =
     [(45, 2900), (49, 250), (50, 4), (52, 250), (53, 150), (58, 4), (62, 200)];
@@ -131,8 +131,8 @@ impl FunctionCode {
         }
     }
 
-    /// Walks a part of the code from front to back. For each instruction, `breaks` gets its index, the highest cost since
-    /// the last safepoint including it, and whether there can be a safepoint before it. It says whether there is one.
+    /// Walks a part of the code from front to back. For each instruction, `breaks` gets its index, the highest cost
+    /// since the last safepoint including it, and whether there can be a safepoint before it. It says whether there is one.
     fn walk(
         &self,
         part: Range<usize>,

@@ -10,6 +10,7 @@ use mlua::ffi::lua_State;
 use mlua::{Lua, ffi};
 
 use crate::error::ScriptError;
+use crate::vm::batch::CallBatch;
 use crate::vm::callback::Callback;
 use crate::vm::deadline::RunDeadline;
 use crate::vm::host::Host;
@@ -24,7 +25,7 @@ use crate::vm::raw::protected::{ProtectedJob, protected_job};
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
 use crate::vm::raw::stack::TOO_DEEP;
-use crate::vm::{CallBatch, StateChange};
+use crate::vm::state_change::StateChange;
 
 /// What all runs of a batch have in common.
 pub(in crate::vm) struct BatchJob<'h> {
