@@ -56,10 +56,14 @@ struct Imports {
     uses: BTreeSet<ModulePath>,
 }
 
+/// The folder of the package.
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for a test").into()
+}
+
 /// All files of `src` that are no tests, by module path.
 fn source_files() -> BTreeMap<ModulePath, SourceFile> {
-    let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let root = root.expect("cargo sets it for a test");
+    let root = root();
     let mut files = BTreeMap::new();
     let mut folders = vec![root.join("src")];
     while let Some(folder) = folders.pop() {
@@ -446,4 +450,32 @@ fn a_type_name_means_one_thing() {
         .map(|(name, files)| format!("{name}: {}", files.join(", ")))
         .collect();
     assert_none(&problems, "type names that occur more than once");
+}
+
+#[test]
+fn files_that_the_documents_name_are_there() {
+    let root = root();
+    let mut named = 0;
+    let mut problems = Vec::new();
+    for document in ["README.md", "SECURITY.md", "CONTRIBUTING.md", "BENCHMARKS.md", "CHANGELOG.md"]
+    {
+        let text = fs::read_to_string(root.join(document)).expect("the document can be read");
+        let is_of_path = |c: char| c.is_ascii_alphanumeric() || "_-/.".contains(c);
+        let paths = text
+            .split(|c: char| !is_of_path(c))
+            .map(|path| path.trim_end_matches('.'))
+            .filter(|path| {
+                ["src/", "tests/", "benches/", "examples/", "scripts/", "assets/"]
+                    .iter()
+                    .any(|folder| path.starts_with(folder))
+            });
+        for path in paths {
+            named += 1;
+            if !root.join(path).exists() {
+                problems.push(format!("{document}: {path}"));
+            }
+        }
+    }
+    assert!(named > 10, "only {named} paths were found");
+    assert_none(&problems, "paths in documents that lead nowhere");
 }
