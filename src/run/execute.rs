@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bevy::ecs::reflect::AppTypeRegistry;
-use bevy::prelude::{EntityRef, Transform, World};
+use bevy::prelude::{EntityRef, Local, World};
 use bevy::reflect::TypeRegistry;
 use bevy::tasks::ComputeTaskPool;
 
-use crate::bindings::{Bindings, Column, ColumnQuery, Effects, ScriptContext};
+use crate::bindings::{
+    Bindings, ColumnQuery, Effects, ScriptContext, StageColumns, TableColumn, UsedColumns,
+};
 use crate::error::{Failure, ScriptError};
 use crate::pool::{DestroyReason, Lease};
 use crate::run::budget::StageBudget;
@@ -47,11 +49,11 @@ const REPLETE: u32 = 4;
 
 /// Runs all invocations of [`Frame`] and puts their outcomes there, in the order of the invocations.
 ///
-/// The queries find the components that nearly all runs use.
+/// `states` finds what nearly all runs use, `used` what scripts use.
 pub(crate) fn execute(
     world: &mut World,
     states: &mut ColumnQuery<ScriptStates>,
-    transforms: &mut ColumnQuery<Transform>,
+    mut used: Local<UsedColumns>,
 ) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
     let Some(pool) = world.get_resource::<LuaPool>().cloned() else {
@@ -67,13 +69,16 @@ pub(crate) fn execute(
         let order = turns::order(&frame);
         frame.shares.line_up(&mut frame.invocations, order.as_deref());
         let limits = frame.limits(pool.config());
+        let world = &*world;
+        let bindings: &Bindings = world.resource();
+        let columns = used.of_stage(world, &bindings.exposure);
         let stage = ExecutingStage {
             world,
             frame: &frame,
             invocations: Invocations::new(&frame.invocations, order.as_deref(), &limits),
-            states: Column::new(world, states),
-            transforms: &Column::new(world, transforms),
-            bindings: world.resource(),
+            states: TableColumn::new(world, states),
+            columns: &columns,
+            bindings,
             registry: &registry.read(),
             budget: &budget,
             pool: &pool,
@@ -105,8 +110,8 @@ pub(super) struct ExecutingStage<'w> {
     pub(super) world: &'w World,
     pub(super) frame: &'w Frame,
     pub(super) invocations: Invocations<'w>,
-    states: Column<'w, ScriptStates>,
-    transforms: &'w Column<'w, Transform>,
+    states: TableColumn<'w, ScriptStates>,
+    columns: &'w StageColumns<'w>,
     bindings: &'w Bindings,
     registry: &'w TypeRegistry,
     pool: &'w LuaPool,
@@ -202,7 +207,7 @@ impl<'w> ExecutingStage<'w> {
                 self.world,
                 self.registry,
                 self.pool.config(),
-                self.transforms,
+                self.columns,
             ),
             lease: None,
             counts: Counts::new(tally, self.budget.is_spent()),
