@@ -3,8 +3,9 @@
 mod app;
 mod backlog;
 mod builtin;
-mod column;
+mod columns;
 mod component;
+mod component_type;
 mod context;
 mod effects;
 mod exposure;
@@ -15,19 +16,19 @@ mod named;
 mod population;
 mod reflect;
 mod registry;
+mod scalar_fields;
 mod script_name;
-mod transform;
 mod write_log;
 mod written_value;
 
 pub(crate) use self::app::LateBindings;
 pub use self::app::LuaAppExt;
-pub use self::component::Exposable;
+pub use self::component_type::Exposable;
 pub use self::context::ScriptContext;
 pub use self::functions::IntoLuaFunction;
 
 pub(crate) use self::backlog::{Amount, Backlog, OF_A_PAIR};
-pub(crate) use self::column::{Column, ColumnQuery};
+pub(crate) use self::columns::{ColumnQuery, StageColumns, TableColumn, UsedColumns};
 pub(crate) use self::context::max_bytes_handed_over;
 pub(crate) use self::effects::{Command, Effects, Mail, Spawn, new_entity_index};
 pub(crate) use self::field_ids::FieldIds;

@@ -6,7 +6,7 @@ use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::log::error;
 use bevy::prelude::{App, Mut, Resource, World};
 
-use super::component::Exposable;
+use super::component_type::Exposable;
 use super::functions::{HostFunction, IntoLuaFunction};
 use super::registry::Bindings;
 use crate::modules::Module;

@@ -5,29 +5,38 @@ use std::any::TypeId;
 use bevy::ecs::change_detection::DetectChangesMut;
 use bevy::ecs::component::ComponentId;
 use bevy::ecs::reflect::ReflectComponent;
-use bevy::prelude::{
-    Component, Entity, EntityRef, ReflectDefault, ReflectFromReflect, Transform, World,
-};
-use bevy::reflect::{
-    FromType, GetTypeRegistration, PartialReflect, Reflect, TypeInfo, TypeRegistry, Typed,
-};
+use bevy::prelude::{Entity, EntityRef, ReflectDefault, ReflectFromReflect, Transform, World};
+use bevy::reflect::{FromType, PartialReflect, Reflect, TypeInfo, TypeRegistry};
 
-use super::reflect::{self, TypedScalar};
-use super::transform::TransformVector;
+use super::columns::ExposedColumnQuery;
+use super::component_type::{ComponentType, Exposable, component_type};
+use super::reflect::{self, ScalarType};
+use super::scalar_fields::ScalarFields;
 use super::written_value::WrittenValue;
 use crate::error::ScriptError;
-use crate::vm::FieldPath;
-
-/// A component type that can be exposed to scripts: every one that derives `Component` and `Reflect`.
-pub trait Exposable: Component + Reflect + Typed + GetTypeRegistration {}
-
-impl<T: Component + Reflect + Typed + GetTypeRegistration> Exposable for T {}
-
-/// Finds the component of an entity.
-type Find = for<'w> fn(EntityRef<'w>) -> Option<&'w dyn PartialReflect>;
+use crate::vm::{FieldPath, Scalar};
 
 /// Makes what scripts see in a component's stead.
 type View = fn(&dyn Reflect) -> Option<Box<dyn Reflect>>;
+
+/// A component of an entity, as it is in the world.
+#[derive(Clone, Copy)]
+pub(crate) enum FoundComponent<'w> {
+    /// Its type is known.
+    Typed(&'w dyn ScalarFields),
+    Reflected(&'w dyn PartialReflect),
+}
+
+impl FoundComponent<'_> {
+    /// Reads a scalar of this type.
+    #[inline]
+    pub(crate) fn scalar(self, path: &FieldPath, kind: ScalarType) -> Option<Scalar> {
+        match self {
+            Self::Typed(component) => component.scalar(path, kind),
+            Self::Reflected(component) => kind.read(reflect::at(component, path.steps())?),
+        }
+    }
+}
 
 /// One component within the scripts' reach.
 #[derive(Clone)]
@@ -37,8 +46,8 @@ pub(crate) struct ExposedComponent {
     pub(crate) info: &'static TypeInfo,
     type_id: TypeId,
     access: ReflectComponent,
-    /// The short way to look at one, for types that are known here.
-    find: Option<Find>,
+    /// Its type, if that was known when it was exposed.
+    known_type: Option<&'static dyn ComponentType>,
     /// Fields can't be written.
     pub(crate) read_only: bool,
     /// It can't be replaced, inserted or removed either.
@@ -48,13 +57,13 @@ pub(crate) struct ExposedComponent {
 }
 
 impl ExposedComponent {
-    pub(crate) fn of<T: Component + Reflect + Typed>() -> Self {
+    pub(crate) fn of<T: Exposable>() -> Self {
         Self {
             name: T::type_info().type_path_table().short_path(),
             info: T::type_info(),
             type_id: TypeId::of::<T>(),
             access: <ReflectComponent as FromType<T>>::from_type(),
-            find: Some(|entity| entity.get::<T>().map(PartialReflect::as_partial_reflect)),
+            known_type: Some(component_type::<T>()),
             read_only: false,
             fixed: false,
             view: None,
@@ -67,7 +76,7 @@ impl ExposedComponent {
             info,
             type_id: info.type_id(),
             access: access.clone(),
-            find: None,
+            known_type: None,
             read_only: false,
             fixed: false,
             view: None,
@@ -103,11 +112,16 @@ impl ExposedComponent {
     }
 
     /// The component of an entity as it is.
-    pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<&'w dyn PartialReflect> {
-        match self.find {
-            Some(find) => find(entity),
-            None => self.access.reflect(entity).map(<dyn Reflect>::as_partial_reflect),
-        }
+    pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<FoundComponent<'w>> {
+        Some(match self.known_type {
+            Some(known) => FoundComponent::Typed(known.find(entity)?),
+            None => FoundComponent::Reflected(self.access.reflect(entity)?.as_partial_reflect()),
+        })
+    }
+
+    /// Finds it in all entities; `None` if its type isn't known, or it doesn't lie in tables.
+    pub(crate) fn column_query(&self, world: &World) -> Option<Box<dyn ExposedColumnQuery>> {
+        self.known_type?.column_query(world)
     }
 
     pub(crate) fn is_transform(&self) -> bool {
@@ -156,16 +170,8 @@ impl ExposedComponent {
         path: &FieldPath,
         value: &WrittenValue,
     ) -> Option<bool> {
-        if self.is_transform()
-            && let WrittenValue::Scalar(TypedScalar::Vec3(new)) = value
-            && let Some(vector) = TransformVector::at(path)
-        {
-            let mut transform = world.get_mut::<Transform>(entity)?;
-            let written = vector.write(transform.bypass_change_detection(), *new);
-            if written {
-                transform.set_changed();
-            }
-            return Some(written);
+        if let (Some(known), WrittenValue::Scalar(value)) = (self.known_type, value) {
+            return known.write_scalar(world, entity, path, *value);
         }
         let entity = world.get_entity_mut(entity).ok()?;
         let mut component = self.access.reflect_mut(entity)?;
@@ -193,37 +199,5 @@ impl ExposedComponent {
         if let Ok(mut entity) = world.get_entity_mut(entity) {
             self.access.remove(&mut entity);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bevy::prelude::Vec3;
-
-    use super::*;
-
-    #[test]
-    fn the_short_way_to_a_transform_writes_what_reflection_writes() {
-        let transform = ExposedComponent::of::<Transform>();
-        let mut world = World::new();
-        let entity = world.spawn(Transform::default()).id();
-        let vectors =
-            [("translation", TransformVector::Translation), ("scale", TransformVector::Scale)];
-        for (name, vector) in vectors {
-            let field = transform.info.as_struct().expect("a struct").index_of(name);
-            let path = FieldPath::default().then(field.expect("a field")).expect("one step");
-            assert_eq!(TransformVector::at(&path), Some(vector));
-            let new = Vec3::new(1.0, 2.0, 3.0);
-            let value = WrittenValue::Scalar(TypedScalar::Vec3(new));
-            assert_eq!(transform.write(&mut world, entity, &path, &value), Some(true));
-            assert_eq!(transform.write(&mut world, entity, &path, &value), Some(false));
-            let now = world.get::<Transform>(entity).expect("it is there");
-            let found = reflect::at(now.as_partial_reflect(), path.steps());
-            assert_eq!(found.and_then(|found| found.try_downcast_ref()), Some(&new));
-            assert_eq!(vector.of(now), new);
-        }
-        let rotation = FieldPath::default().then(1).expect("one step");
-        let value = WrittenValue::Scalar(TypedScalar::Vec3(Vec3::ONE));
-        assert_eq!(transform.write(&mut world, entity, &rotation, &value), None);
     }
 }

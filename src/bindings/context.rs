@@ -21,12 +21,13 @@ use std::sync::Arc;
 use bevy::ecs::archetype::ArchetypeId;
 use bevy::ecs::observer::Observer;
 use bevy::ecs::resource::IsResource;
-use bevy::prelude::{Entity, EntityRef, Transform, World};
-use bevy::reflect::{PartialReflect, TypeRegistry};
+use bevy::prelude::{Entity, EntityRef, World};
+use bevy::reflect::TypeRegistry;
 
 use super::backlog::Backlog;
-use super::column::Column;
-use super::component::Exposable;
+use super::columns::StageColumns;
+use super::component::FoundComponent;
+use super::component_type::Exposable;
 use super::effects::{Checkpoint, Command, Effects, Mail, new_entity_index};
 use super::exposure::Exposure;
 use crate::config::LuaPoolConfig;
@@ -67,7 +68,7 @@ pub struct ScriptContext<'w> {
     api: &'w dyn HostApi,
     registry: &'w TypeRegistry,
     limits: &'w LuaPoolConfig,
-    transforms: &'w Column<'w, Transform>,
+    columns: &'w StageColumns<'w>,
     entity: Entity,
     /// The entity from which that one descends, if a script spawned it and its script runs.
     origin: Option<Entity>,
@@ -79,8 +80,8 @@ pub struct ScriptContext<'w> {
     line: Option<u32>,
     /// The own entity in the world, if it is there and visible.
     own: Option<EntityRef<'w>>,
-    /// The component of the own entity that was found last, as it is in the world.
-    found: Option<FoundComponent<'w>>,
+    /// The component of the own entity that was found last, and its number.
+    found: Option<(u32, FoundComponent<'w>)>,
     /// The archetype whose entities were last found to be visible.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
@@ -100,16 +101,6 @@ pub struct ScriptContext<'w> {
     start: Option<Checkpoint>,
 }
 
-/// A component as it is in the world.
-#[derive(Clone, Copy)]
-struct FoundComponent<'w> {
-    /// Its number.
-    component: u32,
-    value: &'w dyn PartialReflect,
-    /// It, if that is what it is.
-    transform: Option<&'w Transform>,
-}
-
 #[derive(Clone, Copy, Default)]
 struct OutputCounts {
     commands: usize,
@@ -127,7 +118,7 @@ impl<'w> ScriptContext<'w> {
         (exposure, api): (&'w Exposure, &'w dyn HostApi),
         registry: &'w TypeRegistry,
         limits: &'w LuaPoolConfig,
-        transforms: &'w Column<'w, Transform>,
+        columns: &'w StageColumns<'w>,
     ) -> Self {
         Self {
             world,
@@ -135,7 +126,7 @@ impl<'w> ScriptContext<'w> {
             api,
             registry,
             limits,
-            transforms,
+            columns,
             entity: Entity::PLACEHOLDER,
             origin: None,
             script: None,

@@ -99,6 +99,11 @@ impl Exposure {
         self.fields = FieldIds::of(&self.components);
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.components.len()
+    }
+
     pub(crate) fn get(&self, number: u32) -> &ExposedComponent {
         &self.components[number as usize]
     }

@@ -9,7 +9,6 @@ use bevy::reflect::TypeInfo;
 
 use super::component::ExposedComponent;
 use super::reflect::{ScalarType, is_leaf};
-use super::transform::TransformVector;
 use crate::vm::{Atom, FieldId, FieldPath};
 
 /// Fields that one app may have. Those beyond are found as they are used, and written as a part of the field around
@@ -25,8 +24,6 @@ pub(crate) struct KnownField {
     pub(crate) path: FieldPath,
     /// The type of what it holds, if that is a scalar.
     pub(crate) scalar: Option<ScalarType>,
-    /// Which vector of a `Transform` it is: those are reached without reflection.
-    pub(crate) of_transform: Option<TransformVector>,
     /// It has fields, by name or position, that are written one by one.
     pub(crate) is_compound: bool,
     /// Its fields by name, sorted.
@@ -77,13 +74,10 @@ impl FieldIds {
     fn add(&mut self, component: u32, path: FieldPath, info: Option<&TypeInfo>) -> FieldId {
         let id = self.list.len() as FieldId;
         self.places.insert((component, path), id);
-        let of_transform =
-            if self.transform == Some(component) { TransformVector::at(&path) } else { None };
         self.list.push(KnownField {
             component,
             path,
             scalar: info.and_then(|info| ScalarType::of(info.type_id())),
-            of_transform,
             is_compound: false,
             fields: Box::default(),
         });

@@ -27,6 +27,6 @@ pub(crate) use self::copy::{assign_if_it_differs, copy_value, duplicate};
 pub(crate) use self::leaf::is_leaf;
 pub(crate) use self::path::{at, at_mut, field_name, map_entities, step};
 pub(crate) use self::read::{ValueForm, form, read};
-pub(crate) use self::scalar::{ScalarType, TypedScalar, as_scalar};
+pub(crate) use self::scalar::{ScalarType, TypedScalar, as_scalar, read_scalar};
 pub(crate) use self::value_path::ValuePath;
 pub(crate) use self::write::{construct, write};

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bevy::log::warn;
-use bevy::prelude::{Resource, Transform, World};
+use bevy::prelude::{Resource, World};
 use bevy::reflect::TypeRegistry;
 
-use super::column::Column;
-use super::component::{Exposable, ExposedComponent};
+use super::columns::StageColumns;
+use super::component::ExposedComponent;
+use super::component_type::Exposable;
 use super::context::{HostApi, ScriptContext};
 use super::exposure::Exposure;
 use super::functions::HostFunction;
@@ -128,9 +129,9 @@ impl Bindings {
         world: &'w World,
         registry: &'w TypeRegistry,
         limits: &'w LuaPoolConfig,
-        transforms: &'w Column<'w, Transform>,
+        columns: &'w StageColumns<'w>,
     ) -> ScriptContext<'w> {
-        ScriptContext::new(world, (&self.exposure, self), registry, limits, transforms)
+        ScriptContext::new(world, (&self.exposure, self), registry, limits, columns)
     }
 }
 

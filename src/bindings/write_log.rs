@@ -9,8 +9,8 @@ use bevy::prelude::{Entity, Transform};
 use bevy::reflect::TypeRegistry;
 use smallvec::SmallVec;
 
-use super::field_ids::FieldIds;
-use super::reflect::TypedScalar;
+use super::field_ids::{FieldIds, KnownField};
+use super::scalar_fields::ScalarFields;
 use super::written_value::WrittenValue;
 use crate::vm::{FieldId, FieldRef};
 
@@ -124,7 +124,7 @@ impl WriteLog {
 }
 
 impl ComponentWrite {
-    /// Writes it to a [`Transform`], if it is one of its vectors; gives whether the value differed. The caller marks
+    /// Writes it to a [`Transform`], if it is one of its scalars; gives whether the value differed. The caller marks
     /// the component as changed.
     #[inline]
     pub(crate) fn write_to_transform(
@@ -132,9 +132,10 @@ impl ComponentWrite {
         fields: &FieldIds,
         transform: &mut Transform,
     ) -> Option<bool> {
-        match (fields.get(self.field).of_transform, &self.value) {
-            (Some(vector), WrittenValue::Scalar(TypedScalar::Vec3(new))) => {
-                Some(vector.write(transform, *new))
+        let KnownField { component, path, .. } = fields.get(self.field);
+        match self.value {
+            WrittenValue::Scalar(value) if fields.is_transform(*component) => {
+                transform.set_scalar(path, value)
             }
             _ => None,
         }

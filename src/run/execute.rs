@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Mutex, PoisonError};
 
 use bevy::ecs::reflect::AppTypeRegistry;
-use bevy::prelude::{Transform, World};
+use bevy::prelude::{Local, World};
 use bevy::tasks::ComputeTaskPool;
 
-use crate::bindings::{Column, ColumnQuery};
+use crate::bindings::{Bindings, ColumnQuery, TableColumn, UsedColumns};
 use crate::run::execute::outcomes::{OutcomeChunk, sort_by_program};
 use crate::run::execute::single::DoneInBatch;
 use crate::run::execute::stage::ExecutingStage;
@@ -51,11 +51,11 @@ const OF_MANY_PROGRAMS: Division = Division { chunks_per_worker: 2, max_chunk: 8
 
 /// Runs all invocations of [`Frame`] and puts their outcomes there, in the order of the invocations.
 ///
-/// The queries find the components that nearly all runs use.
+/// `states` finds what nearly all runs use, `used` what scripts use.
 pub(crate) fn execute(
     world: &mut World,
     states: &mut ColumnQuery<ScriptStates>,
-    transforms: &mut ColumnQuery<Transform>,
+    mut used: Local<UsedColumns>,
 ) {
     let mut frame = std::mem::take(&mut *world.resource_mut::<Frame>());
     let Some(pool) = world.get_resource::<LuaPool>().cloned() else {
@@ -71,13 +71,16 @@ pub(crate) fn execute(
         let order = turn_order(&frame);
         frame.shares.begin_stage(&mut frame.invocations, order.as_deref());
         let limits = frame.limits(pool.config());
+        let world = &*world;
+        let bindings: &Bindings = world.resource();
+        let columns = used.of_stage(world, &bindings.exposure);
         let stage = ExecutingStage {
             world,
             frame: &frame,
             turns: Turns::new(&frame.invocations, order.as_deref(), &limits),
-            states: Column::new(world, states),
-            transforms: &Column::new(world, transforms),
-            bindings: world.resource(),
+            states: TableColumn::new(world, states),
+            columns: &columns,
+            bindings,
             registry: &registry.read(),
             budget: &budget,
             pool: &pool,

@@ -144,7 +144,7 @@ impl Host for ScriptContext<'_> {
     fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
         let fields = &self.exposure.fields;
         let field = fields.field(within, name)?;
-        let KnownField { component, path, scalar, of_transform, .. } = fields.get(field);
+        let KnownField { component, path, scalar, .. } = fields.get(field);
         if !self.effects.commands.is_empty() {
             return None;
         }
@@ -158,11 +158,7 @@ impl Host for ScriptContext<'_> {
         let Some(kind) = scalar else {
             return fields.has_fields(field).then_some(ScalarRead::FieldId(field));
         };
-        let found = self.find_own(*component)?;
-        if let (Some(vector), Some(transform)) = (of_transform, found.transform) {
-            return Some(ScalarRead::Scalar(Scalar::Vector(vector.of(transform))));
-        }
-        kind.read(reflect::at(found.value, path.steps())?).map(ScalarRead::Scalar)
+        self.find_own(*component)?.scalar(path, *kind).map(ScalarRead::Scalar)
     }
 
     fn set_own_field(&mut self, within: FieldId, name: Atom, value: Scalar) -> bool {

@@ -3,7 +3,9 @@
 use bevy::prelude::Entity;
 use bevy::reflect::{PartialReflect, Reflect};
 
-use super::{FoundComponent, ScriptContext};
+use super::ScriptContext;
+use crate::bindings::columns::StageColumns;
+use crate::bindings::component::FoundComponent;
 use crate::bindings::reflect::{self, ValueForm, ValuePath};
 use crate::bindings::written_value::WrittenValue;
 use crate::error::ScriptError;
@@ -115,22 +117,22 @@ impl<'w> ScriptContext<'w> {
     /// A component of the own entity as it is in the world, which doesn't change during a stage.
     #[inline]
     pub(super) fn find_own(&mut self, component: u32) -> Option<FoundComponent<'w>> {
-        match self.found {
-            Some(found) if found.component == component => Some(found),
-            _ => {
-                let exposure = &self.exposure;
-                let own = self.own?;
-                let found = if exposure.fields.is_transform(component) {
-                    let transform = self.transforms.get(own.location())?;
-                    FoundComponent { component, value: transform, transform: Some(transform) }
-                } else {
-                    let value = exposure.get(component).find(own)?;
-                    FoundComponent { component, value, transform: None }
-                };
-                self.found = Some(found);
-                Some(found)
-            }
+        if let Some((number, found)) = self.found
+            && number == component
+        {
+            return Some(found);
         }
+        let own = self.own?;
+        let columns: &'w StageColumns<'w> = self.columns;
+        let found = match columns.get(component) {
+            Some(column) => FoundComponent::Typed(column.get(own.location())?),
+            None => {
+                columns.note_use(component);
+                self.exposure.get(component).find(own)?
+            }
+        };
+        self.found = Some((component, found));
+        Some(found)
     }
 
     pub(super) fn reading(

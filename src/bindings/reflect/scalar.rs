@@ -1,6 +1,6 @@
 //! [`TypedScalar`]: numbers, vectors and booleans of the types that components have them in.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 
 use bevy::prelude::{Vec2, Vec3};
 use bevy::reflect::PartialReflect;
@@ -57,6 +57,20 @@ macro_rules! scalars {
             }
         }
 
+        /// Reads a scalar of whatever type; `None` if it is none.
+        ///
+        /// Where the type is known in the end, such as in [`ScalarFields`](super::super::scalar_fields::ScalarFields),
+        /// all of it becomes a load.
+        #[cfg_attr(not(debug_assertions), inline(always))]
+        pub(crate) fn read_scalar(field: &dyn PartialReflect) -> Option<Scalar> {
+            let field: &dyn Any = field.try_as_reflect()?;
+            let id = field.type_id();
+            $(if id == TypeId::of::<$ty>() {
+                return field.downcast_ref::<$ty>()?.to_scalar();
+            })*
+            None
+        }
+
         impl TypedScalar {
             /// As Lua has it.
             pub(crate) fn read(self) -> Option<Scalar> {
@@ -73,6 +87,7 @@ macro_rules! scalars {
             }
 
             /// Writes it to where it belongs if that differs; `None` if that is of another type.
+            #[cfg_attr(not(debug_assertions), inline(always))]
             pub(crate) fn write_to(&self, target: &mut dyn PartialReflect) -> Option<bool> {
                 match self {
                     $(Self::$variant(leaf) => {

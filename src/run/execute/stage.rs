@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bevy::prelude::{EntityRef, Transform, World};
+use bevy::prelude::{EntityRef, World};
 use bevy::reflect::TypeRegistry;
 
-use crate::bindings::{Bindings, Column, Effects, ScriptContext};
+use crate::bindings::{Bindings, Effects, ScriptContext, StageColumns, TableColumn};
 use crate::run::budget::StageBudget;
 use crate::run::execute::counts::WorkerCounts;
 use crate::run::execute::seed::seed_of_run;
@@ -23,8 +23,8 @@ pub(super) struct ExecutingStage<'w> {
     pub(super) world: &'w World,
     pub(super) frame: &'w Frame,
     pub(super) turns: Turns<'w>,
-    pub(super) states: Column<'w, ScriptStates>,
-    pub(super) transforms: &'w Column<'w, Transform>,
+    pub(super) states: TableColumn<'w, ScriptStates>,
+    pub(super) columns: &'w StageColumns<'w>,
     pub(super) bindings: &'w Bindings,
     pub(super) registry: &'w TypeRegistry,
     pub(super) pool: &'w LuaPool,

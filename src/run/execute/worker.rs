@@ -29,7 +29,7 @@ impl<'s> Worker<'s> {
                 stage.world,
                 stage.registry,
                 stage.pool.config(),
-                stage.transforms,
+                stage.columns,
             ),
             lease: None,
             counts: WorkerCounts::new(stage.take_tally(), stage.budget.is_spent()),
