@@ -273,7 +273,8 @@
 //! - `data-formats` (default): the modules `json`, `yaml` and `toml`.
 //! - `linalg` (default): the module `linalg`.
 //! - `panel` (part of `overlay`): the panel without a renderer, for an app whose own `bevy_egui` draws it.
-//! - `headless` (off): `panel`, `diagnostics`, `data-formats` and `linalg`: all that needs no renderer.
+//! - `headless` (off): `panel`, `diagnostics`, `data-formats`, `linalg` and `testing`: all that needs no renderer.
+//! - `testing` (off): the module `testing`, a headless app for tests of scripts and host functions.
 //! - `window` (off): winit, x11 and a 2D renderer, for the example `showcase` alone.
 //!
 //! # When something goes wrong
@@ -326,6 +327,8 @@ mod run;
 pub mod sandbox;
 mod script;
 mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod value;
 pub mod vm;
 

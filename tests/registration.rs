@@ -3,10 +3,10 @@
 #[path = "../benches/common/counting.rs"]
 mod counting;
 
-use bevy::asset::AssetPlugin;
 use bevy::prelude::*;
 use bevy_lua_pool::modules::Module;
 use bevy_lua_pool::prelude::*;
+use bevy_lua_pool::testing::TestApp;
 use bevy_lua_pool::vm::SharedValues;
 use bevy_lua_pool::{LuaEngine, LuauPool};
 use counting::{Counting, count};
@@ -27,12 +27,6 @@ fn blocks(names: usize, register: &mut dyn FnMut(&str)) -> u64 {
 fn assert_linear(what: &str, mut with: impl FnMut(usize) -> u64) {
     let [few, many] = [400, 1600].map(&mut with);
     assert!(many < 6 * few, "{what}: {few} blocks for 400 names, {many} for 1600");
-}
-
-fn app() -> App {
-    let mut app = App::new();
-    app.add_plugins((MinimalPlugins, AssetPlugin::default(), LuaPoolPlugin::default()));
-    app
 }
 
 /// One test: what other tests of this program ask for would be counted too.
@@ -94,21 +88,19 @@ fn what_is_registered_is_not_copied_again_and_again() {
         })
     });
     assert_linear("functions of an app", |names| {
-        let mut app = app();
+        let mut app = TestApp::new().app;
         blocks(names, &mut |name| _ = app.add_lua_function(name, |x: f64| x))
     });
     assert_linear("functions of a running app", |names| {
-        let mut app = app();
-        app.finish();
-        app.cleanup();
-        app.update();
+        let mut test = TestApp::new();
+        test.frame();
+        let mut app = test.app;
         blocks(names, &mut |name| _ = app.add_lua_function(name, |x: f64| x))
     });
     assert_linear("modules of a running app", |names| {
-        let mut app = app();
-        app.finish();
-        app.cleanup();
-        app.update();
+        let mut test = TestApp::new();
+        test.frame();
+        let mut app = test.app;
         blocks(names, &mut |name| {
             app.add_lua_module(Module::new(name).function("f", |x: f64| x));
         })

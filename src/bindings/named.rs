@@ -133,17 +133,13 @@ fn asset(name: &str, assets: &AssetServer) -> Option<Handle<LuaScript>> {
 
 #[cfg(test)]
 mod tests {
-    use bevy::MinimalPlugins;
-    use bevy::app::App;
-    use bevy::asset::{AssetApp, AssetPlugin};
-
     use super::*;
+    use crate::testing::TestApp;
 
-    fn app() -> (App, AssetServer) {
-        let mut app = App::new();
-        app.add_plugins((MinimalPlugins, AssetPlugin::default())).init_asset::<LuaScript>();
-        let assets = app.world().resource::<AssetServer>().clone();
-        (app, assets)
+    fn with_assets() -> (TestApp, AssetServer) {
+        let test = TestApp::new();
+        let assets = test.app.world().resource::<AssetServer>().clone();
+        (test, assets)
     }
 
     /// Asks for ever new names; gives how many were granted.
@@ -154,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_knows_are_few_at_any_time_and_are_forgotten_in_the_end() {
-        let (mut app, assets) = app();
+        let (mut test, assets) = with_assets();
         let mut named = NamedScripts::default();
         let flooders: [Arc<str>; 30] = std::array::from_fn(|number| format!("{number}").into());
         let mut granted = 0;
@@ -164,19 +160,19 @@ mod tests {
                     granted += ask(&mut named, by, frame, &assets);
                 }
             }
-            named.tidy(frame, app.world().resource());
+            named.tidy(frame, test.app.world().resource());
             assert!(named.names.len() <= NamedScripts::MOST);
             assert!(named.counts.values().all(|count| *count <= NamedScripts::OF_ONE));
             assert_eq!(named.counts.values().sum::<usize>(), named.names.len());
         }
         // Three times all that there is room for: at the beginning, and each time that it is forgotten.
         assert_eq!(granted, 3 * NamedScripts::MOST);
-        app.update();
+        test.frame();
     }
 
     #[test]
     fn what_a_script_may_ask_for_does_not_depend_on_how_fast_scripts_load() {
-        let (app, assets) = app();
+        let (test, assets) = with_assets();
         let by: Arc<str> = "level.luau".into();
         let granted = |frames_to_load: u64| {
             let mut named = NamedScripts::default();
@@ -187,7 +183,7 @@ mod tests {
                         named.loaded(&format!("{by}/{}/{number}.luau", frame - frames_to_load));
                     }
                 }
-                named.tidy(frame, app.world().resource());
+                named.tidy(frame, test.app.world().resource());
                 granted
             };
             (0..4000).map(ask).collect::<Vec<_>>()
@@ -201,7 +197,7 @@ mod tests {
 
     #[test]
     fn asking_again_loads_nothing_and_does_not_count() {
-        let (app, assets) = app();
+        let (test, assets) = with_assets();
         let mut named = NamedScripts::default();
         let by: Arc<str> = "a.luau".into();
         let first = named.load("b.luau", &by, 0, &assets);
@@ -212,7 +208,7 @@ mod tests {
         assert_eq!(named.load("b.luau", &by, 2, &assets), first, "somebody has it");
         assert!(named.has_room(&by, NamedScripts::OF_ONE - 1));
         assert!(!named.has_room(&by, NamedScripts::OF_ONE));
-        named.tidy(NamedScripts::FORGOTTEN_AFTER.next_multiple_of(64), app.world().resource());
+        named.tidy(NamedScripts::FORGOTTEN_AFTER.next_multiple_of(64), test.app.world().resource());
         assert!(named.has_room(&by, NamedScripts::OF_ONE), "it was long ago");
         assert!(named.is_known("b.luau", &assets), "somebody has it");
     }

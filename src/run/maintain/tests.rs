@@ -1,19 +1,12 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use bevy::MinimalPlugins;
-use bevy::app::App;
-use bevy::asset::AssetPlugin;
 use bevy::log::tracing_subscriber::fmt;
-
-use bevy::prelude::Assets;
 
 use super::*;
 use crate::config::LuaPoolConfig;
-use crate::plugin::LuaPoolPlugin;
 use crate::pool::{IncidentKind, PoolConfig};
-use crate::script::{LuaScript, LuaScripts};
+use crate::testing::{TestApp, patient_config};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -31,54 +24,32 @@ impl io::Write for LogBuffer {
 }
 
 /// One VM, and limits that a busy machine doesn't reach by accident.
-fn app() -> App {
-    let patience = Duration::from_secs(60);
-    let config = LuaPoolConfig {
-        pool: PoolConfig {
-            max_size: 1,
-            min_size: 0,
-            acquire_timeout: patience,
-            create_timeout: patience,
-            reset_timeout: patience,
-            ..PoolConfig::default()
-        },
-        run_time_limit: patience,
-        ..LuaPoolConfig::default()
-    };
-    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
-    let mut app = App::new();
-    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
-    app.finish();
-    app.cleanup();
-    app
-}
-
-fn spawn(app: &mut App, path: &str, source: &str) {
-    let script = LuaScript::from_source(path, source).unwrap();
-    let script = app.world_mut().resource_mut::<Assets<LuaScript>>().add(script);
-    app.world_mut().spawn(LuaScripts::new(script));
+fn with_one_vm() -> TestApp {
+    let patient = patient_config();
+    let pool = PoolConfig { max_size: 1, min_size: 0, ..patient.pool };
+    TestApp::with_config(LuaPoolConfig { pool, ..patient })
 }
 
 #[test]
 fn the_script_that_changed_a_vm_is_named_in_a_warning_and_in_the_metrics() {
     // Another test may have been first.
     let _ = fmt().with_ansi(false).with_writer(|| LogBuffer).try_init();
-    let mut app = app();
+    let mut test = with_one_vm();
     let ran = "function on_update(self) end";
-    spawn(&mut app, "quarantine/innocent.luau", ran);
-    spawn(&mut app, "quarantine/rogue.luau", ran);
+    test.spawn((), "quarantine/innocent.luau", ran);
+    test.spawn((), "quarantine/rogue.luau", ran);
     // The VM is found sound after the first frame.
-    app.update();
-    app.update();
+    test.frame();
+    test.frame();
     {
         // No script can; so the test does it in the script's stead.
-        let pool = app.world().resource::<LuaPool>().clone();
+        let pool = test.app.world().resource::<LuaPool>().clone();
         let vm = pool.vms().acquire().unwrap();
         vm.thaw("math");
     }
-    app.update();
+    test.frame();
 
-    let snapshot = app.world().resource::<LuaSnapshot>();
+    let snapshot = test.snapshot();
     assert_eq!((snapshot.pool.quarantines, snapshot.pool.created), (1, 2));
     assert_eq!(snapshot.total.failed, 0, "nobody else notices");
     assert_eq!(snapshot.total.runs, 6);
@@ -106,17 +77,17 @@ fn the_script_that_changed_a_vm_is_named_in_a_warning_and_in_the_metrics() {
 
 #[test]
 fn the_same_incident_is_counted_and_kept_once() {
-    let mut app = app();
+    let mut test = with_one_vm();
     let ran = "function on_update(self) end";
-    spawn(&mut app, "quarantine/again.luau", ran);
-    app.update();
+    test.spawn((), "quarantine/again.luau", ran);
+    test.frame();
     for _ in 0..3 {
-        app.update();
-        let pool = app.world().resource::<LuaPool>().clone();
+        test.frame();
+        let pool = test.app.world().resource::<LuaPool>().clone();
         pool.vms().acquire().unwrap().thaw("table");
     }
-    app.update();
-    let snapshot = app.world().resource::<LuaSnapshot>();
+    test.frame();
+    let snapshot = test.snapshot();
     let counts: Vec<u64> = snapshot.incidents.iter().map(|row| row.count).collect();
     assert_eq!(counts, [3]);
     assert_eq!(snapshot.incidents[0].incident.vm, Some(2), "the most recent one");

@@ -1,26 +1,18 @@
 //! Two apps to which the same happens, of which one collects all entities the careful way.
 
-use std::time::Duration;
-
-use bevy::MinimalPlugins;
-use bevy::app::{App, FixedUpdate, Update};
-use bevy::asset::{AssetPlugin, Assets};
+use bevy::app::{FixedUpdate, Update};
+use bevy::asset::Assets;
 use bevy::ecs::change_detection::DetectChangesMut;
-use bevy::prelude::{Entity, Fixed, Handle, IntoScheduleConfigs, Name, Resource, Time, World};
-use bevy::time::TimeUpdateStrategy;
+use bevy::prelude::{Entity, Handle, IntoScheduleConfigs, Name, Resource, World};
 
 use crate::config::LuaPoolConfig;
-use crate::plugin::LuaPoolPlugin;
-use crate::pool::PoolConfig;
 use crate::run::frame::Frame;
 use crate::run::mailbox::Mailbox;
 use crate::run::messages::ToScript;
 use crate::run::stop::StopQueue;
 use crate::run::system_sets::ScriptSystems;
 use crate::script::{LuaScript, LuaScripts, ScriptStates, StateLocation};
-use crate::snapshot::LuaSnapshot;
-
-const STEP: Duration = Duration::from_millis(20);
+use crate::testing::{STEP, TestApp, patient_config};
 
 const SCRIPTS: [(&str, &str); 5] = [
     ("walker", "function on_start(self) self.n = 0 end function on_update(self) self.n += 1 end"),
@@ -49,14 +41,14 @@ impl Scripts {
 struct PutAway(ScriptStates);
 
 struct Twins {
-    apps: [App; 2],
+    apps: [TestApp; 2],
     /// The same in both.
     entities: Vec<Entity>,
 }
 
 impl Twins {
     fn new(entities: usize) -> Self {
-        let apps = [app(false), app(true)];
+        let apps = [test_app(false), test_app(true)];
         let mut twins = Self { apps, entities: Vec::new() };
         for number in 0..entities {
             let entity = twins.both(|world, _| spawn(world, number));
@@ -73,8 +65,8 @@ impl Twins {
         mut act: impl FnMut(&mut World, &[Entity]) -> T,
     ) -> T {
         let [quick, careful] = &mut self.apps;
-        let first = act(quick.world_mut(), &self.entities);
-        assert_eq!(first, act(careful.world_mut(), &self.entities));
+        let first = act(quick.app.world_mut(), &self.entities);
+        assert_eq!(first, act(careful.app.world_mut(), &self.entities));
         first
     }
 
@@ -82,9 +74,9 @@ impl Twins {
     #[track_caller]
     fn frames(&mut self, count: usize) {
         for frame in 0..count {
-            let [quick, careful] = self.apps.each_mut().map(|app| {
-                app.update();
-                std::mem::take(&mut app.world_mut().resource_mut::<Seen>().0)
+            let [quick, careful] = self.apps.each_mut().map(|test| {
+                test.frame();
+                std::mem::take(&mut test.app.world_mut().resource_mut::<Seen>().0)
             });
             assert_eq!(quick.len(), careful.len());
             for (stage, (quick, careful)) in quick.iter().zip(&careful).enumerate() {
@@ -102,7 +94,7 @@ impl Twins {
     /// and the second all.
     #[track_caller]
     fn assert_left(&self, left: u64) {
-        let of = |app: &App| app.world().resource::<LuaSnapshot>().frame_paths.collected_one_by_one;
+        let of = |test: &TestApp| test.snapshot().frame_paths.collected_one_by_one;
         assert_eq!(of(&self.apps[0]), left);
         assert!(of(&self.apps[1]) > left, "there is something to compare");
     }
@@ -110,7 +102,7 @@ impl Twins {
     /// As [`Self::assert_left`], where the first app may leave as many as the second.
     #[track_caller]
     fn assert_left_some(&self, left: u64) {
-        let snapshot = self.apps[0].world().resource::<LuaSnapshot>();
+        let snapshot = self.apps[0].snapshot();
         assert_eq!(snapshot.frame_paths.collected_one_by_one, left);
     }
 
@@ -124,42 +116,30 @@ impl Twins {
     }
 }
 
-fn app(careful: bool) -> App {
-    let patience = Duration::from_secs(60);
+fn test_app(careful: bool) -> TestApp {
     let config = LuaPoolConfig {
-        pool: PoolConfig {
-            acquire_timeout: patience,
-            create_timeout: patience,
-            reset_timeout: patience,
-            ..PoolConfig::default()
-        },
-        run_time_limit: patience,
         max_failures: 2,
         retry_interval: 3,
         max_retry_interval: 3,
-        ..LuaPoolConfig::default()
+        ..patient_config()
     };
-    let plugin = LuaPoolPlugin { config, ..LuaPoolPlugin::default() };
-    let mut app = App::new();
-    app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin))
-        .insert_resource(TimeUpdateStrategy::ManualDuration(STEP))
-        .insert_resource(Time::<Fixed>::from_duration(STEP))
-        .init_resource::<Seen>();
+    let mut test = TestApp::builder().config(config).fixed_step(STEP).build();
+    let app = &mut test.app;
+    app.init_resource::<Seen>();
     let note = || note.after(ScriptSystems::Collect).before(ScriptSystems::Execute);
     app.add_systems(Update, note()).add_systems(FixedUpdate, note());
     if careful {
         app.add_systems(Update, forget.before(ScriptSystems::Collect))
             .add_systems(FixedUpdate, forget.before(ScriptSystems::Collect));
     }
-    app.finish();
-    app.cleanup();
-    let world = app.world_mut();
+    test.finish();
+    let world = test.app.world_mut();
     let scripts = SCRIPTS.map(|(name, source)| {
         let script = LuaScript::from_source(name, source).unwrap();
         world.resource_mut::<Assets<LuaScript>>().add(script)
     });
     world.insert_resource(Scripts(scripts.into()));
-    app
+    test
 }
 
 /// One of several kinds, in several tables.
@@ -250,15 +230,15 @@ fn note(world: &mut World) {
 }
 
 /// What the snapshot says of the scripts.
-fn rows(app: &App) -> Vec<String> {
-    let snapshot = app.world().resource::<LuaSnapshot>();
+fn rows(test: &TestApp) -> Vec<String> {
+    let snapshot = test.snapshot();
     let rows = snapshot.scripts.iter().map(|row| {
         let (put_aside, next_retry) = (row.put_aside, row.next_retry);
         let (runs, errors) = (row.runs, row.errors);
         format!("{} {} {runs} {errors} {put_aside} {next_retry:?}", row.path, row.entities)
     });
     let mut total = snapshot.total;
-    total.time = Duration::ZERO;
+    total.time = std::time::Duration::ZERO;
     rows.chain([format!("{total:?}")]).collect()
 }
 
@@ -339,15 +319,16 @@ fn an_older_state_of_its_own_is_recognised_after_the_asset_changed() {
 
 #[test]
 fn a_state_from_another_app_is_recognised() {
-    let mut other = app(false);
-    other.world_mut().resource_mut::<Scripts>().0.reverse();
-    let entities: Vec<Entity> = (0..40).map(|number| spawn(other.world_mut(), number)).collect();
-    (0..3).for_each(|_| other.update());
+    let mut other = test_app(false);
+    other.app.world_mut().resource_mut::<Scripts>().0.reverse();
+    let entities: Vec<Entity> =
+        (0..40).map(|number| spawn(other.app.world_mut(), number)).collect();
+    other.frames(3);
     let mut twins = Twins::new(40);
     assert_eq!(twins.entities, entities);
     twins.unsettle(|world, entities| {
         for entity in &entities[..10] {
-            world.entity_mut(*entity).insert(states(other.world(), *entity));
+            world.entity_mut(*entity).insert(states(other.app.world(), *entity));
         }
     });
 }
@@ -589,8 +570,8 @@ fn programs_that_nobody_carries_any_more_lose_their_numbers() {
         });
         twins.frames(2);
     }
-    for app in &twins.apps {
-        let programs = app.world().resource::<Frame>().programs.list.len();
+    for test in &twins.apps {
+        let programs = test.app.world().resource::<Frame>().programs.list.len();
         assert!(programs < 30, "{programs} are known");
     }
     twins.frames(3);
