@@ -5,11 +5,11 @@
 //!
 //! Nearly all entities do the same as in the frame before: they run their script's `on_update`, which changes them
 //! alone. Each step has a fast way for these, on all threads, and a general one for all others. The results are the
-//! same.
+//! same. [`PathCounts`](crate::PathCounts) tells how many took which way.
 //!
 //! | step | fast | general |
 //! | --- | --- | --- |
-//! | collect | [`collect::unchanged`] | [`collect`] |
+//! | collect | [`collect::unchanged`] | [`collect::examine`] |
 //! | execute | [`execute::batch`], many entities in one call of a VM | [`execute::single`] |
 //! | apply | [`apply::parallel`] | [`apply`](mod@apply) |
 
@@ -25,6 +25,7 @@ mod mailbox;
 mod maintain;
 mod messages;
 mod order;
+mod outcome;
 mod program_table;
 mod report;
 mod shares;
@@ -33,6 +34,7 @@ mod stop;
 mod sweep;
 mod system_sets;
 mod threads;
+mod worker_tally;
 
 pub use self::lua_pool::{LuaPool, LuaScripting};
 pub use self::messages::{ScriptEvent, ScriptFailed, ToScript};

@@ -65,7 +65,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
         let parallel = ParallelApply {
             invocations: &frame.invocations,
             programs: stage.programs,
-            spots: &bindings.exposure.fields,
+            fields: &bindings.exposure.fields,
             contended: &stage.conflicts.shared,
             stage: stage.stage,
             retry: &stage.retry_policy,
@@ -104,7 +104,7 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
         frame.outcomes = outcomes;
         stage.warn_of_stray_globals();
         stage.warn_of_lines_left_out();
-        stage.send(world, &mut frame.deliveries);
+        stage.send(world, &mut frame.stage_mail);
         frame.programs = programs;
         frame.shares = shares;
         report.end_of_stage(began.elapsed(), frame.leased);

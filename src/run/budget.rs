@@ -1,4 +1,4 @@
-//! [`Budget`]: the time that all runs of one frame have together.
+//! [`Budget`]: the time for all runs of a frame.
 
 use std::fmt::{self, Debug};
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::stage::Stage;
 
-/// Tells the time that has passed since some moment; tests make it tell what they like.
+/// Tells the time since some fixed moment. Tests set their own.
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Option<Arc<dyn Fn() -> Duration + Send + Sync>>);
 
@@ -26,32 +26,32 @@ impl Debug for Clock {
     }
 }
 
-/// The time that all runs of one frame have together: those of its fixed steps, then those of its update.
+/// The time for all runs of a frame: those of its fixed steps, then those of its update.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     pub(super) clock: Clock,
     frame: u64,
-    /// What the stages of this frame have used of it.
+    /// What the stages of this frame have used.
     spent: Duration,
-    /// In this frame there was a stage of this kind.
+    /// For each kind of stage: this frame had one already.
     had: [bool; 2],
-    /// What the last update needed; `None`: more than it had.
+    /// What the last update needed. `None`: more than it got.
     update_needs: Option<Duration>,
 }
 
-/// The time that one stage has.
+/// The time for one stage.
 #[derive(Clone, Debug)]
 pub(crate) struct StageBudget {
     clock: Clock,
     began: Duration,
-    /// When it is spent, by the clock; `None`: never.
+    /// When it is spent. `None`: never.
     deadline: Option<Duration>,
-    /// One invocation runs however late it is, so that everybody does in the end.
+    /// One invocation runs even if there is no time left: so all do in the end.
     pub(super) one_may_run: bool,
 }
 
 impl Budget {
-    /// A stage begins, in the frame of this number, in which all runs may take so long.
+    /// Begins a stage of a frame in which all runs may take so long.
     pub(super) fn begin(&mut self, stage: Stage, frame: u64, all: Option<Duration>) -> StageBudget {
         if self.frame != frame {
             self.begin_frame(frame);
@@ -59,7 +59,7 @@ impl Budget {
         let one_may_run = !std::mem::replace(&mut self.had[stage as usize], true);
         let began = self.clock.now();
         let share = all.map(|all| match stage {
-            // The update's turn is last: what it needs is left for it, up to a half.
+            // The update comes last. Leave it what it needs, up to a half.
             Stage::FixedUpdate => all - self.update_needs.unwrap_or(all).min(all / 2),
             Stage::Update => all,
         });
@@ -67,13 +67,13 @@ impl Budget {
         StageBudget { clock: self.clock.clone(), began, deadline, one_may_run }
     }
 
-    /// A stage is over, in which something had to wait or not.
+    /// Ends a stage. `anything_waits`: there was not enough time for all.
     pub(super) fn end(&mut self, stage: Stage, budget: &StageBudget, anything_waits: bool) {
         let took = self.clock.now().saturating_sub(budget.began);
         self.spent += took;
         if stage == Stage::Update {
             self.update_needs = (!anything_waits).then_some(took);
-            // Nothing comes after it in its frame.
+            // It is the last stage of its frame.
             self.begin_frame(self.frame);
         }
     }
@@ -88,7 +88,7 @@ impl StageBudget {
         self.deadline.is_some()
     }
 
-    /// Whether it is spent.
+    /// Whether no time is left.
     pub(super) fn is_spent(&self) -> bool {
         self.deadline.is_some_and(|deadline| self.clock.now() >= deadline)
     }
@@ -114,14 +114,13 @@ mod tests {
     use crate::snapshot::LuaSnapshot;
     use crate::value::ScriptValue;
 
-    /// An app with a clock that moves by a millisecond for each `work()` of a script, and so many fixed steps a
-    /// frame.
+    /// An app in which each call of `work()` by a script moves the clock by a millisecond.
     struct Works {
         app: App,
         worked: Arc<AtomicU64>,
     }
 
-    /// A look at the clock is taken for one run in so many.
+    /// The clock is read for one run in so many.
     const BETWEEN_LOOKS: u64 = 8;
 
     impl Works {
@@ -161,7 +160,7 @@ mod tests {
             let script = app.world_mut().resource_mut::<Assets<LuaScript>>().add(script);
             let all = vec![LuaScripts::new(script); entities];
             app.world_mut().spawn_batch(all).for_each(drop);
-            // The clock begins with no time to go before it.
+            // In the first frame no time has passed.
             app.update();
             Self { app, worked }
         }
@@ -175,7 +174,7 @@ mod tests {
             self.worked.load(Ordering::Relaxed) - before
         }
 
-        /// The least and the most that a field is of any entity.
+        /// The least and the largest value of a field on any entity.
         fn extremes(&mut self, field: &str) -> (u64, u64) {
             let world = self.app.world_mut();
             let mut states = world.query::<&ScriptStates>();
@@ -204,7 +203,7 @@ mod tests {
             let mut works = Works::new(100, 40, fixed_steps, BOTH);
             for frame in 0..10 {
                 let took = works.frame();
-                // One of each kind may run however late it is.
+                // One of each kind may run without any time left.
                 let most = 40 + BETWEEN_LOOKS + 2;
                 assert!((40..=most).contains(&took), "{fixed_steps} {frame}: {took} ms");
             }

@@ -1,55 +1,44 @@
-//! [`Invocation`]: the runs of one script on one entity in one stage, and what comes of them.
+//! [`Invocation`]: the runs of one script on one entity in one stage.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bevy::prelude::Entity;
 
-use crate::bindings::{Effects, WriteLog};
-use crate::error::Failure;
 use crate::run::last_state::LastState;
 use crate::run::order::order;
 use crate::run::sweep::ByEntity;
-use crate::script::Verdicts;
-use crate::vm::{Callback, CallbackSet, StateChange};
+use crate::vm::{Callback, CallbackSet};
 
-/// The runs of one script on one entity in one stage. There are many of them: what few invocations have is in a
-/// box.
+/// The runs of one script on one entity in one stage. There are many: what few of them have is in a box.
 pub(crate) struct Invocation {
     pub(crate) entity: Entity,
-    /// The seconds that passed for it.
+    /// The seconds since its last `on_update` or `on_fixed_update`.
     pub(crate) delta: f64,
     pub(crate) more: Option<Box<InvocationExtras>>,
-    /// Its place among the entity's states.
+    /// The index of the script and its state on the entity.
     pub(crate) slot: u32,
     /// The number of the program.
     pub(crate) program: u32,
     /// Stages for which it has been waiting.
     pub(crate) waiting: u32,
     /// The callbacks that are due, whether or not the script defines them. `on_start` is due until it has run,
-    /// `on_message` if there are deliveries for it; `on_stop` is due alone.
+    /// `on_message` if there is mail. `on_stop` is due alone.
     pub(crate) due: CallbackSet,
-}
-
-impl ByEntity for Invocation {
-    #[inline]
-    fn entity(&self) -> Entity {
-        self.entity
-    }
 }
 
 /// What few invocations have.
 #[derive(Default)]
 pub(crate) struct InvocationExtras {
-    /// The deliveries to its entity; those for it are [`Frame::mail`].
+    /// The messages to its entity, in the stage's mail. [`Frame::mail`](crate::run::frame::Frame::mail) gives those
+    /// for its script.
     pub(crate) mail: Range<u32>,
-    /// The number of the entity from which it descends, if a script spawned its entity.
+    /// If a script spawned its entity: the number, in the stage, of the entity from which it descends.
     pub(crate) origin: Option<u32>,
-    /// Its place among all invocations that descend from others.
+    /// Its index among all invocations that descend from others.
     pub(crate) place: usize,
-    /// Whether its script defines `on_message` is not known yet.
+    /// It is not known yet whether its script defines `on_message`.
     pub(crate) unsure: bool,
-    /// The state to say goodbye to; such an invocation does nothing but `on_stop`.
+    /// The last state of a script that was removed. Such an invocation does nothing but `on_stop`.
     pub(crate) stop: Option<LastState>,
 }
 
@@ -60,7 +49,7 @@ impl Default for Invocation {
 }
 
 impl Invocation {
-    /// An invocation that has nothing to do yet.
+    /// An invocation for which nothing is due yet.
     pub(crate) fn new(entity: Entity, slot: usize, program: u32) -> Self {
         Self {
             entity,
@@ -83,17 +72,17 @@ impl Invocation {
         self.slot as usize
     }
 
-    /// Where it stands in the stable order.
+    /// Sorts invocations in the stable order.
     pub(super) fn key(&self) -> (u64, u32) {
         (order(self.entity), self.slot)
     }
 
-    /// The deliveries to its entity.
+    /// The messages to its entity, in the stage's mail.
     pub(crate) fn mail(&self) -> Range<u32> {
         self.more.as_ref().map_or(0..0, |more| more.mail.clone())
     }
 
-    /// The state to say goodbye to.
+    /// The last state of its script, if that was removed.
     pub(crate) fn stop(&self) -> Option<&LastState> {
         self.more.as_ref()?.stop.as_ref()
     }
@@ -103,88 +92,9 @@ impl Invocation {
     }
 }
 
-/// What came of an invocation. There are many of them: what few invocations have is in a box.
-#[derive(Default)]
-pub(crate) struct InvocationOutcome {
-    /// What its runs did to its state.
-    pub(crate) state: StateChange,
-    /// What it writes to components.
-    pub(crate) writes: WriteLog,
-    pub(crate) more: Option<Box<OutcomeExtras>>,
-    /// It did not run, or is to be as if it had not: no VM was to be had, the frame's budget was spent, or what it
-    /// shares with others.
-    pub(crate) deferred: bool,
-    pub(crate) started: bool,
-    /// Runs that there were.
-    pub(crate) runs: u32,
-    /// There was no VM for some of its runs, which stay due.
-    pub(crate) unfinished: bool,
-    /// The last run failed.
-    pub(crate) failing: bool,
-    /// Random numbers were drawn.
-    pub(crate) drew: bool,
-    /// The script is put aside now.
-    pub(crate) put_aside: bool,
-}
-
-impl InvocationOutcome {
-    pub(super) fn deferred() -> Self {
-        Self { deferred: true, unfinished: true, ..Self::default() }
-    }
-
-    /// All that was due has run: one callback of a script that had started.
+impl ByEntity for Invocation {
     #[inline]
-    pub(crate) fn set_ran(&mut self, failing: bool) {
-        self.deferred = false;
-        self.unfinished = false;
-        self.started = true;
-        self.runs = 1;
-        self.failing = failing;
+    fn entity(&self) -> Entity {
+        self.entity
     }
-
-    /// Whether it changes components of other entities than the invocation's own.
-    #[inline]
-    pub(crate) fn reaches_out(&self, own: Entity) -> bool {
-        self.writes.iter().any(|write| write.entity != own)
-    }
-}
-
-/// What a worker counts.
-#[derive(Default)]
-pub(crate) struct Tally {
-    /// The numbers of the invocations whose outcomes reach out to other entities.
-    pub(crate) reaching: Vec<usize>,
-    /// Runs, by the numbers of the programs.
-    pub(crate) runs: Vec<u64>,
-    /// The times of some of them.
-    pub(crate) times: Vec<(u32, Duration)>,
-    /// Runs of programs that are to be as if they had not been.
-    pub(crate) undone: Vec<(u32, u32)>,
-}
-
-impl Tally {
-    /// Forgets all of it.
-    pub(super) fn clear(&mut self) {
-        self.reaching.clear();
-        self.runs.clear();
-        self.times.clear();
-        self.undone.clear();
-    }
-}
-
-/// What came of an invocation besides changed numbers.
-#[derive(Default)]
-pub(crate) struct OutcomeExtras {
-    /// How many of its messages it took; the others wait for the next frame.
-    pub(crate) mail_taken: usize,
-    pub(crate) effects: Effects,
-    /// From which those descend that it spawned, once that is known.
-    pub(crate) origin: Option<Entity>,
-    /// The entities that it spawned, once they have their places in the world.
-    pub(crate) new: Vec<Entity>,
-    /// How many of them there was room for; the others come to nothing.
-    pub(crate) admitted: usize,
-    pub(crate) failures: Vec<(Callback, Failure)>,
-    /// What its runs came to, if any of them failed, or failed in a row before.
-    pub(crate) verdicts: Option<Verdicts>,
 }

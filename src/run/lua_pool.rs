@@ -1,4 +1,4 @@
-//! The resources through which the game reaches the pool and the scripts as a whole.
+//! The resources for all scripts together: [`LuaScripting`] and [`LuaPool`].
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::config::LuaPoolConfig;
 use crate::pool::{ConfigError, VmPool};
 use crate::vm::{ConfiguredPool, ProgramStats, Vm};
 
-/// Switches of the running scripts.
+/// Whether and how scripts run.
 #[derive(Resource, Clone, Debug)]
 #[non_exhaustive]
 pub struct LuaScripting {
-    /// Whether scripts run. While they don't, messages to them wait. One entity's scripts are paused by
-    /// [`LuaScripts::enabled`](crate::LuaScripts::enabled).
+    /// Whether scripts run. While they don't, messages to them wait. To pause the scripts of one entity, use
+    /// [`LuaScripts::enabled`](crate::LuaScripts::enabled). Default: `true`.
     pub enabled: bool,
-    /// The seed of all random numbers of scripts. Default 0: every session draws the same numbers.
+    /// The seed of all random numbers of scripts. Default: 0, with which every session draws the same numbers.
     pub seed: u64,
 }
 
@@ -25,20 +25,20 @@ impl LuaScripting {
     }
 }
 
-/// The pool of VMs that entity scripts run on. There from [`App::finish`](bevy::app::App::finish) on.
+/// The pool of VMs that entity scripts run on. It is inserted by [`App::finish`](bevy::app::App::finish).
 #[derive(Resource, Clone)]
 pub struct LuaPool {
     pub(crate) vms: ConfiguredPool,
     /// The configuration of this frame.
     pub(crate) config: Arc<LuaPoolConfig>,
-    /// The configuration file is still loading, or can't be used: nothing runs until it is there.
+    /// The configuration file is loading or can't be used, so nothing runs.
     pub(crate) awaits_config: bool,
     /// Why it can't be used.
     pub(crate) stopped: Option<Arc<str>>,
 }
 
 impl LuaPool {
-    /// What is said where there is none.
+    /// The panic message where the resource is missing.
     pub(crate) const UNFINISHED: &str = "LuaPoolPlugin has no VMs yet: `App::finish` was not called; an app that \
          is not run by `App::run` calls `app.finish()` and `app.cleanup()` before its first `app.update()`";
 
@@ -48,20 +48,20 @@ impl LuaPool {
         self.vms.vms()
     }
 
-    /// What became of programs in all its VMs: loaded, dropped, loaded again.
+    /// How often programs were loaded, dropped and loaded again, in all VMs.
     #[must_use]
     pub fn programs(&self) -> ProgramStats {
         self.vms.factory().programs()
     }
 
-    /// Whether scripts can run: `false` while the configuration file is still loading, and as long as it
-    /// can't be used; see [`LuaPool::stopped`].
+    /// Whether scripts can run: `false` while the configuration file is loading or can't be used. See
+    /// [`LuaPool::stopped`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.awaits_config
     }
 
-    /// Why no script runs, if that is because the configuration file can't be used.
+    /// Why the configuration file can't be used, if no script runs for that reason.
     #[must_use]
     pub fn stopped(&self) -> Option<&str> {
         self.stopped.as_deref()
@@ -73,12 +73,11 @@ impl LuaPool {
         &self.config
     }
 
-    /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory
-    /// limits change, or the libraries and modules that scripts find. Scripts that wait for the
-    /// configuration file still do.
+    /// Puts another configuration in force, from the next frame on. VMs are replaced if their memory limits change, or
+    /// the libraries and modules for scripts. Scripts that wait for the configuration file still do.
     ///
     /// # Errors
-    /// If it is not valid; then nothing has changed.
+    /// If it is not valid. Then nothing has changed.
     pub fn set_config(&mut self, config: LuaPoolConfig) -> Result<(), ConfigError> {
         self.vms.set_config(config)?;
         self.update();

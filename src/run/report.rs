@@ -13,11 +13,11 @@ use bevy::prelude::{Entity, Resource};
 use crate::error::Failure;
 use crate::escape::{escaped, log_text};
 use crate::pool::{Incident, IncidentKind, TimingHistogram};
-use crate::run::invocation::Tally;
 use crate::run::messages::Outbox;
 use crate::run::program_table::ProgramTable;
 use crate::run::report::figures::Figures;
 use crate::run::report::log_budget::{LogLineBudget, WarningBudget};
+use crate::run::worker_tally::WorkerTally;
 use crate::snapshot::{ERROR_ROWS, ErrorRow, FrameStats, INCIDENT_ROWS, IncidentRow};
 use crate::vm::Callback;
 
@@ -53,7 +53,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Adds what the workers counted, and empties it. `figures` are the numbers of the programs' figures.
-    pub(crate) fn count_runs(&mut self, figures: &[usize], tallies: &mut [Tally]) {
+    pub(crate) fn count_runs(&mut self, figures: &[usize], tallies: &mut [WorkerTally]) {
         for tally in &mut *tallies {
             for (runs, number) in tally.runs.drain(..).zip(figures) {
                 self.frame.runs += runs;

@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bevy::prelude::Entity;
 
-use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::invocation::Invocation;
+use crate::run::outcome::InvocationOutcome;
 use crate::run::program_table::ProgramTable;
 use crate::run::shares::descent::{DescendantUsage, Descent, UsageSum};
 use crate::run::shares::limits::MAX_DESCENT_WEIGHT;

@@ -11,7 +11,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    /// What scripts run in each of these.
+    /// The callback that scripts run in it every time.
     pub(crate) fn callback(self) -> Callback {
         match self {
             Self::Update => Callback::Update,

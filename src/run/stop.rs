@@ -1,4 +1,4 @@
-//! `on_stop`: the last states of scripts that were removed.
+//! [`StopQueue`]: scripts that were removed, until their `on_stop` has run.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use bevy::ecs::lifecycle::Remove;
 use bevy::prelude::{Entity, On, Query, ResMut, Resource};
 
 use crate::bindings::{Amount, SpawnedByScript};
-use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::invocation::Invocation;
 use crate::run::last_state::{LastPlace, LastState};
+use crate::run::outcome::InvocationOutcome;
 use crate::script::{LuaScripts, ScriptState, ScriptStates};
 use crate::value::ScriptTable;
 use crate::vm::{Callback, Program, StateChange};
@@ -19,23 +20,24 @@ pub(crate) struct StopQueue {
     pub(crate) stopped: Vec<Stopped>,
 }
 
+/// A script that was removed from an entity.
 pub(crate) struct Stopped {
     pub(crate) entity: Entity,
     pub(crate) program: Arc<Program>,
     pub(crate) last: LastState,
 }
 
-/// What a stage knows of states that were removed while it lasted.
-pub(super) struct Meanwhile {
-    /// So many were queued when the invocations were collected: they belong to earlier ones.
-    pub(super) known: usize,
+/// What tells which scripts were removed, and which states changed, after a stage was collected.
+pub(super) struct SinceCollected {
+    /// How many stops were queued when it was collected: they are none of its own.
+    pub(super) known_stops: usize,
     /// When the runs had ended.
     pub(super) executed: Tick,
     pub(super) now: Tick,
 }
 
-/// As many may wait for their `on_stop`, with so many bytes: of scripts that make and leave more of them than can
-/// be stopped, the latest are forgotten.
+/// How many may wait for their `on_stop`. If scripts come and go faster than they can be stopped, the latest are
+/// forgotten.
 const MOST: Amount = Amount { count: 1 << 16, bytes: 32 * 1024 * 1024 };
 
 impl Stopped {
@@ -45,7 +47,7 @@ impl Stopped {
 }
 
 impl StopQueue {
-    /// Forgets those for which there is no room; gives how many.
+    /// Forgets those that exceed the limit. Gives how many.
     pub(crate) fn shed(&mut self) -> usize {
         let mut all = Amount::default();
         let fits = |stopped: &Stopped| all.add(Amount { count: 1, bytes: stopped.size() }, MOST);
@@ -55,7 +57,7 @@ impl StopQueue {
         shed
     }
 
-    /// Takes a state that has lost its script. One that never started has nothing to stop.
+    /// Queues a state whose script was removed, if it had started.
     pub(crate) fn push(
         &mut self,
         entity: Entity,
@@ -71,25 +73,25 @@ impl StopQueue {
         }
     }
 
-    /// Takes what an invocation left whose state was removed after it had been collected. Gives whether the game had changed
-    /// that before: then it knew better.
+    /// Keeps what an invocation did to its state, which was removed after the invocation was collected. Gives whether
+    /// that conflicts with a change that the game made: then the game's stays.
     pub(super) fn catch_up(
         &mut self,
         invocation: &Invocation,
         program: &Arc<Program>,
         outcome: &mut InvocationOutcome,
         origin: Option<Entity>,
-        meanwhile: &Meanwhile,
+        since: &SinceCollected,
     ) -> bool {
         let change = std::mem::take(&mut outcome.state);
-        let Meanwhile { known, executed, now } = *meanwhile;
-        let known = known.min(self.stopped.len());
+        let SinceCollected { known_stops, executed, now } = *since;
+        let known_stops = known_stops.min(self.stopped.len());
         let is_its = |stopped: &&mut Stopped| {
             stopped.entity == invocation.entity
                 && stopped.last.at.slot == invocation.slot
                 && Arc::ptr_eq(&stopped.program, program)
         };
-        match self.stopped[known..].iter_mut().find(is_its) {
+        match self.stopped[known_stops..].iter_mut().find(is_its) {
             Some(Stopped { last, .. }) => {
                 last.draws += u64::from(outcome.drew);
                 if last.at.changed.is_newer_than(executed, now) {
@@ -97,7 +99,7 @@ impl StopQueue {
                 }
                 change.apply(&mut last.fields);
             }
-            // It has only just started, and was not queued for that.
+            // It was not queued: it had not started before this stage.
             None if outcome.started && invocation.due.contains(Callback::Start) => {
                 let fields = change.applied_to(&ScriptTable::default());
                 let at = LastPlace { slot: invocation.slot, changed: now };
@@ -114,7 +116,8 @@ impl StopQueue {
     }
 }
 
-/// `LuaScripts` or `ScriptStates` goes, or the entity with them: whichever comes first.
+/// Queues the scripts of an entity when `LuaScripts` or `ScriptStates` is removed or the entity is despawned,
+/// whichever comes first.
 pub(crate) fn on_scripts_removed(
     removed: On<Remove, (LuaScripts, ScriptStates)>,
     mut states: Query<(&mut ScriptStates, Option<&SpawnedByScript>)>,

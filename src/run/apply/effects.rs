@@ -5,9 +5,10 @@ use bevy::prelude::{Messages, World};
 use crate::bindings::{Command, WriteLog};
 use crate::run::apply::spawn::{Spawner, equip_spawned};
 use crate::run::apply::stage::ApplyingStage;
-use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras};
-use crate::run::mailbox::Delivery;
+use crate::run::invocation::Invocation;
+use crate::run::mailbox::QueuedMail;
 use crate::run::messages::{Outbox, ScriptEvent, ScriptFailed};
+use crate::run::outcome::{InvocationOutcome, OutcomeExtras};
 
 impl ApplyingStage<'_> {
     /// Applies all effects, and leaves an empty outcome.
@@ -72,7 +73,7 @@ impl ApplyingStage<'_> {
             }
         }
         let messages = more.effects.messages.drain(..);
-        self.mail.extend(messages.map(|mail| Delivery::new(mail, program.name_hash())));
+        self.mail.extend(messages.map(|mail| QueuedMail::new(mail, program.name_hash())));
         for (name, payload) in more.effects.emitted.drain(..) {
             let script = script.clone();
             self.emit(world, ScriptEvent { entity, script, name, payload });

@@ -6,9 +6,9 @@ use crate::bindings::Backlog;
 use crate::run::apply::parallel::set_bits;
 use crate::run::apply::stage::ApplyingStage;
 use crate::run::frame::Frame;
-use crate::run::invocation::InvocationOutcome;
-use crate::run::mailbox::{Deliveries, Mailbox, Refused};
+use crate::run::mailbox::{Mailbox, RefusedMail, StageMail};
 use crate::run::messages::{Outbox, ScriptEvent};
+use crate::run::outcome::InvocationOutcome;
 use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
 use crate::vm::Callback;
@@ -26,23 +26,23 @@ impl ApplyingStage<'_> {
 
     /// Puts messages that were not taken in this stage back, and sends the new ones after them. Reports what was
     /// refused.
-    pub(super) fn send(&mut self, world: &mut World, deliveries: &mut Deliveries) {
+    pub(super) fn send(&mut self, world: &mut World, stage_mail: &mut StageMail) {
         let mail = std::mem::take(&mut self.mail);
         self.report.frame.messages += mail.len() as u64;
         let mut mailbox = world.resource_mut::<Mailbox>();
-        mailbox.put_back(deliveries);
+        mailbox.put_back(stage_mail);
         let refused = mailbox.put(mail);
         let mut backlog = world.resource_mut::<Backlog>();
         // Hardly anything is sent in fixed steps, so only an update can end it.
         if !refused.is_empty() || self.stage == Stage::Update {
             backlog.refuses = !refused.is_empty();
         }
-        for Refused { from, sender, to, line, bound, count } in refused {
+        for RefusedMail { from, sender, to, line, limit, count } in refused {
             self.report.frame.undelivered += count;
             let mut programs = self.programs.list.iter().map(|carried| &carried.program);
             if let Some(program) = programs.find(|program| program.name_hash() == from) {
                 let message = format!(
-                    "messages were refused, the first one to {to}: {bound}; send less, or to those that take \
+                    "messages were refused, the first one to {to}: {limit}; send less, or to those that take \
                      messages"
                 );
                 self.report.log_refusal((program.name(), line), sender, &message);
@@ -78,9 +78,9 @@ pub(super) fn count_unheard(
         let hears = known.is_none_or(|known| known.contains(Callback::Message));
         let takes = outcome.deferred || outcome.unfinished || !outcome.started || hears;
         if takes && invocation.more.as_ref().is_some_and(|more| more.unsure) {
-            for delivery in invocation.mail() {
-                let delivery = delivery as usize;
-                unsure[delivery] &= !frame.deliveries[delivery].is_for(invocation.slot());
+            for number in invocation.mail() {
+                let number = number as usize;
+                unsure[number] &= !frame.stage_mail[number].is_for(invocation.slot());
             }
         }
     }

@@ -3,7 +3,7 @@
 use bevy::prelude::Entity;
 
 use crate::bindings::{Command, new_entity_index};
-use crate::run::invocation::OutcomeExtras;
+use crate::run::outcome::OutcomeExtras;
 use crate::vm::StateChange;
 
 /// The entity that a stand-in stands for; any other entity is itself. `new` are the entities that the invocation

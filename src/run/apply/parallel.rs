@@ -16,7 +16,8 @@ use bevy::ecs::query::QueryState;
 use bevy::prelude::{Entity, Transform, World};
 
 use crate::bindings::FieldIds;
-use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::invocation::Invocation;
+use crate::run::outcome::InvocationOutcome;
 use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
 use crate::run::sweep::{SortedCursor, TableChunk, chunks, sweep};
@@ -45,7 +46,7 @@ type PlainColumns<'c> =
 pub(super) struct ParallelApply<'s> {
     pub(super) invocations: &'s [Invocation],
     pub(super) programs: &'s ProgramTable,
-    pub(super) spots: &'s FieldIds,
+    pub(super) fields: &'s FieldIds,
     /// Entities that more than one invocation may write to.
     pub(super) contended: &'s EntityHashSet,
     pub(super) stage: Stage,
@@ -269,7 +270,7 @@ impl ParallelApply<'_> {
         }
         let mut changed = AppliedChange::default();
         if let Some((leaf, transform)) = leaf {
-            changed.transform = leaf.write_to_transform(self.spots, transform)?;
+            changed.transform = leaf.write_to_transform(self.fields, transform)?;
             outcome.writes.clear();
         }
         // Nearly always both are zero already: what isn't written needn't go back to memory.

@@ -12,7 +12,8 @@ use crate::bindings::{
 };
 use crate::run::apply::new_entities::{resolve, resolve_all};
 use crate::run::apply::stage::ApplyingStage;
-use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras};
+use crate::run::invocation::Invocation;
+use crate::run::outcome::{InvocationOutcome, OutcomeExtras};
 use crate::run::report::Report;
 use crate::script::{LuaScripts, ScriptStates};
 

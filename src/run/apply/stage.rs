@@ -9,7 +9,7 @@ use bevy::reflect::TypeRegistry;
 use crate::bindings::Bindings;
 use crate::run::apply::conflicts::WriteConflicts;
 use crate::run::invocation::Invocation;
-use crate::run::mailbox::Delivery;
+use crate::run::mailbox::QueuedMail;
 use crate::run::program_table::ProgramTable;
 use crate::run::report::Report;
 use crate::run::shares::Shares;
@@ -41,7 +41,7 @@ pub(super) struct ApplyingStage<'s> {
     /// How many stops were queued when the invocations were collected.
     pub(super) known_stops: usize,
     /// What scripts sent.
-    pub(super) mail: Vec<Delivery>,
+    pub(super) mail: Vec<QueuedMail>,
     /// Scripts some of whose events were not emitted, each with the entity of the first one.
     pub(super) refused_events: Vec<(Arc<str>, Entity)>,
     /// How many of [`MAX_DESCENDANTS_VISITED`] are left.

@@ -4,8 +4,9 @@ use bevy::ecs::change_detection::{DetectChanges, DetectChangesMut};
 use bevy::prelude::World;
 
 use crate::run::apply::stage::ApplyingStage;
-use crate::run::invocation::{Invocation, InvocationOutcome};
-use crate::run::stop::{Meanwhile, StopQueue, Stopped};
+use crate::run::invocation::Invocation;
+use crate::run::outcome::InvocationOutcome;
+use crate::run::stop::{SinceCollected, StopQueue, Stopped};
 use crate::script::{Judgement, ScriptStates};
 use crate::vm::{Callback, StateChange};
 
@@ -39,9 +40,9 @@ impl ApplyingStage<'_> {
             let program = &self.programs.list[invocation.program as usize].program;
             let mut queue = world.resource_mut::<StopQueue>();
             let origin = self.shares.origin_of(invocation);
-            let (known, executed) = (self.known_stops, self.executed);
-            let meanwhile = Meanwhile { known, executed, now };
-            let conflict = queue.catch_up(invocation, program, outcome, origin, &meanwhile);
+            let (known_stops, executed) = (self.known_stops, self.executed);
+            let since = SinceCollected { known_stops, executed, now };
+            let conflict = queue.catch_up(invocation, program, outcome, origin, &since);
             self.report.frame.conflicts += u64::from(conflict);
             return false;
         };

@@ -1,4 +1,4 @@
-//! [`KnownScripts`]: scripts that were loaded once are kept.
+//! [`KnownScripts`]: keeps scripts loaded.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,11 +7,10 @@ use bevy::prelude::{AssetEvent, AssetServer, Handle, Resource};
 
 use crate::script::LuaScript;
 
-/// The scripts from files that were loaded, as long as there are not more of them than that; then those
-/// go that came first.
+/// Keeps the scripts loaded that came from files, up to a limit. The oldest go first.
 ///
-/// Who is spawned by a script with one of them starts in the next stage. If it were dropped with its last handle and
-/// loaded anew, it would depend on the disk and on who else has a handle in which frame that is.
+/// An entity that a script spawns with one of them starts in the next stage. If scripts were dropped with their last
+/// handle and loaded again, that would depend on the disk and on who else has a handle.
 #[derive(Resource, Default)]
 pub(crate) struct KnownScripts {
     handles: HashMap<AssetId<LuaScript>, Handle<LuaScript>>,
@@ -19,9 +18,10 @@ pub(crate) struct KnownScripts {
 }
 
 impl KnownScripts {
-    pub(super) const MOST: usize = 1024;
+    /// How many are kept.
+    const MAX: usize = 1024;
 
-    /// Keeps those that were loaded lately, if anybody still has them.
+    /// Keeps those that were just loaded, if anybody still has a handle.
     pub(super) fn keep_loaded<'e>(
         &mut self,
         loaded: impl Iterator<Item = &'e AssetEvent<LuaScript>>,
@@ -36,13 +36,13 @@ impl KnownScripts {
         }
     }
 
-    /// Keeps a script that is loaded.
+    /// Keeps a loaded script.
     pub(super) fn keep(&mut self, script: &Handle<LuaScript>) {
-        // What has no path can't be spawned by a script.
+        // Scripts name what they spawn by its path.
         if script.path().is_none() || self.handles.contains_key(&script.id()) {
             return;
         }
-        if self.order.len() >= Self::MOST
+        if self.order.len() >= Self::MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.handles.remove(&oldest);
@@ -67,21 +67,21 @@ mod tests {
         let assets = app.world().resource::<AssetServer>().clone();
         let name = |number: usize| format!("{number}.luau");
         let mut known = KnownScripts::default();
-        for number in 0..KnownScripts::MOST + 100 {
-            // Twice is as once.
+        for number in 0..KnownScripts::MAX + 100 {
+            // The second time changes nothing.
             known.keep(&assets.load(name(number)));
             known.keep(&assets.load(name(number)));
         }
         assert_eq!(
             (known.handles.len(), known.order.len()),
-            (KnownScripts::MOST, KnownScripts::MOST)
+            (KnownScripts::MAX, KnownScripts::MAX)
         );
         let is_there = |number| assets.get_handle::<LuaScript>(name(number)).is_some();
-        // What was let go is dropped when nobody loads it any more, and the asset server hears of that.
+        // The others are dropped once they are not loading any more and the asset server has noticed.
         while (0..100).any(is_there) {
             app.update();
             std::thread::yield_now();
         }
-        assert!((100..KnownScripts::MOST + 100).all(is_there));
+        assert!((100..KnownScripts::MAX + 100).all(is_there));
     }
 }

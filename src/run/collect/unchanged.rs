@@ -9,7 +9,7 @@ use bevy::prelude::{Entity, Query, Ref};
 
 use crate::run::collect::chunk_scan::ChunkScan;
 use crate::run::invocation::Invocation;
-use crate::run::mailbox::Delivery;
+use crate::run::mailbox::QueuedMail;
 use crate::run::program_table::ProgramTable;
 use crate::run::stage::Stage;
 use crate::run::sweep::{SortedCursor, TableChunk, chunks, sweep};
@@ -30,7 +30,7 @@ pub(super) struct UnchangedScan<'s> {
     /// The seconds that passed.
     pub(super) delta: f64,
     /// Sorted by receiver.
-    pub(super) deliveries: &'s [Delivery],
+    pub(super) mail: &'s [QueuedMail],
 }
 
 /// What is known of all invocations of unchanged entities.
@@ -66,7 +66,7 @@ impl UnchangedScan<'_> {
             let room = free.split_off_mut(..scan.wanted).expect("there is room for all");
             (chunk, (scan, room))
         });
-        sweep(threads, chunks, self.deliveries, |chunk, (scan, room), mail| {
+        sweep(threads, chunks, self.mail, |chunk, (scan, room), mail| {
             self.scan(chunk, scan, room, mail, programs);
         });
         merge(programs, invocations, scans)
@@ -77,7 +77,7 @@ impl UnchangedScan<'_> {
         chunk: TableChunk<'_, ScriptColumns<'_>>,
         kept: &mut ChunkScan,
         room: &mut [Invocation],
-        mut mail: SortedCursor<'_, Delivery>,
+        mut mail: SortedCursor<'_, QueuedMail>,
         programs: &ProgramTable,
     ) {
         let TableChunk { entities, columns: ((scripts, changed), states) } = chunk;

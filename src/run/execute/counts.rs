@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::run::budget::StageBudget;
-use crate::run::invocation::{Invocation, Tally};
+use crate::run::invocation::Invocation;
+use crate::run::worker_tally::WorkerTally;
 use crate::snapshot::PathCounts;
 use crate::vm::ticks;
 
@@ -15,19 +16,19 @@ pub(super) struct WorkerCounts {
     /// The program that ran last, and those of its runs that are not in the tally yet. The tally may share cache
     /// lines with those of other threads.
     recent: (u32, u64),
-    tally: Tally,
+    tally: WorkerTally,
     /// Which ways the runs took.
     paths: PathCounts,
 }
 
 impl WorkerCounts {
-    pub(super) fn new(tally: Tally, is_late: bool) -> Self {
+    pub(super) fn new(tally: WorkerTally, is_late: bool) -> Self {
         let (stopwatch, paths) = (Stopwatch::new(), PathCounts::default());
         Self { stopwatch, is_late, recent: (0, 0), tally, paths }
     }
 
     /// All that was counted.
-    pub(super) fn finish(mut self) -> (Tally, PathCounts) {
+    pub(super) fn finish(mut self) -> (WorkerTally, PathCounts) {
         self.flush();
         (self.tally, self.paths)
     }

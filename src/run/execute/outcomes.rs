@@ -1,6 +1,7 @@
 //! [`OutcomeChunk`]: the invocations that a worker takes at a time, with room for their outcomes.
 
-use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::invocation::Invocation;
+use crate::run::outcome::InvocationOutcome;
 
 /// The invocations that a worker takes at a time, with room for their outcomes.
 ///

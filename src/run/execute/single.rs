@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::error::{Failure, ScriptError};
 use crate::run::execute::worker::Worker;
-use crate::run::invocation::{Invocation, InvocationOutcome};
+use crate::run::invocation::Invocation;
+use crate::run::outcome::InvocationOutcome;
 use crate::run::shares::FULL_RUN;
 use crate::script::{Backoff, RetryPolicy, Verdicts};
 use crate::value::{ScriptTable, ScriptValue};

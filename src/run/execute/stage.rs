@@ -11,9 +11,11 @@ use crate::run::budget::StageBudget;
 use crate::run::execute::counts::WorkerCounts;
 use crate::run::execute::seed::seed_of_run;
 use crate::run::frame::Frame;
-use crate::run::invocation::{Invocation, InvocationOutcome, OutcomeExtras, Tally};
+use crate::run::invocation::Invocation;
 use crate::run::lua_pool::LuaPool;
+use crate::run::outcome::{InvocationOutcome, OutcomeExtras};
 use crate::run::shares::{InvocationUsage, ProgramLimits, Turns};
+use crate::run::worker_tally::WorkerTally;
 use crate::script::{ScriptState, ScriptStates};
 use crate::snapshot::PathCounts;
 use crate::vm::{Callback, Program};
@@ -34,7 +36,7 @@ pub(super) struct ExecutingStage<'w> {
     /// Some invocation has to wait for the next stage.
     pub(super) anything_waits: AtomicBool,
     /// Tallies that no worker holds: each takes one when it begins and puts it back at the end.
-    pub(super) tallies: Mutex<Vec<Tally>>,
+    pub(super) tallies: Mutex<Vec<WorkerTally>>,
     /// Which ways the runs took, of the workers that are done.
     pub(super) paths: Mutex<PathCounts>,
 }
@@ -53,7 +55,7 @@ impl<'w> ExecutingStage<'w> {
     }
 
     /// Takes a tally to count in. It may be one that was used before.
-    pub(super) fn take_tally(&self) -> Tally {
+    pub(super) fn take_tally(&self) -> WorkerTally {
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         // Those of earlier stages were emptied when they were reported.
         let mut tally = tallies.pop().unwrap_or_default();
@@ -62,7 +64,7 @@ impl<'w> ExecutingStage<'w> {
     }
 
     /// A worker is done, which counted so much.
-    pub(super) fn put_back(&self, tally: Tally, paths: PathCounts) {
+    pub(super) fn put_back(&self, tally: WorkerTally, paths: PathCounts) {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
         *self.paths.lock().unwrap_or_else(PoisonError::into_inner) += paths;
     }

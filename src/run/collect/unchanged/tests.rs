@@ -1,272 +1,34 @@
-//! Two apps to which the same happens, of which one collects all entities the careful way.
+//! Whatever happens to entities is noticed: the result is as if all were examined one by one.
 
-use bevy::app::{FixedUpdate, Update};
+mod twins;
+
 use bevy::asset::Assets;
 use bevy::ecs::change_detection::DetectChangesMut;
-use bevy::prelude::{Entity, Handle, IntoScheduleConfigs, Name, Resource, World};
+use bevy::prelude::{Entity, Name, Resource, World};
 
-use crate::config::LuaPoolConfig;
+use self::twins::{SCRIPTS, Scripts, Twins, replace, spawn, states, test_app};
 use crate::run::frame::Frame;
-use crate::run::mailbox::Mailbox;
 use crate::run::messages::ToScript;
-use crate::run::stop::StopQueue;
-use crate::run::system_sets::ScriptSystems;
-use crate::script::{LuaScript, LuaScripts, ScriptStates, StateLocation};
-use crate::testing::{STEP, TestApp, patient_config};
+use crate::script::{LuaScript, LuaScripts, ScriptStates};
 
-const SCRIPTS: [(&str, &str); 5] = [
-    ("walker", "function on_start(self) self.n = 0 end function on_update(self) self.n += 1 end"),
-    ("idle", "function on_start(self) self.n = 0 end"),
-    ("fixed", "function on_fixed_update(self, dt) self.n = (self.n or 0) + dt end"),
-    ("listener", "function on_message(self, name) self.heard = name end"),
-    ("failing", "function on_update(self) assert(not self.bad) end"),
-];
-
-/// What collecting came to in each stage.
-#[derive(Resource, Default)]
-struct Seen(Vec<Vec<String>>);
-
-/// The scripts, in the order of [`SCRIPTS`].
-#[derive(Resource)]
-struct Scripts(Vec<Handle<LuaScript>>);
-
-impl Scripts {
-    fn get(world: &World, number: usize) -> Handle<LuaScript> {
-        world.resource::<Self>().0[number].clone()
-    }
-}
-
-/// A state that was put away.
+/// A state that was taken from an entity.
 #[derive(Resource)]
 struct PutAway(ScriptStates);
 
-struct Twins {
-    apps: [TestApp; 2],
-    /// The same in both.
-    entities: Vec<Entity>,
-}
-
-impl Twins {
-    fn new(entities: usize) -> Self {
-        let apps = [test_app(false), test_app(true)];
-        let mut twins = Self { apps, entities: Vec::new() };
-        for number in 0..entities {
-            let entity = twins.both(|world, _| spawn(world, number));
-            twins.entities.push(entity);
-        }
-        // They start, and are known.
-        twins.frames(3);
-        twins
-    }
-
-    /// Does the same to both.
-    fn both<T: PartialEq + std::fmt::Debug>(
-        &mut self,
-        mut act: impl FnMut(&mut World, &[Entity]) -> T,
-    ) -> T {
-        let [quick, careful] = &mut self.apps;
-        let first = act(quick.app.world_mut(), &self.entities);
-        assert_eq!(first, act(careful.app.world_mut(), &self.entities));
-        first
-    }
-
-    /// Runs frames, in which both see the same.
-    #[track_caller]
-    fn frames(&mut self, count: usize) {
-        for frame in 0..count {
-            let [quick, careful] = self.apps.each_mut().map(|test| {
-                test.frame();
-                std::mem::take(&mut test.app.world_mut().resource_mut::<Seen>().0)
-            });
-            assert_eq!(quick.len(), careful.len());
-            for (stage, (quick, careful)) in quick.iter().zip(&careful).enumerate() {
-                for (quick, careful) in quick.iter().zip(careful) {
-                    assert_eq!(quick, careful, "stage {stage} of frame {frame}");
-                }
-                assert_eq!(quick.len(), careful.len(), "stage {stage} of frame {frame}");
-            }
-            let [quick, careful] = self.apps.each_ref().map(rows);
-            assert_eq!(quick, careful);
-        }
-    }
-
-    /// That in the last frame the first app examined so many entities one by one, counted in each of its two stages,
-    /// and the second all.
-    #[track_caller]
-    fn assert_left(&self, left: u64) {
-        let of = |test: &TestApp| test.snapshot().frame_paths.collected_one_by_one;
-        assert_eq!(of(&self.apps[0]), left);
-        assert!(of(&self.apps[1]) > left, "there is something to compare");
-    }
-
-    /// As [`Self::assert_left`], where the first app may leave as many as the second.
-    #[track_caller]
-    fn assert_left_some(&self, left: u64) {
-        let snapshot = self.apps[0].snapshot();
-        assert_eq!(snapshot.frame_paths.collected_one_by_one, left);
-    }
-
-    /// Does something to some; after that all are quiet again.
-    #[track_caller]
-    fn unsettle(&mut self, act: impl FnMut(&mut World, &[Entity])) {
-        self.assert_left(0);
-        self.both(act);
-        self.frames(5);
-        self.assert_left(0);
-    }
-}
-
-fn test_app(careful: bool) -> TestApp {
-    let config = LuaPoolConfig {
-        max_failures: 2,
-        retry_interval: 3,
-        max_retry_interval: 3,
-        ..patient_config()
-    };
-    let mut test = TestApp::builder().config(config).fixed_step(STEP).build();
-    let app = &mut test.app;
-    app.init_resource::<Seen>();
-    let note = || note.after(ScriptSystems::Collect).before(ScriptSystems::Execute);
-    app.add_systems(Update, note()).add_systems(FixedUpdate, note());
-    if careful {
-        app.add_systems(Update, forget.before(ScriptSystems::Collect))
-            .add_systems(FixedUpdate, forget.before(ScriptSystems::Collect));
-    }
-    test.finish();
-    let world = test.app.world_mut();
-    let scripts = SCRIPTS.map(|(name, source)| {
-        let script = LuaScript::from_source(name, source).unwrap();
-        world.resource_mut::<Assets<LuaScript>>().add(script)
-    });
-    world.insert_resource(Scripts(scripts.into()));
-    test
-}
-
-/// One of several kinds, in several tables.
-fn spawn(world: &mut World, number: usize) -> Entity {
-    let script = |number: usize| Scripts::get(world, number % SCRIPTS.len());
-    let mut scripts = LuaScripts::new(script(number));
-    if number.is_multiple_of(7) {
-        scripts = scripts.with(script(number + 1)).with(script(number + 2));
-    }
-    let entity = world.spawn(scripts).id();
-    if number.is_multiple_of(3) {
-        world.entity_mut(entity).insert(Name::new("in another table"));
-    }
-    entity
-}
-
-/// Has no entity be quiet.
-fn forget(mut states: bevy::prelude::Query<&mut ScriptStates>) {
-    for mut states in &mut states {
-        for state in &mut states.bypass_change_detection().states {
-            state.attached.place = StateLocation::default();
-        }
-    }
-}
-
-fn note(world: &mut World) {
-    let frame = world.resource::<Frame>();
-    let mut seen: Vec<String> = Vec::new();
-    for invocation in &frame.invocations {
-        let mail: Vec<&str> = frame.mail(invocation).map(|mail| &*mail.name).collect();
-        seen.push(format!(
-            "{} {} {} {mail:?} {} {:?} {} {:?} {:?}",
-            invocation.entity,
-            invocation.slot,
-            frame.program(invocation).name(),
-            invocation.waiting,
-            invocation.due,
-            invocation.delta,
-            invocation.more.as_ref().and_then(|more| more.origin),
-            invocation.stop().map(|last| (&last.fields, last.draws)),
-        ));
-    }
-    let mut carried: Vec<String> = frame
-        .programs
-        .list
-        .iter()
-        .filter(|carried| carried.in_use)
-        .map(|carried| {
-            let name = carried.program.name();
-            let (entities, put_aside) = (carried.entities, carried.put_aside);
-            format!("{name} {entities} {put_aside} {:?}", carried.next_retry)
-        })
-        .collect();
-    carried.sort();
-    seen.extend(carried);
-    let mut shared = frame.shared.clone();
-    shared.sort_unstable();
-    seen.push(format!("{} {shared:?}", frame.any_waits));
-    for mail in &world.resource::<Mailbox>().waiting {
-        seen.push(format!("{mail:?}"));
-    }
-    seen.push(format!("{:?}", frame.deliveries));
-    for stopped in &world.resource::<StopQueue>().stopped {
-        seen.push(format!("{} {} {}", stopped.entity, stopped.program.name(), stopped.last.fields));
-    }
-    let mut states = world.query::<(Entity, &ScriptStates)>();
-    let mut all = Vec::new();
-    for (entity, states) in states.iter(world) {
-        for state in &states.states {
-            let at = &state.attached;
-            let program = at.program.as_ref().map(|program| program.name());
-            all.push(format!(
-                "{entity} {} {} {} {:?} {program:?} {} {:?} {:?} {:?}",
-                state.script,
-                state.started,
-                state.fields,
-                at.asset,
-                at.reload,
-                at.aside,
-                at.waiting,
-                at.pending_delta,
-            ));
-        }
-    }
-    all.sort();
-    seen.extend(all);
-    world.resource_mut::<Seen>().0.push(seen);
-}
-
-/// What the snapshot says of the scripts.
-fn rows(test: &TestApp) -> Vec<String> {
-    let snapshot = test.snapshot();
-    let rows = snapshot.scripts.iter().map(|row| {
-        let (put_aside, next_retry) = (row.put_aside, row.next_retry);
-        let (runs, errors) = (row.runs, row.errors);
-        format!("{} {} {runs} {errors} {put_aside} {next_retry:?}", row.path, row.entities)
-    });
-    let mut total = snapshot.total;
-    total.time = std::time::Duration::ZERO;
-    rows.chain([format!("{total:?}")]).collect()
-}
-
-/// Another script in the place of an asset.
-fn replace(world: &mut World, number: usize, name: &str, source: &str) {
-    let script = LuaScript::from_source(name, source).unwrap();
-    let asset = Scripts::get(world, number).id();
-    world.resource_mut::<Assets<LuaScript>>().insert(asset, script).unwrap();
-}
-
-fn states(world: &World, entity: Entity) -> ScriptStates {
-    world.get::<ScriptStates>(entity).unwrap().clone()
-}
-
 #[test]
-fn nobody_is_looked_at_carefully_to_whom_nothing_happens() {
+fn nothing_is_examined_if_nothing_happens() {
     let mut twins = Twins::new(40);
-    twins.assert_left(0);
+    twins.assert_examined(0);
     twins.frames(3);
-    twins.assert_left(0);
+    twins.assert_examined(0);
 }
 
 #[test]
-fn a_state_cloned_from_another_entity_is_recognised() {
+fn a_state_cloned_from_another_entity_is_noticed() {
     let mut twins = Twins::new(40);
     twins.unsettle(|world, entities| {
         let walker = states(world, entities[5]);
-        // Of the same script, of others, and of three.
+        // With the same script, with others, and with three.
         for other in [10, 1, 2, 7] {
             world.entity_mut(entities[other]).insert(walker.clone());
         }
@@ -418,10 +180,10 @@ fn an_asset_that_went_and_came_back_is_noticed() {
         let scripts = if number % 7 == 0 { 3 } else { 1 };
         (0..scripts).any(|more| (number + more) % SCRIPTS.len() == 0)
     });
-    twins.assert_left_some(2 * carriers.count() as u64);
+    twins.assert_some_examined(2 * carriers.count() as u64);
     twins.both(|world, _| replace(world, 0, "walker", SCRIPTS[0].1));
     twins.frames(3);
-    twins.assert_left(0);
+    twins.assert_examined(0);
 }
 
 #[test]
@@ -435,8 +197,8 @@ fn a_script_that_is_put_aside_and_one_that_is_woken_are_noticed() {
     };
     twins.both(|world, entities| set_bad(world, entities, true));
     twins.frames(2);
-    twins.assert_left(0);
-    // The interval passes more than once.
+    twins.assert_examined(0);
+    // It is tried again more than once.
     twins.frames(12);
     twins.both(|world, entities| {
         assert!(states(world, entities[4]).is_put_aside("failing"));
@@ -447,11 +209,11 @@ fn a_script_that_is_put_aside_and_one_that_is_woken_are_noticed() {
     twins.both(|world, entities| {
         assert!(!states(world, entities[4]).is_put_aside("failing"));
     });
-    twins.assert_left(0);
+    twins.assert_examined(0);
 }
 
 #[test]
-fn who_is_put_aside_while_paused_is_counted() {
+fn scripts_put_aside_while_paused_are_counted() {
     let mut twins = Twins::new(40);
     twins.both(|world, entities| {
         let mut states = world.get_mut::<ScriptStates>(entities[4]).unwrap();
@@ -471,14 +233,14 @@ fn entities_that_take_the_places_of_others_are_new() {
     twins.unsettle(|world, entities| {
         for number in [5, 12, 20, 21] {
             world.despawn(entities[number]);
-            // It gets the index, and the row of another gets the hole.
+            // The new entity gets the index, and another one moves to the free row.
             spawn(world, number + 1);
         }
     });
 }
 
 #[test]
-fn who_gets_a_message_is_noticed() {
+fn receivers_of_messages_are_noticed() {
     let mut twins = Twins::new(40);
     twins.unsettle(|world, entities| {
         // Back and forth, to some that don't listen, and to nobody.
@@ -497,7 +259,7 @@ fn messages_to_paused_scripts_wait() {
         world.write_message(ToScript::new(entities[3], "later", 1.0));
     });
     twins.frames(3);
-    twins.assert_left(1);
+    twins.assert_examined(1);
     twins.both(|world, entities| {
         world.get_mut::<LuaScripts>(entities[3]).unwrap().enabled = true;
     });
@@ -527,7 +289,7 @@ fn what_reflection_did_to_the_states_is_noticed() {
 }
 
 #[test]
-fn what_is_owed_and_who_waits_comes_out_the_same() {
+fn pending_time_and_waiting_are_the_same() {
     let mut twins = Twins::new(40);
     twins.unsettle(|world, entities| {
         for entity in &entities[..20] {
@@ -549,7 +311,7 @@ fn a_reload_that_is_due_is_not_forgotten() {
 }
 
 #[test]
-fn who_descends_from_another_shares_with_others() {
+fn descendants_share_with_others() {
     let mut twins = Twins::new(40);
     twins.both(|world, entities| {
         for entity in &entities[5..12] {
@@ -558,7 +320,7 @@ fn who_descends_from_another_shares_with_others() {
         }
     });
     twins.frames(3);
-    twins.assert_left(2 * 7);
+    twins.assert_examined(2 * 7);
 }
 
 #[test]
@@ -575,13 +337,13 @@ fn programs_that_nobody_carries_any_more_lose_their_numbers() {
         assert!(programs < 30, "{programs} are known");
     }
     twins.frames(3);
-    twins.assert_left(0);
+    twins.assert_examined(0);
 }
 
 #[test]
-fn thousands_on_several_threads_come_to_the_same() {
+fn thousands_on_several_threads_are_the_same() {
     let mut twins = Twins::new(6_000);
-    twins.assert_left(0);
+    twins.assert_examined(0);
     for round in 0..6_usize {
         twins.both(|world, entities| {
             for number in (round * 7..6_000).step_by(501) {
