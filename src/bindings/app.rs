@@ -14,9 +14,9 @@ use crate::vm::ValueServer;
 
 /// Tells scripts what they can reach.
 ///
-/// Usually called while the app is built, before or after the plugin was added. It also works on the
-/// [`World`] of a running app, such as from a command; every run that begins after it sees what was
-/// added. Functions, servers and modules that come so late cost new VMs.
+/// Usually called while the app is built, before or after adding the plugin. It also works on the [`World`] of a
+/// running app, such as from a command: every run that begins afterwards sees what was added. Adding functions, servers
+/// or modules to a running app replaces its VMs.
 pub trait LuaAppExt {
     /// Adds a host function. A dotted name makes tables: `game.damage`.
     ///
@@ -36,17 +36,16 @@ pub trait LuaAppExt {
     ///     });
     /// ```
     ///
-    /// A run may begin once more: one that comes near its memory limit does, and the first one that could tell that
-    /// its file level is shared (see [what is not the same everywhere](crate#what-is-not-the-same-everywhere)). What
-    /// the first attempt did by `ctx` is taken back then. What a function did to anything else isn't, and is done
-    /// twice: do such things in what is given to [`ScriptContext::queue`](crate::ScriptContext::queue), which is called once, if the run succeeds.
+    /// A run may be restarted: one that comes near its memory limit, and the first one that could tell that its file
+    /// level is shared (see [what is not the same everywhere](crate#what-is-not-the-same-everywhere)). What the first
+    /// attempt did through `ctx` is rolled back. Other side effects of a function are not, and happen twice: put them
+    /// in a command for [`ScriptContext::queue`](crate::ScriptContext::queue), which runs once, if the run succeeds.
     ///
     /// A name that is no Lua name, or is taken, is logged as an error and left out.
     fn add_lua_function<M>(&mut self, name: &str, function: impl IntoLuaFunction<M>) -> &mut Self;
 
     /// Adds live values: what `server` has at `path.to.value` is what scripts find at
-    /// `namespace.path.to.value`, asked anew by each read. One that was removed may come back under its
-    /// name.
+    /// `namespace.path.to.value`; every read asks the server. A namespace that was removed can be added again.
     ///
     /// What it answers should not change while a stage runs, or the result depends on which run came
     /// first.
@@ -80,8 +79,8 @@ pub trait LuaAppExt {
     /// `entity["my_game::combat::Health"]`.
     fn expose_component<T: Exposable>(&mut self) -> &mut Self;
 
-    /// Lets scripts read and write every component that the app registered for reflection, except those
-    /// that hold up the app. For prototypes: a stranger's script should reach only what it needs.
+    /// Lets scripts read and write every component that the app registered for reflection, except those that Bevy and
+    /// this crate depend on. For prototypes: untrusted scripts should reach only what they need.
     fn expose_all_components(&mut self) -> &mut Self;
 }
 
@@ -121,34 +120,34 @@ impl LuaAppExt for World {
         change(self, |world| {
             world.get_resource_or_init::<AppTypeRegistry>().write().register::<T>();
             bindings(world).expose::<T>();
-            settle(world);
+            refreeze(world);
         })
     }
 
     fn expose_all_components(&mut self) -> &mut Self {
         change(self, |world| {
             bindings(world).expose_all = true;
-            settle(world);
+            refreeze(world);
         })
     }
 }
 
-/// What was registered while effects are applied, such as by a command of a host function. Then the bindings
-/// are in use; it is done when they are back.
+/// Registrations made while effects are applied, such as by a command of a host function. The bindings are in use then,
+/// so these wait until that is done.
 #[derive(Resource, Default)]
 pub(crate) struct LateBindings(Vec<LateChange>);
 
 type LateChange = Box<dyn FnOnce(&mut World) + Send + Sync>;
 
 impl LateBindings {
-    /// Does what was left for later.
-    pub(crate) fn settle(world: &mut World) {
+    /// Makes the registrations that have been waiting.
+    pub(crate) fn apply(world: &mut World) {
         let late = world.get_resource_mut::<Self>().map(|mut late| std::mem::take(&mut late.0));
         late.into_iter().flatten().for_each(|change| change(world));
     }
 }
 
-/// Changes the bindings, at once if that can be.
+/// Changes the bindings, now or as soon as they are no longer in use.
 fn change(
     world: &mut World,
     change: impl FnOnce(&mut World) + Send + Sync + 'static,
@@ -199,8 +198,8 @@ fn bindings(world: &mut World) -> Mut<'_, Bindings> {
     world.get_resource_or_init::<Bindings>()
 }
 
-/// In a running app: settles what is exposed now. Before that, the plugin does it when all is built.
-fn settle(world: &mut World) {
+/// Freezes what is exposed again, in a running app. Before it runs, the plugin does so when all plugins are built.
+fn refreeze(world: &mut World) {
     if !bindings(world).is_serving() {
         return;
     }

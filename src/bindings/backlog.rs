@@ -1,4 +1,4 @@
-//! [`Backlog`]: what waits for entities whose scripts take no messages.
+//! [`Backlog`]: messages that wait for entities whose scripts take none.
 
 use std::iter::Sum;
 
@@ -7,7 +7,7 @@ use bevy::prelude::{Entity, Resource};
 
 use crate::error::ScriptError;
 
-/// Messages, and their bytes.
+/// A number of messages and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     pub(crate) count: usize,
@@ -19,7 +19,7 @@ impl Amount {
         self.count <= most.count && self.bytes <= most.bytes
     }
 
-    /// Adds another, if that stays within a bound; gives whether it does.
+    /// Adds another amount if the sum stays within `most`; returns whether it does.
     pub(crate) fn add(&mut self, other: Self, most: Self) -> bool {
         let both: Self = [*self, other].into_iter().sum();
         let fits = both.is_within(most);
@@ -39,15 +39,15 @@ impl Sum for Amount {
     }
 }
 
-/// What messages from one entity to another may come to that wait.
+/// The most waiting messages from one entity to another.
 pub(crate) const OF_A_PAIR: Amount = Amount { count: 2048, bytes: 1024 * 1024 };
 
-/// What waits for entities whose scripts take no messages, because they are paused or not loaded: as it was when
-/// the stage began, and empty as long as it is little.
+/// Messages that wait for entities whose scripts take none, because they are paused or not loaded. Taken when the stage
+/// begins; empty as long as few wait.
 #[derive(Resource, Default)]
 pub(crate) struct Backlog {
     pairs: HashMap<(Entity, Entity), Amount>,
-    /// Messages were refused not long ago: it is worth to know by which line they are sent.
+    /// Messages were refused recently, so the lines that send them are recorded.
     pub(crate) refuses: bool,
 }
 
@@ -66,10 +66,10 @@ impl Backlog {
         *known = [*known, amount].into_iter().sum();
     }
 
-    /// Whether one entity may send more to another.
+    /// Checks that one entity may send more messages to another.
     ///
     /// # Errors
-    /// If too much of what it sent waits.
+    /// If too many of its messages wait there.
     pub(crate) fn check(&self, sender: Entity, to: Entity) -> Result<(), ScriptError> {
         let Some(Amount { count, bytes }) = self.pairs.get(&(sender, to)) else { return Ok(()) };
         if *count < OF_A_PAIR.count && *bytes < OF_A_PAIR.bytes {

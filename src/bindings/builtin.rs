@@ -1,5 +1,5 @@
-//! The functions that every script has: `world`, `send`, `emit`, `quat`, `time`. They are host functions
-//! like an app's own.
+//! The functions that every script has: `world`, `send`, `emit`, `quat`, `time`. They use the same registration as an
+//! app's own host functions.
 
 use bevy::math::{EulerRot, Quat, Vec3};
 use bevy::prelude::{Entity, Time};
@@ -54,7 +54,7 @@ fn register(bindings: &mut Bindings) {
     bindings.add_namespace("time", Box::new(time)).expect("no built-in name is taken twice");
 }
 
-/// The most scripts that an entity has which a script spawns.
+/// The most scripts of an entity that a script spawns.
 const MAX_SCRIPTS: usize = 16;
 
 fn add<M>(bindings: &mut Bindings, name: &str, function: impl IntoLuaFunction<M>) {
@@ -112,7 +112,7 @@ fn spawn(ctx: &mut ScriptContext<'_>, with: Option<ScriptTable>) -> Result<Entit
         Ok(entity)
     });
     if spawned.is_err() {
-        // The script may catch the error: nothing half-made stays. What a new entity got lies at the end.
+        // The script may catch the error, so remove what is incomplete. The new entity's writes are the last ones.
         ctx.effects.spawned.truncate(spawned_before);
         ctx.effects.writes.truncate(writes_before);
     }

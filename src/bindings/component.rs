@@ -1,4 +1,4 @@
-//! [`ExposedComponent`]: one component type within the scripts' reach.
+//! [`ExposedComponent`]: a component type that scripts can reach.
 
 use std::any::TypeId;
 
@@ -8,7 +8,7 @@ use bevy::ecs::reflect::ReflectComponent;
 use bevy::prelude::{Entity, EntityRef, ReflectDefault, ReflectFromReflect, Transform, World};
 use bevy::reflect::{FromType, PartialReflect, Reflect, TypeInfo, TypeRegistry};
 
-use super::columns::ExposedColumnQuery;
+use super::component_column::ExposedColumnQuery;
 use super::component_type::{ComponentType, Exposable, component_type};
 use super::reflect::{self, ScalarType};
 use super::scalar_fields::ScalarFields;
@@ -16,13 +16,13 @@ use super::written_value::WrittenValue;
 use crate::error::ScriptError;
 use crate::vm::{FieldPath, Scalar};
 
-/// Makes what scripts see in a component's stead.
+/// Converts a component to what scripts see instead of it.
 type View = fn(&dyn Reflect) -> Option<Box<dyn Reflect>>;
 
 /// A component of an entity, as it is in the world.
 #[derive(Clone, Copy)]
 pub(crate) enum FoundComponent<'w> {
-    /// Its type is known.
+    /// The Rust type is known.
     Typed(&'w dyn ScalarFields),
     Reflected(&'w dyn PartialReflect),
 }
@@ -38,7 +38,7 @@ impl FoundComponent<'_> {
     }
 }
 
-/// One component within the scripts' reach.
+/// A component type that scripts can reach.
 #[derive(Clone)]
 pub(crate) struct ExposedComponent {
     /// The short type name.
@@ -46,13 +46,13 @@ pub(crate) struct ExposedComponent {
     pub(crate) info: &'static TypeInfo,
     type_id: TypeId,
     access: ReflectComponent,
-    /// Its type, if that was known when it was exposed.
+    /// The Rust type, if it was exposed by type.
     known_type: Option<&'static dyn ComponentType>,
-    /// Fields can't be written.
+    /// Its fields can't be written.
     pub(crate) read_only: bool,
     /// It can't be replaced, inserted or removed either.
     pub(crate) fixed: bool,
-    /// What scripts see in its stead.
+    /// What scripts see instead.
     view: Option<View>,
 }
 
@@ -83,7 +83,7 @@ impl ExposedComponent {
         }
     }
 
-    /// It can only be read, and scripts see what `view` makes of it.
+    /// Makes it read-only, and scripts see the result of `view` instead.
     pub(crate) fn viewed_as(self, view: View) -> Self {
         Self { view: Some(view), read_only: true, fixed: true, ..self }
     }
@@ -92,7 +92,7 @@ impl ExposedComponent {
         self.type_id
     }
 
-    /// Registers the component in a world.
+    /// Registers the component in `world`.
     pub(crate) fn register(&self, world: &mut World) -> ComponentId {
         self.access.register_component(world)
     }
@@ -111,7 +111,7 @@ impl ExposedComponent {
         })
     }
 
-    /// The component of an entity as it is.
+    /// The component of an entity.
     pub(crate) fn find<'w>(&self, entity: EntityRef<'w>) -> Option<FoundComponent<'w>> {
         Some(match self.known_type {
             Some(known) => FoundComponent::Typed(known.find(entity)?),
@@ -119,7 +119,7 @@ impl ExposedComponent {
         })
     }
 
-    /// Finds it in all entities; `None` if its type isn't known, or it doesn't lie in tables.
+    /// A query for the component in all tables; `None` if its type isn't known or it is stored in a sparse set.
     pub(crate) fn column_query(&self, world: &World) -> Option<Box<dyn ExposedColumnQuery>> {
         self.known_type?.column_query(world)
     }
@@ -128,7 +128,7 @@ impl ExposedComponent {
         self.type_id == TypeId::of::<Transform>()
     }
 
-    /// Whether scripts see something else in its stead.
+    /// Whether scripts see something else instead.
     pub(crate) fn has_view(&self) -> bool {
         self.view.is_some()
     }
@@ -152,7 +152,7 @@ impl ExposedComponent {
         }
     }
 
-    /// Whether [`ExposedComponent::insert`] knows how to make one.
+    /// Whether [`ExposedComponent::insert`] can construct one.
     pub(crate) fn can_be_inserted(&self, registry: &TypeRegistry) -> bool {
         registry.get_type_data::<ReflectFromReflect>(self.type_id).is_some()
             || registry.get_type_data::<ReflectDefault>(self.type_id).is_some()
@@ -162,7 +162,7 @@ impl ExposedComponent {
         world.get_entity(entity).is_ok_and(|entity| self.access.contains(entity))
     }
 
-    /// Writes a field if its value differs. Gives whether it did, or `None` if the entity or the component is gone.
+    /// Writes a field if its value differs and returns whether it did; `None` if the entity or the component is gone.
     pub(crate) fn write(
         &self,
         world: &mut World,

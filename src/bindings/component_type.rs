@@ -7,7 +7,7 @@ use bevy::ecs::component::{Immutable, Mutable};
 use bevy::prelude::{Component, Entity, EntityRef, Reflect, World};
 use bevy::reflect::{GetTypeRegistration, Typed};
 
-use super::columns::{ExposedColumnQuery, column_query};
+use super::component_column::{ExposedColumnQuery, column_query};
 use super::reflect::TypedScalar;
 use super::scalar_fields::ScalarFields;
 use crate::vm::FieldPath;

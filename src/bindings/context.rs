@@ -25,17 +25,17 @@ use bevy::prelude::{Entity, EntityRef, World};
 use bevy::reflect::TypeRegistry;
 
 use super::backlog::Backlog;
-use super::columns::StageColumns;
 use super::component::FoundComponent;
 use super::component_type::Exposable;
 use super::effects::{Checkpoint, Command, Effects, Mail, new_entity_index};
 use super::exposure::Exposure;
+use super::stage_columns::StageColumns;
 use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
 use crate::value::{ScriptValue, ScriptValues};
 use crate::vm::{Live, RunRandom};
 
-/// What the app has registered for scripts, by number.
+/// The functions and live values that the app has registered, by number. [`ScriptContext`] gets them handed in.
 pub(crate) trait HostApi: Sync {
     /// Calls a host function.
     fn call(
@@ -70,34 +70,35 @@ pub struct ScriptContext<'w> {
     limits: &'w LuaPoolConfig,
     columns: &'w StageColumns<'w>,
     entity: Entity,
-    /// The entity from which that one descends, if a script spawned it and its script runs.
+    /// The entity from which `entity` descends, if a script spawned it.
     origin: Option<Entity>,
     /// The asset path of the script that runs.
     script: Option<&'w Arc<str>>,
-    /// Whether the lines of calls are noted: messages are being refused.
+    /// Whether to record the line of each call, because messages are being refused.
     notes_lines: bool,
-    /// The line of the call that goes on, if it is known.
+    /// The line of the current call, if it was recorded.
     line: Option<u32>,
-    /// The own entity in the world, if it is there and visible.
+    /// `entity` in the world, if it exists and scripts may see it.
     own: Option<EntityRef<'w>>,
-    /// The component of the own entity that was found last, and its number.
+    /// The component of `entity` that was looked up last, with its number.
     found: Option<(u32, FoundComponent<'w>)>,
-    /// The archetype whose entities were last found to be visible.
+    /// The last archetype whose entities scripts may see.
     seen: Cell<Option<ArchetypeId>>,
     pub(crate) effects: Effects,
-    /// Components with what this script wrote to their fields.
+    /// Copies of components with the script's writes, for host functions and reads of whole values.
     copies: EditedCopies,
-    /// Commands that each run of this unit may queue.
+    /// The most commands that one run may queue.
     max_commands: usize,
     /// Whether the current script may write numbers that are not finite.
     allow_non_finite: bool,
-    /// Bytes that the runs of this unit handed over in messages and components.
+    /// Bytes that the invocation's runs put in messages and components.
     bytes: usize,
-    /// Bytes that lists and maps had which these runs wrote back: until the stage is applied, they are there twice.
+    /// Bytes of lists and maps that the runs copied in order to change them. Until the stage is applied, both copies
+    /// exist.
     copied: usize,
-    /// Where the current run began to count its output.
+    /// The counts when the current run began.
     base: OutputCounts,
-    /// Where to return to if the current run fails or begins once more.
+    /// The effects when the current run began, to return to if it fails or is restarted; `None` if there were none.
     start: Option<Checkpoint>,
 }
 
@@ -106,7 +107,7 @@ struct OutputCounts {
     commands: usize,
     messages: usize,
     logs: usize,
-    /// Components inserted or removed by this run.
+    /// Components inserted or removed by the current run.
     changes: usize,
     bytes: usize,
     copied: usize,
@@ -169,7 +170,7 @@ impl<'w> ScriptContext<'w> {
             None if self.writes_fields_of(entity, number) => {
                 match self.edited_copy(entity, number) {
                     Ok(copy) => copy.downcast_ref(),
-                    // It can't be copied: nobody but scripts can see what they wrote.
+                    // It can't be copied, so host functions see it without the script's writes.
                     Err(_) => self.world.get(entity),
                 }
             }
@@ -235,7 +236,7 @@ impl<'w> ScriptContext<'w> {
         if let Some(index) = new_entity_index(entity) {
             return index < self.effects.spawned.len();
         }
-        // The world doesn't change during a stage.
+        // Looked up when the invocation began; the world doesn't change during a stage.
         if entity == self.entity {
             return self.own.is_some();
         }
@@ -259,7 +260,7 @@ impl<'w> ScriptContext<'w> {
         if self.exists(entity) { Ok(()) } else { Err(ScriptError::NoEntity { entity }) }
     }
 
-    /// Whether the runs so far spawned any entity.
+    /// Whether the invocation has spawned any entity so far.
     pub(super) fn has_spawned(&self) -> bool {
         !self.effects.spawned.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What a unit of runs wants to change: plain data, applied after all runs of the stage.
+//! [`Effects`]: what an invocation wants to change. Plain data, applied after all runs of the stage.
 
 use bevy::prelude::{Entity, World};
 use bevy::reflect::TypeRegistry;
@@ -7,28 +7,28 @@ use super::write_log::WriteLog;
 use crate::value::ScriptValue;
 use crate::vm::LogLine;
 
-/// Everything that the runs of one script on one entity want to change in one stage.
+/// Everything that an invocation wants to change: the runs of one script on one entity in one stage.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// What is written to components, inserted and removed.
+    /// Components that are written, inserted and removed.
     pub(crate) writes: WriteLog,
-    /// The entities that it spawned, by the order in which it did.
+    /// The entities that it spawns, in order.
     pub(crate) spawned: Vec<Spawn>,
-    /// What comes after the components, in the order in which the script asked for it.
+    /// Despawns and host commands, in order. Applied after the components.
     pub(crate) commands: Vec<Command>,
     pub(crate) messages: Vec<Mail>,
     pub(crate) emitted: Vec<(String, ScriptValue)>,
     pub(crate) logs: Vec<LogLine>,
 }
 
-/// An entity to spawn. Its components are inserted.
+/// An entity to spawn. Its components are in the write log.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spawn {
     pub(crate) parent: Option<Entity>,
-    /// Its level below the root of its hierarchy, as the script saw that.
+    /// Its level below the root of its hierarchy, as the script sees it.
     pub(crate) level: usize,
     pub(crate) scripts: Vec<String>,
-    /// How many of these are not known yet.
+    /// How many of these names are new.
     pub(crate) unknown: usize,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Mail {
     pub(crate) name: String,
     pub(crate) payload: ScriptValue,
     pub(crate) sender: Option<Entity>,
-    /// The line that sent it, if that was noted.
+    /// The line that sent it, if it was recorded.
     pub(crate) line: Option<u32>,
 }
 
-/// A point to return to.
+/// The effects at some moment, to return to.
 #[derive(Default)]
 pub(crate) struct Checkpoint {
     writes: WriteLog,
@@ -59,7 +59,7 @@ pub(crate) struct Checkpoint {
 }
 
 impl Effects {
-    /// Whether there is nothing at all.
+    /// Whether there is no effect at all.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.is_plain()
@@ -75,7 +75,7 @@ impl Effects {
             && self.logs.is_empty()
     }
 
-    /// Notes where the effects stand.
+    /// Copies what [`Effects::roll_back`] needs to return here.
     pub(super) fn checkpoint(&self, registry: &TypeRegistry) -> Checkpoint {
         Checkpoint {
             writes: self.writes.duplicate(registry),
@@ -86,7 +86,7 @@ impl Effects {
         }
     }
 
-    /// Takes back all that came after the checkpoint. Log lines stay: they tell of the failure.
+    /// Drops all that came after the checkpoint, except log lines: they tell of the failure.
     pub(crate) fn roll_back(&mut self, to: Checkpoint) {
         self.writes = to.writes;
         self.spawned.truncate(to.spawned);
@@ -96,19 +96,19 @@ impl Effects {
     }
 }
 
-/// How many entities one unit can spawn in a stage, so that their stand-ins fit a reserved range.
+/// How many entities one invocation can spawn, so that their stand-ins fit a reserved range.
 pub(crate) const MAX_NEW_ENTITIES: usize = 1 << 16;
 
-/// The stand-in for the entity that a run spawned as number `index`: it gets its place in the world
-/// when the stage is applied, so that the numbers of entities don't depend on threads.
+/// The stand-in for the entity that an invocation spawned as number `index`. The entity itself is allocated when the
+/// stage is applied, so that entity ids don't depend on the order of threads.
 ///
-/// Stand-ins lie at the end of the range of indices, where no world gets.
+/// Stand-ins use the highest indices, which no world reaches.
 pub(crate) fn new_entity(index: usize) -> Entity {
     let index = u32::MAX - 2 - u32::try_from(index).expect("below `MAX_NEW_ENTITIES`");
     Entity::from_raw_u32(index).expect("every index but `u32::MAX` is valid")
 }
 
-/// The number of a stand-in, if this is one.
+/// The `index` of a stand-in; `None` if the entity is none.
 pub(crate) fn new_entity_index(entity: Entity) -> Option<usize> {
     let index = (u32::MAX - 2).checked_sub(entity.index_u32())? as usize;
     (index < MAX_NEW_ENTITIES).then_some(index)

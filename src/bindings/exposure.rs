@@ -14,26 +14,26 @@ use super::component::ExposedComponent;
 use super::field_ids::FieldIds;
 use crate::error::{ScriptError, suggest};
 
-/// Names on `entity` that are no components.
+/// Names on `entity` that are properties, not components.
 pub(crate) const PROPERTIES: [&str; 3] = ["id", "parent", "children"];
 
-/// Components by full type path that scripts see in every app that has them.
+/// Full type paths of components that are exposed in every app that registers them.
 const CURATED_BY_PATH: [&str; 2] =
     ["bevy_camera::visibility::Visibility", "bevy_camera::visibility::InheritedVisibility"];
 
-/// The components within the scripts' reach, by number and by name.
+/// The components that scripts can reach, by number and by name.
 #[derive(Clone, Default)]
 pub(crate) struct Exposure {
     components: Vec<ExposedComponent>,
     names: HashMap<&'static str, u32>,
-    /// The number of [`ChildOf`], if that is exposed.
+    /// The number of [`ChildOf`], if it is exposed.
     child_of: Option<u32>,
-    /// Their fields, once all are known.
+    /// Their fields, set by [`Exposure::freeze`].
     pub(crate) fields: FieldIds,
 }
 
 impl Exposure {
-    /// What every app exposes: [`Transform`], [`Name`], and for reading [`GlobalTransform`].
+    /// What every app exposes: [`Transform`], [`Name`], and [`GlobalTransform`] read-only.
     pub(crate) fn curated() -> Self {
         let mut exposure = Self::default();
         exposure.add(ExposedComponent::of::<Transform>());
@@ -46,7 +46,7 @@ impl Exposure {
         exposure
     }
 
-    /// Adds a component. If another type has the short name already, this one takes its full path.
+    /// Adds a component. If its short name is taken, it goes by its full type path.
     pub(crate) fn add(&mut self, mut component: ExposedComponent) {
         if self.components.iter().any(|known| known.type_id() == component.type_id()) {
             return;
@@ -58,7 +58,7 @@ impl Exposure {
         self.components.push(component);
     }
 
-    /// Adds the curated components that the app registered, and all registered ones if asked to.
+    /// Adds the curated components that the app registered; if `all`, every registered component.
     pub(crate) fn add_registered(&mut self, registry: &TypeRegistry, all: bool) {
         let mut found: Vec<_> = registry
             .iter_with_data::<ReflectComponent>()
@@ -68,24 +68,24 @@ impl Exposure {
                 CURATED_BY_PATH.contains(&path) || (all && !is_internal(info))
             })
             .collect();
-        // The registry is a hash map; numbers and names must not depend on its order.
+        // Sort: the registry is a hash map, and numbers and names must not depend on its order.
         found.sort_by_key(|(info, _)| info.type_path());
         for (info, access) in found {
             self.add(ExposedComponent::of_registered(info, access));
         }
     }
 
-    /// Learns which components can't be changed in place.
+    /// Finds out which components can't be changed, and gives all fields their numbers. Call it again after adding more.
     pub(crate) fn freeze(&mut self, world: &mut World) {
-        // What is known of a relation needs both of its components.
+        // A relationship is only known once both of its components are registered.
         let ids: Vec<_> =
             self.components.iter().map(|component| component.register(world)).collect();
         for (component, id) in self.components.iter_mut().zip(ids) {
             let info = world.components().get_info(id);
             component.read_only |= !info.is_some_and(ComponentInfo::mutable);
             let relation = info.and_then(ComponentInfo::relationship_accessor);
-            // Bevy alone keeps the lists of those that relate to an entity. And how deep a relation nests by
-            // which it despawns is known here of parents and children only.
+            // Only Bevy may change a relationship target. A relationship that despawns its sources could nest too
+            // deeply; the depth is only checked for parents and children.
             component.fixed |= match relation {
                 Some(RelationshipAccessor::RelationshipTarget { .. }) => true,
                 Some(RelationshipAccessor::Relationship { linked_spawn, .. }) => {
@@ -108,7 +108,7 @@ impl Exposure {
         &self.components[number as usize]
     }
 
-    /// The number of [`ChildOf`], if that is exposed.
+    /// The number of [`ChildOf`], if it is exposed.
     pub(crate) fn child_of(&self) -> Option<u32> {
         self.child_of
     }
@@ -127,7 +127,7 @@ impl Exposure {
     }
 }
 
-/// Components that hold up the app or this crate: never within reach.
+/// Components that Bevy or this crate depends on: never exposed.
 fn is_internal(info: &TypeInfo) -> bool {
     let path = info.type_path();
     info.type_id() == TypeId::of::<TransformTreeChanged>()

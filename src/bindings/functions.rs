@@ -13,16 +13,16 @@ type BoxedFunction = Box<
         + Sync,
 >;
 
-/// A function of the host, ready to be called by a script.
+/// A host function that scripts can call.
 pub(crate) struct HostFunction {
     name: String,
-    /// Whether it may get entities that the run spawned itself and that are not in the world yet.
+    /// Whether it accepts entities that the run has spawned and that are not in the world yet.
     pub(crate) takes_new_entities: bool,
     body: FunctionBody,
 }
 
 enum FunctionBody {
-    /// It gets the run's view of the world.
+    /// It gets a [`ScriptContext`].
     InContext(BoxedFunction),
     /// It needs no world.
     Native(NativeFunction),
@@ -72,7 +72,7 @@ impl HostFunction {
 }
 
 impl From<NativeFunction> for HostFunction {
-    /// A function that needs no world; entities mean nothing to it.
+    /// A function that needs no world, so it accepts new entities.
     fn from(function: NativeFunction) -> Self {
         let name = function.name().to_owned();
         Self { name, takes_new_entities: true, body: FunctionBody::Native(function) }
@@ -93,7 +93,7 @@ impl RegisteredFunction for HostFunction {
 /// [`Variadic`](crate::Variadic). The result is an [`IntoScript`](crate::IntoScript) type; a tuple of them is several
 /// results, a `Result` raises its error in the script: see [`IntoScriptResults`].
 ///
-/// `M` only tells the kinds apart.
+/// `M` is a marker that tells the kinds of closures apart.
 pub trait IntoLuaFunction<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_lua_function(self, name: String) -> BoxedFunction;
@@ -144,7 +144,7 @@ where
     }
 }
 
-/// Marks a closure that takes a context and no arguments.
+/// The marker of closures that take a context and no arguments.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ContextAlone;

@@ -1,9 +1,9 @@
-//! How deep scripts may nest entities. Bevy follows children by recursion, when it despawns them and elsewhere,
-//! and the stack that it has for that ends somewhere.
+//! How deep scripts may nest entities. Bevy recurses through children, for example when it despawns them, so a
+//! hierarchy that is too deep would overflow the stack.
 
 use bevy::prelude::{ChildOf, Children, Entity, World};
 
-/// The most levels that scripts may make below the root of a hierarchy.
+/// The most levels below the root of a hierarchy that scripts may make.
 pub(crate) const MAX_LEVELS: usize = 256;
 
 /// Why an entity can't become the child of another.
@@ -21,7 +21,10 @@ pub(crate) enum Misfit {
     TooMany,
 }
 
-/// The level of a child of this entity: its ancestors, of which the last may be found by `parent_of`.
+/// The level at which a child of `parent` would be: how many ancestors it would have. `parent_of` finds them.
+///
+/// # Errors
+/// If that is too deep, or `child` is among the ancestors.
 pub(crate) fn level_below(
     parent: Entity,
     child: Option<Entity>,
@@ -49,8 +52,11 @@ pub(crate) fn parent_in(world: &World) -> impl Fn(Entity) -> Option<Entity> {
     |entity| world.get::<ChildOf>(entity).map(ChildOf::parent)
 }
 
-/// Whether all that is below an entity has room if the entity itself is at this level. Looks at no more
-/// descendants than `looks`, which is lessened by them.
+/// Checks that no descendant gets too deep if `entity` is at this level. Subtracts the descendants that it visits from
+/// `looks`.
+///
+/// # Errors
+/// If one does, or `looks` would fall below zero.
 pub(crate) fn has_room_below(
     world: &World,
     entity: Entity,
@@ -69,7 +75,10 @@ pub(crate) fn has_room_below(
     Ok(())
 }
 
-/// Whether an entity of the world may become the child of another, with all that is below it.
+/// Checks that an entity of the world may become the child of another, with all its descendants.
+///
+/// # Errors
+/// If it may not.
 pub(crate) fn fits(
     world: &World,
     child: Entity,

@@ -1,39 +1,39 @@
-//! [`Population`]: the living entities that scripts spawned.
+//! [`Population`]: counts the living entities that scripts spawned.
 
 use bevy::ecs::lifecycle::HookContext;
 use bevy::ecs::world::DeferredWorld;
 use bevy::platform::collections::HashMap;
 use bevy::prelude::{Component, Entity, Resource, World};
 
-/// A script spawned this entity.
+/// Marks an entity that a script spawned.
 #[derive(Component, Clone, Copy, Debug)]
 #[component(immutable, on_insert = count, on_discard = discount)]
 pub(crate) struct SpawnedByScript {
-    /// The entity from which it descends that no script spawned.
+    /// Its first ancestor that no script spawned.
     pub(crate) origin: Entity,
 }
 
-/// How many entities live that scripts spawned.
+/// Counts the living entities that scripts spawned.
 #[derive(Resource, Default)]
 pub(crate) struct Population {
     all: usize,
-    /// By the entity from which they descend.
+    /// By origin.
     of: HashMap<Entity, usize>,
 }
 
 impl Population {
-    /// As many may live that descend from one entity.
+    /// The most living entities of one origin.
     pub(crate) const OF_ONE: usize = 1 << 14;
-    /// As many may live in all.
+    /// The most living entities in total.
     const MOST: usize = 1 << 17;
 
-    /// Whether so many more may be spawned that descend from one entity.
+    /// Whether `more` entities of this origin may be spawned.
     pub(crate) fn has_room(&self, origin: Entity, more: usize) -> bool {
         let of_one = self.of.get(&origin).copied().unwrap_or(0);
         of_one + more <= Self::OF_ONE && self.all + more <= Self::MOST
     }
 
-    /// Why there may be no more.
+    /// The error text if there is no room.
     pub(crate) fn refusal() -> String {
         format!(
             "too many entities that scripts spawned live: at most {} that descend from one entity, and {} in \
@@ -70,7 +70,7 @@ fn discount(mut world: DeferredWorld<'_>, context: HookContext) {
     }
 }
 
-/// The entity from which an entity descends that no script spawned, if a script spawned it and it lives.
+/// The origin of an entity, if a script spawned it and it is alive.
 pub(crate) fn origin_of(world: &World, entity: Entity) -> Option<Entity> {
     world.get::<SpawnedByScript>(entity).map(|spawned| spawned.origin)
 }

@@ -6,12 +6,12 @@ use bevy::log::warn;
 use bevy::prelude::{Resource, World};
 use bevy::reflect::TypeRegistry;
 
-use super::columns::StageColumns;
 use super::component::ExposedComponent;
 use super::component_type::Exposable;
 use super::context::{HostApi, ScriptContext};
 use super::exposure::Exposure;
 use super::functions::HostFunction;
+use super::stage_columns::StageColumns;
 use crate::api_registry::{ApiRegistry, LiveNamespace};
 use crate::config::LuaPoolConfig;
 use crate::error::ScriptError;
@@ -74,7 +74,7 @@ impl Bindings {
         self.register(|registry| registry.install(module))
     }
 
-    /// Warns of modules that a sandbox allows and that are not there: their names may be misspelt.
+    /// Warns of modules that the sandbox allows and nobody has added: their names may be misspelt.
     pub(crate) fn tell_of_missing_modules(&self, sandbox: &SandboxConfig) {
         let allowed = sandbox.modules.iter().flatten();
         for name in allowed.filter(|name| !self.registry.has_module(name)) {
@@ -82,7 +82,7 @@ impl Bindings {
         }
     }
 
-    /// From now on, what is added is for VMs of this pool too, which this factory makes.
+    /// Sets the pool whose VMs are replaced when something is added later, and the factory that makes them.
     pub(crate) fn serve(&mut self, factory: LuauFactory, pool: VmPool<Vm>) {
         self.vms = Some((factory, pool));
     }
@@ -91,7 +91,7 @@ impl Bindings {
         self.vms.is_some()
     }
 
-    /// Adds to the API. The VMs of a running app are replaced by such that offer what was added.
+    /// Adds to the API. In a running app, the VMs are replaced by VMs that offer what was added.
     fn register(
         &mut self,
         add: impl FnOnce(&mut HostRegistry) -> Result<(), NameError>,
@@ -113,7 +113,7 @@ impl Bindings {
         self.exposure.add(ExposedComponent::of::<T>());
     }
 
-    /// Settles what is exposed, once all plugins were built.
+    /// Fixes what is exposed, once all plugins are built.
     pub(crate) fn freeze(&mut self, world: &mut World, registry: &TypeRegistry) {
         self.exposure.add_registered(registry, self.expose_all);
         self.exposure.freeze(world);
@@ -123,7 +123,7 @@ impl Bindings {
         self.registry.api()
     }
 
-    /// What the runs of one worker see of the world.
+    /// A context for the runs of one worker.
     pub(crate) fn context<'w>(
         &'w self,
         world: &'w World,

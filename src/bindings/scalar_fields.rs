@@ -9,7 +9,7 @@
 //!   trait object: how to find the component of an entity, all of them side by side in memory, and how to write to one.
 //! - [`ScalarFields`] is implemented for all `T`. The compiler makes a copy of it for each, in which the step to a field
 //!   is a constant: what is left of all the reflection is a jump and a load. It needs no `unsafe`, and no layout.
-//! - [`StageColumns`](super::columns::StageColumns) find a component by where its entity lies. They are made once a
+//! - [`StageColumns`](super::stage_columns::StageColumns) find a component by where its entity lies. They are made once a
 //!   stage for those components that scripts have used before.
 //!
 //! Reading calls one function through a pointer, and so does writing when a stage is applied. Fields within fields, and

@@ -113,5 +113,5 @@ pub(crate) fn apply(world: &mut World, query: &mut PlainQuery, mut left: Local<V
     }
     *world.resource_mut::<Frame>() = frame;
     // Nothing is in use any more, the registry of types included.
-    LateBindings::settle(world);
+    LateBindings::apply(world);
 }

@@ -19,7 +19,7 @@ use bevy::ecs::reflect::AppTypeRegistry;
 use bevy::prelude::{Local, World};
 use bevy::tasks::ComputeTaskPool;
 
-use crate::bindings::{Bindings, ColumnQuery, TableColumn, UsedColumns};
+use crate::bindings::{Bindings, ColumnQuery, ComponentColumn, UsedColumns};
 use crate::run::execute::outcomes::{OutcomeChunk, sort_by_program};
 use crate::run::execute::single::DoneInBatch;
 use crate::run::execute::stage::ExecutingStage;
@@ -78,7 +78,7 @@ pub(crate) fn execute(
             world,
             frame: &frame,
             turns: Turns::new(&frame.invocations, order.as_deref(), &limits),
-            states: TableColumn::new(world, states),
+            states: ComponentColumn::new(world, states),
             columns: &columns,
             bindings,
             registry: &registry.read(),

@@ -9,9 +9,9 @@ use bevy::reflect::{ReflectDeserialize, ReflectSerialize, TypePath};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::aside::Backoff;
 use super::asset::LuaScript;
-use super::place::StateLocation;
+use super::backoff::Backoff;
+use super::state_location::StateLocation;
 use crate::value::{ScriptTable, deserialize_self, deserialize_text, reflect_struct};
 use crate::vm::Program;
 
@@ -33,7 +33,7 @@ use crate::vm::Program;
 pub struct LuaScripts {
     /// The scripts.
     pub scripts: Vec<Handle<LuaScript>>,
-    /// Whether they run. While they don't, messages to them wait.
+    /// Whether they run. While it is `false`, messages to them wait.
     pub enabled: bool,
 }
 
@@ -44,16 +44,16 @@ impl Default for LuaScripts {
 }
 
 impl LuaScripts {
-    /// One script.
+    /// A list of one script.
     #[must_use]
     pub fn new(script: Handle<LuaScript>) -> Self {
         Self { scripts: vec![script], ..Self::default() }
     }
 
-    /// One script more, after the others.
+    /// Adds a script after the others.
     #[must_use]
     pub fn with(mut self, script: Handle<LuaScript>) -> Self {
-        // Entities are many, and lists short: room for one more is enough.
+        // There are many entities with short lists: don't reserve more than is needed.
         self.scripts.reserve_exact(1);
         self.scripts.push(script);
         self
@@ -68,22 +68,22 @@ impl FromIterator<Handle<LuaScript>> for LuaScripts {
     }
 }
 
-/// What the scripts of an entity remember between runs: each one's `self`.
+/// What the scripts of an entity remember between runs: the `self` of each.
 ///
-/// This is all that a script keeps, so saving it saves the script. It is matched with [`LuaScripts`] by
+/// This is the whole state of a script, so saving it saves the script. It is matched with [`LuaScripts`] by
 /// the scripts' names: insert a loaded one together with the scripts, and they go on where they were. The
 /// name of a script is its asset path, or what [`LuaScript::from_source`] was given. If two scripts of an
 /// entity have the same name, their order decides.
 ///
-/// Entities in it are mapped as those in other components when a scene is spawned or an entity is cloned.
+/// Entities in it are mapped, as in other components, when a scene is spawned or an entity is cloned.
 #[derive(Component, TypePath, Clone, Debug, Default, Serialize, Deserialize)]
 #[component(map_entities)]
 #[serde(transparent)]
 pub struct ScriptStates {
     #[serde(with = "states_as_list")]
     pub(crate) states: States,
-    /// The entity from which this one descends, if a script spawned it: all of its descendants share
-    /// what they may spawn, and for how long they may run, in one stage.
+    /// The entity from which this one descends, if a script spawned it. Its descendants share one limit of what they
+    /// may spawn and how long they may run in one stage.
     #[serde(skip)]
     pub(crate) origin: Option<Entity>,
     /// The [`series`](ScriptState::series) of the next state.
@@ -107,10 +107,10 @@ impl MapEntities for ScriptStates {
     }
 }
 
-/// Most entities carry one script: its state lies in the component itself.
+/// Most entities carry one script, whose state is stored inline.
 pub(crate) type States = SmallVec<[ScriptState; 1]>;
 
-/// They are equal if they remember the same.
+/// Equal if the saved fields are equal.
 impl PartialEq for ScriptStates {
     fn eq(&self, other: &Self) -> bool {
         self.states == other.states
@@ -118,20 +118,20 @@ impl PartialEq for ScriptStates {
 }
 
 /// What one script of an entity remembers.
-// In this order: all but the path is looked at in every frame, and lies together.
+// In this order, so that the fields that are read in every frame are adjacent.
 #[repr(C)]
 #[derive(TypePath, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScriptState {
     /// The name of the script: its asset path, or what [`LuaScript::from_source`] was given.
     #[serde(deserialize_with = "deserialize_text")]
     pub script: String,
-    /// Whether `on_start` is done.
+    /// Whether `on_start` has succeeded.
     pub started: bool,
-    /// How many states there were on the entity before this one: each draws other random numbers.
+    /// How many states the entity had before this one, so that each draws different random numbers.
     #[serde(default)]
     pub series: u16,
-    /// Frames and fixed steps in which it drew random numbers, those of runs that failed too: so it goes on
-    /// with other ones.
+    /// Frames and fixed steps in which it drew random numbers, including failed runs, so that it draws new ones next
+    /// time.
     #[serde(default)]
     pub draws: u32,
     /// Its `self`.
@@ -141,24 +141,24 @@ pub struct ScriptState {
     pub(crate) attached: Attachment,
 }
 
-/// How a state hangs together with its script while the app runs.
+/// How a state is connected with its script while the app runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attachment {
     pub(crate) asset: Option<AssetId<LuaScript>>,
-    /// What ran last; differs from the asset's once that was reloaded.
+    /// The program that ran last; differs from the asset's after a reload.
     pub(crate) program: Option<Arc<Program>>,
-    /// The program's number in the last frame.
+    /// The number that its program had in the last frame.
     pub(crate) number: u32,
-    /// Where it was when it got that.
+    /// Where the state was at that time.
     pub(crate) place: StateLocation,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
-    /// The failures in a row of its callbacks, and which of them are put aside for that.
+    /// Consecutive failures of its callbacks, and which are put aside.
     pub(crate) aside: Backoff,
-    /// Frames, and fixed steps, that `on_update` and `on_fixed_update` have been waiting for a VM or for the
-    /// frame's budget.
+    /// For how many frames `on_update`, and for how many fixed steps `on_fixed_update`, has been waiting for a VM or for
+    /// the frame's budget.
     pub(crate) waiting: [u16; 2],
-    /// Seconds for which `on_update` and `on_fixed_update` were due and did not run.
+    /// Seconds that the next `on_update` and `on_fixed_update` have to make up for, because they did not run.
     pub(crate) pending_delta: [f64; 2],
 }
 

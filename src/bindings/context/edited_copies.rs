@@ -1,15 +1,15 @@
-//! [`EditedCopies`]: components with all that the script wrote to them, for those who look at them as a whole.
+//! [`EditedCopies`]: copies of components that include what the script wrote to their fields.
 
 use std::cell::OnceCell;
 
 use bevy::prelude::Entity;
 use bevy::reflect::Reflect;
 
-/// Copies of components that have what the script wrote. A copy is made when somebody looks, and kept up to date
-/// from then on.
+/// Copies of components that include what the script wrote to their fields. A copy is made when it is first needed and
+/// kept up to date from then on.
 ///
-/// A list to which is added behind a shared reference: who looks at a copy may borrow it for as long as nothing is
-/// written.
+/// A linked list of `OnceCell`s, so that a copy can be added through `&self` and then borrowed: a host function gets
+/// `&T` from [`ScriptContext::get`](super::ScriptContext::get).
 #[derive(Default)]
 pub(super) struct EditedCopies {
     first: OnceCell<Box<EditedCopy>>,
@@ -28,7 +28,7 @@ impl EditedCopies {
         self.first.get().is_none()
     }
 
-    /// The copy of a component, which is made if there is none.
+    /// The copy of a component; calls `make` if there is none yet.
     pub(super) fn get_or_make<E>(
         &self,
         entity: Entity,
@@ -47,7 +47,7 @@ impl EditedCopies {
         Ok(next.get_or_init(made).value.as_ref())
     }
 
-    /// The copy of a component, if there is one, to be changed.
+    /// The copy of a component, if there is one, for updating it.
     pub(super) fn get_mut(&mut self, entity: Entity, component: u32) -> Option<&mut dyn Reflect> {
         let mut next = self.first.get_mut();
         while let Some(copy) = next {
@@ -59,9 +59,9 @@ impl EditedCopies {
         None
     }
 
-    /// Forgets all copies.
+    /// Drops all copies.
     pub(super) fn clear(&mut self) {
-        // One after another: dropped all at once, a long list would take as many levels of the stack.
+        // In a loop: the default drop would recurse once per copy and could overflow the stack.
         let mut next = self.first.take();
         while let Some(mut copy) = next {
             next = copy.next.take();

@@ -1,8 +1,8 @@
-//! Numbers that are not finite, and whether scripts may write them to components.
+//! Refuses to write NaN and infinite numbers to components.
 //!
-//! One that reaches a `Transform` is nearly always a division by zero. It spreads to all children, and it is seen far
-//! from where it was made: things vanish, and physics and rendering may panic. So the script that writes it gets an
-//! error that names the field, unless `allow_non_finite` lets it.
+//! Such a number in a `Transform` nearly always comes from a division by zero. It spreads to all children and shows
+//! up far from its cause: entities vanish, and physics and rendering may panic. So the script that writes it gets an
+//! error that names the field, unless the setting `allow_non_finite` permits it.
 
 use bevy::reflect::PartialReflect;
 
@@ -13,13 +13,13 @@ use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 use crate::vm::{FieldRef, Host};
 
 impl ScriptContext<'_> {
-    /// Whether the current script may write numbers that are not finite.
+    /// Sets whether the current script may write numbers that are not finite.
     pub(crate) fn set_allow_non_finite(&mut self, allow: bool) {
         self.allow_non_finite = allow;
     }
 
-    /// The error if a script may not write this value to a place, because a number in it is not finite. What was
-    /// there before may stay; what doesn't fit there anyway is another error.
+    /// The error if a number in `value` is not finite and may not be written to `place`. Numbers that were there
+    /// before may stay. If the value doesn't fit there anyway, that is the error.
     pub(super) fn not_finite(
         &mut self,
         place: FieldRef,
@@ -40,7 +40,7 @@ impl ScriptContext<'_> {
         )
     }
 
-    /// The error if a value doesn't fit into a place.
+    /// The error if `value` has the wrong type for `place`.
     fn misfit(&self, place: FieldRef, value: &ScriptValue) -> Option<ScriptError> {
         let name = self.name(place);
         let exposed = self.exposure.get(place.component);
@@ -50,7 +50,7 @@ impl ScriptContext<'_> {
         reflect::write(target, value.clone(), &ValuePath::Root(&name), self.registry).err()
     }
 
-    /// As [`ScriptContext::not_finite`], for a component that is not there yet.
+    /// As [`ScriptContext::not_finite`], for a component that is to be inserted.
     pub(super) fn not_finite_in(&self, name: &str, value: &ScriptValue) -> Option<ScriptError> {
         if self.allow_non_finite || is_finite(value) {
             return None;
@@ -61,7 +61,7 @@ impl ScriptContext<'_> {
     }
 }
 
-/// Whether all numbers in a value are finite, but for keys.
+/// Whether all numbers in a value are finite. Keys are ignored.
 fn is_finite(value: &ScriptValue) -> bool {
     match value {
         ScriptValue::Number(number) => number.is_finite(),
@@ -71,7 +71,7 @@ fn is_finite(value: &ScriptValue) -> bool {
     }
 }
 
-/// The first value that is not finite and was not there before; adds the way to it to `place`.
+/// The first number that is not finite and was not there before, as text; appends its path to `place`.
 fn find(value: &ScriptValue, before: &ScriptValue, place: &mut String) -> Option<String> {
     let ScriptValue::Table(table) = value else {
         let stays = is_finite(value) || value.is_identical(before);

@@ -1,4 +1,4 @@
-//! How a VM reaches the world during a run.
+//! [`Host`] for [`ScriptContext`]: what a VM asks of the world during a run.
 
 use bevy::prelude::Entity;
 
@@ -15,17 +15,17 @@ use crate::vm::{
     RunRandom, Scalar, ScalarRead,
 };
 
-/// What the log of writes says of a field of the own entity.
+/// What the write log says about a field of the entity that the script runs for.
 enum OwnField<'l> {
-    /// The run didn't write it.
+    /// It was not written.
     InWorld,
     Written(&'l mut WrittenValue),
-    /// The run wrote, inserted or removed what is around it.
+    /// A field around it was written as a whole, or the component was inserted or removed.
     Replaced,
 }
 
 impl ScriptContext<'_> {
-    /// Looks for a field of the own entity in the log.
+    /// Looks up a field of the own entity in the write log.
     #[inline]
     fn own_write(&mut self, field: FieldId) -> OwnField<'_> {
         let (entity, fields) = (self.entity, &self.exposure.fields);
@@ -36,7 +36,7 @@ impl ScriptContext<'_> {
             if write.field == field {
                 return OwnField::Written(&mut write.value);
             }
-            // Nothing is within a scalar.
+            // A scalar contains no other field.
             if !write.value.is_scalar() && fields.contains(write.field, field) {
                 return OwnField::Replaced;
             }
@@ -85,7 +85,7 @@ impl Host for ScriptContext<'_> {
         if self.look(entity, component, |_| ()).is_none() {
             return Ok(());
         }
-        self.put_component(entity, component, WrittenValue::Remove)
+        self.log_component(entity, component, WrittenValue::Remove)
     }
 
     fn field(&mut self, place: FieldRef, field: Field<'_>) -> Result<ReadResult, ScriptError> {
@@ -167,8 +167,7 @@ impl Host for ScriptContext<'_> {
         let KnownField { component, scalar, .. } = exposure.fields.get(field);
         let read_only = exposure.get(*component).read_only;
         let Some(value) = scalar.and_then(|kind| kind.take(value)) else { return false };
-        // What is not finite takes the way that tells what is wrong, and where somebody looked at a copy of the
-        // component, the copy is to be kept up to date.
+        // The general way reports numbers that are not finite, and keeps edited copies up to date.
         if !self.effects.commands.is_empty()
             || !self.copies.is_empty()
             || read_only
@@ -192,8 +191,8 @@ impl Host for ScriptContext<'_> {
         true
     }
 
-    fn own_place(&self, spot: FieldId) -> FieldRef {
-        let KnownField { component, path, .. } = *self.exposure.fields.get(spot);
+    fn own_place(&self, field: FieldId) -> FieldRef {
+        let KnownField { component, path, .. } = *self.exposure.fields.get(field);
         FieldRef { entity: self.entity, component, path }
     }
 
@@ -242,7 +241,7 @@ impl Host for ScriptContext<'_> {
     fn rewind(&mut self) {
         self.roll_back();
         self.effects.logs.truncate(self.base.logs);
-        // Whether a run begins once more depends on the VM; what its unit handed over must not.
+        // Whether a run is restarted depends on the VM. The invocation's byte counts must not.
         (self.bytes, self.copied) = (self.base.bytes, self.base.copied);
         self.begin_run();
     }

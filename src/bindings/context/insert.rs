@@ -37,9 +37,9 @@ impl ScriptContext<'_> {
             return Err(error);
         }
         let value = self.make_concrete(made, component)?;
-        // What can't be copied could not be taken back if a later run fails.
+        // It must be possible to copy it: a checkpoint does, so that a later run can be rolled back.
         exposed.duplicate(value.as_partial_reflect(), self.registry)?;
-        self.put_component(
+        self.log_component(
             entity,
             component,
             WrittenValue::Insert(Box::new(WholeValue {
@@ -68,8 +68,8 @@ impl ScriptContext<'_> {
         })
     }
 
-    /// Logs that a component is inserted, replaced as a whole, or removed.
-    pub(super) fn put_component(
+    /// Logs that a component is inserted, replaced or removed.
+    pub(super) fn log_component(
         &mut self,
         entity: Entity,
         component: u32,
@@ -87,7 +87,7 @@ impl ScriptContext<'_> {
             }
             self.level_below(parent, Some(entity)).map_err(|error| refused(error.to_string()))?;
         }
-        // What a new entity gets belongs to its spawn.
+        // The components of a new entity count as part of its spawn.
         if new_entity_index(entity).is_none() {
             self.count_command()?;
             self.base.changes += 1;

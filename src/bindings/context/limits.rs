@@ -1,4 +1,4 @@
-//! What one run may ask for, and what it has asked for so far.
+//! Limits of what one run may produce, and what it has produced so far.
 
 use super::ScriptContext;
 use crate::bindings::effects::Effects;
@@ -9,20 +9,19 @@ use crate::error::{ScriptError, Setting};
 use crate::value::ScriptValue;
 use crate::vm::FieldRef;
 
-/// The bytes that all messages which one run sends, and all components, texts and tables in components that it
-/// inserts or assigns, may have together.
+/// The most bytes that one run may put in messages and in components, texts and tables that it writes, in total.
 pub(crate) fn max_bytes_handed_over(limits: &LuaPoolConfig) -> usize {
     limits.max_value_size.saturating_mul(16)
 }
 
 impl ScriptContext<'_> {
-    /// Whether the runs so far have asked for so many times what one run may.
+    /// Whether the invocation has produced `times` as much as one run may.
     pub(crate) fn is_replete(&self, times: usize) -> bool {
         let Effects { commands, spawned, writes, messages, emitted, logs } = &self.effects;
         let limits = self.limits;
         let most = times.saturating_mul(self.max_commands);
         let made = commands.len() + spawned.len();
-        // Scalars don't count. They are told apart only if it matters.
+        // Scalars don't count. They are only filtered out if the total is high enough to matter.
         let changes = || writes.iter().filter(|write| !write.value.is_scalar()).count();
         made + writes.len() >= most && made + changes() >= most
             || messages.len() + emitted.len() >= times.saturating_mul(limits.max_messages)
@@ -30,7 +29,7 @@ impl ScriptContext<'_> {
             || self.bytes >= max_bytes_handed_over(limits)
     }
 
-    /// Bytes of messages, components and log lines so far.
+    /// Bytes of messages, components and log lines that the invocation has produced so far.
     #[inline]
     pub(crate) fn bytes_handed_over(&self) -> usize {
         self.bytes
@@ -66,7 +65,7 @@ impl ScriptContext<'_> {
         self.count_bytes("bytes in messages", name.len() + payload.size())
     }
 
-    /// Counts what the run hands over.
+    /// Counts bytes in messages and components.
     pub(super) fn count_bytes(
         &mut self,
         what: &'static str,
@@ -80,8 +79,8 @@ impl ScriptContext<'_> {
         Ok(())
     }
 
-    /// Counts what a script writes to a field, if that can be large: as far as it is larger than what it wrote
-    /// there before.
+    /// Counts the bytes of a value that is written to a field, less those of the value that the invocation wrote there
+    /// before. Scalars are free.
     pub(super) fn count_written(
         &mut self,
         place: FieldRef,
@@ -101,8 +100,8 @@ impl ScriptContext<'_> {
         self.count_bytes("bytes in components", value.size().saturating_sub(before))
     }
 
-    /// Counts a list or map that a script changed in place: as far as it is larger than it was `before`. The first
-    /// time, what was there before counts as well, but only in the stage: a long list can be changed.
+    /// Counts by how much a list or map that is changed in place has grown. The first change also counts the `before`
+    /// bytes of the copy, but only against the stage, so that a script can change a list of any length.
     pub(super) fn count_replaced(
         &mut self,
         place: FieldRef,

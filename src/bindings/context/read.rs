@@ -4,15 +4,15 @@ use bevy::prelude::Entity;
 use bevy::reflect::{PartialReflect, Reflect};
 
 use super::ScriptContext;
-use crate::bindings::columns::StageColumns;
 use crate::bindings::component::FoundComponent;
 use crate::bindings::reflect::{self, ValueForm, ValuePath};
+use crate::bindings::stage_columns::StageColumns;
 use crate::bindings::written_value::WrittenValue;
 use crate::error::ScriptError;
 use crate::vm::{Field, FieldPath, FieldRef, Host, ReadResult};
 
 impl<'w> ScriptContext<'w> {
-    /// What this script made of a whole component, if it did.
+    /// The log entry of a whole component: written, inserted or removed.
     pub(super) fn written_component(
         &self,
         entity: Entity,
@@ -22,14 +22,14 @@ impl<'w> ScriptContext<'w> {
         written.map(|write| &write.value)
     }
 
-    /// Whether this script wrote to fields of a component.
+    /// Whether the script wrote to any field of a component.
     pub(super) fn writes_fields_of(&self, entity: Entity, component: u32) -> bool {
         let place = FieldRef { entity, component, path: FieldPath::default() };
         self.effects.writes.within(&self.exposure.fields, place).next().is_some()
     }
 
-    /// Shows a component as this script sees it; `None` if the entity has none. Fields that the script wrote may have
-    /// their old values still: good for a look at how it is made.
+    /// Shows a component to `look`; `None` if the script sees none. Its structure is up to date, but single fields that
+    /// the script wrote may have their old values.
     pub(super) fn look<R>(
         &self,
         entity: Entity,
@@ -42,7 +42,7 @@ impl<'w> ScriptContext<'w> {
         }
     }
 
-    /// Shows the value at a place, up to date.
+    /// Shows the value at a place to `look`, with the script's own writes.
     pub(super) fn look_at<R>(
         &self,
         place: FieldRef,
@@ -50,7 +50,7 @@ impl<'w> ScriptContext<'w> {
     ) -> Result<R, ScriptError> {
         let (fields, writes) = (&self.exposure.fields, &self.effects.writes);
         if writes.is_empty() {
-            return self.look_at_make(place, look);
+            return self.look_at_structure(place, look);
         }
         self.must_exist(place.entity)?;
         let lost = || self.lost(place);
@@ -60,14 +60,14 @@ impl<'w> ScriptContext<'w> {
             return look(reflect::at(value, within).ok_or_else(lost)?);
         }
         if writes.within(fields, place).next().is_none() {
-            return self.look_at_make(place, look);
+            return self.look_at_structure(place, look);
         }
         let copy = self.edited_copy(place.entity, place.component)?;
         look(reflect::at(copy.as_partial_reflect(), place.path.steps()).ok_or_else(lost)?)
     }
 
-    /// As `look_at`, but fields that the script wrote may have their old values still.
-    pub(super) fn look_at_make<R>(
+    /// As `look_at`, but single fields that the script wrote may have their old values.
+    pub(super) fn look_at_structure<R>(
         &self,
         place: FieldRef,
         look: impl FnOnce(&dyn PartialReflect) -> Result<R, ScriptError>,
@@ -79,7 +79,7 @@ impl<'w> ScriptContext<'w> {
         .unwrap_or_else(|| Err(self.lost(place)))
     }
 
-    /// A copy of a component of the world that has what this script wrote to its fields.
+    /// A copy of a component that includes what the script wrote to its fields. Made once, then kept up to date.
     pub(super) fn edited_copy(
         &self,
         entity: Entity,
@@ -96,7 +96,7 @@ impl<'w> ScriptContext<'w> {
         })
     }
 
-    /// Writes what this script wrote within a place to a copy of the value there.
+    /// Applies the script's writes within a place to a copy of the value there.
     pub(super) fn write_to_copy(&self, place: FieldRef, copy: &mut dyn PartialReflect) {
         let fields = &self.exposure.fields;
         for write in self.effects.writes.within(fields, place) {
@@ -114,7 +114,7 @@ impl<'w> ScriptContext<'w> {
         }
     }
 
-    /// A component of the own entity as it is in the world, which doesn't change during a stage.
+    /// A component of the entity that the script runs for, as it is in the world.
     #[inline]
     pub(super) fn find_own(&mut self, component: u32) -> Option<FoundComponent<'w>> {
         if let Some((number, found)) = self.found
@@ -146,13 +146,13 @@ impl<'w> ScriptContext<'w> {
         })
     }
 
-    /// The place of a field within a place.
+    /// The place of a field of the value at a place.
     pub(super) fn within(
         &self,
         place: FieldRef,
         field: Field<'_>,
     ) -> Result<FieldRef, ScriptError> {
-        let step = self.look_at_make(place, |value| {
+        let step = self.look_at_structure(place, |value| {
             let step = reflect::step(value, field, &ValuePath::Root(""));
             step.map_err(|error| self.named(place, error))
         })?;

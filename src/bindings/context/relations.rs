@@ -11,7 +11,7 @@ use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue};
 
 impl ScriptContext<'_> {
-    /// The level of a child of an entity, as this script sees the hierarchy.
+    /// The level at which a child of `parent` would be, as the script sees the hierarchy.
     pub(super) fn level_below(
         &self,
         parent: Entity,
@@ -22,7 +22,7 @@ impl ScriptContext<'_> {
             let whole = self.exposure.fields.component_field(number);
             self.effects.writes.iter().any(|write| write.field == whole)
         });
-        // What this unit spawned is known by its level, unless it moved anything.
+        // The level of a new entity is known, unless the invocation moved any entity.
         if !moved
             && let Some(index) = new_entity_index(parent)
             && let Some(spawn) = self.effects.spawned.get(index)
@@ -33,7 +33,7 @@ impl ScriptContext<'_> {
         level_below(parent, child, |entity| self.parent(entity)).map_err(misfit)
     }
 
-    /// The parent of an entity, as this script sees it.
+    /// The parent of an entity, as the script sees it.
     pub(super) fn parent(&self, entity: Entity) -> Option<Entity> {
         let moved =
             self.exposure.child_of().and_then(|number| self.written_component(entity, number));
@@ -44,8 +44,8 @@ impl ScriptContext<'_> {
         }
     }
 
-    /// The children of an entity, as this script sees them: those that it had, that were spawned as such, and that
-    /// were moved here.
+    /// The children of an entity, as the script sees them: those in the world, those that it spawned, and those that
+    /// it moved here.
     pub(super) fn children(&self, entity: Entity) -> Vec<Entity> {
         let child_of =
             self.exposure.child_of().map(|number| self.exposure.fields.component_field(number));
@@ -81,7 +81,7 @@ impl ScriptContext<'_> {
     }
 }
 
-/// The parent that an entity has after a change of its [`ChildOf`].
+/// The parent that a write to [`ChildOf`] gives an entity.
 pub(super) fn parent_named_by(written: &WrittenValue) -> Option<Entity> {
     written.value()?.try_downcast_ref().map(ChildOf::parent)
 }

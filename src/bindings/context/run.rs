@@ -1,4 +1,4 @@
-//! When a run or an invocation begins, and what is taken back if a run fails.
+//! Starting invocations and runs, and rolling back runs that failed.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use bevy::prelude::{Entity, EntityRef};
 use super::{OutputCounts, ScriptContext};
 
 impl<'w> ScriptContext<'w> {
-    /// Turns to another entity, which was found in the world if it is there, and each run of whose script may queue
-    /// so many commands. What that of the last one wanted was taken.
+    /// Retargets to `entity`; `found` is its `EntityRef` if it is alive. Effects must have been taken. Each of its runs
+    /// may queue `max_commands` commands.
     #[inline]
-    pub(crate) fn turn_to(
+    pub(crate) fn retarget(
         &mut self,
         entity: Entity,
         found: Option<EntityRef<'w>>,
@@ -28,19 +28,19 @@ impl<'w> ScriptContext<'w> {
         self.start = None;
     }
 
-    /// The entity descends from this one, whether it still lives or not.
+    /// Sets the entity from which this one descends, alive or not.
     #[inline]
     pub(crate) fn set_origin(&mut self, origin: Option<Entity>) {
         self.origin = origin;
     }
 
-    /// The runs that follow are of this script.
+    /// Sets the script whose runs follow.
     #[inline]
     pub(crate) fn set_script(&mut self, script: &'w Arc<str>) {
         self.script = Some(script);
     }
 
-    /// Before each run.
+    /// Starts a run: resets its counts and makes a checkpoint.
     pub(super) fn begin_run(&mut self) {
         self.base = OutputCounts {
             commands: self.effects.commands.len() + self.effects.spawned.len(),
@@ -50,7 +50,7 @@ impl<'w> ScriptContext<'w> {
             bytes: self.bytes,
             copied: self.copied,
         };
-        // Where there is nothing yet, there is nothing to note.
+        // An empty checkpoint is the default.
         self.start = if self.effects.is_empty() {
             None
         } else {
@@ -58,7 +58,7 @@ impl<'w> ScriptContext<'w> {
         };
     }
 
-    /// Takes back all that the current run asked for. Log lines stay: they tell of the failure.
+    /// Drops all effects of the current run, except log lines: they tell of the failure.
     pub(crate) fn roll_back(&mut self) {
         self.copies.clear();
         self.effects.roll_back(self.start.take().unwrap_or_default());

@@ -4,12 +4,12 @@ use bevy::prelude::{AssetServer, Entity};
 
 use super::ScriptContext;
 use crate::bindings::effects::{Command, Spawn, new_entity};
-use crate::bindings::named::NamedScripts;
+use crate::bindings::named_scripts::NamedScripts;
 use crate::bindings::population::{Population, origin_of};
 use crate::error::ScriptError;
 
 impl ScriptContext<'_> {
-    /// Spawns an entity with scripts of these names: one command, whatever it comes with.
+    /// Spawns an entity with scripts of these names. Counts as one command, whatever components it gets.
     pub(in crate::bindings) fn spawn(
         &mut self,
         parent: Option<Entity>,
@@ -31,7 +31,10 @@ impl ScriptContext<'_> {
         Ok(new_entity(self.effects.spawned.len() - 1))
     }
 
-    /// How many names of scripts these are that nobody has asked for lately.
+    /// How many of these script names nobody has asked for lately.
+    ///
+    /// # Errors
+    /// If the script has asked for too many such names.
     pub(super) fn count_unknown(&self, scripts: &[String]) -> Result<usize, ScriptError> {
         let (Some(named), Some(assets), Some(script)) = (
             self.world.get_resource::<NamedScripts>(),
@@ -40,7 +43,7 @@ impl ScriptContext<'_> {
         ) else {
             return Ok(0);
         };
-        // Only these spawns asked for a name first.
+        // The spawns of this invocation that asked for a new name.
         let first = || self.effects.spawned.iter().filter(|spawn| spawn.unknown > 0);
         let is_unknown = |(index, name): &(usize, &String)| {
             !named.is_known(name, assets)
@@ -71,7 +74,7 @@ impl ScriptContext<'_> {
             .any(|command| matches!(command, Command::Despawn(gone) if *gone == entity))
     }
 
-    /// Whether the runs so far despawned the entity for which they run.
+    /// Whether the invocation has despawned its own entity.
     pub(crate) fn has_despawned_own(&self) -> bool {
         !self.effects.commands.is_empty() && self.despawned(self.entity)
     }

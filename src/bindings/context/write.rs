@@ -12,7 +12,7 @@ use crate::value::ScriptValue;
 use crate::vm::{FieldId, FieldRef, Host};
 
 impl ScriptContext<'_> {
-    /// Writes the value at a place of a component that is there.
+    /// Writes a value to a place in a component that exists.
     pub(super) fn edit(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
         self.must_exist(place.entity)?;
         let exposed = self.exposure.get(place.component);
@@ -33,7 +33,7 @@ impl ScriptContext<'_> {
         }
     }
 
-    /// Writes a value to a field that no whole value was written around.
+    /// Writes a value to a field that is in no whole value of the log: as a scalar, or into a copy of the field.
     fn edit_field(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
         let FieldRef { entity, component, path } = place;
         let fields = &self.exposure.fields;
@@ -45,7 +45,7 @@ impl ScriptContext<'_> {
             if self.look(entity, component, |_| ()).is_none() {
                 return Err(self.lost(place));
             }
-            self.put(entity, id, WrittenValue::Scalar(scalar));
+            self.log_value(entity, id, WrittenValue::Scalar(scalar));
             return Ok(());
         }
         let (id, mut copy) = self.copy_field(place)?;
@@ -57,11 +57,11 @@ impl ScriptContext<'_> {
             .map_err(|error| self.named(place, error))?;
         let scalar = fields.get(id).scalar.and_then(|kind| kind.copy(copy.as_ref()));
         let whole = || WrittenValue::Whole(Box::new(WholeValue { value: copy, size }));
-        self.put(entity, id, scalar.map_or_else(whole, WrittenValue::Scalar));
+        self.log_value(entity, id, scalar.map_or_else(whole, WrittenValue::Scalar));
         Ok(())
     }
 
-    /// A copy of the field at a place, as this script sees it, or of the nearest one around it that can be copied.
+    /// A copy of the field at a place with the script's writes, or of the nearest field around it that can be copied.
     fn copy_field(
         &self,
         place: FieldRef,
@@ -84,8 +84,8 @@ impl ScriptContext<'_> {
         }
     }
 
-    /// Logs what a field is to be, in place of what it and all within it were to be.
-    fn put(&mut self, entity: Entity, field: FieldId, value: WrittenValue) {
+    /// Logs a value for a field, in place of earlier entries for it and the fields within.
+    fn log_value(&mut self, entity: Entity, field: FieldId, value: WrittenValue) {
         let fields = &self.exposure.fields;
         let known = fields.get(field);
         let place = FieldRef { entity, component: known.component, path: known.path };
@@ -105,7 +105,7 @@ impl ScriptContext<'_> {
         writes.push(ComponentWrite { entity, field, value });
     }
 
-    /// Writes a value into the whole value that this script wrote to a field, or to one around it.
+    /// Writes a value into the whole value that the log has for the field or for one around it.
     fn edit_within(&mut self, place: FieldRef, value: ScriptValue) -> Result<(), ScriptError> {
         let exposed = self.exposure.get(place.component);
         let fields = &self.exposure.fields;
@@ -113,7 +113,7 @@ impl ScriptContext<'_> {
         let Some(write) = self.effects.writes.around_mut(fields, place) else { return Err(lost) };
         let path = fields.get(write.field).path;
         let Some(whole) = write.value.whole_mut() else { return Err(lost) };
-        // A table may be found wrong halfway.
+        // A table may turn out wrong halfway, so keep a copy to restore.
         let before = matches!(value, ScriptValue::Table(_)).then(|| {
             reflect::copy_value(whole.value.as_ref(), registry)
                 .ok_or_else(|| exposed.cannot_be_copied())
@@ -139,7 +139,7 @@ impl ScriptContext<'_> {
         Ok(())
     }
 
-    /// Names the place in an error that tells of one within it.
+    /// Prepends the name of a place to the path in an error.
     pub(super) fn named(&self, place: FieldRef, mut error: ScriptError) -> ScriptError {
         if let ScriptError::WrongType { place: within, .. }
         | ScriptError::UnknownField { owner: within, .. }

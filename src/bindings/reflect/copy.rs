@@ -4,8 +4,8 @@ use bevy::prelude::ReflectFromReflect;
 use bevy::reflect::array::DynamicArray;
 use bevy::reflect::{PartialReflect, Reflect, ReflectMut, ReflectRef, TypeRegistry};
 
-/// Copies a whole value. Bevy can't clone arrays and fields that reflection ignores; then the copy is
-/// made field by field, and ignored fields have their defaults.
+/// Copies a whole value: by `reflect_clone`, or else by `FromReflect`, field by field. Then ignored fields have their
+/// defaults.
 pub(crate) fn duplicate(
     value: &dyn PartialReflect,
     registry: &TypeRegistry,
@@ -16,7 +16,7 @@ pub(crate) fn duplicate(
     })
 }
 
-/// As [`duplicate`], for a value within a component. An array of values that can be copied can be copied too.
+/// As [`duplicate`], for a value within a component. Also copies arrays, which have neither.
 pub(crate) fn copy_value(
     value: &dyn PartialReflect,
     registry: &TypeRegistry,
@@ -31,7 +31,7 @@ pub(crate) fn copy_value(
     Some(Box::new(copy))
 }
 
-/// As [`assign`]; gives whether they differed.
+/// As [`assign`] if the values differ; returns whether they do.
 pub(crate) fn assign_if_it_differs(old: &mut dyn PartialReflect, new: &dyn PartialReflect) -> bool {
     let differs = old.reflect_partial_eq(new) != Some(true);
     if differs {

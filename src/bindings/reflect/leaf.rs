@@ -1,4 +1,4 @@
-//! Leaves: types that Lua holds as one value.
+//! Leaves: types that Lua holds as one value, such as numbers, strings and colors.
 
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
@@ -16,10 +16,10 @@ use crate::value::{FromScript, IntoScript, ScriptTable, ScriptValue, describe};
 
 macro_rules! leaves {
     ($($ty:ty),* $(,)?) => {
-        /// A type that Lua holds as one value: `None` for all others.
+        /// Reads a leaf; `None` if it is none.
         pub(super) fn read_leaf(value: &dyn PartialReflect) -> Option<Result<ScriptValue, ScriptError>> {
             let value = value.try_as_reflect()?.as_any();
-            // Asked once: each downcast would ask again, through a pointer.
+            // Get the id once: each downcast would make another virtual call.
             let id = value.type_id();
             $(if id == TypeId::of::<$ty>() {
                 return value.downcast_ref::<$ty>().map(|value| value.clone().into_script());
@@ -27,13 +27,13 @@ macro_rules! leaves {
             read_special(value, id)
         }
 
-        /// Writes a leaf. Gives the value back if the target is none.
+        /// Writes a leaf. Returns `value` if the target is none.
         pub(super) fn write_leaf(
             target: &mut dyn PartialReflect,
             value: ScriptValue,
             place: &ValuePath<'_>,
         ) -> Result<Option<ScriptValue>, ScriptError> {
-            // What reflection made up is none.
+            // Dynamic types are no leaves.
             let Some(id) = target.try_as_reflect().map(|target| target.as_any().type_id()) else {
                 return Ok(Some(value));
             };
@@ -63,7 +63,7 @@ macro_rules! leaves {
 }
 leaves!(f32, Vec3, bool, f64, String, Vec2, i32, u32, usize, u8, u16, u64, i8, i16, i64, isize);
 
-/// Whether Lua holds values of this type as one.
+/// Whether this type is a leaf.
 pub(crate) fn is_leaf(type_id: TypeId) -> bool {
     blank_leaf(type_id).is_some()
 }
@@ -73,7 +73,7 @@ fn blank<T: Default>() -> T {
 }
 
 fn read_special(value: &dyn Any, id: TypeId) -> Option<Result<ScriptValue, ScriptError>> {
-    /// Downcasts without asking for the type again if it is another.
+    /// Downcasts; makes no virtual call if the type is another.
     fn cast<T: 'static>(value: &dyn Any, id: TypeId) -> Option<&T> {
         if id == TypeId::of::<T>() { value.downcast_ref() } else { None }
     }
@@ -113,7 +113,7 @@ fn write_special(
         *target = Entity::from_script(value).map_err(|got| wrong("Entity", &got))?;
     } else if let Some(target) = target.try_downcast_mut::<Name>() {
         let name = String::from_script(value).map_err(|got| wrong("string", &got))?;
-        // Setting a name hashes it and marks nothing by itself.
+        // `Name` keeps a hash, so it is replaced as a whole.
         *target = Name::new(name);
     } else if let Some(target) = target.try_downcast_mut::<Cow<'static, str>>() {
         *target = String::from_script(value).map_err(|got| wrong("string", &got))?.into();

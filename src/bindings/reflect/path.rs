@@ -1,4 +1,4 @@
-//! Places within a value: by field numbers.
+//! Paths within a value: steps by field number.
 
 use bevy::prelude::Entity;
 use bevy::reflect::{PartialReflect, ReflectMut, ReflectRef};
@@ -8,7 +8,7 @@ use super::value_path::ValuePath;
 use crate::error::ScriptError;
 use crate::vm::Field;
 
-/// Follows field numbers.
+/// The value at the end of these steps.
 pub(crate) fn at<'v>(
     value: &'v dyn PartialReflect,
     steps: &[u16],
@@ -24,7 +24,7 @@ pub(crate) fn at<'v>(
     })
 }
 
-/// Follows field numbers.
+/// As [`at`], to be changed.
 pub(crate) fn at_mut<'v>(
     value: &'v mut dyn PartialReflect,
     steps: &[u16],
@@ -40,7 +40,10 @@ pub(crate) fn at_mut<'v>(
     })
 }
 
-/// The number of a field.
+/// The number of a field by its name or position.
+///
+/// # Errors
+/// If there is no such field.
 pub(crate) fn step(
     value: &dyn PartialReflect,
     field: Field<'_>,
@@ -76,7 +79,7 @@ pub(crate) fn field_name(value: &dyn PartialReflect, step: u16) -> String {
     }
 }
 
-/// Replaces every entity in a value, as far as reflection reaches.
+/// Replaces every entity in a value that reflection reaches.
 pub(crate) fn map_entities(value: &mut dyn PartialReflect, map: &mut dyn FnMut(Entity) -> Entity) {
     if let Some(entity) = value.try_downcast_mut::<Entity>() {
         *entity = map(*entity);

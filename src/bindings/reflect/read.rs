@@ -1,4 +1,4 @@
-//! Reading: a component value as plain data.
+//! Component values as plain data.
 
 use bevy::reflect::enums::VariantType;
 use bevy::reflect::{PartialReflect, ReflectRef, TypeInfo};
@@ -8,17 +8,17 @@ use super::table::short_name;
 use crate::error::ScriptError;
 use crate::value::{ScriptKey, ScriptTable, ScriptValue};
 
-/// What a value looks like from Lua.
+/// How Lua gets a value.
 pub(crate) enum ValueForm {
     /// A plain value.
     Plain(ScriptValue),
-    /// Something whose fields are reached one by one.
+    /// As a handle, whose fields are read and written one by one.
     Fields,
-    /// A table as a whole.
+    /// As a table, copied as a whole.
     Table(ScriptTable),
 }
 
-/// Looks at a value. Fields are not read.
+/// How Lua gets a value. The fields of a handle are not read.
 pub(crate) fn form(value: &dyn PartialReflect) -> Result<ValueForm, ScriptError> {
     if let Some(leaf) = read_leaf(value) {
         return Ok(match leaf? {

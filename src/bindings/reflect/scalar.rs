@@ -1,4 +1,4 @@
-//! [`TypedScalar`]: numbers, vectors and booleans of the types that components have them in.
+//! [`TypedScalar`]: a number, vector or boolean of a field's own type.
 
 use std::any::{Any, TypeId};
 
@@ -10,7 +10,7 @@ use crate::vm::Scalar;
 
 macro_rules! scalars {
     ($($variant:ident($ty:ty)),* $(,)?) => {
-        /// A number, a vector or a boolean, of the type of the field that it is for.
+        /// A number, vector or boolean of a field's own type.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub(crate) enum TypedScalar {
             $($variant($ty),)*
@@ -31,10 +31,10 @@ macro_rules! scalars {
             }
 
             /// Reads a scalar of this type; `None` if it is of another.
-            pub(crate) fn read(self, leaf: &dyn PartialReflect) -> Option<Scalar> {
-                let leaf = leaf.try_as_reflect()?.as_any();
+            pub(crate) fn read(self, value: &dyn PartialReflect) -> Option<Scalar> {
+                let value = value.try_as_reflect()?.as_any();
                 match self {
-                    $(Self::$variant => leaf.downcast_ref::<$ty>()?.to_scalar(),)*
+                    $(Self::$variant => value.downcast_ref::<$ty>()?.to_scalar(),)*
                 }
             }
 
@@ -45,9 +45,9 @@ macro_rules! scalars {
                 }
             }
 
-            /// Converts what a script wrote to such a scalar; `None` if that doesn't take it.
+            /// Converts what a script wrote; `None` if this type can't hold it.
             pub(crate) fn take(self, value: Scalar) -> Option<TypedScalar> {
-                // The commonest, without a detour.
+                // The most frequent case, without the conversion to a `ScriptValue`.
                 if let (Self::Vec3, Scalar::Vector(value)) = (self, value) {
                     return Some(TypedScalar::Vec3(value));
                 }
@@ -57,10 +57,9 @@ macro_rules! scalars {
             }
         }
 
-        /// Reads a scalar of whatever type; `None` if it is none.
+        /// Reads a scalar of any of the types; `None` if it is none.
         ///
-        /// Where the type is known in the end, such as in [`ScalarFields`](super::super::scalar_fields::ScalarFields),
-        /// all of it becomes a load.
+        /// Inlined where the compiler knows the type of the field, this becomes a single load.
         #[cfg_attr(not(debug_assertions), inline(always))]
         pub(crate) fn read_scalar(field: &dyn PartialReflect) -> Option<Scalar> {
             let field: &dyn Any = field.try_as_reflect()?;
@@ -72,29 +71,29 @@ macro_rules! scalars {
         }
 
         impl TypedScalar {
-            /// As Lua has it.
+            /// Converts it for Lua; `None` for whole numbers that Lua can't hold.
             pub(crate) fn read(self) -> Option<Scalar> {
                 match self {
-                    $(Self::$variant(leaf) => leaf.to_scalar(),)*
+                    $(Self::$variant(scalar) => scalar.to_scalar(),)*
                 }
             }
 
-            /// As reflection sees it.
+            /// The value by reflection.
             pub(crate) fn as_partial_reflect(&self) -> &dyn PartialReflect {
                 match self {
-                    $(Self::$variant(leaf) => leaf,)*
+                    $(Self::$variant(scalar) => scalar,)*
                 }
             }
 
-            /// Writes it to where it belongs if that differs; `None` if that is of another type.
+            /// Writes it to `target` if it differs and returns whether it did; `None` if `target` is of another type.
             #[cfg_attr(not(debug_assertions), inline(always))]
             pub(crate) fn write_to(&self, target: &mut dyn PartialReflect) -> Option<bool> {
                 match self {
-                    $(Self::$variant(leaf) => {
+                    $(Self::$variant(scalar) => {
                         let target = target.try_downcast_mut::<$ty>()?;
-                        let differs = target != leaf;
+                        let differs = target != scalar;
                         if differs {
-                            *target = *leaf;
+                            *target = *scalar;
                         }
                         Some(differs)
                     })*
@@ -121,17 +120,17 @@ scalars!(
     Usize(usize)
 );
 
-/// As Lua has it; `None` for whole numbers that Lua can't hold.
+/// Converts a scalar for Lua; `None` for whole numbers that Lua can't hold.
 trait ReadScalar {
     fn to_scalar(&self) -> Option<Scalar>;
 }
 
 macro_rules! read_scalar {
-    ($($ty:ty: |$value:ident| $leaf:expr;)*) => {$(
+    ($($ty:ty: |$value:ident| $scalar:expr;)*) => {$(
         impl ReadScalar for $ty {
             fn to_scalar(&self) -> Option<Scalar> {
                 let $value = *self;
-                $leaf
+                $scalar
             }
         }
     )*};
@@ -168,7 +167,7 @@ impl TypedScalar {
     }
 }
 
-/// What a script wrote, if that needs no memory of its own.
+/// A script's value as a [`Scalar`], if it is one.
 pub(crate) fn as_scalar(value: &ScriptValue) -> Option<Scalar> {
     match value {
         ScriptValue::Number(number) => Some(Scalar::Number(*number)),

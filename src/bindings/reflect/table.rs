@@ -1,4 +1,4 @@
-//! Small steps with tables, and the errors that they meet.
+//! Fields, positions and keys of tables, and the errors if they don't match a type.
 
 use bevy::reflect::enums::EnumInfo;
 use bevy::reflect::{PartialReflect, TypeInfo};
@@ -97,7 +97,7 @@ pub(super) fn all_positions(
     })
 }
 
-/// The given positions of a tuple; some may be left out.
+/// The positions of a tuple that a table has, with their values; some may be missing.
 pub(super) fn positions(
     table: ScriptTable,
     len: usize,

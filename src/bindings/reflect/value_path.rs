@@ -1,17 +1,18 @@
-//! [`ValuePath`]: the way to a value within another, for messages.
+//! [`ValuePath`]: the path of a value within another, for error messages.
 
 use std::fmt;
 
 use crate::value::ScriptValue;
 
-/// The way from a value that is written to a value within. It is on the stack, and becomes text only in an error.
+/// The path from the value that is written to a value within it. A linked list on the stack; it is formatted only for
+/// an error.
 #[derive(Clone, Copy)]
 pub(crate) enum ValuePath<'p> {
-    /// The value itself, and its name. Where that is empty, it is added to the error.
+    /// The name of the value itself. If it is empty, the caller prepends the name to the error.
     Root(&'p str),
     /// `.name`
     Field(&'p Self, &'p str),
-    /// `[1]`, counted from 0 here.
+    /// `[1]`. The index here counts from 0.
     Element(&'p Self, usize),
     /// `[key]`
     Key(&'p Self, &'p ScriptValue),
@@ -23,7 +24,7 @@ impl fmt::Display for ValuePath<'_> {
             Self::Root(name) => f.write_str(name),
             Self::Field(within, name) => write!(f, "{within}.{name}"),
             Self::Element(within, index) => write!(f, "{within}[{}]", index + 1),
-            // A key can be as long as a text; messages show its beginning.
+            // Keys can be long; show the beginning.
             Self::Key(within, key) => write!(f, "{within}[{:.80}]", key.to_string()),
         }
     }

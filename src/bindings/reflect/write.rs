@@ -1,4 +1,7 @@
-//! Plain data into component values: into one that is there, or into a new one.
+//! Plain data into component values: writing to an existing value, and constructing a new one.
+//!
+//! The two call each other: writing to an enum or a longer list constructs values, and a type with a default is
+//! constructed by writing to that.
 
 use bevy::prelude::ReflectDefault;
 use bevy::reflect::array::DynamicArray;
@@ -23,11 +26,11 @@ use crate::value::{ScriptTable, ScriptValue, describe};
 
 /// Writes a value into a place of the same type.
 ///
-/// `place` names it in errors. Fields that a table leaves out keep their values; elements and keys
-/// that it leaves out go.
+/// `place` names it in errors. Fields that are missing in a table keep their values; missing elements and keys are
+/// removed.
 ///
 /// # Errors
-/// If it doesn't fit. Then `target` may be half written: write into a copy.
+/// If it doesn't fit. Then `target` may be partly written, so write to a copy.
 pub(crate) fn write(
     target: &mut dyn PartialReflect,
     value: ScriptValue,
@@ -150,7 +153,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Makes a value of a type: its default with the given fields, or all of it from the given fields.
+/// Constructs a value of a type: its default with the given fields replaced, or if it has none, from the fields alone.
 ///
 /// # Errors
 /// If the value doesn't fit, or a field without default is missing.

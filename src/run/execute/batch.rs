@@ -128,7 +128,7 @@ impl<'s> CallBatch<'s, ScriptContext<'s>> for InvocationBatch<'_, '_, 's> {
         {
             prefetch(value);
         }
-        context.turn_to(invocation.entity, Some(entity), stage.limits(invocation).commands);
+        context.retarget(invocation.entity, Some(entity), stage.limits(invocation).commands);
         if self.is_shared {
             context.set_origin(stage.frame.shares.origin_of(invocation));
         }

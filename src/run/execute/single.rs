@@ -52,7 +52,7 @@ impl Worker<'_> {
         let is_over = matches!(in_batch, DoneInBatch::Over(_));
         if !is_over {
             let limits = stage.limits(invocation);
-            self.context.turn_to(invocation.entity, entity, limits.commands);
+            self.context.retarget(invocation.entity, entity, limits.commands);
             self.context.set_origin(stage.frame.shares.origin_of(invocation));
             self.context.set_script(stage.frame.program(invocation).name());
             self.context.set_allow_non_finite(limits.allow_non_finite);

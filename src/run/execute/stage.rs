@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bevy::prelude::{EntityRef, World};
 use bevy::reflect::TypeRegistry;
 
-use crate::bindings::{Bindings, Effects, ScriptContext, StageColumns, TableColumn};
+use crate::bindings::{Bindings, ComponentColumn, Effects, ScriptContext, StageColumns};
 use crate::run::budget::StageBudget;
 use crate::run::execute::counts::WorkerCounts;
 use crate::run::execute::seed::seed_of_run;
@@ -25,7 +25,7 @@ pub(super) struct ExecutingStage<'w> {
     pub(super) world: &'w World,
     pub(super) frame: &'w Frame,
     pub(super) turns: Turns<'w>,
-    pub(super) states: TableColumn<'w, ScriptStates>,
+    pub(super) states: ComponentColumn<'w, ScriptStates>,
     pub(super) columns: &'w StageColumns<'w>,
     pub(super) bindings: &'w Bindings,
     pub(super) registry: &'w TypeRegistry,

@@ -1,4 +1,4 @@
-//! [`Backoff`]: a script that keeps failing on an entity runs there ever more rarely.
+//! [`Backoff`]: a callback that keeps failing on an entity is paused there and retried at growing intervals.
 
 use std::num::NonZeroU64;
 
@@ -7,14 +7,14 @@ use bevy::prelude::Entity;
 use crate::config::LuaPoolConfig;
 use crate::vm::Callback;
 
-/// How a script that keeps failing is treated.
+/// When a failing script is put aside, and when it is retried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryPolicy {
-    /// Failures in a row after which it is put aside; 0: never.
+    /// Consecutive failures after which it is put aside; 0: never.
     max_failures: u32,
-    /// Frames until it is tried again at first; 0: it is not.
+    /// Frames until the first retry; 0: no retry.
     interval: u32,
-    /// The most frames until it is tried again.
+    /// The longest time between retries, in frames.
     max_interval: u32,
 }
 
@@ -33,7 +33,8 @@ impl RetryPolicy {
         self.max_failures > 0 && failures >= self.max_failures
     }
 
-    /// Frames until a script is tried again that failed so often in a row.
+    /// Frames until the next retry after this many consecutive failures. Differs a little from entity to entity, so that
+    /// not all are retried in one frame.
     fn interval(&self, failures: u32, entity: Entity) -> Option<u64> {
         if self.interval == 0 {
             return None;
@@ -46,20 +47,18 @@ impl RetryPolicy {
     }
 }
 
-/// The failures in a row of one script on one entity, of each callback for itself, and which of them are put
-/// aside for that.
+/// Consecutive failures of one script on one entity, counted for each callback, and which callbacks are put aside.
 ///
-/// A callback that is put aside keeps the whole script from running, but for `on_message`: what others send
-/// can make that one fail, and is not to stop the rest.
+/// A callback that is put aside stops the whole script, except `on_message`: others could make that one fail by what
+/// they send, so it only stops itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backoff(Option<Box<[Streak; STREAKS]>>);
 
-/// Failures in a row.
+/// Consecutive failures.
 #[derive(Clone, Copy, Debug, Default)]
 struct Streak {
     failures: u32,
-    /// `None`: it is not put aside. [`NEVER`]: it is, and is not tried again. Any other: one more than the
-    /// frame in which it is tried again.
+    /// `None`: not put aside. [`NEVER`]: put aside for good. Otherwise one more than the frame of the next retry.
     until: Option<NonZeroU64>,
 }
 
@@ -69,10 +68,10 @@ const NEVER: NonZeroU64 = NonZeroU64::MAX;
 const STREAKS: usize = 4;
 const OF_MESSAGES: usize = 1;
 
-/// Which failures a callback's are counted with.
+/// The counter of a callback.
 fn streak_of(callback: Callback) -> usize {
     match callback {
-        // Once in a life each, and the last one is not counted.
+        // The first two run once each; failures of `on_stop` are not counted.
         Callback::Start | Callback::Reload | Callback::Stop => 0,
         Callback::Message => OF_MESSAGES,
         Callback::FixedUpdate => 2,
@@ -80,15 +79,15 @@ fn streak_of(callback: Callback) -> usize {
     }
 }
 
-/// What the runs of a script on an entity came to in one stage.
+/// The results of one script's runs on one entity in one stage.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Verdicts([Verdict; STREAKS]);
+pub(crate) struct Verdicts([CallbackResults; STREAKS]);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Verdict {
-    /// One succeeded.
+struct CallbackResults {
+    /// At least one run succeeded.
     succeeded: bool,
-    /// Failures after that.
+    /// Failures since the last success.
     failures: u32,
 }
 
@@ -96,7 +95,7 @@ impl Verdicts {
     pub(crate) fn note(&mut self, callback: Callback, succeeded: bool) {
         let verdict = &mut self.0[streak_of(callback)];
         if succeeded {
-            *verdict = Verdict { succeeded: true, failures: 0 };
+            *verdict = CallbackResults { succeeded: true, failures: 0 };
         } else {
             verdict.failures = verdict.failures.saturating_add(1);
         }
@@ -107,18 +106,17 @@ impl Verdicts {
     }
 }
 
-/// What judging came to.
+/// What [`Backoff::judge`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// What was put aside was tried.
+    /// A callback that is put aside was retried.
     pub(crate) tried: bool,
-    /// The failures in a row for which something is put aside now that was not before, and whether that is
-    /// `on_message`.
+    /// If a callback is put aside now that was not before: its consecutive failures, and whether it is `on_message`.
     pub(crate) newly: Option<(u32, bool)>,
 }
 
 impl Backoff {
-    /// Whether any callback is put aside; if a try is due, until that has succeeded.
+    /// Whether any callback is put aside. One stays so until a retry has succeeded.
     #[inline]
     pub(crate) fn is_put_aside(&self) -> bool {
         self.streaks().iter().any(|streak| streak.until.is_some())
@@ -130,40 +128,36 @@ impl Backoff {
         others.all(|(_, streak)| streak.may_run(frame))
     }
 
-    /// Whether its `on_message` may, if it may run at all.
+    /// Whether `on_message` may run in this frame, if the script may.
     pub(crate) fn takes_messages(&self, frame: u64) -> bool {
         self.streaks().get(OF_MESSAGES).is_none_or(|streak| streak.may_run(frame))
     }
 
-    /// The first frame in which anything is tried again, if it is put aside and ever will be.
+    /// The frame of the next retry, if there is one.
     pub(crate) fn next_try(&self) -> Option<u64> {
         let tries = self.streaks().iter().filter_map(|streak| streak.until);
         tries.filter(|until| *until != NEVER).map(|until| until.get() - 1).min()
     }
 
-    /// Whether there is any failure to be forgotten.
+    /// Whether there are failures that a success would reset.
     #[inline]
     pub(crate) fn has_failures(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether `on_message` is put aside once so many more have failed in a row.
-    pub(crate) fn is_enough_of_messages(
-        &self,
-        verdicts: &Verdicts,
-        patience: &RetryPolicy,
-    ) -> bool {
-        let Verdict { succeeded, failures } = verdicts.0[OF_MESSAGES];
+    /// Whether these results will put `on_message` aside.
+    pub(crate) fn is_enough_of_messages(&self, verdicts: &Verdicts, policy: &RetryPolicy) -> bool {
+        let CallbackResults { succeeded, failures } = verdicts.0[OF_MESSAGES];
         let before = self.streaks().get(OF_MESSAGES).map_or(0, |streak| streak.failures);
         let before = if succeeded { 0 } else { before };
-        failures > 0 && patience.is_over(before.saturating_add(failures))
+        failures > 0 && policy.is_over(before.saturating_add(failures))
     }
 
-    /// Counts what the runs of a stage came to.
+    /// Counts the results of a stage.
     pub(crate) fn judge(
         &mut self,
         verdicts: &Verdicts,
-        patience: &RetryPolicy,
+        policy: &RetryPolicy,
         frame: u64,
         entity: Entity,
     ) -> Judgement {
@@ -179,10 +173,10 @@ impl Backoff {
                 streak.failures = 0;
             }
             streak.failures = streak.failures.saturating_add(verdict.failures);
-            streak.until = if !patience.is_over(streak.failures) {
+            streak.until = if !policy.is_over(streak.failures) {
                 None
             } else if verdict.failures > 0 {
-                let interval = patience.interval(streak.failures, entity);
+                let interval = policy.interval(streak.failures, entity);
                 let next = interval.map(|interval| frame.saturating_add(interval));
                 Some(next.map_or(NEVER, |next| NonZeroU64::MIN.saturating_add(next)))
             } else {
@@ -198,11 +192,11 @@ impl Backoff {
         judgement
     }
 
-    /// Counts that one run succeeded.
-    pub(crate) fn succeeded(&mut self, callback: Callback, patience: &RetryPolicy) -> Judgement {
+    /// Counts one successful run.
+    pub(crate) fn succeeded(&mut self, callback: Callback, policy: &RetryPolicy) -> Judgement {
         let mut verdicts = Verdicts::default();
         verdicts.note(callback, true);
-        self.judge(&verdicts, patience, 0, Entity::PLACEHOLDER)
+        self.judge(&verdicts, policy, 0, Entity::PLACEHOLDER)
     }
 
     #[inline]
@@ -221,7 +215,7 @@ impl Streak {
 mod tests {
     use super::*;
 
-    const PATIENCE: RetryPolicy = RetryPolicy { max_failures: 3, interval: 8, max_interval: 100 };
+    const POLICY: RetryPolicy = RetryPolicy { max_failures: 3, interval: 8, max_interval: 100 };
 
     fn entity(index: u32) -> Entity {
         Entity::from_raw_u32(index).expect("a small index")
@@ -230,19 +224,19 @@ mod tests {
     #[test]
     fn intervals_double_until_they_are_as_long_as_allowed() {
         let intervals: Vec<_> =
-            (3..10).map(|failures| PATIENCE.interval(failures, entity(0))).collect();
+            (3..10).map(|failures| POLICY.interval(failures, entity(0))).collect();
         assert_eq!(intervals, [8, 16, 32, 64, 100, 100, 100].map(Some));
-        assert_eq!(PATIENCE.interval(u32::MAX, entity(0)), Some(100));
-        let never = RetryPolicy { interval: 0, ..PATIENCE };
+        assert_eq!(POLICY.interval(u32::MAX, entity(0)), Some(100));
+        let never = RetryPolicy { interval: 0, ..POLICY };
         assert_eq!(never.interval(3, entity(0)), None);
     }
 
     #[test]
     fn entities_that_fail_together_are_not_tried_again_together() {
-        let patience = RetryPolicy { interval: 60, ..PATIENCE };
+        let policy = RetryPolicy { interval: 60, ..POLICY };
         let mut tries = [0; 128];
         for index in 0..10_000 {
-            tries[patience.interval(3, entity(index)).expect("there is one") as usize] += 1;
+            tries[policy.interval(3, entity(index)).expect("there is one") as usize] += 1;
         }
         let together = tries.iter().max().expect("there are intervals");
         assert!((60..76).all(|interval| tries[interval] > 0), "{tries:?}");
@@ -255,12 +249,12 @@ mod tests {
         aside: &mut Backoff,
         callback: Callback,
         succeeds: bool,
-        patience: &RetryPolicy,
+        policy: &RetryPolicy,
         frame: u64,
     ) {
         let mut verdicts = Verdicts::default();
         verdicts.note(callback, succeeds);
-        aside.judge(&verdicts, patience, frame, entity(0));
+        aside.judge(&verdicts, policy, frame, entity(0));
     }
 
     #[test]
@@ -268,17 +262,17 @@ mod tests {
         let mut aside = Backoff::default();
         for _ in 0..3 {
             assert!(aside.may_run(10));
-            stage(&mut aside, Callback::Update, false, &PATIENCE, 10);
-            stage(&mut aside, Callback::FixedUpdate, true, &PATIENCE, 10);
+            stage(&mut aside, Callback::Update, false, &POLICY, 10);
+            stage(&mut aside, Callback::FixedUpdate, true, &POLICY, 10);
         }
         assert!(aside.is_put_aside() && !aside.may_run(17) && aside.may_run(18));
-        aside.succeeded(Callback::FixedUpdate, &PATIENCE);
+        aside.succeeded(Callback::FixedUpdate, &POLICY);
         assert!(aside.is_put_aside() && aside.may_run(18), "the try is not over");
-        stage(&mut aside, Callback::Update, false, &PATIENCE, 18);
+        stage(&mut aside, Callback::Update, false, &POLICY, 18);
         assert!(!aside.may_run(33) && aside.may_run(34), "the next interval is longer");
-        let judgement = aside.succeeded(Callback::Update, &PATIENCE);
+        let judgement = aside.succeeded(Callback::Update, &POLICY);
         assert!(judgement.tried && !aside.is_put_aside() && aside.may_run(0));
-        stage(&mut aside, Callback::Update, false, &PATIENCE, 40);
+        stage(&mut aside, Callback::Update, false, &POLICY, 40);
         assert!(!aside.is_put_aside(), "the count begins anew");
     }
 
@@ -287,19 +281,19 @@ mod tests {
         let mut aside = Backoff::default();
         let mut verdicts = Verdicts::default();
         for failures in 1..=3 {
-            assert!(!aside.is_enough_of_messages(&verdicts, &PATIENCE));
+            assert!(!aside.is_enough_of_messages(&verdicts, &POLICY));
             verdicts.note(Callback::Message, false);
-            assert_eq!(aside.is_enough_of_messages(&verdicts, &PATIENCE), failures == 3);
+            assert_eq!(aside.is_enough_of_messages(&verdicts, &POLICY), failures == 3);
         }
         verdicts.note(Callback::Update, true);
-        let judgement = aside.judge(&verdicts, &PATIENCE, 10, entity(0));
+        let judgement = aside.judge(&verdicts, &POLICY, 10, entity(0));
         assert_eq!(judgement, Judgement { tried: false, newly: Some((3, true)) });
         assert!(aside.is_put_aside() && aside.may_run(10));
         assert!(!aside.takes_messages(17) && aside.takes_messages(18));
-        let judgement = aside.succeeded(Callback::Update, &PATIENCE);
+        let judgement = aside.succeeded(Callback::Update, &POLICY);
         assert_eq!(judgement, Judgement::default());
         assert!(aside.is_put_aside(), "that is another callback");
-        let judgement = aside.succeeded(Callback::Message, &PATIENCE);
+        let judgement = aside.succeeded(Callback::Message, &POLICY);
         assert_eq!(judgement, Judgement { tried: true, newly: None });
         assert!(!aside.has_failures());
     }
@@ -311,24 +305,24 @@ mod tests {
         for succeeds in [false, false, true, false, false] {
             verdicts.note(Callback::Message, succeeds);
         }
-        assert!(!aside.is_enough_of_messages(&verdicts, &PATIENCE));
-        aside.judge(&verdicts, &PATIENCE, 0, entity(0));
+        assert!(!aside.is_enough_of_messages(&verdicts, &POLICY));
+        aside.judge(&verdicts, &POLICY, 0, entity(0));
         assert!(!aside.is_put_aside());
-        stage(&mut aside, Callback::Message, false, &PATIENCE, 1);
+        stage(&mut aside, Callback::Message, false, &POLICY, 1);
         assert!(aside.is_put_aside(), "the third");
     }
 
     #[test]
     fn one_that_is_not_tried_again_stays_put_aside_until_it_succeeds() {
-        let never = RetryPolicy { interval: 0, max_failures: 1, ..PATIENCE };
+        let never = RetryPolicy { interval: 0, max_failures: 1, ..POLICY };
         let mut aside = Backoff::default();
         assert_eq!((aside.is_put_aside(), aside.next_try()), (false, None));
         stage(&mut aside, Callback::FixedUpdate, false, &never, 7);
         assert_eq!((aside.is_put_aside(), aside.next_try()), (true, None));
         assert!(!aside.may_run(8) && !aside.may_run(1 << 60));
-        stage(&mut aside, Callback::FixedUpdate, false, &PATIENCE, 0);
+        stage(&mut aside, Callback::FixedUpdate, false, &POLICY, 0);
         assert!(!aside.is_put_aside() && aside.may_run(0), "more failures are allowed now");
-        let at_once = RetryPolicy { max_failures: 1, max_interval: 0, ..PATIENCE };
+        let at_once = RetryPolicy { max_failures: 1, max_interval: 0, ..POLICY };
         stage(&mut aside, Callback::Update, false, &at_once, 0);
         assert_eq!(aside.next_try(), Some(0));
         assert!(aside.may_run(0));

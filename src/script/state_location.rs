@@ -1,27 +1,26 @@
-//! [`StateLocation`]: where a state was found when it was matched with its script.
+//! [`StateLocation`]: tells whether a state is still where it was matched with its script.
 
 use bevy::ecs::change_detection::Tick;
 use bevy::prelude::Entity;
 
-/// Where a state was found when it was matched with its script, and under which number its program is
-/// known.
+/// Where a state was when it was matched with its script.
 ///
-/// As long as the state is still there, nothing has come between it and its script. It goes where the state
-/// goes: so a state that the game cloned, moved, or put back into an earlier one's place is recognised.
+/// It is stored in the state. As long as it is equal to the state's current location, the match and the program's
+/// number are still right. A state that the game cloned, moved or put back has another location, and is matched anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StateLocation {
     entity: Entity,
-    /// The numbering of programs; each app has others.
+    /// Which numbering of programs; each app has its own.
     numbering: u64,
     /// When the entity's list of scripts was last changed.
     changed: Tick,
-    /// Its place among the entity's states.
+    /// Its index among the entity's states.
     slot: u32,
 }
 
 impl StateLocation {
     pub(crate) fn new(entity: Entity, numbering: u64, changed: Tick, slot: usize) -> Self {
-        // An entity has fewer scripts than that.
+        // An entity has fewer scripts than `u32::MAX`.
         Self { entity, numbering, changed, slot: slot as u32 }
     }
 }

@@ -1,4 +1,4 @@
-//! [`NamedScripts`]: scripts that scripts asked for by name.
+//! [`NamedScripts`]: limits how many unknown script names scripts may ask for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,34 +8,34 @@ use bevy::prelude::{Assets, Handle, Resource};
 
 use crate::script::LuaScript;
 
-/// Names of scripts that scripts asked for lately, and that nobody had asked for before: each may be one that is
-/// missing, which costs a look at the disk and a line of the log.
+/// Script names that scripts asked for lately and that were new at that time. Each may be a missing file, which costs a
+/// disk access and a log line.
 ///
-/// A name counts for some time from the frame in which it was asked for first, whether or not it could be loaded: what
-/// a script may do must not depend on how fast that is. A name that failed is tried again when it is asked
-/// for much later, and when its file appears; until then asking for it again costs nothing.
+/// A name counts for [`FORGOTTEN_AFTER`](Self::FORGOTTEN_AFTER) frames from the first request, whether or not it was
+/// found: what a script may do must not depend on how fast files load. After that, a name that failed to load is
+/// tried again when it is next asked for. It is also tried when its file appears. Until then, asking again costs nothing.
 #[derive(Resource, Default)]
 pub(crate) struct NamedScripts {
     names: HashMap<Box<str>, Named>,
-    /// How many of them each script asked for, by its own name.
+    /// How many each script asked for, by the name of that script.
     counts: HashMap<Arc<str>, usize>,
 }
 
 struct Named {
-    /// It, as long as it is not loaded.
+    /// Keeps it alive until it is loaded.
     handle: Option<Handle<LuaScript>>,
-    /// The script that asked for it.
+    /// The script that asked for it first.
     by: Arc<str>,
-    /// The frame in which it did.
+    /// The frame of that request.
     asked: u64,
 }
 
 impl NamedScripts {
-    /// As many of them may one script have asked for, on all entities that carry it.
+    /// The most names of one script, over all entities that carry it.
     pub(crate) const OF_ONE: usize = 256;
-    /// As many there may be in all.
+    /// The most names in total.
     const MOST: usize = 4096;
-    /// A name is forgotten so many frames after it was asked for first.
+    /// How long a name counts, in frames.
     const FORGOTTEN_AFTER: u64 = 3600;
 
     #[cfg(test)]
@@ -43,7 +43,7 @@ impl NamedScripts {
         self.names.len()
     }
 
-    /// Why a script may not ask for more.
+    /// The error text if there is no room.
     pub(crate) fn refusal() -> String {
         format!(
             "this script asked for {} scripts that were not loaded, or all scripts for {}; each counts for {} \
@@ -54,18 +54,18 @@ impl NamedScripts {
         )
     }
 
-    /// Whether this script may ask for so many more.
+    /// Whether this script may ask for `more` new names.
     pub(crate) fn has_room(&self, by: &Arc<str>, more: usize) -> bool {
         let of_one = self.counts.get(by).copied().unwrap_or(0);
         of_one + more <= Self::OF_ONE && self.names.len() + more <= Self::MOST
     }
 
-    /// Whether asking for this name loads nothing: it was asked for before, or it is there.
+    /// Whether asking for this name starts no load: it was asked for before, or it is loaded or loading.
     pub(crate) fn is_known(&self, name: &str, assets: &AssetServer) -> bool {
         self.names.contains_key(name) || asset(name, assets).is_some()
     }
 
-    /// The script of this name, which is loaded if need be; `None` if `by` has asked for too many.
+    /// The script of this name; starts loading it if necessary. `None` if `by` has asked for too many.
     pub(crate) fn load(
         &mut self,
         name: &str,
@@ -77,12 +77,12 @@ impl NamedScripts {
         if let Some(handle) = known.and_then(|named| named.handle.as_ref()) {
             return Some(handle.clone());
         }
-        // One that failed would be tried again by `load`.
+        // Don't call `load` for it: that would retry one that failed.
         if let Some(handle) = asset(name, assets) {
             return Some(handle);
         }
         if let Some(named) = self.names.get_mut(name) {
-            // Nobody has it any more.
+            // Its last handle was dropped.
             return Some(named.handle.insert(assets.load(name.to_owned())).clone());
         }
         if !self.has_room(by, 1) {
@@ -95,14 +95,14 @@ impl NamedScripts {
         Some(handle)
     }
 
-    /// The script of this name is loaded: who has it keeps it.
+    /// Called when the script of this name is loaded: from now on its users keep it alive.
     pub(crate) fn loaded(&mut self, name: &str) {
         if let Some(named) = self.names.get_mut(name) {
             named.handle = None;
         }
     }
 
-    /// Forgets names that were asked for long ago, and lets go of scripts of which it was missed that they are loaded.
+    /// Forgets old names, and drops handles of scripts that are loaded by now.
     pub(crate) fn tidy(&mut self, frame: u64, scripts: &Assets<LuaScript>) {
         if !frame.is_multiple_of(64) || self.names.is_empty() {
             return;
@@ -126,7 +126,7 @@ impl NamedScripts {
     }
 }
 
-/// The script of this name, if anybody has it or is loading it.
+/// The script of this name, if it is loaded or loading.
 fn asset(name: &str, assets: &AssetServer) -> Option<Handle<LuaScript>> {
     assets.get_handle(AssetPath::try_parse(name).ok()?)
 }
@@ -142,7 +142,7 @@ mod tests {
         (test, assets)
     }
 
-    /// Asks for ever new names; gives how many were granted.
+    /// Asks for 100 new names; returns how many were granted.
     fn ask(named: &mut NamedScripts, by: &Arc<str>, frame: u64, assets: &AssetServer) -> usize {
         let names = (0..100).map(|number| format!("{by}/{frame}/{number}.luau"));
         names.filter(|name| named.load(name, by, frame, assets).is_some()).count()
@@ -165,7 +165,7 @@ mod tests {
             assert!(named.counts.values().all(|count| *count <= NamedScripts::OF_ONE));
             assert_eq!(named.counts.values().sum::<usize>(), named.names.len());
         }
-        // Three times all that there is room for: at the beginning, and each time that it is forgotten.
+        // All the room three times: at the beginning, and each time that the names are forgotten.
         assert_eq!(granted, 3 * NamedScripts::MOST);
         test.frame();
     }
