@@ -56,8 +56,10 @@ impl WriteLog {
         self.0.drain(..)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets the last entry.
+    #[inline]
+    pub(crate) fn pop(&mut self) {
+        self.0.pop();
     }
 
     pub(crate) fn retain(&mut self, keep: impl FnMut(&mut ComponentWrite) -> bool) {
@@ -69,7 +71,7 @@ impl WriteLog {
     }
 
     /// Adds an entry, which overlaps with no other.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, write: ComponentWrite) {
         self.0.push(write);
     }
@@ -126,7 +128,7 @@ impl WriteLog {
 impl ComponentWrite {
     /// Writes it to a [`Transform`], if it is one of its scalars; gives whether the value differed. The caller marks
     /// the component as changed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_to_transform(
         &self,
         fields: &FieldIds,

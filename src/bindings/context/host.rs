@@ -26,7 +26,7 @@ enum OwnField<'l> {
 
 impl ScriptContext<'_> {
     /// Looks up a field of the own entity in the write log.
-    #[inline]
+    #[inline(always)]
     fn own_write(&mut self, field: FieldId) -> OwnField<'_> {
         let (entity, fields) = (self.entity, &self.exposure.fields);
         for write in self.effects.writes.iter_mut() {
@@ -138,7 +138,7 @@ impl Host for ScriptContext<'_> {
         {
             return None;
         }
-        self.find_own(fields.get(field).component).map(|_| field)
+        self.own_has(fields.get(field).component).then_some(field)
     }
 
     fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {
@@ -183,7 +183,7 @@ impl Host for ScriptContext<'_> {
             }
             OwnField::Written(_) | OwnField::Replaced => return false,
         }
-        if self.find_own(*component).is_none() {
+        if !self.own_has(*component) {
             return false;
         }
         let value = WrittenValue::Scalar(value);

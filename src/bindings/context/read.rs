@@ -117,11 +117,20 @@ impl<'w> ScriptContext<'w> {
     /// A component of the entity that the script runs for, as it is in the world.
     #[inline]
     pub(super) fn find_own(&mut self, component: u32) -> Option<FoundComponent<'w>> {
-        if let Some((number, found)) = self.found
-            && number == component
-        {
-            return Some(found);
+        match self.found {
+            Some((number, found)) if number == component => Some(found),
+            _ => self.look_up_own(component),
         }
+    }
+
+    /// Whether the own entity has a component in the world.
+    #[inline]
+    pub(super) fn own_has(&mut self, component: u32) -> bool {
+        matches!(self.found, Some((number, _)) if number == component)
+            || self.look_up_own(component).is_some()
+    }
+
+    fn look_up_own(&mut self, component: u32) -> Option<FoundComponent<'w>> {
         let own = self.own?;
         let columns: &'w StageColumns<'w> = self.columns;
         let found = match columns.get(component) {

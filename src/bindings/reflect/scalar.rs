@@ -46,6 +46,7 @@ macro_rules! scalars {
             }
 
             /// Converts what a script wrote; `None` if this type can't hold it.
+            #[inline]
             pub(crate) fn take(self, value: Scalar) -> Option<TypedScalar> {
                 // The most frequent case, without the conversion to a `ScriptValue`.
                 if let (Self::Vec3, Scalar::Vector(value)) = (self, value) {

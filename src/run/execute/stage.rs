@@ -111,7 +111,7 @@ impl<'w> ExecutingStage<'w> {
     ///
     /// Gives `false` if that is too much together with other invocations: then it is deferred, as if it had not
     /// run.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hand_over(
         &self,
         turn: usize,
