@@ -113,12 +113,14 @@ fn add_meet(lab: &mut Lab, threads: usize) {
     let meeting = Arc::new((Mutex::new(HashSet::<ThreadId>::new()), Condvar::new()));
     lab.app.add_lua_function("meet", move |(): ()| {
         let (here, somebody_came) = &*meeting;
-        let mut here = here.lock().unwrap();
+        let mut here = here.lock().expect("nobody panicked here");
         here.insert(std::thread::current().id());
         somebody_came.notify_all();
         let patience = Duration::from_secs(60);
         let too_few = |here: &mut HashSet<_>| here.len() < threads;
-        let (here, waited) = somebody_came.wait_timeout_while(here, patience, too_few).unwrap();
+        let (here, waited) = somebody_came
+            .wait_timeout_while(here, patience, too_few)
+            .expect("nobody panicked here");
         assert!(!waited.timed_out(), "{} of {threads} threads came", here.len());
     });
 }
@@ -185,7 +187,8 @@ fn play(max_size: usize, script: &str, entities: usize, frames: usize) -> Seen {
 
 /// All that scripts reach of an entity, and all that its scripts remember, if they do.
 fn all_of(entity: EntityRef) -> Option<String> {
-    let states = entity.get::<ScriptStates>().map(|states| ron::to_string(states).unwrap());
+    let states =
+        entity.get::<ScriptStates>().map(|states| ron::to_string(states).expect("it serializes"));
     let place = entity.get::<Transform>()?;
     let global = entity.get::<GlobalTransform>();
     let (name, goods) = (entity.get::<Name>(), entity.get::<Goods>());
