@@ -73,7 +73,7 @@ pub use self::random::RunRandom;
 pub use self::value_server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
-pub(crate) use self::batch::{BatchEnd, CallBatch, Turn};
+pub(crate) use self::batch::{BatchEnd, CallArgs, CallBatch, Turn};
 pub(crate) use self::call::{Evaluation, Results, Used};
 pub(crate) use self::configured::ConfiguredPool;
 pub(crate) use self::cost::STEP_NANOS;

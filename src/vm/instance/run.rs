@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Vm;
-use super::verdict::{LimitVerdict, ran_out};
+use super::verdict::LimitVerdict;
 use crate::error::Failure;
+use crate::vm::batch::{BatchEnd, CallArgs, CallBatch, Turn};
 use crate::vm::call::{Call, Used};
-use crate::vm::deadline::RunDeadline;
 use crate::vm::engage::engage;
 use crate::vm::host::Host;
 use crate::vm::limits::RunLimits;
-use crate::vm::mutable::Mutable;
 use crate::vm::outcome::{Outcome, Ran};
 use crate::vm::program::Program;
 use crate::vm::raw;
+use crate::vm::state_change::StateChange;
 use crate::vm::watchdog::Engaged;
 
 impl Vm {
@@ -104,11 +104,7 @@ impl Vm {
             }
             match self.attempt(place, program, call, host, limits, (true, used)) {
                 Ok(ran) => return ran,
-                // The script could tell that it ran on an image: run again, on a file level of its own.
-                Err((already, line)) => {
-                    used = Some(already);
-                    program.found_mutable(Mutable::Tables { line });
-                }
+                Err(already) => used = Some(already),
             }
             host.rewind();
         }
@@ -128,7 +124,7 @@ impl Vm {
     }
 
     /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the script
-    /// could tell that it ran on an image, gives the time used by then, and the line.
+    /// could tell that it ran on an image, gives the time used by then.
     pub(super) fn attempt(
         &mut self,
         place: usize,
@@ -137,36 +133,13 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
         (on_image, used): (bool, Option<Duration>),
-    ) -> Result<Ran, (Duration, Option<u32>)> {
-        let program_here = self.programs.at(place);
-        let counting = self.allowance.count(&self.lua);
-        let deadline = match used {
-            None => RunDeadline::begin(&self.watch, limits.time),
-            Some(used) => RunDeadline::resume(&self.watch, limits.time, used),
-        };
-        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
-        let ended = match &program_here.image {
-            Some(image) if on_image => {
-                let image = (image, &mut program_here.shapes);
-                raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
-            }
-            _ => {
-                let main = program_here.main().expect("it was loaded");
-                raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run)
-            }
-        };
-        raw::forget_all(&self.lua, &self.refs, &run);
-        let passed = counting.is_some_and(|counting| counting.passed());
-        let verdict =
-            LimitVerdict::of(&mut run, passed || matches!(ended, raw::Ended::OutOfMemory));
-        let used = run.deadline.roughly_used();
-        self.used = run.used();
-        drop(run);
-        match ended {
-            raw::Ended::TouchedImage(raw::Touched { line }) if !ran_out(&verdict) => {
-                Err((used, line))
-            }
-            ended => Ok(self.judge(program, ended, verdict)),
+    ) -> Result<Ran, Duration> {
+        let mut single = SingleCall { call: Some(call), change: None };
+        let how = (call.callback, on_image);
+        match self.run_calls(place, program, how, (limits, used), (host, &mut single)).0 {
+            BatchEnd::With(ran) => Ok(ran),
+            BatchEnd::Done => Ok(Ran::Done(single.change.expect("its only call has returned"))),
+            BatchEnd::Again(used) => Err(used),
         }
     }
 
@@ -204,5 +177,28 @@ impl Vm {
             (raw::Ended::Done(change), None) => Ran::Done(change),
             (_, None) => Ran::Missing,
         }
+    }
+}
+
+/// A batch of one.
+struct SingleCall<'a> {
+    /// Until it begins.
+    call: Option<Call<'a>>,
+    /// When it has returned.
+    change: Option<StateChange>,
+}
+
+impl<'a, 'x> CallBatch<'a, dyn Host + 'x> for SingleCall<'a> {
+    fn as_host<'h>(host: &'h mut (dyn Host + 'x)) -> &'h mut (dyn Host + 'h) {
+        host
+    }
+
+    fn next(&mut self, host: &mut (dyn Host + 'x)) -> Option<Turn<'a>> {
+        let Call { state, args, seed, .. } = self.call.take()?;
+        Some(Turn { entity: host.entity(), state, args: CallArgs::Values(args), seed })
+    }
+
+    fn finish(&mut self, _: &mut (dyn Host + 'x), change: StateChange, _: Used) {
+        self.change = Some(change);
     }
 }

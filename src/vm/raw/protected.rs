@@ -1,4 +1,4 @@
-//! Protected calls with little around them, for runs on an image.
+//! Protected calls with little around them, for batches of runs.
 //!
 //! `Lua::exec_raw` costs more than a run. Here a C function that was made once per VM
 //! ([`call_job`]) is called by `lua_pcall` with a pointer to what it should do.
@@ -6,7 +6,7 @@
 use std::ffi::{c_int, c_void};
 
 use mlua::ffi::lua_State;
-use mlua::{Lua, ffi};
+use mlua::{Function, Lua, ffi};
 
 use super::errors::caught::note_error;
 use super::errors::outcome::{RunEnd, failed};
@@ -39,7 +39,7 @@ pub(super) unsafe extern "C-unwind" fn call_job(state: *mut lua_State) -> c_int 
 }
 
 /// Performs a job in a protected call, with `run` as the run of this thread. Gives what ended it,
-/// if that was an error.
+/// if that was an error. A main function comes to the top of the stack, above one other value.
 ///
 /// # Safety
 ///
@@ -49,6 +49,7 @@ pub(super) unsafe fn protected_job(
     lua: &Lua,
     refs: &Refs,
     program: &Program,
+    main: Option<&Function>,
     mut job: ProtectedJob,
     run: *mut Run<'_>,
 ) -> Option<RunEnd> {
@@ -67,8 +68,12 @@ pub(super) unsafe fn protected_job(
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.job.into());
                 ffi::lua_pushlightuserdata(state, job);
+                if let Some(main) = main {
+                    raw.push(main).expect("a function that is there can be pushed");
+                }
                 blocks::forget_blocks();
-                let status = ffi::lua_pcall(state, 1, 0, base + 1);
+                let arguments = 1 + c_int::from(main.is_some());
+                let status = ffi::lua_pcall(state, arguments, 0, base + 1);
                 let ended = (status != ffi::LUA_OK).then(|| {
                     // The handler saw it, unless it failed itself.
                     note_error(state, -1);
