@@ -6,7 +6,7 @@ use bevy::prelude::Entity;
 
 use super::call::Used;
 use super::host::Host;
-use super::outcome::Ran;
+use super::outcome::CallResult;
 use super::state_change::StateChange;
 use crate::value::{ScriptTable, ScriptValue};
 
@@ -49,7 +49,7 @@ pub(crate) enum BatchEnd {
     /// There was no call left, or the VM must be tidied before the next one.
     Done,
     /// The current call ended so.
-    With(Ran),
+    With(CallResult),
     /// The current call must run again, on its own. It has used so much time already.
     Again(Duration),
 }

@@ -44,12 +44,12 @@ pub(super) use self::builtins::random::random_function;
 pub(super) use self::builtins::tostring::tostring_function;
 pub(super) use self::data::plain::plain;
 pub(super) use self::errors::guards::install as guard;
-pub(super) use self::errors::outcome::RunEnd as Ended;
+pub(super) use self::errors::outcome::{FailedRun, RunStop};
 pub(super) use self::handles::handed::forget_all;
 pub(super) use self::host::functions::host_function;
 pub(super) use self::host::log::log_function;
 pub(super) use self::host::servers::{live_namespace, server, set_up_servers};
-pub(super) use self::image::make::{Imaged, make_image};
+pub(super) use self::image::make::make_image;
 pub(super) use self::image::shapes::Shapes;
 pub(super) use self::image::{Image, drop_image};
 pub(super) use self::memory::ceiling::Counting;
@@ -68,7 +68,6 @@ pub(super) use self::session::coroutines::skip_coroutines;
 pub(super) use self::session::coroutines::{
     RawCoroutine, coroutine_holder, coroutines, destroy_coroutine, recording_function,
 };
-pub(super) use self::session::ended::SessionEnded;
 pub(super) use self::session::environment::{rawset_function, reset_session, set_up_session};
 pub(super) use self::session::{SessionTask, run_session};
 pub(super) use self::set_up::set_up;

@@ -55,7 +55,7 @@ impl Worker<'_> {
             BatchEnd::Done => return done > 0,
             // Something may have gone wrong before the first run began.
             _ if !running => return false,
-            BatchEnd::With(ran) => DoneInBatch::Over(ran),
+            BatchEnd::With(result) => DoneInBatch::Over(result),
             BatchEnd::Again(used) => {
                 self.context.effects = Effects::default();
                 DoneInBatch::Repeat(used)

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::Vm;
-use super::verdict::{LimitVerdict, ran_out};
 use crate::vm::allowance::Allowance;
 use crate::vm::batch::{BatchEnd, CallBatch};
 use crate::vm::callback::Callback;
 use crate::vm::deadline::RunDeadline;
+use crate::vm::limit_verdict::{LimitVerdict, ran_out};
 use crate::vm::limits::RunLimits;
 use crate::vm::mutable::Mutable;
 use crate::vm::program::Program;
@@ -92,7 +92,9 @@ impl Vm {
             raw::run_batch(&self.lua, &self.refs, program, file_level, job, host_and_batch);
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
-        let out_of_memory = passed || matches!(ended, Some(raw::Ended::OutOfMemory));
+        let out_of_memory = passed
+            || run.is_out_of_memory()
+            || matches!(ended, Some(Err(raw::RunStop::OutOfMemory)));
         let verdict = LimitVerdict::of(&mut run, out_of_memory);
         let used = run.deadline.roughly_used();
         self.used = run.used();
@@ -100,12 +102,12 @@ impl Vm {
         let end = match ended {
             None => BatchEnd::Done,
             // The script could tell that it ran on an image: run again, on a file level of its own.
-            Some(raw::Ended::TouchedImage(raw::Touched { line })) if !ran_out(&verdict) => {
+            Some(Err(raw::RunStop::TouchedImage(raw::Touched { line }))) if !ran_out(&verdict) => {
                 program.found_mutable(Mutable::Tables { line });
                 self.drop_image(place, program);
                 BatchEnd::Again(used)
             }
-            Some(ended) => BatchEnd::With(self.judge(program, ended, verdict)),
+            Some(ended) => BatchEnd::With(self.judge(program, ended, verdict, limits)),
         };
         (end, began)
     }

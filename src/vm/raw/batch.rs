@@ -18,10 +18,10 @@ use mlua::ffi::lua_State;
 use mlua::{Function, Lua, ffi};
 
 use super::batch::base::{BASE_END, CALL_BASE, CALLBACK_AT, CallBase};
-use super::batch::fresh::{Prepared, StrayGlobals, prepare};
+use super::batch::fresh::{StrayGlobals, prepare};
 use super::batch::state::{push_state, take_state};
 use super::data::push::push_value;
-use super::errors::outcome::RunEnd;
+use super::errors::outcome::RunStop;
 use super::image::shapes::Shapes;
 use super::image::{Image, MISSING, WRONG};
 use super::memory::{blocks, ceiling};
@@ -33,6 +33,7 @@ use crate::vm::batch::{CallArgs, CallBatch};
 use crate::vm::callback::Callback;
 use crate::vm::deadline::RunDeadline;
 use crate::vm::program::Program;
+use crate::vm::state_change::StateChange;
 
 /// Where the runs of a batch find what the file level of the script defined.
 pub(in crate::vm) enum FileLevel<'l> {
@@ -61,8 +62,9 @@ pub(in crate::vm) struct EndedBatch<'h> {
     pub(in crate::vm) run: Run<'h>,
     /// How many runs began.
     pub(in crate::vm) began: u64,
-    /// How the last run ended, if the batch ended with it.
-    pub(in crate::vm) ended: Option<RunEnd>,
+    /// How the last run ended, if the batch ended with it. It has no result if the script does not
+    /// define the callback.
+    pub(in crate::vm) ended: Option<Result<Option<StateChange>, RunStop>>,
 }
 
 /// Runs one callback for one entity after another. It ends when the batch has no more runs, when
@@ -86,9 +88,9 @@ pub(in crate::vm) fn run_batch<'h, 'w, H: ?Sized, B: CallBatch<'w, H>>(
         FileLevel::Fresh(main) => (None, &mut no_shapes, Some(main)),
     };
     let ended = match image.map(|image| image.callbacks[callback as usize]) {
-        Some(MISSING) => Some(RunEnd::Missing),
+        Some(MISSING) => Some(Ok(None)),
         // A run on a fresh file level reports what is wrong with it.
-        Some(WRONG) => Some(RunEnd::TouchedImage(Touched::default())),
+        Some(WRONG) => Some(Err(RunStop::TouchedImage(Touched::default()))),
         _ => None,
     };
     if ended.is_some() {
@@ -119,8 +121,8 @@ pub(in crate::vm) fn run_batch<'h, 'w, H: ?Sized, B: CallBatch<'w, H>>(
         unsafe { protected_job(lua, refs, program, main, ProtectedJob { perform, data }, run_ptr) };
     let BatchCall { began, ended, .. } = job;
     let ended = match run.per_run.touched {
-        Some(touched) => Some(RunEnd::TouchedImage(touched)),
-        None => raised.or(ended),
+        Some(touched) => Some(Err(RunStop::TouchedImage(touched))),
+        None => raised.map(Err).or(ended),
     };
     EndedBatch { run, began, ended }
 }
@@ -143,7 +145,7 @@ struct BatchCall<'a, H: ?Sized, B> {
     /// How many runs began.
     began: u64,
     /// How the current run ended, if the batch ends with it and it raised no error.
-    ended: Option<RunEnd>,
+    ended: Option<Result<Option<StateChange>, RunStop>>,
 }
 
 /// Finds the callback, and calls it for each run.
@@ -168,8 +170,9 @@ unsafe fn perform_batch<'w, H: ?Sized, B: CallBatch<'w, H>>(
         }
         ffi::lua_remove(state, 1);
         match prepare(state, job.refs, (job.program, job.callback), job.run.cast()) {
-            Prepared::Ended(ended) => job.ended = Some(ended),
-            Prepared::Ready(base) => {
+            Err(stop) => job.ended = Some(Err(stop)),
+            Ok(None) => job.ended = Some(Ok(None)),
+            Ok(Some(base)) => {
                 let globals = StrayGlobals::begin(state, job.program, job.callback);
                 run_all(state, base, job);
                 globals.note(state, job.program, job.callback);
@@ -256,7 +259,7 @@ unsafe fn run_all<'w, H: ?Sized, B: CallBatch<'w, H>>(
                     (*job.batch).finish(&mut *job.host, change, (*run).used());
                 }
                 result => {
-                    job.ended = Some(result.map_or_else(RunEnd::failed, RunEnd::Done));
+                    job.ended = Some(result.map(Some).map_err(RunStop::from));
                     return;
                 }
             }

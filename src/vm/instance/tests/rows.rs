@@ -37,11 +37,11 @@ fn entity(number: usize) -> Entity {
     Entity::from_raw_u32(number as u32 + 1).expect("a small number is an index")
 }
 
-pub(super) fn told(ran: Ran, before: &ScriptTable) -> Told {
-    match ran {
-        Ran::Done(change) => Ok(change.applied_to(before)),
-        Ran::Missing => Err("missing".to_owned()),
-        Ran::Failed(failure) => Err(match failure.error {
+pub(super) fn told(result: CallResult, before: &ScriptTable) -> Told {
+    match result {
+        Ok(Some(change)) => Ok(change.applied_to(before)),
+        Ok(None) => Err("missing".to_owned()),
+        Err(failure) => Err(match failure.error {
             // How much was used, and where, is an accident.
             ScriptError::TimedOut { .. } => "timed out".to_owned(),
             ScriptError::OutOfMemory { .. } => "out of memory".to_owned(),

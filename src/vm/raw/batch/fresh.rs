@@ -9,7 +9,7 @@ use crate::error::ScriptError;
 use crate::vm::callback::Callback;
 use crate::vm::program::Program;
 use crate::vm::raw::batch::base::{CALLBACK_AT, CallBase, ENTITY_NAME_AT};
-use crate::vm::raw::errors::outcome::RunEnd;
+use crate::vm::raw::errors::outcome::RunStop;
 use crate::vm::raw::file_level::{
     ENVIRONMENT, HANDLER, MAX_GLOBALS, globals_of, push_callback, run_file_level,
 };
@@ -17,15 +17,8 @@ use crate::vm::raw::memory::exact;
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
 
-/// What a fresh file level came to.
-pub(in crate::vm::raw) enum Prepared {
-    /// The callback can be called.
-    Ready(CallBase),
-    /// The run is over.
-    Ended(RunEnd),
-}
-
-/// Runs the file level, and leaves the base of the call on the stack.
+/// Runs the file level, and leaves the base of the call on the stack; or gives `None` if the script
+/// does not define the callback.
 ///
 /// # Safety
 ///
@@ -37,14 +30,12 @@ pub(in crate::vm::raw) unsafe fn prepare(
     refs: &Refs,
     (program, callback): (&Program, Callback),
     run: *mut Run<'_>,
-) -> Prepared {
+) -> Result<Option<CallBase>, RunStop> {
     const { assert!(HANDLER == ENTITY_NAME_AT && CALLBACK_AT == HANDLER + 1) };
     // SAFETY: in a C function, with the main function alone on the stack, and free slots. `run` is
     // referenced between calls into Lua only, one statement at a time.
     unsafe {
-        if let Err(ended) = run_file_level(state, refs, program, run) {
-            return Prepared::Ended(ended);
-        }
+        run_file_level(state, refs, program, run)?;
         if exact::end_of_file_level(state) && !(*run).deadline.has_passed() {
             (*run).deadline.begin_again();
         }
@@ -52,15 +43,15 @@ pub(in crate::vm::raw) unsafe fn prepare(
         ffi::lua_replace(state, ENTITY_NAME_AT);
         push_callback(state, ENVIRONMENT, callback);
         match ffi::lua_type(state, CALLBACK_AT) {
-            ffi::LUA_TFUNCTION => Prepared::Ready(CallBase::of_fresh_environment()),
-            ffi::LUA_TNIL => Prepared::Ended(RunEnd::Missing),
+            ffi::LUA_TFUNCTION => Ok(Some(CallBase::of_fresh_environment())),
+            ffi::LUA_TNIL => Ok(None),
             other => {
                 let name = callback.name();
                 let kind = CStr::from_ptr(ffi::lua_typename(state, other)).to_string_lossy();
                 let message = format!("`{name}` must be a function, but it is a {kind}");
                 // What ran so far was the file level.
                 (*run).start_with(0);
-                Prepared::Ended(RunEnd::failed(ScriptError::Raised { message }))
+                Err(ScriptError::Raised { message }.into())
             }
         }
     }
