@@ -163,21 +163,28 @@ unsafe fn perform_batch<'w, H: ?Sized, B: CallBatch<'w, H>>(
     unsafe {
         let job = &mut *data.cast::<BatchCall<'_, H, B>>();
         ffi::luaL_checkstack(state, CALL_BASE + 24, TOO_DEEP.as_ptr());
-        if let Some(image) = job.image {
-            let base = CallBase::of_image(state, image, job.callback, job.refs.entity);
-            run_all(state, base, job);
-            return;
-        }
-        ffi::lua_remove(state, 1);
-        match prepare(state, job.refs, (job.program, job.callback), job.run.cast()) {
-            Err(stop) => job.ended = Some(Err(stop)),
-            Ok(None) => job.ended = Some(Ok(None)),
-            Ok(Some(base)) => {
-                let globals = StrayGlobals::begin(state, job.program, job.callback);
-                run_all(state, base, job);
-                globals.note(state, job.program, job.callback);
+        let (base, globals) = match job.image {
+            Some(image) => {
+                let base = CallBase::of_image(state, image, job.callback, job.refs.entity);
+                (base, StrayGlobals::default())
             }
-        }
+            None => {
+                ffi::lua_remove(state, 1);
+                match prepare(state, job.refs, (job.program, job.callback), job.run.cast()) {
+                    Err(stop) => {
+                        job.ended = Some(Err(stop));
+                        return;
+                    }
+                    Ok(None) => {
+                        job.ended = Some(Ok(None));
+                        return;
+                    }
+                    Ok(Some(base)) => (base, StrayGlobals::begin(state, job.program, job.callback)),
+                }
+            }
+        };
+        run_all(state, base, job);
+        globals.note(state, job.program, job.callback);
     }
 }
 

@@ -58,6 +58,7 @@ pub(in crate::vm::raw) unsafe fn prepare(
 }
 
 /// The globals that a file level defined, if it is to be told which ones the callback adds.
+#[derive(Default)]
 pub(in crate::vm::raw) struct StrayGlobals(Option<Vec<String>>);
 
 impl StrayGlobals {
