@@ -32,6 +32,7 @@ mod fingerprint;
 mod host;
 mod instance;
 mod libraries;
+mod limit_verdict;
 mod limits;
 mod loaded_programs;
 mod loaded_sources;
@@ -73,17 +74,15 @@ pub use self::random::RunRandom;
 pub use self::value_server::{Served, SharedValues, ValueServer};
 
 pub(crate) use self::api::ApiMark;
-pub(crate) use self::batch::{BatchEnd, CallBatch, Turn};
+pub(crate) use self::batch::{BatchEnd, CallArgs, CallBatch, Turn};
 pub(crate) use self::call::{Evaluation, Results, Used};
 pub(crate) use self::configured::ConfiguredPool;
 pub(crate) use self::cost::STEP_NANOS;
 pub(crate) use self::deadline::{CallBounds, WallDeadline};
 pub(crate) use self::engage::engage;
-pub(crate) use self::outcome::Ran;
+pub(crate) use self::outcome::{CallResult, Performed};
 pub(crate) use self::raw::prefetch;
-pub(crate) use self::session::{
-    CoroutineState, LoadedChunk, Performed, Session, SessionLimits, Task,
-};
+pub(crate) use self::session::{CoroutineState, LoadedChunk, Session, SessionLimits, Task};
 pub(crate) use self::state_change::StateChange;
 pub(crate) use self::value_server::NamedServer;
 pub(crate) use self::watchdog::{Engaged, ticks};

@@ -31,11 +31,13 @@ impl Atom {
     }
 
     /// The atom that Luau keeps with a string.
+    #[inline]
     pub(super) fn from_luau(number: i32) -> Option<Self> {
         i16::try_from(number).ok().filter(|number| *number >= 0).map(Self)
     }
 
     /// Its number, from 0.
+    #[inline]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0.unsigned_abs())
     }

@@ -12,7 +12,6 @@ mod load;
 mod measured;
 mod memory;
 mod run;
-mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

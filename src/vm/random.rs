@@ -22,6 +22,7 @@ pub struct RunRandom {
 impl RunRandom {
     /// The sequence that belongs to a seed.
     #[must_use]
+    #[inline]
     pub const fn new(seed: u64) -> Self {
         Self { seed, generator: None }
     }

@@ -16,11 +16,11 @@
 
 #![expect(unsafe_code, reason = "the raw Luau API; see the two rules")]
 
+mod batch;
 mod builtins;
 mod data;
 mod errors;
 mod file_level;
-mod fresh_run;
 mod functions;
 mod handles;
 mod host;
@@ -38,20 +38,18 @@ mod stack;
 mod strings;
 mod weak;
 
+pub(super) use self::batch::{BatchJob, EndedBatch, FileLevel, run_batch};
 pub(super) use self::builtins::bound_built_ins;
 pub(super) use self::builtins::random::random_function;
 pub(super) use self::builtins::tostring::tostring_function;
 pub(super) use self::data::plain::plain;
 pub(super) use self::errors::guards::install as guard;
-pub(super) use self::errors::outcome::RunEnd as Ended;
-pub(super) use self::fresh_run::run_callback;
+pub(super) use self::errors::outcome::{FailedRun, RunStop};
 pub(super) use self::handles::handed::forget_all;
 pub(super) use self::host::functions::host_function;
 pub(super) use self::host::log::log_function;
 pub(super) use self::host::servers::{live_namespace, server, set_up_servers};
-pub(super) use self::image::batch::{BatchJob, BatchRun, run_batch};
-pub(super) use self::image::call::run_on_image;
-pub(super) use self::image::make::{Imaged, make_image};
+pub(super) use self::image::make::make_image;
 pub(super) use self::image::shapes::Shapes;
 pub(super) use self::image::{Image, drop_image};
 pub(super) use self::memory::ceiling::Counting;
@@ -70,7 +68,6 @@ pub(super) use self::session::coroutines::skip_coroutines;
 pub(super) use self::session::coroutines::{
     RawCoroutine, coroutine_holder, coroutines, destroy_coroutine, recording_function,
 };
-pub(super) use self::session::ended::SessionEnded;
 pub(super) use self::session::environment::{rawset_function, reset_session, set_up_session};
 pub(super) use self::session::{SessionTask, run_session};
 pub(super) use self::set_up::set_up;

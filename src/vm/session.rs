@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mlua::chunk::ChunkMode;
 use mlua::{Lua, LuaOptions, Table};
 
-pub(crate) use self::task::{CoroutineState, LoadedChunk, Performed, SessionLimits, Task};
+pub(crate) use self::task::{CoroutineState, LoadedChunk, SessionLimits, Task};
 use super::allowance::GARBAGE_SLACK;
 use super::api::{Api, ApiMark};
 use super::compile::{Purpose, chunk_name, expression_or_source};
@@ -16,9 +16,11 @@ use super::deadline::RunDeadline;
 use super::engage::engage;
 use super::fast_flags::set_fast_flags;
 use super::host::Host;
+use super::limit_verdict::{LimitVerdict, judge};
+use super::outcome::Performed;
 use super::program::Program;
 use super::random::RunRandom;
-use super::raw::{self, SessionEnded, SessionTask};
+use super::raw::{self, RunStop, SessionTask};
 use super::sandbox;
 use super::watchdog::RunWatch;
 use super::watched::watch;
@@ -201,32 +203,26 @@ impl Session {
             (ended, run, measuring.found())
         });
         self.left = left;
-        let ended = if too_much { SessionEnded::OutOfMemory } else { ended };
+        let ended = if too_much { Err(RunStop::OutOfMemory) } else { ended };
         self.last_time = start.elapsed();
         let mut run = run;
-        let timed_out = run.deadline.end();
-        let hard = run.panicked().cloned().or_else(|| timed_out.then(|| run.deadline.verdict()));
+        let out_of_memory = matches!(ended, Err(RunStop::OutOfMemory));
+        let mut verdict = LimitVerdict::of(&mut run, out_of_memory);
         self.random = run.into_random();
         self.tidy();
-        let (error, place) = match (ended, hard) {
-            (SessionEnded::Done(values), None) => return Ok(Performed { values, yielded: false }),
-            (SessionEnded::Yielded(values), None) => {
-                return Ok(Performed { values, yielded: true });
-            }
-            (SessionEnded::Done(_) | SessionEnded::Yielded(_), Some(error)) => (error, None),
-            (SessionEnded::Failed { error, script, line, frames }, hard) => {
-                (hard.unwrap_or(error), Some((script, line, frames)))
-            }
-            (SessionEnded::OutOfMemory, hard) => {
-                // What the failed task left behind must not stand in the way of the next one.
-                self.collect_garbage();
-                (hard.unwrap_or_else(|| self.out_of_memory()), None)
-            }
-        };
-        let (from, line, traceback) = place.unwrap_or_default();
-        let mut failure = Failure::new(&from.map_or(script, Arc::from), in_engine_terms(error));
-        failure.line = line.or(failure.line);
-        Err(Failure { traceback, ..failure })
+        if out_of_memory {
+            // What the failed task left behind must not stand in the way of the next one.
+            self.collect_garbage();
+        }
+        if let Some(verdict) = &mut verdict {
+            // That may be in another chunk than the task's.
+            verdict.place = (None, String::new());
+        }
+        judge(&script, ended, verdict, || self.out_of_memory()).map_err(|failure| {
+            let Failure { error, script, line, traceback } = *failure;
+            let failure = Failure::new(&script, in_engine_terms(error));
+            Failure { line: line.or(failure.line), traceback, ..failure }
+        })
     }
 
     /// Collects garbage if it would take room from the next task. The collector doesn't know the limit: it waits until

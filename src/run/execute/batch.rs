@@ -11,7 +11,7 @@ use crate::run::execute::stage::ExecutingStage;
 use crate::run::execute::worker::Worker;
 use crate::run::invocation::Invocation;
 use crate::script::ScriptState;
-use crate::vm::{BatchEnd, CallBatch, Callback, StateChange, Turn, Used, prefetch};
+use crate::vm::{BatchEnd, CallArgs, CallBatch, Callback, Host, StateChange, Turn, Used, prefetch};
 
 impl Worker<'_> {
     /// Runs invocations of one program in a batch, from the next one of the chunk on, as long as they allow it. Gives
@@ -55,7 +55,7 @@ impl Worker<'_> {
             BatchEnd::Done => return done > 0,
             // Something may have gone wrong before the first run began.
             _ if !running => return false,
-            BatchEnd::With(ran) => DoneInBatch::Over(ran),
+            BatchEnd::With(result) => DoneInBatch::Over(result),
             BatchEnd::Again(used) => {
                 self.context.effects = Effects::default();
                 DoneInBatch::Repeat(used)
@@ -112,7 +112,12 @@ impl<'s> InvocationBatch<'_, '_, 's> {
 
 impl<'s> CallBatch<'s, ScriptContext<'s>> for InvocationBatch<'_, '_, 's> {
     #[inline]
-    fn turn(&mut self, context: &mut ScriptContext<'s>) -> Option<Turn<'s>> {
+    fn as_host<'h>(context: &'h mut ScriptContext<'s>) -> &'h mut (dyn Host + 'h) {
+        context
+    }
+
+    #[inline]
+    fn next(&mut self, context: &mut ScriptContext<'s>) -> Option<Turn<'s>> {
         let (stage, position) = (self.stage, self.chunk.position());
         let prepared = self.next.take().or_else(|| self.prepare(position))?;
         let PreparedRun { invocation, entity, state } = prepared;
@@ -137,13 +142,13 @@ impl<'s> CallBatch<'s, ScriptContext<'s>> for InvocationBatch<'_, '_, 's> {
         Some(Turn {
             entity: invocation.entity,
             state: &state.fields,
-            argument: invocation.delta,
+            args: CallArgs::Number(invocation.delta),
             seed: stage.seed(invocation, state.draws(), self.callback, 0),
         })
     }
 
     #[inline]
-    fn done(&mut self, context: &mut ScriptContext<'s>, change: StateChange, used: Used) {
+    fn finish(&mut self, context: &mut ScriptContext<'s>, change: StateChange, used: Used) {
         if !std::mem::take(&mut self.running) {
             return;
         }

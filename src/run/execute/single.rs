@@ -9,7 +9,7 @@ use crate::run::outcome::InvocationOutcome;
 use crate::run::shares::FULL_RUN;
 use crate::script::{Backoff, RetryPolicy, Verdicts};
 use crate::value::{ScriptTable, ScriptValue};
-use crate::vm::{Call, Callback, Program, Ran, StateChange, Used};
+use crate::vm::{Call, CallResult, Callback, Program, StateChange, Used};
 
 /// Messages that one script on one entity takes in a stage; the rest wait for the next.
 const MAX_MESSAGES_TAKEN: usize = 1024;
@@ -24,7 +24,7 @@ pub(super) enum DoneInBatch {
     /// Its run began and must be repeated, less the time that it has used already.
     Repeat(Duration),
     /// Its run is over, and all that was due with it. The effects are in the worker's context.
-    Over(Ran),
+    Over(CallResult),
 }
 
 impl Worker<'_> {
@@ -76,8 +76,8 @@ impl Worker<'_> {
             unfinished: false,
         };
         let started = match in_batch {
-            DoneInBatch::Over(ran) => {
-                runs.record(stage.frame.stage.callback(), ran);
+            DoneInBatch::Over(result) => {
+                runs.record(stage.frame.stage.callback(), result);
                 true
             }
             DoneInBatch::Repeat(used) => {
@@ -198,11 +198,11 @@ impl InvocationRuns<'_, '_> {
         let seed = stage.seed(self.invocation, self.draws, callback, self.count);
         self.worker.counts.begin_run();
         match self.call(program, callback, args, seed) {
-            Some(ran) => {
-                if !matches!(ran, Ran::Missing) {
+            Some(result) => {
+                if !matches!(result, Ok(None)) {
                     self.worker.counts.note_single(program.mutable().is_some());
                 }
-                self.record(callback, ran)
+                self.record(callback, result)
             }
             None => {
                 self.unfinished = true;
@@ -218,7 +218,7 @@ impl InvocationRuns<'_, '_> {
         callback: Callback,
         args: &[ScriptValue],
         seed: u64,
-    ) -> Option<Ran> {
+    ) -> Option<CallResult> {
         let worker = &mut *self.worker;
         if worker.lease.as_ref().is_none_or(|vm| vm.is_spent()) {
             worker.replace_vm(program);
@@ -239,18 +239,18 @@ impl InvocationRuns<'_, '_> {
 
     /// Takes in what a run of the worker's VM came to; gives whether it did not fail. The effects of a failed run are
     /// rolled back.
-    fn record(&mut self, callback: Callback, ran: Ran) -> bool {
+    fn record(&mut self, callback: Callback, result: CallResult) -> bool {
         let worker = &mut *self.worker;
         let used = worker.lease.as_ref().map_or_else(Used::default, |vm| vm.used());
-        let met_limit = met_limit(&ran);
-        match ran {
+        let met_limit = met_limit(&result);
+        match result {
             // That doesn't count as a run: whether the callback had to be looked for depends on other runs.
-            Ran::Missing => return true,
-            Ran::Done(change) => {
+            Ok(None) => return true,
+            Ok(Some(change)) => {
                 self.failing = false;
                 self.add_change(change);
             }
-            Ran::Failed(failure) => {
+            Err(failure) => {
                 worker.context.roll_back();
                 self.failing = true;
                 self.failures.push((callback, *failure));
@@ -301,8 +301,8 @@ impl InvocationRuns<'_, '_> {
 }
 
 /// Whether a run met a limit that depends on the machine, or panicked, so that its VM is thrown away.
-fn met_limit(ran: &Ran) -> bool {
-    let Ran::Failed(failure) = ran else { return false };
+fn met_limit(result: &CallResult) -> bool {
+    let Err(failure) = result else { return false };
     matches!(
         failure.error,
         ScriptError::TimedOut { .. }

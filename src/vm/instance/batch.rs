@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use super::Vm;
-use super::verdict::{LimitVerdict, ran_out};
 use crate::vm::allowance::Allowance;
 use crate::vm::batch::{BatchEnd, CallBatch};
 use crate::vm::callback::Callback;
 use crate::vm::deadline::RunDeadline;
-use crate::vm::host::Host;
+use crate::vm::limit_verdict::{LimitVerdict, ran_out};
 use crate::vm::limits::RunLimits;
-use crate::vm::loaded_programs::Loaded;
 use crate::vm::mutable::Mutable;
 use crate::vm::program::Program;
 use crate::vm::raw;
@@ -31,12 +29,12 @@ impl Vm {
     ///
     /// # Panics
     /// If the VM [is not ready](Vm::is_ready_for) for it.
-    pub(crate) fn run_batch<'w, H: Host>(
+    pub(crate) fn run_batch<'w, H>(
         &mut self,
         program: &Program,
         callback: Callback,
         limits: &RunLimits,
-        (host, row): (&mut H, &mut impl CallBatch<'w, H>),
+        (host, batch): (&mut H, &mut impl CallBatch<'w, H>),
         _: &Engaged,
     ) -> BatchEnd {
         self.note_program(program);
@@ -47,44 +45,70 @@ impl Vm {
         let Some(place) = self.programs.place_of(program.id()) else {
             return BatchEnd::Again(Duration::ZERO);
         };
+        assert!(self.programs.at(place).image.is_some(), "the program has an image");
+        let (end, began) =
+            self.run_calls(place, program, (callback, true), (limits, None), (host, batch));
+        self.runs += began;
+        let end = match end {
+            // Run it again, measured.
+            BatchEnd::With(_) if std::mem::take(&mut self.ran_out) => {
+                program.note_hungry();
+                BatchEnd::Again(Duration::ZERO)
+            }
+            end => end,
+        };
+        self.tidy();
+        end
+    }
+
+    /// Runs a batch on the image of a program if `on_image` and there is one. Otherwise runs a batch of one, on a file
+    /// level of its own. The first run has used so much of its time already. Also gives how many runs began.
+    pub(super) fn run_calls<'w, H: ?Sized>(
+        &mut self,
+        place: usize,
+        program: &Program,
+        (callback, on_image): (Callback, bool),
+        (limits, used): (&RunLimits, Option<Duration>),
+        host_and_batch: (&mut H, &mut impl CallBatch<'w, H>),
+    ) -> (BatchEnd, u64) {
         let Allowance { between_runs, most_objects, .. } = self.allowance;
         let counting = self.allowance.count(&self.lua);
-        let Loaded { image, shapes, .. } = self.programs.at(place);
-        let image = image.as_ref().expect("the program has an image");
+        let loaded = self.programs.at(place);
+        let file_level = match &loaded.image {
+            Some(image) if on_image => raw::FileLevel::Shared(image, &mut loaded.shapes),
+            _ => raw::FileLevel::Fresh(loaded.main().expect("it was loaded")),
+        };
         let job = raw::BatchJob {
             callback,
             most_memory: between_runs,
             most_objects,
-            deadline: RunDeadline::begin(&self.watch, limits.time),
+            deadline: match used {
+                None => RunDeadline::begin(&self.watch, limits.time),
+                Some(used) => RunDeadline::resume(&self.watch, limits.time, used),
+            },
             max_value_size: limits.value_size,
         };
-        let raw::BatchRun { mut run, began, ended } =
-            raw::run_batch(&self.lua, &self.refs, program, (image, shapes), job, (host, row));
+        let raw::EndedBatch { mut run, began, ended } =
+            raw::run_batch(&self.lua, &self.refs, program, file_level, job, host_and_batch);
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
-        let out_of_memory = passed || matches!(ended, Some(raw::Ended::OutOfMemory));
+        let out_of_memory = passed
+            || run.is_out_of_memory()
+            || matches!(ended, Some(Err(raw::RunStop::OutOfMemory)));
         let verdict = LimitVerdict::of(&mut run, out_of_memory);
         let used = run.deadline.roughly_used();
         self.used = run.used();
         drop(run);
-        self.runs += began;
         let end = match ended {
             None => BatchEnd::Done,
-            Some(raw::Ended::TouchedImage(raw::Touched { line })) if !ran_out(&verdict) => {
+            // The script could tell that it ran on an image: run again, on a file level of its own.
+            Some(Err(raw::RunStop::TouchedImage(raw::Touched { line }))) if !ran_out(&verdict) => {
                 program.found_mutable(Mutable::Tables { line });
                 self.drop_image(place, program);
                 BatchEnd::Again(used)
             }
-            Some(ended) => match self.judge(program, ended, verdict) {
-                // Run it again, measured.
-                _ if std::mem::take(&mut self.ran_out) => {
-                    program.note_hungry();
-                    BatchEnd::Again(Duration::ZERO)
-                }
-                ran => BatchEnd::With(ran),
-            },
+            Some(ended) => BatchEnd::With(self.judge(program, ended, verdict, limits)),
         };
-        self.tidy();
-        end
+        (end, began)
     }
 }

@@ -1,22 +1,21 @@
 //! Runs of whole sources: once, in an environment of their own, for the values that they return.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use mlua::Function;
 
 use super::Vm;
-use super::verdict::LimitVerdict;
-use crate::error::{Failure, ScriptError};
+use crate::error::Failure;
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 use crate::vm::call::{Evaluation, Results};
 use crate::vm::deadline::{CallBounds, RunDeadline};
 use crate::vm::engage::engage;
 use crate::vm::host::Host;
+use crate::vm::limit_verdict::{LimitVerdict, ran_out};
 use crate::vm::limits::RunLimits;
 use crate::vm::loaded_sources::LoadedSource;
 use crate::vm::program::Program;
-use crate::vm::raw::{self, SessionEnded};
+use crate::vm::raw;
 
 impl Vm {
     /// Runs a whole source for the first value that it returns, with `params` as a global of that name.
@@ -46,21 +45,14 @@ impl Vm {
         (limits, bounds): (&RunLimits, CallBounds),
     ) -> Result<ScriptValues, Failure> {
         let start = Instant::now();
-        let program = evaluation.program;
-        self.runs += 1;
-        self.note_program(program);
-        let quick = self.limit_memory(limits) && !program.is_hungry();
         let outcome = engage(|_| {
-            if quick {
-                let outcome = self.evaluate_once(evaluation, host, (limits, bounds));
-                if !std::mem::take(&mut self.ran_out) || !host.can_rewind() {
-                    return outcome;
-                }
-                host.rewind();
-            }
-            self.evaluate_measured(evaluation, host, (limits, bounds))
+            self.run_or_measure(
+                (evaluation.program, limits),
+                (host, |host| host.can_rewind()),
+                |vm, host| vm.evaluate_once(evaluation, host, (limits, bounds)),
+                |vm, host| vm.evaluate_measured(evaluation, host, (limits, bounds)),
+            )
         });
-        self.tidy();
         self.last_run_time = start.elapsed();
         outcome
     }
@@ -116,34 +108,11 @@ impl Vm {
         let ended = raw::run_alone(&self.lua, &self.refs, main, params, results, &mut run);
         raw::forget_all(&self.lua, &self.refs, &run);
         let passed = counting.is_some_and(|counting| counting.passed());
-        let (out_of_memory, hard, (line, frames)) = match LimitVerdict::of(
-            &mut run,
-            passed || matches!(ended, SessionEnded::OutOfMemory),
-        ) {
-            Some(verdict) => (verdict.out_of_memory, verdict.broken, verdict.place),
-            None => (false, None, (None, String::new())),
-        };
+        let out_of_memory =
+            passed || run.is_out_of_memory() || matches!(ended, Err(raw::RunStop::OutOfMemory));
+        let verdict = LimitVerdict::of(&mut run, out_of_memory);
         drop(run);
-        let ended = if out_of_memory { SessionEnded::OutOfMemory } else { ended };
-        self.spent |= hard.is_some();
-        let fail = |error: ScriptError, script: Option<String>, line, traceback| {
-            let script = script.map_or_else(|| Arc::clone(program.name()), Arc::from);
-            Err(Failure { error: hard.clone().unwrap_or(error), script, line, traceback })
-        };
-        match ended {
-            SessionEnded::OutOfMemory => {
-                (self.spent, self.ran_out) = (true, true);
-                // At least that much. A measured run knows better.
-                let used = self.quick_memory(limits.memory);
-                fail(self.out_of_memory(limits.memory, used), None, line, frames)
-            }
-            SessionEnded::Failed { error, script, line, frames } => {
-                fail(error, script, line, frames)
-            }
-            SessionEnded::Done(values) | SessionEnded::Yielded(values) => match &hard {
-                Some(error) => fail(error.clone(), None, None, String::new()),
-                None => Ok(values),
-            },
-        }
+        let ended = if ran_out(&verdict) { Err(raw::RunStop::OutOfMemory) } else { ended };
+        self.judge(program, ended, verdict, limits).map_err(|failure| *failure)
     }
 }

@@ -1,12 +1,12 @@
 //! Images: file levels that ran once in this VM and serve every run.
 
 use super::Vm;
-use super::verdict::{LimitVerdict, ran_out};
+use crate::error::Failure;
 use crate::vm::deadline::RunDeadline;
 use crate::vm::host::Host;
+use crate::vm::limit_verdict::{LimitVerdict, ran_out};
 use crate::vm::limits::RunLimits;
 use crate::vm::loaded_programs::Weight;
-use crate::vm::outcome::Ran;
 use crate::vm::program::Program;
 use crate::vm::raw;
 
@@ -19,7 +19,7 @@ impl Vm {
         program: &Program,
         host: &mut dyn Host,
         limits: &RunLimits,
-    ) -> Result<(), Ran> {
+    ) -> Result<(), Box<Failure>> {
         let needs_room = program.needs_room(limits.memory);
         if needs_room {
             self.allow_more(limits.memory);
@@ -32,22 +32,18 @@ impl Vm {
         let imaged = raw::make_image(&self.lua, &self.refs, program, main, &mut run);
         let passed = counting.is_some_and(|counting| counting.passed());
         let out_of_memory =
-            passed || matches!(imaged, raw::Imaged::Failed(raw::Ended::OutOfMemory));
+            passed || run.is_out_of_memory() || matches!(imaged, Err(raw::RunStop::OutOfMemory));
         let verdict = LimitVerdict::of(&mut run, out_of_memory);
         drop(run);
         self.limit_allocator(self.allowance.total);
-        if ran_out(&verdict) {
-            // How it ended depends on what the VM holds. Run again, measured.
-            let ended = match imaged {
-                raw::Imaged::Failed(ended) => ended,
-                raw::Imaged::Made(_) | raw::Imaged::Mutable(_) => raw::Ended::Missing,
-            };
-            return Err(self.judge(program, ended, verdict));
-        }
+        let imaged = match imaged {
+            Ok(imaged) if !ran_out(&verdict) => imaged,
+            // If it ran out of memory, that depends on what the VM holds: it runs again, measured.
+            ended => self.judge(program, ended, verdict, limits)?,
+        };
         match imaged {
-            raw::Imaged::Mutable(why) => program.found_mutable(why),
-            raw::Imaged::Failed(ended) => return Err(self.judge(program, ended, verdict)),
-            raw::Imaged::Made(image) => {
+            Err(why) => program.found_mutable(why),
+            Ok(image) => {
                 let bytes = raw::object_bytes(&self.lua).saturating_sub(before);
                 let weight = Weight { bytes, collections: self.collections };
                 let gone = self.programs.keep_image(place, image, weight);

@@ -14,7 +14,7 @@ use crate::vm::call::{Call, Evaluation};
 use crate::vm::deadline::CallBounds;
 use crate::vm::host::Host;
 use crate::vm::limits::RunLimits;
-use crate::vm::outcome::Ran;
+use crate::vm::outcome::CallResult;
 use crate::vm::program::Program;
 use crate::vm::raw::{self, Measuring};
 
@@ -49,32 +49,20 @@ impl Vm {
         call: Call<'_>,
         host: &mut dyn Host,
         limits: &RunLimits,
-    ) -> Ran {
+    ) -> CallResult {
         let measured = self.on_twin(|twin| {
             let place = twin.load(program)?;
             let measuring = twin.begin_to_measure(limits);
-            let ran = twin
+            let result = twin
                 .attempt(place, program, call, host, &longer(limits), (false, None))
                 .unwrap_or_else(|_| unreachable!("there is no image that it could meet"));
-            Ok((ran, twin.held(&measuring), twin.used))
+            Ok((result, twin.held(&measuring), twin.used))
         });
-        match measured {
-            Err(error) => Ran::Failed(Failure::new(program.name(), error).into()),
-            Ok((ran, held, used)) => {
-                self.used = used;
-                self.note_held(program, limits, &held);
-                let failure = match ran {
-                    Ran::Failed(failure) if !held.too_much => {
-                        return Ran::Failed(Box::new(in_time(*failure, limits)));
-                    }
-                    ran if !held.too_much => return ran,
-                    Ran::Failed(failure) => *failure,
-                    Ran::Done(_) | Ran::Missing => self.no_failure_yet(program),
-                };
-                let error = self.out_of_memory(limits.memory, held.bytes);
-                Ran::Failed(Box::new(Failure { error, ..failure }))
-            }
-        }
+        let fail = |error| Box::new(Failure::new(program.name(), error));
+        let (result, held, used) = measured.map_err(fail)?;
+        self.used = used;
+        let result = result.map_err(|failure| *failure);
+        Ok(self.judge_held(program, limits, &held, result)?)
     }
 
     /// Runs a source measured.
@@ -92,11 +80,22 @@ impl Vm {
             Ok((outcome, twin.held(&measuring)))
         });
         let (outcome, held) = measured.map_err(|error| Failure::new(program.name(), error))?;
-        self.note_held(program, limits, &held);
+        self.judge_held(program, limits, &held, outcome)
+    }
+
+    /// Decides how a measured run ended: it failed if it held too much.
+    fn judge_held<T>(
+        &self,
+        program: &Program,
+        limits: &RunLimits,
+        held: &Held,
+        result: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.note_held(program, limits, held);
         if !held.too_much {
-            return outcome.map_err(|failure| in_time(failure, limits));
+            return result.map_err(|failure| in_time(failure, limits));
         }
-        let failure = outcome.err().unwrap_or_else(|| self.no_failure_yet(program));
+        let failure = result.err().unwrap_or_else(|| self.no_failure_yet(program));
         let error = self.out_of_memory(limits.memory, held.bytes);
         Err(Failure { error, ..failure })
     }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Vm;
-use super::verdict::{LimitVerdict, ran_out};
 use crate::error::Failure;
+use crate::vm::batch::{BatchEnd, CallArgs, CallBatch, Turn};
 use crate::vm::call::{Call, Used};
-use crate::vm::deadline::RunDeadline;
 use crate::vm::engage::engage;
 use crate::vm::host::Host;
+use crate::vm::limit_verdict::{LimitVerdict, judge};
 use crate::vm::limits::RunLimits;
-use crate::vm::mutable::Mutable;
-use crate::vm::outcome::{Outcome, Ran};
+use crate::vm::outcome::{CallResult, Outcome};
 use crate::vm::program::Program;
 use crate::vm::raw;
+use crate::vm::state_change::StateChange;
 use crate::vm::watchdog::Engaged;
 
 impl Vm {
@@ -31,9 +31,9 @@ impl Vm {
         let ran = engage(|engaged| self.run_change(program, call, host, limits, None, engaged));
         self.last_run_time = start.elapsed();
         match ran {
-            Ran::Missing => Outcome::Missing,
-            Ran::Done(change) => Outcome::Done(change.applied_to(call.state)),
-            Ran::Failed(failure) => Outcome::Failed(*failure),
+            Ok(None) => Outcome::Missing,
+            Ok(Some(change)) => Outcome::Done(change.applied_to(call.state)),
+            Err(failure) => Outcome::Failed(*failure),
         }
     }
 
@@ -46,23 +46,40 @@ impl Vm {
         limits: &RunLimits,
         used: Option<Duration>,
         _: &Engaged,
-    ) -> Ran {
+    ) -> CallResult {
+        host.begin();
+        self.run_or_measure(
+            (program, limits),
+            (host, |_| true),
+            |vm, host| vm.run_once(program, call, host, limits, used),
+            |vm, host| vm.run_measured(program, call, host, limits),
+        )
+    }
+
+    /// Runs `quick`. If that meets what the allocator gives, takes it back and runs `measured`, unless the host
+    /// `can_rewind` not. Runs `measured` at once if `quick` is likely to fail.
+    pub(super) fn run_or_measure<R>(
+        &mut self,
+        (program, limits): (&Program, &RunLimits),
+        (host, can_rewind): (&mut dyn Host, impl FnOnce(&dyn Host) -> bool),
+        quick: impl FnOnce(&mut Self, &mut dyn Host) -> R,
+        measured: impl FnOnce(&mut Self, &mut dyn Host) -> R,
+    ) -> R {
         self.runs += 1;
         self.note_program(program);
-        let ran = if self.limit_memory(limits) && !program.is_hungry() {
-            match self.run_once(program, call, host, limits, used) {
-                _ if std::mem::take(&mut self.ran_out) => {
+        let result = if self.limit_memory(limits) && !program.is_hungry() {
+            match quick(self, host) {
+                _ if std::mem::take(&mut self.ran_out) && can_rewind(host) => {
                     host.rewind();
-                    self.run_measured(program, call, host, limits)
+                    measured(self, host)
                 }
-                ran => ran,
+                result => result,
             }
         } else {
-            host.begin();
-            self.run_measured(program, call, host, limits)
+            measured(self, host)
         };
         self.tidy();
-        ran
+        result
     }
 
     pub(super) fn note_program(&mut self, program: &Program) {
@@ -80,18 +97,13 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
         mut used: Option<Duration>,
-    ) -> Ran {
-        host.begin();
+    ) -> CallResult {
         self.used = Used::default();
-        let mut place = match self.load(program) {
-            Ok(place) => place,
-            Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
-        };
+        let fail = |error| Box::new(Failure::new(program.name(), error));
+        let mut place = self.load(program).map_err(fail)?;
         if program.mutable().is_none() {
             if self.programs.at(place).image.is_none() {
-                if let Err(failed) = self.image(place, program, host, limits) {
-                    return failed;
-                }
+                self.image(place, program, host, limits)?;
                 if self.is_crowded() {
                     self.tidy_up(Some(program.id()));
                     place = self.programs.place_of(program.id()).expect("it is in use");
@@ -100,15 +112,11 @@ impl Vm {
             if self.is_cramped() {
                 // What was just loaded leaves too little room: run measured.
                 self.ran_out = true;
-                return Ran::Missing;
+                return Ok(None);
             }
             match self.attempt(place, program, call, host, limits, (true, used)) {
-                Ok(ran) => return ran,
-                // The script could tell that it ran on an image: run again, on a file level of its own.
-                Err((already, line)) => {
-                    used = Some(already);
-                    program.found_mutable(Mutable::Tables { line });
-                }
+                Ok(result) => return result,
+                Err(already) => used = Some(already),
             }
             host.rewind();
         }
@@ -118,17 +126,15 @@ impl Vm {
             if self.is_crowded() {
                 self.collect();
             }
-            match self.load_counted(program) {
-                Ok(main) => self.programs.keep_main(place, main),
-                Err(error) => return Ran::Failed(Failure::new(program.name(), error).into()),
-            }
+            let main = self.load_counted(program).map_err(fail)?;
+            self.programs.keep_main(place, main);
         }
         self.attempt(place, program, call, host, limits, (false, used))
             .unwrap_or_else(|_| unreachable!("a run on a file level of its own has no image"))
     }
 
     /// Runs on the image, or on a file level of its own, with the time that the run has used already. If the script
-    /// could tell that it ran on an image, gives the time used by then, and the line.
+    /// could tell that it ran on an image, gives the time used by then.
     pub(super) fn attempt(
         &mut self,
         place: usize,
@@ -137,72 +143,55 @@ impl Vm {
         host: &mut dyn Host,
         limits: &RunLimits,
         (on_image, used): (bool, Option<Duration>),
-    ) -> Result<Ran, (Duration, Option<u32>)> {
-        let program_here = self.programs.at(place);
-        let counting = self.allowance.count(&self.lua);
-        let deadline = match used {
-            None => RunDeadline::begin(&self.watch, limits.time),
-            Some(used) => RunDeadline::resume(&self.watch, limits.time, used),
-        };
-        let mut run = raw::Run::new(host, deadline, limits.value_size, &self.refs);
-        let ended = match &program_here.image {
-            Some(image) if on_image => {
-                let image = (image, &mut program_here.shapes);
-                raw::run_on_image(&self.lua, &self.refs, program, image, call, &mut run)
-            }
-            _ => {
-                let main = program_here.main().expect("it was loaded");
-                raw::run_callback(&self.lua, &self.refs, program, main, call, &mut run)
-            }
-        };
-        raw::forget_all(&self.lua, &self.refs, &run);
-        let passed = counting.is_some_and(|counting| counting.passed());
-        let verdict =
-            LimitVerdict::of(&mut run, passed || matches!(ended, raw::Ended::OutOfMemory));
-        let used = run.deadline.roughly_used();
-        self.used = run.used();
-        drop(run);
-        match ended {
-            raw::Ended::TouchedImage(raw::Touched { line }) if !ran_out(&verdict) => {
-                Err((used, line))
-            }
-            ended => Ok(self.judge(program, ended, verdict)),
+    ) -> Result<CallResult, Duration> {
+        let mut single = SingleCall { call: Some(call), change: None };
+        let how = (call.callback, on_image);
+        match self.run_calls(place, program, how, (limits, used), (host, &mut single)).0 {
+            BatchEnd::With(result) => Ok(result),
+            BatchEnd::Done => Ok(Ok(Some(single.change.expect("its only call has returned")))),
+            BatchEnd::Again(used) => Err(used),
         }
     }
 
-    /// Decides how a run ended. The limits have the last word, whatever the script caught.
-    pub(super) fn judge(
+    /// Decides how a run ended. If that was by a limit, the VM is spent.
+    pub(super) fn judge<T>(
         &mut self,
         program: &Program,
-        ended: raw::Ended,
+        ended: Result<T, raw::RunStop>,
         verdict: Option<Box<LimitVerdict>>,
-    ) -> Ran {
-        let fail = |error, line, traceback| {
-            let script = Arc::clone(program.name());
-            Ran::Failed(Box::new(Failure { error, script, line, traceback }))
-        };
-        let Some(verdict) = verdict else {
-            return match ended {
-                raw::Ended::Done(change) => Ran::Done(change),
-                raw::Ended::Failed(failed) => fail(failed.error, failed.line, failed.frames),
-                _ => Ran::Missing,
-            };
-        };
-        let LimitVerdict { out_of_memory, broken, place: (line, frames) } = *verdict;
-        self.spent = true;
-        self.ran_out = out_of_memory;
-        let no_memory = || self.out_of_memory(self.allowance.of_run, usize::MAX);
-        match (ended, broken) {
-            (raw::Ended::Failed(failed), _) if out_of_memory => {
-                fail(no_memory(), failed.line, failed.frames)
-            }
-            _ if out_of_memory => fail(no_memory(), line, frames),
-            (raw::Ended::Failed(failed), limit) => {
-                fail(limit.unwrap_or(failed.error), failed.line, failed.frames)
-            }
-            (_, Some(error)) => fail(error, None, String::new()),
-            (raw::Ended::Done(change), None) => Ran::Done(change),
-            (_, None) => Ran::Missing,
+        limits: &RunLimits,
+    ) -> Result<T, Box<Failure>> {
+        if let Some(verdict) = &verdict {
+            self.spent = true;
+            self.ran_out |= verdict.out_of_memory;
         }
+        judge(program.name(), ended, verdict, || {
+            // At least that much. A measured run knows better.
+            let used = self.quick_memory(limits.memory);
+            self.out_of_memory(limits.memory, used)
+        })
+    }
+}
+
+/// A batch of one.
+struct SingleCall<'a> {
+    /// Until it begins.
+    call: Option<Call<'a>>,
+    /// When it has returned.
+    change: Option<StateChange>,
+}
+
+impl<'a, 'x> CallBatch<'a, dyn Host + 'x> for SingleCall<'a> {
+    fn as_host<'h>(host: &'h mut (dyn Host + 'x)) -> &'h mut (dyn Host + 'h) {
+        host
+    }
+
+    fn next(&mut self, host: &mut (dyn Host + 'x)) -> Option<Turn<'a>> {
+        let Call { state, args, seed, .. } = self.call.take()?;
+        Some(Turn { entity: host.entity(), state, args: CallArgs::Values(args), seed })
+    }
+
+    fn finish(&mut self, _: &mut (dyn Host + 'x), change: StateChange, _: Used) {
+        self.change = Some(change);
     }
 }

@@ -9,7 +9,7 @@ use crate::vm::engage::engage;
 use crate::vm::host::{LogLevel, NoWorld};
 use crate::vm::limits::RunLimits;
 use crate::vm::native_stack::with_native_stack;
-use crate::vm::outcome::{Outcome, Ran};
+use crate::vm::outcome::{CallResult, Outcome};
 use crate::vm::program::Program;
 use crate::vm::state_change::StateChange;
 

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use mlua::ffi;
 use mlua::ffi::lua_State;
 
-use super::errors::outcome::{RunEnd, failed};
+use super::errors::outcome::{ErrorSource, RunStop, failed};
 use super::refs::Refs;
 use super::run::Run;
 use super::stack::StackCheck;
@@ -39,7 +39,7 @@ pub(super) unsafe fn run_file_level(
     refs: &Refs,
     program: &Program,
     run: *mut Run<'_>,
-) -> Result<(), RunEnd> {
+) -> Result<(), RunStop> {
     // SAFETY: in a protected call, with the main function at `MAIN` and free slots. `run` is
     // referenced between calls into Lua only.
     unsafe {
@@ -62,11 +62,11 @@ pub(super) unsafe fn run_file_level(
         let lines = (*run).per_run.file_lines.take();
         let ended = match status {
             ffi::LUA_OK => Ok(()),
-            _ => Err(failed(state, status, program, &mut *run)),
+            _ => Err(failed(state, status, ErrorSource::Script(program.name()), &mut *run)),
         };
         // A run that is out of memory may be repeated with more.
         if let Some(lines) = lines
-            && !matches!(ended, Err(RunEnd::OutOfMemory))
+            && !matches!(ended, Err(RunStop::OutOfMemory))
         {
             program.learn_file_lines(lines.into_lines());
         }

@@ -6,14 +6,10 @@
 //! level of its own: see [`Touched`](super::Touched) and `errors::caught`. What freezing
 //! guarantees, and why, stands in [`freeze`].
 
-pub(super) mod batch;
-pub(super) mod call;
 pub(super) mod freeze;
 pub(super) mod make;
 pub(super) mod reachable;
 pub(super) mod shapes;
-pub(super) mod stack;
-pub(super) mod state;
 pub(super) mod texts;
 
 use std::ffi::c_int;
@@ -35,7 +31,7 @@ pub(in crate::vm) struct Image {
 }
 
 impl Image {
-    /// Whether the script defines the callback.
+    /// Whether the script defines the callback, as a function.
     pub(in crate::vm) fn has(&self, callback: Callback) -> bool {
         self.callbacks[callback as usize] > 0
     }

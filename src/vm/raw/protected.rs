@@ -1,4 +1,4 @@
-//! Protected calls with little around them, for runs on an image.
+//! Protected calls: [`protected`] for all that happens rarely, [`protected_job`] for batches.
 //!
 //! `Lua::exec_raw` costs more than a run. Here a C function that was made once per VM
 //! ([`call_job`]) is called by `lua_pcall` with a pointer to what it should do.
@@ -6,15 +6,49 @@
 use std::ffi::{c_int, c_void};
 
 use mlua::ffi::lua_State;
-use mlua::{Lua, ffi};
+use mlua::{Function, Lua, ffi};
 
 use super::errors::caught::note_error;
-use super::errors::outcome::{RunEnd, failed};
+use super::errors::outcome::{ErrorSource, RunStop, failed};
 use super::memory::blocks;
 use super::refs::Refs;
 use super::run::Run;
 use super::run::current::enter;
+use crate::error::ScriptError;
 use crate::vm::program::Program;
+
+/// Calls `body` in a protected call, with `main` (or nil) alone on the stack, and `run` as the run
+/// of this thread.
+pub(super) fn protected<R>(
+    lua: &Lua,
+    main: Option<&Function>,
+    run: &mut Run<'_>,
+    body: impl FnOnce(*mut lua_State, *mut Run<'_>) -> Result<R, RunStop>,
+) -> Result<R, RunStop> {
+    let mut result = None;
+    let out = &mut result;
+    let run_ptr = std::ptr::from_mut(run);
+    let called = enter(run_ptr, || {
+        // SAFETY: rule 1. `run_ptr` is live, and used between calls into Lua only.
+        unsafe {
+            lua.exec_raw::<()>(main, |state| {
+                *out = Some(body(state, run_ptr));
+                ffi::lua_settop(state, 0);
+            })
+        }
+    });
+    match (called, result) {
+        (Ok(()), Some(result)) => result,
+        (Err(mlua::Error::MemoryError(_)), _) => Err(RunStop::OutOfMemory),
+        (Err(error), _) => {
+            let raised = run.per_run.raised.take();
+            let raised =
+                raised.map_or_else(|| ScriptError::Raised { message: error.to_string() }, |it| *it);
+            Err(raised.into())
+        }
+        (Ok(()), None) => unreachable!("the body sets the result or does not return"),
+    }
+}
 
 /// What [`call_job`] does.
 pub(super) struct ProtectedJob {
@@ -39,7 +73,7 @@ pub(super) unsafe extern "C-unwind" fn call_job(state: *mut lua_State) -> c_int 
 }
 
 /// Performs a job in a protected call, with `run` as the run of this thread. Gives what ended it,
-/// if that was an error.
+/// if that was an error. A main function comes to the top of the stack, above one other value.
 ///
 /// # Safety
 ///
@@ -49,9 +83,10 @@ pub(super) unsafe fn protected_job(
     lua: &Lua,
     refs: &Refs,
     program: &Program,
+    main: Option<&Function>,
     mut job: ProtectedJob,
     run: *mut Run<'_>,
-) -> Option<RunEnd> {
+) -> Option<RunStop> {
     let job = (&raw mut job).cast::<c_void>();
     enter(run, || {
         lua.exec_raw_lua(|raw| {
@@ -61,18 +96,22 @@ pub(super) unsafe fn protected_job(
             // until the call has returned; then nothing of Lua runs, so `run` may be referenced.
             unsafe {
                 if ffi::lua_checkstack(state, 8) == 0 {
-                    return Some(RunEnd::OutOfMemory);
+                    return Some(RunStop::OutOfMemory);
                 }
                 let base = ffi::lua_gettop(state);
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.job.into());
                 ffi::lua_pushlightuserdata(state, job);
+                if let Some(main) = main {
+                    raw.push(main).expect("a function that is there can be pushed");
+                }
                 blocks::forget_blocks();
-                let status = ffi::lua_pcall(state, 1, 0, base + 1);
+                let arguments = 1 + c_int::from(main.is_some());
+                let status = ffi::lua_pcall(state, arguments, 0, base + 1);
                 let ended = (status != ffi::LUA_OK).then(|| {
                     // The handler saw it, unless it failed itself.
                     note_error(state, -1);
-                    failed(state, status, program, &mut *run)
+                    failed(state, status, ErrorSource::Script(program.name()), &mut *run)
                 });
                 ffi::lua_settop(state, base);
                 ended

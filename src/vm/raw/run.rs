@@ -144,13 +144,19 @@ impl<'h> Run<'h> {
         }
     }
 
+    /// Begins the callback of a run that has one host: see [`Run::begin_callback`].
+    pub(in crate::vm) fn start_with(&mut self, seed: u64) {
+        self.begin_callback(self.host.entity(), seed);
+    }
+
     /// Begins the callback: from here on the host may be used, and random numbers come from this
     /// seed.
-    pub(in crate::vm) fn start_with(&mut self, seed: u64) {
+    #[inline]
+    pub(super) fn begin_callback(&mut self, entity: Entity, seed: u64) {
         self.in_callback = true;
         self.per_run.random = RunRandom::new(seed);
         self.per_run.file_steps = std::mem::take(&mut self.per_run.steps);
-        self.per_run.entity = self.host.entity();
+        self.per_run.entity = entity;
     }
 
     /// The generator of its random numbers, as it is now.

@@ -2,9 +2,9 @@
 
 pub(super) mod alone;
 pub(super) mod coroutines;
-pub(super) mod ended;
 pub(super) mod environment;
 pub(super) mod paths;
+pub(super) mod results;
 pub(super) mod resume;
 
 use std::ffi::{CStr, c_int};
@@ -15,20 +15,23 @@ use mlua::{Function, Lua, ffi};
 use super::data::problem::ReadProblemKind;
 use super::data::push::{push_table, push_value};
 use super::data::read::{StackReader, TableEntries};
+use super::errors::outcome::RunStop;
 use super::memory::blocks;
 use super::numerals;
+use super::protected::protected;
 use super::refs::SessionRefs;
 use super::run::Run;
 use super::safepoint::safepoint;
 use super::session::coroutines::push_coroutine;
-use super::session::ended::{SessionEnded, failed_with, protected, returned};
 use super::session::paths::{follow, is_callable};
+use super::session::results::returned;
 use super::session::resume::resume_coroutine;
 use super::stack::TOO_DEEP;
 use crate::error::ScriptError;
 use crate::value::{ScriptTable, ScriptValue, ScriptValues};
 use crate::vm::call::Results;
 use crate::vm::deadline::RunDeadline;
+use crate::vm::outcome::Performed;
 
 /// A task of a session.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,7 @@ pub(in crate::vm) fn run_session(
     refs: &SessionRefs,
     task: SessionTask<'_>,
     run: &mut Run<'_>,
-) -> SessionEnded {
+) -> Result<Performed, RunStop> {
     let main = match task {
         SessionTask::Chunk(main, _) => Some(main),
         _ => None,
@@ -79,54 +82,51 @@ unsafe fn perform(
     refs: &SessionRefs,
     task: SessionTask<'_>,
     run: *mut Run<'_>,
-) -> SessionEnded {
+) -> Result<Performed, RunStop> {
     const MAIN: c_int = 1;
     const HANDLER: c_int = 2;
     const ENVIRONMENT: c_int = 3;
     const RESULTS: c_int = 4;
-    let given = match task {
+    match task {
         SessionTask::Set(_, value) => numerals::check(value),
         SessionTask::Call(_, args, _) | SessionTask::Resume(_, args) => {
             args.iter().try_for_each(numerals::check)
         }
         SessionTask::Restore(globals) => numerals::check_table(globals),
         SessionTask::Chunk(..) | SessionTask::Get(_) | SessionTask::State => Ok(()),
-    };
-    if let Err(error) = given {
-        return failed_with(error);
-    }
+    }?;
     // SAFETY: in a protected call, with the room that is made here; the registry's slots are those
     // of this VM. `run` is referenced between calls into Lua only, one statement at a time.
     unsafe {
         ffi::luaL_checkstack(state, 16, TOO_DEEP.as_ptr());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.message_handler.into());
         ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, refs.environment.into());
-        match task {
+        let values = match task {
             SessionTask::Chunk(_, results) => {
                 ffi::lua_pushvalue(state, ENVIRONMENT);
                 ffi::lua_setfenv(state, MAIN);
                 ffi::lua_pushvalue(state, MAIN);
                 let status = ffi::lua_pcall(state, 0, results.count(), HANDLER);
-                returned(state, status, RESULTS, run)
+                returned(state, status, RESULTS, run)?
             }
             SessionTask::Get(path) => {
                 let status = follow(state, path, None);
-                returned(state, status, RESULTS, run)
+                returned(state, status, RESULTS, run)?
             }
             SessionTask::Set(path, value) => {
                 let status = follow(state, path, Some(value));
-                returned(state, status, RESULTS, run)
+                returned(state, status, RESULTS, run)?
             }
             SessionTask::Call(path, args, results) => {
                 let status = follow(state, path, None);
                 if status != ffi::LUA_OK {
-                    return returned(state, status, RESULTS, run);
+                    returned(state, status, RESULTS, run)?;
                 }
                 if !is_callable(state) {
                     let kind = ffi::lua_typename(state, ffi::lua_type(state, -1));
                     let got = CStr::from_ptr(kind).to_string_lossy();
                     let got = if got == "nil" { "nil".to_owned() } else { format!("a {got}") };
-                    return failed_with(ScriptError::NotCallable { name: path.to_owned(), got });
+                    return Err(ScriptError::NotCallable { name: path.to_owned(), got }.into());
                 }
                 ffi::luaL_checkstack(state, args.len() as c_int + 4, TOO_DEEP.as_ptr());
                 for arg in args {
@@ -134,18 +134,16 @@ unsafe fn perform(
                 }
                 blocks::forget_blocks();
                 let status = ffi::lua_pcall(state, args.len() as c_int, results.count(), HANDLER);
-                returned(state, status, RESULTS, run)
+                returned(state, status, RESULTS, run)?
             }
             SessionTask::Resume(id, args) => {
                 push_coroutine(state, refs, id);
-                resume_coroutine(state, id, args, run)
+                return resume_coroutine(state, id, args, run);
             }
             SessionTask::State => {
                 let (limit, deadline) = ((*run).max_value_size, &mut (*run).deadline);
-                match globals_as_data(state, ENVIRONMENT, limit, deadline) {
-                    Ok(state) => SessionEnded::Done(ScriptValue::Table(state).into()),
-                    Err(error) => failed_with(error),
-                }
+                let globals = globals_as_data(state, ENVIRONMENT, limit, deadline)?;
+                ScriptValue::Table(globals).into()
             }
             SessionTask::Restore(globals) => {
                 push_table(state, globals, 0);
@@ -156,9 +154,10 @@ unsafe fn perform(
                     ffi::lua_settable(state, ENVIRONMENT);
                     next = ffi::lua_rawiter(state, table, next);
                 }
-                SessionEnded::Done(ScriptValues::default())
+                ScriptValues::default()
             }
-        }
+        };
+        Ok(Performed { values, yielded: false })
     }
 }
 

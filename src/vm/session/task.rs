@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mlua::Function;
 
-use crate::value::{ScriptTable, ScriptValue, ScriptValues};
+use crate::value::{ScriptTable, ScriptValue};
 use crate::vm::call::Results;
 use crate::vm::deadline::CallBounds;
 
@@ -50,15 +50,6 @@ pub(crate) enum Task<'t> {
     State,
     /// Set these globals.
     Restore(&'t ScriptTable),
-}
-
-/// What a task came to.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Performed {
-    /// What was asked for.
-    pub(crate) values: ScriptValues,
-    /// Whether a coroutine that was resumed waits again.
-    pub(crate) yielded: bool,
 }
 
 /// A coroutine that is not over.

@@ -184,9 +184,9 @@ fn measured((program, limits): &(Program, RunLimits)) -> Outcome {
     let (mut vm, mut host, state) = (vm(), NoWorld::default(), ScriptTable::default());
     let call = Call { callback: Callback::Update, state: &state, args: &[], seed: 1 };
     match engage(|_| vm.run_measured(program, call, &mut host, limits)) {
-        Ran::Missing => Outcome::Missing,
-        Ran::Done(change) => Outcome::Done(change.applied_to(&state)),
-        Ran::Failed(failure) => Outcome::Failed(*failure),
+        Ok(None) => Outcome::Missing,
+        Ok(Some(change)) => Outcome::Done(change.applied_to(&state)),
+        Err(failure) => Outcome::Failed(*failure),
     }
 }
 

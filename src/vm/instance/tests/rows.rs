@@ -4,7 +4,7 @@
 use bevy::prelude::Entity;
 
 use super::*;
-use crate::vm::{BatchEnd, CallBatch, Mutable, Turn};
+use crate::vm::{BatchEnd, CallArgs, CallBatch, Host, Mutable, Turn};
 
 /// Entities whose runs of `on_update` follow one another.
 struct Entities<'s> {
@@ -17,14 +17,18 @@ struct Entities<'s> {
 pub(super) type Told = Result<ScriptTable, String>;
 
 impl<'s> CallBatch<'s, NoWorld> for Entities<'s> {
-    fn turn(&mut self, _: &mut NoWorld) -> Option<Turn<'s>> {
+    fn as_host<'h>(host: &'h mut NoWorld) -> &'h mut (dyn Host + 'h) {
+        host
+    }
+
+    fn next(&mut self, _: &mut NoWorld) -> Option<Turn<'s>> {
         let number = self.outcomes.len();
         let state = self.states.get(number)?;
         let entity = entity(number);
-        Some(Turn { entity, state, argument: 0.5, seed: self.seeds[number] })
+        Some(Turn { entity, state, args: CallArgs::Number(0.5), seed: self.seeds[number] })
     }
 
-    fn done(&mut self, _: &mut NoWorld, change: StateChange, _: Used) {
+    fn finish(&mut self, _: &mut NoWorld, change: StateChange, _: Used) {
         self.outcomes.push(Ok(change.applied_to(&self.states[self.outcomes.len()])));
     }
 }
@@ -33,11 +37,11 @@ fn entity(number: usize) -> Entity {
     Entity::from_raw_u32(number as u32 + 1).expect("a small number is an index")
 }
 
-pub(super) fn told(ran: Ran, before: &ScriptTable) -> Told {
-    match ran {
-        Ran::Done(change) => Ok(change.applied_to(before)),
-        Ran::Missing => Err("missing".to_owned()),
-        Ran::Failed(failure) => Err(match failure.error {
+pub(super) fn told(result: CallResult, before: &ScriptTable) -> Told {
+    match result {
+        Ok(Some(change)) => Ok(change.applied_to(before)),
+        Ok(None) => Err("missing".to_owned()),
+        Err(failure) => Err(match failure.error {
             // How much was used, and where, is an accident.
             ScriptError::TimedOut { .. } => "timed out".to_owned(),
             ScriptError::OutOfMemory { .. } => "out of memory".to_owned(),

@@ -4,15 +4,17 @@ use std::ffi::c_int;
 
 use mlua::{Function, Lua, ffi};
 
-use crate::value::ScriptTable;
+use crate::value::{ScriptTable, ScriptValues};
 use crate::vm::call::Results;
 use crate::vm::raw::data::push::push_table;
+use crate::vm::raw::errors::outcome::RunStop;
 use crate::vm::raw::memory::blocks;
 use crate::vm::raw::numerals;
+use crate::vm::raw::protected::protected;
 use crate::vm::raw::refs::Refs;
 use crate::vm::raw::run::Run;
-use crate::vm::raw::session::ended::{SessionEnded, failed_with, protected, returned};
 use crate::vm::raw::session::environment::push_environment;
+use crate::vm::raw::session::results::returned;
 use crate::vm::raw::stack::TOO_DEEP;
 
 /// Runs a whole source in an environment of its own that holds `params`.
@@ -23,12 +25,10 @@ pub(in crate::vm) fn run_alone(
     params: &ScriptTable,
     results: Results,
     run: &mut Run<'_>,
-) -> SessionEnded {
+) -> Result<ScriptValues, RunStop> {
     const MAIN: c_int = 1;
     const HANDLER: c_int = 2;
-    if let Err(error) = numerals::check_table(params) {
-        return failed_with(error);
-    }
+    numerals::check_table(params)?;
     protected(lua, Some(main), run, |state, run| {
         // SAFETY: `protected` gives a state in a protected call, with the main function at 1, and
         // room is made for eleven values more. `run` is referenced between calls into Lua only.

@@ -7,13 +7,15 @@ use mlua::ffi::lua_State;
 
 use crate::error::ScriptError;
 use crate::value::ScriptValue;
+use crate::vm::outcome::Performed;
 use crate::vm::raw::data::push::push_value;
 use crate::vm::raw::errors::caught::note_error;
+use crate::vm::raw::errors::outcome::{ErrorSource, RunStop, failed};
 use crate::vm::raw::errors::traceback::call_stack;
 use crate::vm::raw::memory::blocks;
 use crate::vm::raw::run::{ErrorTrace, Run};
 use crate::vm::raw::session::coroutines::is_suspended;
-use crate::vm::raw::session::ended::{SessionEnded, failed_with, returned, session_failed};
+use crate::vm::raw::session::results::returned;
 use crate::vm::raw::stack::TOO_DEEP;
 use crate::vm::raw::strings::{push_text, text_at};
 
@@ -29,7 +31,7 @@ pub(in crate::vm::raw) unsafe fn resume_coroutine(
     id: u64,
     args: &[ScriptValue],
     run: *mut Run<'_>,
-) -> SessionEnded {
+) -> Result<Performed, RunStop> {
     // SAFETY: in a protected call. The coroutine stays on the stack of `state`, so it lives, and it
     // is suspended, so it may be resumed. What is moved lies on top of one stack, and there is room
     // for it on the other. The coroutine's own state is not asked for memory in a way that raises:
@@ -37,7 +39,7 @@ pub(in crate::vm::raw) unsafe fn resume_coroutine(
     unsafe {
         let coroutine = ffi::lua_tothread(state, -1);
         if coroutine.is_null() || !is_suspended(state, coroutine) {
-            return failed_with(ScriptError::NoCoroutine { id });
+            return Err(ScriptError::NoCoroutine { id }.into());
         }
         let count = args.len() as c_int;
         ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
@@ -58,14 +60,12 @@ pub(in crate::vm::raw) unsafe fn resume_coroutine(
             let message = text_at(state, -1).unwrap_or_default();
             let (line, frames) = call_stack(coroutine, 0);
             (*run).per_run.trace = Some(Box::new(ErrorTrace { message, line, frames }));
-            return session_failed(state, status, &mut *run);
+            return Err(failed(state, status, ErrorSource::Chunks, &mut *run));
         }
         ffi::luaL_checkstack(state, count.saturating_add(4), TOO_DEEP.as_ptr());
         ffi::lua_xmove(coroutine, state, count);
         let first = ffi::lua_gettop(state) - count + 1;
-        match returned(state, ffi::LUA_OK, first, run) {
-            SessionEnded::Done(values) if status == ffi::LUA_YIELD => SessionEnded::Yielded(values),
-            ended => ended,
-        }
+        let values = returned(state, ffi::LUA_OK, first, run)?;
+        Ok(Performed { values, yielded: status == ffi::LUA_YIELD })
     }
 }

@@ -7,12 +7,12 @@ use mlua::ffi::lua_State;
 use crate::error::ScriptError;
 use crate::value::ScriptTable;
 use crate::vm::deadline::RunDeadline;
+use crate::vm::raw::batch::base::BASE_END;
 use crate::vm::raw::data::problem::ReadProblem;
 use crate::vm::raw::data::push::push_table;
 use crate::vm::raw::data::read::StackReader;
 use crate::vm::raw::handles::handed::write_back;
 use crate::vm::raw::image::shapes::StateShape;
-use crate::vm::raw::image::stack::BASE_END;
 use crate::vm::raw::run::Run;
 use crate::vm::state_change::StateChange;
 
