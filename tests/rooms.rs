@@ -95,12 +95,12 @@ fn module_path(path: &Path) -> ModulePath {
     names.filter(|name| name != "lib").collect()
 }
 
-/// Whether an item is there for tests only.
+/// Whether an item is there for tests only, or for the model of the pool, which is a crate of its own.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || matches!(&attribute.meta, Meta::List(list)
-                if list.path.is_ident("cfg") && list.tokens.to_string() == "test")
+                if list.path.is_ident("cfg") && ["test", "pool_model"].contains(&&*list.tokens.to_string()))
     })
 }
 

@@ -6,11 +6,8 @@ use bevy::app::App;
 use bevy::asset::{AssetServer, Handle, LoadState};
 use bevy::prelude::Mut;
 
-use super::builder::TestAppBuilder;
 use super::files::MemoryFiles;
 use super::record::TestRecord;
-use crate::config::LuaPoolConfig;
-use crate::plugin::LuaPoolPlugin;
 use crate::run::LuaScripting;
 use crate::script::LuaScript;
 
@@ -34,36 +31,7 @@ pub struct TestApp {
     pub(super) is_finished: bool,
 }
 
-impl Default for TestApp {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl TestApp {
-    /// An app with the plugin's defaults, but for [`patient_config`](super::patient_config).
-    #[must_use]
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// An app with this configuration.
-    #[must_use]
-    pub fn with_config(config: LuaPoolConfig) -> Self {
-        Self::builder().config(config).build()
-    }
-
-    /// An app with this plugin.
-    #[must_use]
-    pub fn with_plugin(plugin: LuaPoolPlugin) -> Self {
-        Self::builder().plugin(plugin).build()
-    }
-
-    /// Sets up an app.
-    pub fn builder() -> TestAppBuilder {
-        TestAppBuilder::default()
-    }
-
     /// Finishes the app, unless that is done.
     pub fn finish(&mut self) {
         if !self.is_finished {

@@ -112,3 +112,34 @@ impl TestAppBuilder {
         TestApp { app, files, record: TestRecord::default(), is_finished: false }
     }
 }
+
+impl Default for TestApp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestApp {
+    /// An app with the plugin's defaults, but for [`patient_config`](super::patient_config).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// An app with this configuration.
+    #[must_use]
+    pub fn with_config(config: LuaPoolConfig) -> Self {
+        Self::builder().config(config).build()
+    }
+
+    /// An app with this plugin.
+    #[must_use]
+    pub fn with_plugin(plugin: LuaPoolPlugin) -> Self {
+        Self::builder().plugin(plugin).build()
+    }
+
+    /// Sets up an app.
+    pub fn builder() -> TestAppBuilder {
+        TestAppBuilder::default()
+    }
+}

@@ -207,8 +207,8 @@ fn a_small_memory_limit_does_not_turn_every_lease_into_a_new_vm() {
 fn the_default_of_min_size_is_never_too_much() {
     let config = PoolConfig { max_size: 1, ..PoolConfig::default() };
     assert_eq!((config.validate(), config.kept_size()), (Ok(()), 1));
-    assert_eq!(PoolConfig::from_ron("(max_size: 1)"), Ok(config.clone()));
-    assert_eq!(PoolConfig::builder().max_size(1).build(), Ok(config.clone()));
+    assert_eq!(PoolConfig::from_ron("(max_size: 1)"), Ok(config));
+    assert_eq!(PoolConfig::builder().max_size(1).build(), Ok(config));
     let larger = PoolConfig { max_size: 10, ..config };
     assert_eq!((larger.validate(), larger.kept_size()), (Ok(()), 2), "the default again");
     for (min_size, kept) in [(0, 0), (1, 1), (2, 1)] {
