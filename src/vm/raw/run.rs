@@ -91,7 +91,7 @@ impl<'h> Run<'h> {
 
     /// Begins the next run of a batch; the run before must have kept to its limits. See the head of
     /// this file.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin_again(&mut self, entity: Entity, seed: u64) {
         self.deadline.begin_again();
         self.per_run = PerRun::new(entity, RunRandom::new(seed));

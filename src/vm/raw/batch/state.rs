@@ -44,7 +44,7 @@ pub(in crate::vm::raw) unsafe fn push_state(
 /// # Safety
 ///
 /// In a C function that Luau called, with a table at the positive index, which is the top.
-#[inline]
+#[inline(always)]
 pub(in crate::vm::raw) unsafe fn take_state(
     state: *mut lua_State,
     index: c_int,
