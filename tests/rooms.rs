@@ -285,7 +285,7 @@ impl Structure {
         for glob in &imports.globs {
             if self.defines(glob, name) {
                 return self
-                    .definer_within(&[glob.as_slice(), &[name.clone()]].concat(), depth + 1);
+                    .definer_within(&[glob.as_slice(), std::slice::from_ref(name)].concat(), depth + 1);
             }
         }
         module.to_vec()
