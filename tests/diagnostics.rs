@@ -64,7 +64,7 @@ fn why_vms_were_destroyed_is_measured_reason_by_reason() {
     lab.app.add_plugins((DiagnosticsPlugin, Lua));
     lab.entity("good.luau", "function on_update(self) end");
     lab.frames(2);
-    lab.app.world().resource::<bevy_lua_pool::LuaPool>().vms().evict_all();
+    lab.app.world().resource::<LuaPool>().vms().evict_all();
     lab.frames(2);
     let pool = lab.snapshot().pool;
     assert!(pool.destroyed_by(DestroyReason::Evicted) > 0, "{pool:?}");

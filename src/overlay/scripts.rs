@@ -6,14 +6,14 @@ use bevy_egui::egui::{Response, TextEdit, Ui};
 
 use super::look::{self, Tone};
 use super::state::{PanelState, ScriptColumn, Sort};
-use super::table::{self, Column};
+use super::table::{self, TableColumn};
 use super::units;
 use crate::snapshot::ScriptRow;
 
 /// Rows in sight at a time.
 const MAX_ROWS: usize = 12;
 
-const COLUMNS: [Column<ScriptColumn>; 8] = [
+const COLUMNS: [TableColumn<ScriptColumn>; 8] = [
     column(
         ScriptColumn::State,
         "state",
@@ -45,8 +45,8 @@ const fn column(
     hint: &'static str,
     width: Option<f32>,
     numeric: bool,
-) -> Column<ScriptColumn> {
-    Column { key, title, hint, width, numeric }
+) -> TableColumn<ScriptColumn> {
+    TableColumn { key, title, hint, width, numeric }
 }
 
 pub(super) fn show(ui: &mut Ui, scripts: &[ScriptRow], state: &mut PanelState) {

@@ -15,7 +15,7 @@ pub(super) const SCROLL_BAR: f32 = 8.0;
 const MIN_REST: f32 = 96.0;
 
 /// One column of a table.
-pub(super) struct Column<C> {
+pub(super) struct TableColumn<C> {
     pub(super) key: C,
     pub(super) title: &'static str,
     pub(super) hint: &'static str,
@@ -26,18 +26,18 @@ pub(super) struct Column<C> {
 }
 
 /// The columns' widths for the width at hand.
-pub(super) fn widths<C>(ui: &Ui, columns: &[Column<C>]) -> Vec<f32> {
+pub(super) fn widths<C>(ui: &Ui, columns: &[TableColumn<C>]) -> Vec<f32> {
     let gaps = GAP * columns.len().saturating_sub(1) as f32;
     let fixed: f32 = columns.iter().filter_map(|column| column.width).sum();
     let rest = (ui.available_width() - SCROLL_BAR - fixed - gaps).max(MIN_REST);
-    let width = |column: &Column<C>| column.width.unwrap_or(rest);
+    let width = |column: &TableColumn<C>| column.width.unwrap_or(rest);
     columns.iter().map(width).collect()
 }
 
 /// The header row. A click on a title sorts by its column; another click reverses the order.
 pub(super) fn headers<C: Copy + PartialEq>(
     ui: &mut Ui,
-    columns: &[Column<C>],
+    columns: &[TableColumn<C>],
     widths: &[f32],
     sort: &mut Sort<C>,
 ) {
@@ -56,7 +56,7 @@ pub(super) fn headers<C: Copy + PartialEq>(
     });
 }
 
-fn header<C>(ui: &mut Ui, column: &Column<C>, width: f32, arrow: Option<&str>) -> Response {
+fn header<C>(ui: &mut Ui, column: &TableColumn<C>, width: f32, arrow: Option<&str>) -> Response {
     // The title keeps its place: the arrow goes to its inner side.
     let (title, align) = match (arrow, column.numeric) {
         (None, true) => (column.title.to_owned(), Align2::RIGHT_CENTER),

@@ -6,14 +6,14 @@ use bevy_egui::egui::Ui;
 
 use super::look::{self, Tone};
 use super::state::{Sort, VmColumn};
-use super::table::{self, Column};
+use super::table::{self, TableColumn};
 use super::units;
 use crate::pool::VmInfo;
 
 /// Rows in sight at a time.
 const MAX_ROWS: usize = 8;
 
-const COLUMNS: [Column<VmColumn>; 6] = [
+const COLUMNS: [TableColumn<VmColumn>; 6] = [
     column(VmColumn::Id, "id", "The VM's number.", Some(44.0), true),
     column(
         VmColumn::State,
@@ -34,8 +34,8 @@ const fn column(
     hint: &'static str,
     width: Option<f32>,
     numeric: bool,
-) -> Column<VmColumn> {
-    Column { key, title, hint, width, numeric }
+) -> TableColumn<VmColumn> {
+    TableColumn { key, title, hint, width, numeric }
 }
 
 pub(super) fn show(ui: &mut Ui, vms: &[VmInfo], sort: &mut Sort<VmColumn>) {
