@@ -118,11 +118,10 @@ impl LuauPool {
     /// return values of 1 MiB; a call waits for a VM for 1 s. All else is as there.
     ///
     /// ```
-    /// use bevy_lua_pool::{LuauPool, LuaPoolConfig};
+    /// use bevy_lua_pool::{LuaPoolConfig, LuauPool};
     ///
-    /// let pool = LuauPool::builder()
-    ///     .config(LuaPoolConfig { pool: PoolConfig { max_size: 4, ..LuauPool::default_config().pool }, ..LuauPool::default_config() })
-    ///     .build()?;
+    /// let config = LuaPoolConfig { max_log_lines: 10, ..LuauPool::default_config() };
+    /// let pool = LuauPool::builder().config(config).build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
