@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Somebody has to look after the VMs: evict those that are old, idle or unsound, make those that are
     // missing. In an app a system does; here it's a thread, until this handle is dropped.
-    let upkeep = pool.maintain_in_background(|done| {
+    let maintenance = pool.maintain_in_background(|done| {
         for incident in done.incidents {
             println!("incident: {incident}");
         }
@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // No more leases. Those that are out have half a second to come back; then they are interrupted, and
     // have the other half.
     assert!(pool.close(Duration::from_secs(1)), "nobody holds a VM any more");
-    drop(upkeep);
+    drop(maintenance);
     let stats = pool.stats();
     println!("\nclosed: {} VMs made, {} destroyed", stats.created, stats.destroyed);
     Ok(())

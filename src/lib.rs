@@ -245,7 +245,7 @@
 //!
 //! # The game's side
 //!
-//! - [`LuaPoolPlugin`]'s fields are its configuration; [`LuaPoolConfig`] can come from a RON file. One that is not
+//! - [`LuaPoolPlugin`]'s fields are its configuration; its [`LuaPoolConfig`] can come from a RON file. One that is not
 //!   valid is never replaced by a looser one: the app doesn't start, or no script runs until the file is mended,
 //!   unless [`config_file_required`](LuaPoolPlugin::config_file_required) is `false`: then the plugin's own holds.
 //! - [`SandboxConfig`], a part of it, says which libraries and modules scripts find, and gives single scripts
@@ -303,9 +303,9 @@
 //!
 //! # Layers
 //!
-//! Lower never imports higher: `value`, `error`, `sandbox` → `pool` → `vm` → `engine`, `modules` → `script`, `bindings` →
-//! `run` → `plugin`;
-//! `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua nor Bevy; only `vm`
+//! Lower never imports higher: `value`, `error`, `sandbox`, `pool` → `config` → `vm` → `engine`, `modules` → `script`,
+//! `bindings` → `run` → `plugin`; `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua
+//! nor Bevy, only numbers of VMs, sizes and times; `config` adds what one run of a script may use. Only `vm`
 //! speaks mlua, and only `vm/raw.rs` and what is below it has `unsafe`.
 
 mod api_registry;

@@ -11,7 +11,7 @@
 //! - Whatever fails, panics or hangs (factory, resetter, borrower, the `drop` of a VM), its slot is
 //!   free again and the next waiter wakes. Only a `validate`, a `check` or a `drop` that never comes
 //!   back keeps its slot.
-//! - Waiters are served in the order in which they came; who comes later doesn't overtake.
+//! - Waiters are served in the order of their arrival: nobody overtakes.
 //! - The VM that comes back is the one that was leased, where the resetter tells VMs apart
 //!   ([`VmResetter::identity`]): another one is destroyed, and reported.
 //! - Each timeout is enforced. Resets run on the thread that ends the lease, and nothing can stop
@@ -75,17 +75,21 @@
 //! lease begins, when it ends, and when the reset is done.
 
 mod background;
+mod builder_thread;
+mod builds;
 mod config;
 mod error;
 mod factory;
-mod handover;
 mod incident;
 mod lease;
-mod making;
+mod maintenance;
+mod oneshot;
 mod queue;
 mod record;
 mod records;
+mod refill;
 mod registry;
+mod slot;
 mod slots;
 mod stats;
 #[cfg(not(pool_model))]
@@ -93,7 +97,6 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod timing;
-mod upkeep;
 
 use std::fmt;
 use std::panic::Location;
@@ -113,9 +116,9 @@ pub use self::stats::{DestroyReason, Maintained, PoolStats, VmInfo};
 pub use self::timing::Timing;
 pub(crate) use self::timing::TimingHistogram;
 
-use self::factory::Makers;
-use self::registry::Patience;
-use self::slots::{Slots, Stop};
+use self::factory::VmHooks;
+use self::registry::WaitPolicy;
+use self::slots::{Slots, StopFn};
 use self::sync::{Arc, Instant};
 
 /// A bounded pool of VMs. A handle: clones share one pool.
@@ -139,8 +142,8 @@ impl<V: Send + 'static> VmPool<V> {
         resetter: impl VmResetter<V>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        let makers = Makers { factory: Box::new(factory), resetter: Box::new(resetter) };
-        let slots = Slots::new(config, makers);
+        let hooks = VmHooks { factory: Box::new(factory), resetter: Box::new(resetter) };
+        let slots = Slots::new(config, hooks);
         Ok(Self { slots: Arc::new(slots) })
     }
 
@@ -167,7 +170,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// [`PoolError::Suspended`], [`PoolError::Closed`].
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::AtMost(Duration::ZERO), None, None)
+        self.lease(WaitPolicy::AtMost(Duration::ZERO), None, None)
     }
 
     /// Leases a VM; when none is free, does what the configured [`Overflow`] says: wait for at most
@@ -179,19 +182,19 @@ impl<V: Send + 'static> VmPool<V> {
     /// idle and the configuration says not to wait for one.
     #[track_caller]
     pub fn acquire(&self) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::Configured, None, None)
+        self.lease(WaitPolicy::Configured, None, None)
     }
 
-    /// As [`acquire`](Self::acquire), but doesn't wait any longer when `stop` says so: it is asked once in
-    /// 5 ms, and what it asks should take no time. Whoever waits keeps his place meanwhile. A VM that is being made
-    /// for him becomes idle when it is done.
+    /// As [`acquire`](Self::acquire), but stops waiting when `stop` returns `true`. It is called every 5 ms while the
+    /// caller waits, and should return at once; the caller keeps its place in the queue meanwhile. If a VM is being
+    /// made for the caller, it becomes idle when it is done.
     ///
     /// # Errors
     ///
     /// As [`acquire`](Self::acquire); and [`PoolError::Interrupted`].
     #[track_caller]
     pub fn acquire_unless(&self, stop: impl Fn() -> bool) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::Configured, None, Some(&stop))
+        self.lease(WaitPolicy::Configured, None, Some(&stop))
     }
 
     /// Leases a VM; waits for at most this long, whatever the configured [`Overflow`] says.
@@ -206,7 +209,7 @@ impl<V: Send + 'static> VmPool<V> {
     /// is closed or becomes so meanwhile.
     #[track_caller]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::AtMost(timeout), None, None)
+        self.lease(WaitPolicy::AtMost(timeout), None, None)
     }
 
     /// As [`acquire`](Self::acquire), but prefers an idle VM that ran this program last, as its
@@ -217,10 +220,10 @@ impl<V: Send + 'static> VmPool<V> {
     /// As [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_for(&self, program: &str) -> Result<Lease<V>, PoolError> {
-        self.lease(Patience::Configured, Some(program), None)
+        self.lease(WaitPolicy::Configured, Some(program), None)
     }
 
-    /// Does what time demands. Each time: gives up the VMs whose making or reset hangs, finds leases
+    /// Does the maintenance that is due. Each time: gives up the VMs whose making or reset hangs, finds leases
     /// that are overdue, and begins to make VMs up to `min_size`, without waiting for them. Once in
     /// a `health_check_interval`: looks at every idle VM, one at a time, and destroys those that are
     /// too long idle, too old, too much used, too large, or changed. Nearly free when nothing is
@@ -253,14 +256,14 @@ impl<V: Send + 'static> VmPool<V> {
         self.slots.evict_all()
     }
 
-    /// Gives no more leases until [`resume`](Self::resume). Who asks for one waits, for as long as
-    /// it would wait for a free VM, and gets [`PoolError::Suspended`] then. Leases that are out go
+    /// Gives no more leases until [`resume`](Self::resume). A caller that asks for one waits as long as
+    /// it would wait for a free VM, and then gets [`PoolError::Suspended`]. Leases that are out go
     /// on, VMs that come back become idle, and no missing ones are made.
     pub fn suspend(&self) {
         self.slots.suspend();
     }
 
-    /// Gives leases again after [`suspend`](Self::suspend) or [`drain`](Self::drain); those who
+    /// Gives leases again after [`suspend`](Self::suspend) or [`drain`](Self::drain). The callers that
     /// wait come first.
     pub fn resume(&self) {
         self.slots.resume();
@@ -274,7 +277,7 @@ impl<V: Send + 'static> VmPool<V> {
         self.slots.drain(timeout)
     }
 
-    /// Closes the pool: no new leases, all who wait get [`PoolError::Closed`] at once, idle VMs
+    /// Closes the pool: no new leases, all waiting callers get [`PoolError::Closed`] at once, idle VMs
     /// are destroyed. Then waits for at most this long until the leases have ended. VMs that are
     /// still leased one second before the time is over are interrupted (see
     /// [`VmFactory::interrupter`]); if it is less than two seconds, when half of it is over: with
@@ -331,9 +334,9 @@ impl<V: Send + 'static> VmPool<V> {
     #[track_caller]
     fn lease(
         &self,
-        patience: Patience,
+        patience: WaitPolicy,
         program: Option<&str>,
-        stop: Stop<'_>,
+        stop: StopFn<'_>,
     ) -> Result<Lease<V>, PoolError> {
         let leased = self.slots.acquire(patience, program, Some(Location::caller()), stop)?;
         Ok(Lease::new(Arc::clone(&self.slots), leased))

@@ -1,6 +1,6 @@
 //! [`SandboxConfig`]: what scripts find, and which of them may use more or less than the others.
 //!
-//! Plain data. The pool carries it without looking into it; the VMs and the frame act on it.
+//! Plain data, which the VMs and the frame act on.
 
 mod distinct;
 mod library;
@@ -36,7 +36,7 @@ use self::scripts::normal;
 ///
 /// Whatever it says, a script stays isolated: trust buys time, memory and commands, and never reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "WrittenSandbox")]
 pub struct SandboxConfig {
     /// Luau's libraries that scripts find. Default: all of [`Library::ALL`]. Functions such as `pcall`,
     /// `pairs` and `tostring` belong to no library and are always there. VMs are replaced when this
@@ -49,10 +49,10 @@ pub struct SandboxConfig {
     /// [`ScriptLimits::untrusted`].
     pub limits: ScriptLimits,
     /// What single scripts may use up, by asset path: a path, or a folder with the slash at its end.
-    /// The longest that fits holds. Default: none.
+    /// If several match, the longest one holds. Default: none.
     ///
-    /// Give more to those you know rather than less to those you don't: a path that no rule foresaw
-    /// has [`limits`](Self::limits).
+    /// Give more to scripts you know rather than less to those you don't: a path without a rule has
+    /// [`limits`](Self::limits).
     pub scripts: BTreeMap<String, ScriptLimits>,
 }
 
@@ -100,7 +100,7 @@ impl SandboxConfig {
         longest.map_or(self.limits, |rule| self.scripts[rule])
     }
 
-    /// Whether the VMs of the other one would offer scripts the same.
+    /// Whether both offer scripts the same libraries and modules.
     pub(crate) fn offers_as(&self, other: &Self) -> bool {
         (&self.libraries, &self.modules) == (&other.libraries, &other.modules)
     }
@@ -121,10 +121,10 @@ pub(crate) fn is_rule(key: &str) -> bool {
     is_source || (!path.is_empty() && !path.starts_with("..") && normal(folder) == folder)
 }
 
-/// A sandbox as it is written: over a preset, with what it leaves out.
+/// A sandbox as it is written in RON: what differs from a preset.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename = "SandboxConfig")]
-struct Written {
+struct WrittenSandbox {
     preset: Preset,
     libraries: Option<Distinct<Library>>,
     modules: Option<Distinct<String>>,
@@ -133,8 +133,8 @@ struct Written {
     scripts: BTreeMap<String, ScriptLimits>,
 }
 
-impl From<Written> for SandboxConfig {
-    fn from(written: Written) -> Self {
+impl From<WrittenSandbox> for SandboxConfig {
+    fn from(written: WrittenSandbox) -> Self {
         let preset = Self::of(written.preset);
         Self {
             libraries: written.libraries.map_or(preset.libraries, |written| written.0),

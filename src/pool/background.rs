@@ -13,8 +13,8 @@ use crate::pool::stats::Maintained;
 use crate::pool::sync::{Arc, Instant, Weak};
 
 /// The bounds of the time between two calls of `maintain`.
-const OFTEN: Duration = Duration::from_millis(10);
-const SELDOM: Duration = Duration::from_secs(1);
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maintains a pool on a thread of its own, until it is dropped. See
 /// [`VmPool::maintain_in_background`](crate::pool::VmPool::maintain_in_background).
@@ -40,7 +40,7 @@ impl MaintenanceThread {
             _ => None,
         };
         let thread = thread::Builder::new()
-            .name("vm-upkeep".to_owned())
+            .name("vm-maintenance".to_owned())
             .spawn(|| keep(pool, wait, report))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -83,7 +83,7 @@ pub(crate) fn keep<V: Send + 'static>(
         let done = slots.maintain(now);
         drop(slots);
         if done != Maintained::default() {
-            // What the callback does wrong is no reason to neglect the pool.
+            // Go on with the maintenance even if the callback panics.
             let _ = guarded("the report of maintenance", || {
                 report(done);
                 Ok(())
@@ -93,10 +93,10 @@ pub(crate) fn keep<V: Send + 'static>(
     drop_quietly(report);
 }
 
-/// A quarter of the health check's, so that no check is late by much; and often enough that what
-/// hangs is found soon. `None` when the pool is closed.
+/// A quarter of the interval of health checks, so that no check is late by much, within bounds that find hung VMs
+/// soon. `None` when the pool is closed.
 fn interval<V>(slots: &Slots<V>) -> Option<Duration> {
     let registry = slots.registry();
     let quarter = registry.config.health_check_interval / 4;
-    (!registry.is_closed()).then(|| quarter.clamp(OFTEN, SELDOM))
+    (!registry.is_closed()).then(|| quarter.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL))
 }

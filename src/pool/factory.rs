@@ -137,22 +137,22 @@ pub struct VmReport {
 }
 
 /// A new VM.
-pub(crate) struct Made<V> {
+pub(crate) struct NewVm<V> {
     pub(crate) vm: V,
     pub(crate) identity: Option<u64>,
     pub(crate) report: VmReport,
     pub(crate) interrupter: Option<Interrupter>,
 }
 
-/// The user code of a pool. Whoever makes a VM holds on to this, and not to the pool.
-pub(crate) struct Makers<V: 'static> {
+/// The user code of a pool. A thread that makes a VM keeps this alive, and not the pool.
+pub(crate) struct VmHooks<V: 'static> {
     pub(crate) factory: Box<dyn VmFactory<V>>,
     pub(crate) resetter: Box<dyn VmResetter<V>>,
 }
 
-impl<V: 'static> Makers<V> {
+impl<V: 'static> VmHooks<V> {
     /// Makes a VM that is ready for its first lease.
-    pub(crate) fn make(&self) -> Result<Made<V>, Failure> {
+    pub(crate) fn make(&self) -> Result<NewVm<V>, HookError> {
         let mut vm = guarded("the making of a VM", || self.factory.create())?;
         let readied = guarded("the configuration of a VM", || {
             self.factory.configure(&mut vm)?;
@@ -160,7 +160,7 @@ impl<V: 'static> Makers<V> {
             Ok((resetter.identity(&vm), resetter.inspect(&vm), factory.interrupter(&vm)))
         });
         match readied {
-            Ok((identity, report, interrupter)) => Ok(Made { vm, identity, report, interrupter }),
+            Ok((identity, report, interrupter)) => Ok(NewVm { vm, identity, report, interrupter }),
             Err(failure) => {
                 drop_quietly(vm);
                 Err(failure)
@@ -175,15 +175,15 @@ impl<V: 'static> Makers<V> {
 pub(crate) fn guarded<T>(
     what: &'static str,
     code: impl FnOnce() -> Result<T, BoxError>,
-) -> Result<T, Failure> {
+) -> Result<T, HookError> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Failure::Error(error)),
+        Ok(Err(error)) => Err(HookError::Error(error)),
         Err(payload) => {
             let error = CaughtPanic::new(what, payload.as_ref());
-            // A payload may itself panic when dropped; leave it no chance to unwind from here.
+            // A payload may itself panic when it is dropped.
             drop_quietly(payload);
-            Err(Failure::Panic(error.into()))
+            Err(HookError::Panic(error.into()))
         }
     }
 }
@@ -205,12 +205,12 @@ pub(crate) fn describe(error: BoxError) -> String {
 
 /// How user code failed.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum HookError {
     Error(BoxError),
     Panic(BoxError),
 }
 
-impl Failure {
+impl HookError {
     pub(crate) fn into_error(self) -> BoxError {
         match self {
             Self::Error(error) | Self::Panic(error) => error,

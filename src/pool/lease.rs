@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::pool::error::PoolError;
 use crate::pool::incident::IncidentKind;
-use crate::pool::slots::{Leased, Slots};
+use crate::pool::slots::{LeasedVm, Slots};
 use crate::pool::stats::DestroyReason;
 use crate::pool::sync::Arc;
 
@@ -38,7 +38,7 @@ use crate::pool::sync::Arc;
 pub struct Lease<V: 'static> {
     slots: Arc<Slots<V>>,
     /// `None` only after the lease has ended, in `drop`.
-    leased: Option<Leased<V>>,
+    leased: Option<LeasedVm<V>>,
     /// Whether the thread was unwinding already when it took the lease; then that panic says
     /// nothing about the VM.
     unwinding: bool,
@@ -47,7 +47,7 @@ pub struct Lease<V: 'static> {
 const HELD: &str = "a lease holds its VM until it is dropped";
 
 impl<V> Lease<V> {
-    pub(crate) fn new(slots: Arc<Slots<V>>, leased: Leased<V>) -> Self {
+    pub(crate) fn new(slots: Arc<Slots<V>>, leased: LeasedVm<V>) -> Self {
         Self { slots, leased: Some(leased), unwinding: thread::panicking() }
     }
 

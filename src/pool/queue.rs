@@ -1,85 +1,84 @@
-//! [`WaitQueue`]: those who wait for a VM, in the order in which they came.
+//! [`WaitQueue`]: the threads that wait for a VM, in the order of their arrival.
 
 use std::collections::VecDeque;
 
-use crate::pool::handover::{Giver, Taker, handover};
+use crate::pool::oneshot::{OneshotReceiver, OneshotSender, oneshot};
 use crate::pool::record::Borrower;
 
-/// A first-in-first-out queue. What becomes free is handed to the one in front, so nobody who came
-/// later overtakes.
+/// A first-in-first-out queue. What becomes free is sent to the first waiter, so nobody overtakes.
 pub(crate) struct WaitQueue<T> {
     next_ticket: u64,
-    /// Sorted by ticket, because tickets are given out in order.
-    places: VecDeque<Place<T>>,
+    /// Sorted by ticket: tickets count upwards.
+    waiters: VecDeque<Waiter<T>>,
 }
 
-/// One who waits.
-pub(crate) struct Place<T> {
+/// A thread in the queue.
+pub(crate) struct Waiter<T> {
     ticket: u64,
     pub(crate) borrower: Borrower,
-    pub(crate) giver: Giver<T>,
+    pub(crate) sender: OneshotSender<T>,
 }
 
-/// What one who waits has in hand.
-pub(crate) struct Waiting<T> {
+/// What a thread in the queue holds: its ticket, and where it receives what it waits for.
+pub(crate) struct WaitTicket<T> {
     pub(crate) ticket: u64,
-    pub(crate) taker: Taker<T>,
+    pub(crate) receiver: OneshotReceiver<T>,
 }
 
 impl<T> WaitQueue<T> {
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.waiters.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.waiters.is_empty()
     }
 
-    /// Takes the last place.
-    pub(crate) fn join(&mut self, borrower: Borrower) -> Waiting<T> {
-        let (giver, taker) = handover();
+    /// Adds a waiter at the end.
+    pub(crate) fn join(&mut self, borrower: Borrower) -> WaitTicket<T> {
+        let (sender, receiver) = oneshot();
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.places.push_back(Place { ticket, borrower, giver });
-        Waiting { ticket, taker }
+        self.waiters.push_back(Waiter { ticket, borrower, sender });
+        WaitTicket { ticket, receiver }
     }
 
-    /// Takes who has waited longest out of the queue.
-    pub(crate) fn pop(&mut self) -> Option<Place<T>> {
-        self.places.pop_front()
+    /// Removes the waiter that has waited longest.
+    pub(crate) fn pop(&mut self) -> Option<Waiter<T>> {
+        self.waiters.pop_front()
     }
 
-    /// Leaves the queue, from any place. `false` when this one was called up already: then
-    /// something is on its way to the taker.
+    /// Removes a waiter from any position. `false` if it was popped before: then something is on its way to its
+    /// receiver.
     pub(crate) fn leave(&mut self, ticket: u64) -> bool {
-        let place = self.places.binary_search_by_key(&ticket, |place| place.ticket);
-        place.is_ok_and(|place| self.places.remove(place).is_some())
+        let index = self.waiters.binary_search_by_key(&ticket, |waiter| waiter.ticket);
+        index.is_ok_and(|index| self.waiters.remove(index).is_some())
     }
 
-    /// Sends everybody away.
-    pub(crate) fn clear(&mut self) -> Vec<Place<T>> {
-        std::mem::take(&mut self.places).into()
+    /// Removes all waiters. Each learns it when its [`Waiter`] is dropped.
+    pub(crate) fn clear(&mut self) -> Vec<Waiter<T>> {
+        std::mem::take(&mut self.waiters).into()
     }
 }
 
 impl<T> Default for WaitQueue<T> {
     fn default() -> Self {
-        Self { next_ticket: 0, places: VecDeque::new() }
+        Self { next_ticket: 0, waiters: VecDeque::new() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::handover::Missed;
+    use crate::pool::oneshot::RecvError;
 
     #[test]
     fn who_came_first_is_called_up_first() {
         let mut queue = WaitQueue::default();
         let (first, second) = (queue.join(None), queue.join(None));
         for (number, waiting) in [(1, first), (2, second)] {
-            queue.pop().unwrap().giver.give(number).unwrap();
-            assert_eq!(waiting.taker.take(None), Ok(number));
+            queue.pop().unwrap().sender.send(number).unwrap();
+            assert_eq!(waiting.receiver.recv(None), Ok(number));
         }
         assert!(queue.is_empty() && queue.pop().is_none());
     }
@@ -97,10 +96,10 @@ mod tests {
     fn who_was_called_up_cannot_leave_any_more() {
         let mut queue = WaitQueue::<u32>::default();
         let waiting = queue.join(None);
-        let place = queue.pop().unwrap();
+        let waiter = queue.pop().unwrap();
         assert!(!queue.leave(waiting.ticket));
-        place.giver.give(7).unwrap();
-        assert_eq!(waiting.taker.take(None), Ok(7));
+        waiter.sender.send(7).unwrap();
+        assert_eq!(waiting.receiver.recv(None), Ok(7));
     }
 
     #[test]
@@ -108,6 +107,6 @@ mod tests {
         let mut queue = WaitQueue::<u32>::default();
         let waiting = queue.join(None);
         drop(queue.clear());
-        assert_eq!(waiting.taker.take(None), Err(Missed::Never));
+        assert_eq!(waiting.receiver.recv(None), Err(RecvError::Closed));
     }
 }

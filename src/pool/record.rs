@@ -21,19 +21,19 @@ pub(crate) struct Record {
     pub(crate) generation: u64,
     /// Leases so far.
     pub(crate) uses: u64,
-    pub(crate) state: State,
+    pub(crate) state: VmState,
     /// Whether its present lease was found overdue.
     overdue: bool,
     pub(crate) report: VmReport,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) reset_timer: Arc<ResetTimer>,
     pub(crate) interrupter: Option<Interrupter>,
 }
 
-/// Where a VM is.
+/// What a VM is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum VmState {
     Idle,
-    /// Lent out, or in the pool's own hands.
+    /// Leased, or held by the pool itself.
     Out(Borrower),
     /// Never to be leased again, and not destroyed yet. Whether its slot was given back.
     Quarantined {
@@ -41,13 +41,13 @@ pub(crate) enum State {
     },
 }
 
-/// Says since when a VM is being reset. Written by who resets it, without a lock, and read by who
-/// looks for hung resets.
+/// Since when a VM is being reset. Written without a lock by the thread that resets it, and read by the search for
+/// hung resets.
 #[derive(Debug, Default)]
-pub(crate) struct Watch(AtomicU64);
+pub(crate) struct ResetTimer(AtomicU64);
 
-impl Watch {
-    /// The reset begins, so many nanoseconds after the epoch.
+impl ResetTimer {
+    /// The reset begins, `since_epoch` nanoseconds after the epoch.
     #[inline]
     pub(crate) fn begin(&self, since_epoch: u64) {
         self.0.store(since_epoch.max(1), Ordering::Release);
@@ -66,7 +66,7 @@ impl Watch {
 }
 
 /// What a new record starts with.
-pub(crate) struct Birth {
+pub(crate) struct NewRecord {
     pub(crate) id: u64,
     pub(crate) generation: u64,
     pub(crate) made: Instant,
@@ -76,41 +76,41 @@ pub(crate) struct Birth {
 
 impl Record {
     /// A VM that is out at once.
-    pub(crate) fn new(birth: Birth, borrower: Borrower) -> Self {
-        let Birth { id, generation, made, report, interrupter } = birth;
+    pub(crate) fn new(new: NewRecord, borrower: Borrower) -> Self {
+        let NewRecord { id, generation, made, report, interrupter } = new;
         Self {
             id,
             made,
             since: made,
             generation,
             uses: u64::from(borrower.is_some()),
-            state: State::Out(borrower),
+            state: VmState::Out(borrower),
             overdue: false,
             report,
-            watch: Arc::default(),
+            reset_timer: Arc::default(),
             interrupter,
         }
     }
 
     /// A lease begins.
     #[inline]
-    pub(crate) fn leave(&mut self, borrower: Borrower, now: Instant) {
-        self.state = State::Out(borrower);
+    pub(crate) fn begin_lease(&mut self, borrower: Borrower, now: Instant) {
+        self.state = VmState::Out(borrower);
         self.since = now;
         self.uses += u64::from(borrower.is_some());
     }
 
     /// The VM is idle again.
     #[inline]
-    pub(crate) fn come_back(&mut self, now: Instant) {
-        self.state = State::Idle;
+    pub(crate) fn become_idle(&mut self, now: Instant) {
+        self.state = VmState::Idle;
         self.overdue = false;
         self.since = now;
     }
 
     /// Why the VM may not be leased again, if so.
     #[inline]
-    pub(crate) fn worn(
+    pub(crate) fn expiry_reason(
         &self,
         config: &PoolConfig,
         generation: u64,
@@ -127,14 +127,14 @@ impl Record {
             return Some(DestroyReason::OverMemory);
         }
         let age = now.saturating_duration_since(self.made);
-        // Nearly always it is far too young, and needs no exact figure: no jitter halves a lifetime.
+        // Nearly always the VM is far too young. Skip the exact figure: the jitter never halves a lifetime.
         if 2 * age.as_secs() + 2 <= config.max_lifetime.as_secs() {
             return None;
         }
         (age >= self.lifetime(config)).then_some(DestroyReason::Lifetime)
     }
 
-    /// Says who has the VM and since when, the first time that its lease is found overdue.
+    /// The first time that a lease is found overdue: who has the VM and since when.
     pub(crate) fn note_overdue(&mut self, threshold: Duration, now: Instant) -> Option<String> {
         let borrower = self.borrower()?;
         let held = now.saturating_duration_since(self.since);
@@ -149,8 +149,8 @@ impl Record {
 
     /// How long the present reset has lasted, if there is one.
     pub(crate) fn resetting_for(&self, epoch: Instant, now: Instant) -> Option<Duration> {
-        let began = epoch + self.watch.began()?;
-        matches!(self.state, State::Out(_)).then(|| now.saturating_duration_since(began))
+        let began = epoch + self.reset_timer.began()?;
+        matches!(self.state, VmState::Out(_)).then(|| now.saturating_duration_since(began))
     }
 
     pub(crate) fn info(&self, now: Instant) -> VmInfo {
@@ -158,8 +158,8 @@ impl Record {
             id: self.id,
             age: now.saturating_duration_since(self.made),
             uses: self.uses,
-            leased: matches!(self.state, State::Out(_)),
-            quarantined: matches!(self.state, State::Quarantined { .. }),
+            leased: matches!(self.state, VmState::Out(_)),
+            quarantined: matches!(self.state, VmState::Quarantined { .. }),
             memory_bytes: self.report.memory_bytes,
             last_program: self.report.last_program.clone(),
             since: now.saturating_duration_since(self.since),
@@ -170,7 +170,7 @@ impl Record {
 
     pub(crate) fn borrower(&self) -> Borrower {
         match self.state {
-            State::Out(borrower) => borrower,
+            VmState::Out(borrower) => borrower,
             _ => None,
         }
     }

@@ -93,7 +93,7 @@ impl DestroyReason {
 
 /// What a pool counts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct PoolCounts {
     pub(crate) created: u64,
     pub(crate) destroyed_by: [u64; DestroyReason::COUNT],
     pub(crate) acquired: u64,

@@ -10,10 +10,10 @@ pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use std::time::Instant;
 
 /// When waiting ends; `None` is never.
-pub(crate) type Deadline = Option<Instant>;
+pub(crate) type WaitDeadline = Option<Instant>;
 
 /// Whether the deadline is over.
-pub(crate) fn expired(deadline: Deadline) -> bool {
+pub(crate) fn expired(deadline: WaitDeadline) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn expired(deadline: Deadline) -> bool {
 pub(crate) fn wait<'g, T>(
     condvar: &Condvar,
     guard: MutexGuard<'g, T>,
-    deadline: Deadline,
+    deadline: WaitDeadline,
 ) -> MutexGuard<'g, T> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     match left {

@@ -9,6 +9,7 @@ mod foreign;
 mod health;
 mod maintain;
 mod model;
+mod overflow;
 mod resize;
 mod storm;
 mod suspend;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::pool::{
-    BoxError, Interrupter, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport,
+    BoxError, Interrupter, Lease, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport,
     VmResetter,
 };
 
@@ -254,6 +255,11 @@ pub(super) fn pool_with(config: PoolConfig) -> (VmPool<Vm>, Arc<Rig>) {
     let (maker, cleaner) = (Maker(Arc::clone(&rig)), Cleaner(Arc::clone(&rig)));
     let pool = VmPool::new(config, maker, cleaner).unwrap();
     (pool, rig)
+}
+
+/// Takes the only VM, also where `acquire` would put it off.
+pub(super) fn pool_with_one_leased(pool: &VmPool<Vm>) -> Lease<Vm> {
+    pool.acquire_timeout(LONG).unwrap()
 }
 
 /// The promise about counts. Holds in every snapshot.

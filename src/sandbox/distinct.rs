@@ -12,13 +12,13 @@ pub(super) struct Distinct<T>(pub(super) BTreeSet<T>);
 
 impl<'de, T: Deserialize<'de> + Ord + Debug> Deserialize<'de> for Distinct<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Names(PhantomData)).map(Self)
+        deserializer.deserialize_seq(SetVisitor(PhantomData)).map(Self)
     }
 }
 
-struct Names<T>(PhantomData<T>);
+struct SetVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de> + Ord + Debug> Visitor<'de> for Names<T> {
+impl<'de, T: Deserialize<'de> + Ord + Debug> Visitor<'de> for SetVisitor<T> {
     type Value = BTreeSet<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,12 +43,12 @@ where
     D: Deserializer<'de>,
     V: Deserialize<'de>,
 {
-    deserializer.deserialize_map(Rules(PhantomData))
+    deserializer.deserialize_map(MapVisitor(PhantomData))
 }
 
-struct Rules<V>(PhantomData<V>);
+struct MapVisitor<V>(PhantomData<V>);
 
-impl<'de, V: Deserialize<'de>> Visitor<'de> for Rules<V> {
+impl<'de, V: Deserialize<'de>> Visitor<'de> for MapVisitor<V> {
     type Value = BTreeMap<String, V>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,7 +23,7 @@ pub enum Preset {
 /// In RON over a preset: `(preset: trusted)`, `(preset: trusted, run_memory_limit: 1048576)`,
 /// `(run_time_limit: "8ms")`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "WrittenLimits")]
 pub struct ScriptLimits {
     /// As [`LuaPoolConfig::run_time_limit`](crate::LuaPoolConfig::run_time_limit): from 10 µs to 1 min.
     #[serde(with = "humantime_serde")]
@@ -73,10 +73,10 @@ impl ScriptLimits {
     }
 }
 
-/// Limits as they are written: over a preset, with what they leave out.
+/// Limits as they are written in RON: what differs from a preset.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename = "ScriptLimits")]
-struct Written {
+struct WrittenLimits {
     preset: Preset,
     #[serde(with = "humantime_serde")]
     run_time_limit: Option<Duration>,
@@ -86,8 +86,8 @@ struct Written {
     max_spawned_together: Option<usize>,
 }
 
-impl From<Written> for ScriptLimits {
-    fn from(written: Written) -> Self {
+impl From<WrittenLimits> for ScriptLimits {
+    fn from(written: WrittenLimits) -> Self {
         let preset = Self::of(written.preset);
         Self {
             run_time_limit: written.run_time_limit.or(preset.run_time_limit),

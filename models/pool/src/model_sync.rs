@@ -13,7 +13,7 @@ use crate::clock;
 pub(crate) use crate::clock::Instant;
 
 /// When waiting ends; `None` is never.
-pub(crate) type Deadline = Option<Instant>;
+pub(crate) type WaitDeadline = Option<Instant>;
 
 /// A condition variable that the model's clock can wake.
 pub(crate) struct Condvar(Arc<shuttle::sync::Condvar>);
@@ -33,7 +33,7 @@ impl Condvar {
 }
 
 /// Whether the deadline is over.
-pub(crate) fn expired(deadline: Deadline) -> bool {
+pub(crate) fn expired(deadline: WaitDeadline) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn expired(deadline: Deadline) -> bool {
 pub(crate) fn wait<'g, T>(
     condvar: &Condvar,
     guard: MutexGuard<'g, T>,
-    deadline: Deadline,
+    deadline: WaitDeadline,
 ) -> MutexGuard<'g, T> {
     let sleeper = deadline.map(|until| clock::sleep(until, &condvar.0));
     let guard = condvar.0.wait(guard).unwrap_or_else(PoisonError::into_inner);

@@ -1,73 +1,22 @@
-//! The VMs that are being made, each on a thread of its own.
+//! The bookkeeping of VMs that are being made.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use super::health::Asker;
-use super::{Grant, Registry, Slot};
+use super::Registry;
+use crate::pool::builds::{Build, BuildOwner, ExpiredBuild};
 use crate::pool::error::PoolError;
-use crate::pool::factory::Made;
-use crate::pool::handover::Giver;
+use crate::pool::factory::NewVm;
 use crate::pool::incident::IncidentKind;
-use crate::pool::record::{Birth, Borrower};
+use crate::pool::record::NewRecord;
+use crate::pool::refill::RefillCaller;
+use crate::pool::slot::{Grant, OccupiedSlot};
 use crate::pool::stats::DestroyReason;
 use crate::pool::sync::Instant;
-
-/// A VM that is being made.
-pub(crate) struct Build<V> {
-    pub(crate) began: Instant,
-    generation: u64,
-    /// Who waits for it; `None` when it is for whoever comes.
-    owner: Option<Owner<V>>,
-}
-
-/// Who waits for a VM that is being made.
-pub(crate) struct Owner<V> {
-    pub(crate) borrower: Borrower,
-    pub(crate) giver: Giver<Result<Slot<V>, PoolError>>,
-}
-
-/// A build that took too long: its owner, who is to be told so.
-pub(crate) struct Expired<V> {
-    pub(crate) owner: Option<Owner<V>>,
-    pub(crate) limit: Duration,
-}
-
-/// The table of builds.
-pub(crate) struct Builds<V> {
-    running: BTreeMap<u64, Build<V>>,
-    next: u64,
-    /// Threads whose build took too long and that haven't come back.
-    hung: usize,
-}
-
-impl<V> Builds<V> {
-    pub(crate) fn len(&self) -> usize {
-        self.running.len()
-    }
-
-    pub(crate) fn hung(&self) -> usize {
-        self.hung
-    }
-
-    /// Sends away all who wait for a build; the builds go on.
-    pub(crate) fn disown(&mut self) -> Vec<Owner<V>> {
-        self.running.values_mut().filter_map(|build| build.owner.take()).collect()
-    }
-}
-
-impl<V> Default for Builds<V> {
-    fn default() -> Self {
-        Self { running: BTreeMap::new(), next: 0, hung: 0 }
-    }
-}
 
 impl<V> Registry<V> {
     /// Whether the factory may be asked for another VM.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Closed`], and [`PoolError::FactoryHangs`] when too many builds haven't come back.
+    /// [`PoolError::Closed`], and [`PoolError::FactoryHangs`] when too many builds haven't returned.
     pub(crate) fn may_build(&self) -> Result<(), PoolError> {
         let hung = self.builds.hung;
         if self.closed {
@@ -79,11 +28,11 @@ impl<V> Registry<V> {
         }
     }
 
-    /// Turns a slot in hand into a build. Returns its number.
+    /// Turns a reserved slot into a build. Returns its number.
     pub(crate) fn begin_build(
         &mut self,
         generation: u64,
-        owner: Option<Owner<V>>,
+        owner: Option<BuildOwner<V>>,
         began: Instant,
     ) -> u64 {
         self.reserved -= 1;
@@ -93,16 +42,16 @@ impl<V> Registry<V> {
         number
     }
 
-    /// Nobody waits for this build any longer. Returns who did, if it isn't over.
-    pub(crate) fn disown_build(&mut self, number: u64) -> Option<Owner<V>> {
+    /// Takes the owner of a build away, unless the build is over.
+    pub(crate) fn abandon_build(&mut self, number: u64) -> Option<BuildOwner<V>> {
         self.builds.running.get_mut(&number)?.owner.take()
     }
 
-    /// A slot for a VM that nobody waits for, if `min_size` isn't reached or `one_more` is wanted
-    /// because none is being made.
-    pub(crate) fn grant_refill(&mut self, one_more: bool, asker: Asker) -> Option<u64> {
+    /// Takes a slot for a VM that nobody waits for, if fewer than `min_size` are alive, or if `one_more` is wanted
+    /// and none is being made.
+    pub(crate) fn grant_refill(&mut self, one_more: bool, caller: RefillCaller) -> Option<u64> {
         let wanted = self.missing() > 0 || (one_more && self.builds.len() == 0);
-        if !wanted || self.health.is_discouraged(asker) || self.may_build().is_err() {
+        if !wanted || self.health.is_resting(caller) || self.may_build().is_err() {
             return None;
         }
         match self.grant_vacant()? {
@@ -111,7 +60,7 @@ impl<V> Registry<V> {
         }
     }
 
-    /// How many VMs `min_size` is short of; those being made are counted as made.
+    /// How many VMs are missing up to `min_size`. Those being made count.
     pub(crate) fn missing(&self) -> usize {
         if self.closed || self.suspended {
             return 0;
@@ -131,9 +80,9 @@ impl<V> Registry<V> {
         first.checked_add(self.config.create_timeout)
     }
 
-    /// Gives up the builds that have taken too long: their slots are free, and what comes out of
-    /// them later is destroyed at once.
-    pub(crate) fn expire_builds(&mut self, now: Instant) -> Vec<Expired<V>> {
+    /// Gives up the builds that have taken too long: their slots are free, and a VM that they make later is
+    /// destroyed at once.
+    pub(crate) fn expire_builds(&mut self, now: Instant) -> Vec<ExpiredBuild<V>> {
         let limit = self.config.create_timeout;
         let late = |build: &Build<V>| now.saturating_duration_since(build.began) >= limit;
         let expired: Vec<Build<V>> =
@@ -142,37 +91,44 @@ impl<V> Registry<V> {
         expired.into_iter().map(|build| self.note_late(build)).collect()
     }
 
-    fn note_late(&mut self, build: Build<V>) -> Expired<V> {
+    fn note_late(&mut self, build: Build<V>) -> ExpiredBuild<V> {
         let limit = self.config.create_timeout;
         self.counts.create_errors += 1;
         self.counts.create_timeouts += 1;
         if build.owner.is_none() {
-            self.health.discourage();
+            self.health.note_failed_refill();
         }
         let message = format!(
             "a VM was not made within {limit:?} and is given up; mend the factory, or raise \
              `create_timeout`"
         );
         self.note(IncidentKind::CreateTimedOut, None, message);
-        Expired { owner: build.owner, limit }
+        ExpiredBuild { owner: build.owner, limit }
     }
 
-    /// Takes a build that never began off the books.
+    /// Removes a build whose thread didn't start.
     pub(crate) fn cancel_build(&mut self, number: u64) {
         match self.builds.running.remove(&number) {
             Some(_) => self.counts.create_errors += 1,
             None => self.builds.hung -= 1,
         }
-        self.health.discourage();
+        self.health.note_failed_refill();
     }
 
-    /// A build is over, with or without a VM. The build comes back unless it was given up before, or
-    /// took too long and is given up now; then its owner, if it still has one, is to be told.
-    pub(crate) fn end_build(&mut self, number: u64, now: Instant) -> Result<Build<V>, Expired<V>> {
+    /// Removes a build that is over, with or without a VM.
+    ///
+    /// # Errors
+    ///
+    /// If it took too long: it was given up before, or is now. Its owner, if it still has one, must be told.
+    pub(crate) fn end_build(
+        &mut self,
+        number: u64,
+        now: Instant,
+    ) -> Result<Build<V>, ExpiredBuild<V>> {
         let Some(build) = self.builds.running.remove(&number) else {
             self.builds.hung -= 1;
             let limit = self.config.create_timeout;
-            return Err(Expired { owner: None, limit });
+            return Err(ExpiredBuild { owner: None, limit });
         };
         if now.saturating_duration_since(build.began) > self.config.create_timeout {
             return Err(self.note_late(build));
@@ -180,32 +136,32 @@ impl<V> Registry<V> {
         Ok(build)
     }
 
-    /// Enters the VM of a build. It is out at once, to its owner or in the pool's own hands.
+    /// Enters the VM of a build. It is out at once: with its owner, or with the pool itself.
     pub(crate) fn admit_build(
         &mut self,
         build: Build<V>,
-        made: Made<V>,
+        made: NewVm<V>,
         now: Instant,
-    ) -> (Slot<V>, Option<Owner<V>>) {
+    ) -> (OccupiedSlot<V>, Option<BuildOwner<V>>) {
         self.timings.create.record(now.saturating_duration_since(build.began));
-        self.health.encourage();
+        self.health.note_made_vm();
         let (id, generation) = (self.next_id(), build.generation);
-        let Made { vm, identity, report, interrupter } = made;
-        let birth = Birth { id, generation, made: now, report, interrupter };
+        let NewVm { vm, identity, report, interrupter } = made;
+        let new = NewRecord { id, generation, made: now, report, interrupter };
         let borrower = build.owner.as_ref().and_then(|owner| owner.borrower);
-        (self.admit(vm, identity, birth, borrower), build.owner)
+        (self.admit(vm, identity, new, borrower), build.owner)
     }
 
-    /// Counts a VM that couldn't be made. Returns who waits for it.
-    pub(crate) fn fail_build(&mut self, build: Build<V>) -> Option<Owner<V>> {
+    /// Counts a VM that couldn't be made. Returns the owner of the build.
+    pub(crate) fn fail_build(&mut self, build: Build<V>) -> Option<BuildOwner<V>> {
         self.counts.create_errors += 1;
         if build.owner.is_none() {
-            self.health.discourage();
+            self.health.note_failed_refill();
         }
         build.owner
     }
 
-    /// Counts a VM that came into being after its build was given up, and is gone already.
+    /// Counts a VM that was made after its build was given up, and was destroyed at once.
     pub(crate) fn note_too_late(&mut self) {
         self.counts.created += 1;
         self.counts.destroyed_by[DestroyReason::TooLate as usize] += 1;

@@ -1,11 +1,13 @@
-//! What keeps a pool in shape besides leases: checking, evicting, refilling, resizing.
+//! Maintenance: health checks, eviction, refills, resizing.
 
 use std::time::Duration;
 
 use crate::pool::config::PoolConfig;
 use crate::pool::factory::{describe, guarded};
 use crate::pool::incident::IncidentKind;
-use crate::pool::registry::{Asker, Registry, Slot};
+use crate::pool::refill::RefillCaller;
+use crate::pool::registry::Registry;
+use crate::pool::slot::OccupiedSlot;
 use crate::pool::slots::Slots;
 use crate::pool::stats::{DestroyReason, Maintained};
 use crate::pool::sync::{Arc, Instant, PoisonError};
@@ -19,18 +21,18 @@ impl<V: Send + 'static> Slots<V> {
         registry.quarantine_hung_resets(self.epoch, now);
         registry.note_overdue(now);
         let check = registry.begin_check(now);
-        self.settle(registry);
+        self.serve_waiters(registry);
         if check {
             self.check_health(now, &mut done);
         }
-        done.started = self.begin_refill(false, Asker::Maintenance(now));
+        done.started = self.begin_refill(false, RefillCaller::Maintenance(now));
         (done.incidents, done.incidents_lost) = self.registry().take_incidents();
         done
     }
 }
 
 impl<V: 'static> Slots<V> {
-    /// Looks at every idle VM, one at a time, so that the others can be leased meanwhile.
+    /// Checks every idle VM, one at a time, so that the others can be leased meanwhile.
     fn check_health(&self, now: Instant, done: &mut Maintained) {
         let ids = self.registry().idle_ids();
         for id in ids {
@@ -53,14 +55,14 @@ impl<V: 'static> Slots<V> {
         }
     }
 
-    /// Puts the VM back if it is sound; else destroys it and says why.
+    /// Puts the VM back if it is sound; else destroys it and returns why.
     fn check_one(
         &self,
-        mut slot: Slot<V>,
+        mut slot: OccupiedSlot<V>,
         due: Option<DestroyReason>,
         now: Instant,
     ) -> Option<DestroyReason> {
-        let resetter = &self.makers.resetter;
+        let resetter = &self.hooks.resetter;
         let reason = due.or_else(|| self.examine(&mut slot, |vm| resetter.check(vm)));
         if let Some(reason) = reason {
             self.retire(slot, reason);
@@ -69,7 +71,7 @@ impl<V: 'static> Slots<V> {
         let mut registry = self.registry();
         match registry.put_back(slot, now) {
             Ok(()) => {
-                self.settle(registry);
+                self.serve_waiters(registry);
                 None
             }
             Err((slot, reason)) => {
@@ -80,25 +82,25 @@ impl<V: 'static> Slots<V> {
         }
     }
 
-    /// Destroys the idle VMs there are, and the others when they come back.
+    /// Destroys all VMs: the idle ones now, the others when they come back.
     pub(crate) fn evict_all(&self) -> usize {
         self.registry().raise_generation();
         self.retire_while(Registry::take_stale, DestroyReason::Evicted)
     }
 
-    /// Takes over a new configuration: more slots at once, fewer as they fall vacant. The factory learns
-    /// of it before anybody can count on it.
+    /// Puts a new configuration in force: more slots at once, fewer as they become vacant. The factory is told before
+    /// this returns.
     pub(crate) fn reconfigure(&self, config: PoolConfig) {
-        // One at a time: the factory is told in the order in which they come into force.
+        // One change at a time: the factory hears of them in their order.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut registry = self.registry();
         let before = registry.reconfigure(config);
-        self.settle(registry);
-        let factory = &self.makers.factory;
+        self.serve_waiters(registry);
+        let factory = &self.hooks.factory;
         let told = guarded("the reconfiguration of a factory", || {
             Ok(factory.reconfigure(&before, &config))
         });
-        // Nobody knows what a factory makes that panicked, and least of all what it made before.
+        // After a panic of the factory nobody knows which VMs fit.
         let stale = told.unwrap_or_else(|failure| {
             let message = describe(failure.into_error());
             self.registry().note(IncidentKind::CreateFailed, None, message);
@@ -110,7 +112,7 @@ impl<V: 'static> Slots<V> {
         self.retire_while(Registry::take_surplus, DestroyReason::Shrunk);
     }
 
-    /// Gives no leases until [`resume`](Self::resume).
+    /// Stops leasing until [`resume`](Self::resume).
     pub(crate) fn suspend(&self) {
         self.registry().suspended = true;
     }
@@ -118,10 +120,10 @@ impl<V: 'static> Slots<V> {
     pub(crate) fn resume(&self) {
         let mut registry = self.registry();
         registry.suspended = false;
-        self.settle(registry);
+        self.serve_waiters(registry);
     }
 
-    /// Gives no leases, and waits until the VMs there are are gone.
+    /// Stops leasing, destroys all VMs, and waits until they are gone.
     pub(crate) fn drain(&self, timeout: Duration) -> bool {
         self.suspend();
         self.evict_all();
@@ -130,7 +132,7 @@ impl<V: 'static> Slots<V> {
 
     fn retire_while(
         &self,
-        take: impl Fn(&mut Registry<V>) -> Option<Slot<V>>,
+        take: impl Fn(&mut Registry<V>) -> Option<OccupiedSlot<V>>,
         reason: DestroyReason,
     ) -> usize {
         let mut retired = 0;
