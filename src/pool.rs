@@ -109,7 +109,7 @@ pub use self::background::MaintenanceThread;
 pub use self::config::{ConfigError, Overflow, PoolConfig, PoolConfigBuilder};
 pub(crate) use self::config::{invalid, read_ron};
 pub use self::error::{BoxError, PoolError};
-pub use self::factory::{Interrupter, VmFactory, VmReport, VmResetter};
+pub use self::factory::{InterruptFn, VmFactory, VmReport, VmResetter};
 pub use self::incident::{Incident, IncidentKind};
 pub use self::lease::Lease;
 pub use self::stats::{DestroyReason, Maintained, PoolStats, VmInfo};

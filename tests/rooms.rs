@@ -284,8 +284,10 @@ impl Structure {
         }
         for glob in &imports.globs {
             if self.defines(glob, name) {
-                return self
-                    .definer_within(&[glob.as_slice(), std::slice::from_ref(name)].concat(), depth + 1);
+                return self.definer_within(
+                    &[glob.as_slice(), std::slice::from_ref(name)].concat(),
+                    depth + 1,
+                );
             }
         }
         module.to_vec()
@@ -471,7 +473,8 @@ fn files_that_the_documents_name_are_there() {
             });
         for path in paths {
             named += 1;
-            if !root.join(path).exists() {
+            // The paths of assets that programs load start below `assets`.
+            if !root.join(path).exists() && !root.join("assets").join(path).exists() {
                 problems.push(format!("{document}: {path}"));
             }
         }

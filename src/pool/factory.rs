@@ -35,7 +35,7 @@ pub trait VmFactory<V>: Send + Sync + 'static {
     /// What makes the VM stop what it is doing, from any thread. Asked once, when the VM is made;
     /// called when the pool is being closed and the VM's lease hasn't ended in time. The default
     /// has nothing: then [`close`](crate::pool::VmPool::close) can only wait.
-    fn interrupter(&self, vm: &V) -> Option<Interrupter> {
+    fn interrupter(&self, vm: &V) -> Option<InterruptFn> {
         let _ = vm;
         None
     }
@@ -51,7 +51,7 @@ pub trait VmFactory<V>: Send + Sync + 'static {
 }
 
 /// Makes one VM stop what it is doing; see [`VmFactory::interrupter`].
-pub type Interrupter = Arc<dyn Fn() + Send + Sync>;
+pub type InterruptFn = Arc<dyn Fn() + Send + Sync>;
 
 /// A closure that makes VMs is a factory.
 impl<V, F, E> VmFactory<V> for F
@@ -141,7 +141,7 @@ pub(crate) struct NewVm<V> {
     pub(crate) vm: V,
     pub(crate) identity: Option<u64>,
     pub(crate) report: VmReport,
-    pub(crate) interrupter: Option<Interrupter>,
+    pub(crate) interrupter: Option<InterruptFn>,
 }
 
 /// The user code of a pool. A thread that makes a VM keeps this alive, and not the pool.

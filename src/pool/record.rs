@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::pool::config::PoolConfig;
-use crate::pool::factory::{Interrupter, VmReport};
+use crate::pool::factory::{InterruptFn, VmReport};
 use crate::pool::stats::{DestroyReason, VmInfo};
 use crate::pool::sync::{Arc, AtomicU64, Instant};
 
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     overdue: bool,
     pub(crate) report: VmReport,
     pub(crate) reset_timer: Arc<ResetTimer>,
-    pub(crate) interrupter: Option<Interrupter>,
+    pub(crate) interrupter: Option<InterruptFn>,
 }
 
 /// What a VM is doing.
@@ -71,7 +71,7 @@ pub(crate) struct NewRecord {
     pub(crate) generation: u64,
     pub(crate) made: Instant,
     pub(crate) report: VmReport,
-    pub(crate) interrupter: Option<Interrupter>,
+    pub(crate) interrupter: Option<InterruptFn>,
 }
 
 impl Record {

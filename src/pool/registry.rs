@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::pool::builds::{BuildOwner, BuildTable};
 use crate::pool::config::PoolConfig;
-use crate::pool::factory::Interrupter;
+use crate::pool::factory::InterruptFn;
 use crate::pool::incident::{Incident, IncidentKind, IncidentLog};
 use crate::pool::queue::{WaitQueue, Waiter};
 use crate::pool::record::{Borrower, NewRecord, Record, VmState};
@@ -245,7 +245,7 @@ impl<V> Registry<V> {
     }
 
     /// What interrupts the VMs that are leased.
-    pub(crate) fn interrupters(&self) -> Vec<Interrupter> {
+    pub(crate) fn interrupters(&self) -> Vec<InterruptFn> {
         let out = self.records.iter().filter(|record| matches!(record.state, VmState::Out(_)));
         out.filter_map(|record| record.interrupter.clone()).collect()
     }

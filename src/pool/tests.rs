@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::pool::{
-    BoxError, Interrupter, Lease, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport,
+    BoxError, InterruptFn, Lease, PoolConfig, PoolError, PoolStats, VmFactory, VmPool, VmReport,
     VmResetter,
 };
 
@@ -171,9 +171,9 @@ impl VmFactory<Vm> for Maker {
         self.0.configure.take()
     }
 
-    fn interrupter(&self, _: &Vm) -> Option<Interrupter> {
+    fn interrupter(&self, _: &Vm) -> Option<InterruptFn> {
         let rig = Arc::clone(&self.0);
-        let interrupter: Interrupter = Arc::new(move || rig.interrupt.take().unwrap());
+        let interrupter: InterruptFn = Arc::new(move || rig.interrupt.take().unwrap());
         self.0.interruptible.load(Ordering::SeqCst).then_some(interrupter)
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use super::api::Api;
 use super::instance::Vm;
 use super::program_stats::{ProgramCounts, ProgramStats};
-use crate::pool::{BoxError, Interrupter, PoolConfig, VmFactory, VmReport, VmResetter};
+use crate::pool::{BoxError, InterruptFn, PoolConfig, VmFactory, VmReport, VmResetter};
 use crate::sandbox::SandboxConfig;
 
 /// Makes Luau VMs that offer one [`Api`], or as much of it as a sandbox lets scripts find.
@@ -114,7 +114,7 @@ impl VmFactory<Vm> for LuauFactory {
         Ok(vm)
     }
 
-    fn interrupter(&self, vm: &Vm) -> Option<Interrupter> {
+    fn interrupter(&self, vm: &Vm) -> Option<InterruptFn> {
         Some(vm.interrupter())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pool_model::clock::{self, NEVER};
 use pool_model::model_sync::run_out_of_threads;
 use pool_model::pool::{
-    BoxError, Interrupter, PoolConfig, PoolStats, VmFactory, VmPool, VmResetter,
+    BoxError, InterruptFn, PoolConfig, PoolStats, VmFactory, VmPool, VmResetter,
 };
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -154,7 +154,7 @@ impl VmFactory<Vm> for Maker {
         made
     }
 
-    fn interrupter(&self, _: &Vm) -> Option<Interrupter> {
+    fn interrupter(&self, _: &Vm) -> Option<InterruptFn> {
         let rig = Arc::clone(&self.0);
         Some(Arc::new(move || rig.interrupted.open()))
     }
