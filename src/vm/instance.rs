@@ -216,7 +216,7 @@ impl Vm {
         self.lua.used_memory()
     }
 
-    /// The [title](Program::title) of the program that ran last: the path of a script.
+    /// The [title](super::Program::title) of the program that ran last: the path of a script.
     #[must_use]
     pub fn last_program(&self) -> Option<&Arc<str>> {
         self.last_program.as_ref()
