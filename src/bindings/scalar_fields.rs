@@ -50,18 +50,18 @@ macro_rules! with_field {
 impl<T: Reflect> ScalarFields for T {
     fn scalar(&self, path: &FieldPath, kind: ScalarType) -> Option<Scalar> {
         let general = || kind.read(reflect::at(self, path.steps())?);
-        match *path.steps() {
-            [step] => with_field!(step, field(self), read_scalar, general()),
-            _ => general(),
+        match path.single_step() {
+            Some(step) => with_field!(step, field(self), read_scalar, general()),
+            None => general(),
         }
     }
 
     fn set_scalar(&mut self, path: &FieldPath, value: TypedScalar) -> Option<bool> {
-        match *path.steps() {
-            [step] if step < 16 => {
+        match path.single_step() {
+            Some(step) if step < 16 => {
                 with_field!(step, field_mut(self), |field| value.write_to(field), None)
             }
-            ref steps => value.write_to(reflect::at_mut(self, steps)?),
+            _ => value.write_to(reflect::at_mut(self, path.steps())?),
         }
     }
 }

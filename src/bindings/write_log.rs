@@ -56,10 +56,13 @@ impl WriteLog {
         self.0.drain(..)
     }
 
-    /// Forgets the last entry.
+    /// Forgets the last entry, which is a scalar.
     #[inline]
-    pub(crate) fn pop(&mut self) {
-        self.0.pop();
+    pub(crate) fn pop_scalar(&mut self) {
+        let last = self.0.pop();
+        debug_assert!(last.as_ref().is_none_or(|last| last.value.is_scalar()));
+        // A scalar owns nothing, so there is no need to look whether there is something to drop.
+        std::mem::forget(last);
     }
 
     pub(crate) fn retain(&mut self, keep: impl FnMut(&mut ComponentWrite) -> bool) {

@@ -253,6 +253,12 @@ impl FieldPath {
         &self.steps[..usize::from(self.len)]
     }
 
+    /// The step, if it is one.
+    #[inline]
+    pub(crate) fn single_step(&self) -> Option<u16> {
+        (self.len == 1).then_some(self.steps[0])
+    }
+
     /// Whether this path leads to `other` or to something that contains it.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {

@@ -131,13 +131,13 @@ impl<'w> ScriptContext<'w> {
     }
 
     fn look_up_own(&mut self, component: u32) -> Option<FoundComponent<'w>> {
-        let own = self.own?;
+        let own = self.own.as_ref()?;
         let columns: &'w StageColumns<'w> = self.columns;
         let found = match columns.get(component) {
             Some(column) => FoundComponent::Typed(column.get(own.location())?),
             None => {
                 columns.note_use(component);
-                self.exposure.get(component).find(own)?
+                self.exposure.get(component).find(*own)?
             }
         };
         self.found = Some((component, found));

@@ -271,7 +271,7 @@ impl ParallelApply<'_> {
         let mut changed = AppliedChange::default();
         if let Some((leaf, transform)) = leaf {
             changed.transform = leaf.write_to_transform(self.fields, transform)?;
-            outcome.writes.pop();
+            outcome.writes.pop_scalar();
         }
         // Nearly always both are zero already: what isn't written needn't go back to memory.
         let (waiting, pending_delta) = (
