@@ -216,18 +216,23 @@ impl<'w> RunDeadline<'w> {
     }
 
     /// The run is over. Gives whether it was late, even if it met no safepoint. The answer is final.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end(&mut self) -> bool {
         if !self.passed && self.watch.is_alarmed(self.turn) {
             self.check_cpu_time();
         }
         self.watch.end(self.turn);
         if self.passed {
-            self.used = self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
-            // Nothing runs now: an even turn never has an alarm.
-            self.watch.calm(self.turn + 1);
+            self.end_late();
         }
         self.passed
+    }
+
+    #[cold]
+    fn end_late(&mut self) {
+        self.used = self.before + CpuReading::now().cpu.saturating_sub(self.began.cpu);
+        // Nothing runs now: an even turn never has an alarm.
+        self.watch.calm(self.turn + 1);
     }
 
     /// The watchdog says that the run is late: decides by the CPU clock, unless its wall time is over too.

@@ -138,7 +138,10 @@ impl Host for ScriptContext<'_> {
         {
             return None;
         }
-        self.own_has(fields.get(field).component).then_some(field)
+        let component = fields.get(field).component;
+        let is_there = matches!(self.found, Some((found, _)) if found == component)
+            || self.look_up_own_here(component).is_some();
+        is_there.then_some(field)
     }
 
     fn own_field(&mut self, within: FieldId, name: Atom) -> Option<ScalarRead> {

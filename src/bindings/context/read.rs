@@ -130,7 +130,15 @@ impl<'w> ScriptContext<'w> {
             || self.look_up_own(component).is_some()
     }
 
+    /// Finds a component of the own entity, which was not found last.
+    #[inline(never)]
     fn look_up_own(&mut self, component: u32) -> Option<FoundComponent<'w>> {
+        self.look_up_own_here(component)
+    }
+
+    /// As [`Self::look_up_own`], inlined: for the first use of a component in a run.
+    #[inline(always)]
+    pub(super) fn look_up_own_here(&mut self, component: u32) -> Option<FoundComponent<'w>> {
         let own = self.own.as_ref()?;
         let columns: &'w StageColumns<'w> = self.columns;
         let found = match columns.get(component) {
