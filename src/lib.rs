@@ -303,10 +303,12 @@
 //!
 //! # Layers
 //!
-//! Lower never imports higher: `value`, `error`, `sandbox`, `pool` → `config` → `vm` → `engine`, `modules` → `script`,
-//! `bindings` → `run` → `plugin`; `diagnostics` and `overlay` are leaves that read snapshots. `pool` knows neither Lua
-//! nor Bevy, only numbers of VMs, sizes and times; `config` adds what one run of a script may use. Only `vm`
-//! speaks mlua, and only `vm/raw.rs` and what is below it has `unsafe`.
+//! A module imports from its own layer and from those before it; files import each other in no circle. The layers, from
+//! the bottom: `value`, `error`, `sandbox` · `pool` · `config` · `vm` · `modules` · `api_registry` · `engine` · `script`,
+//! `bindings` · `snapshot` · `run` · `plugin`, `diagnostics`, `overlay`, `testing`. `tests/rooms.rs` checks it.
+//!
+//! `pool` knows neither Lua nor Bevy, only numbers of VMs, sizes and times; `config` adds what one run of a script may
+//! use. Only `vm` speaks mlua, and only `vm/raw.rs` and the files below it have `unsafe` code.
 
 mod api_registry;
 pub mod bindings;
