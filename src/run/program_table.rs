@@ -139,11 +139,11 @@ impl ProgramTable {
         let attached = &mut state.attached;
         let number = self.number(attached.program.as_ref()?, attached.asset, attached.number);
         attached.number = number;
-        attached.place = StateLocation::new(entity, self.numbering(), list_changed, slot);
+        attached.location = StateLocation::new(entity, self.numbering(), list_changed, slot);
         let carried = &mut self.list[number as usize];
         carried.count(1);
-        if attached.aside.is_put_aside() {
-            carried.count_aside(attached.aside.next_try());
+        if attached.backoff.is_put_aside() {
+            carried.count_aside(attached.backoff.next_try());
         }
         Some(number)
     }

@@ -145,7 +145,7 @@ impl Backoff {
         self.0.is_some()
     }
 
-    /// Whether these results will put `on_message` aside.
+    /// Whether these results will put `on_message` backoff.
     pub(crate) fn is_enough_of_messages(&self, verdicts: &Verdicts, policy: &RetryPolicy) -> bool {
         let CallbackResults { succeeded, failures } = verdicts.0[OF_MESSAGES];
         let before = self.streaks().get(OF_MESSAGES).map_or(0, |streak| streak.failures);
@@ -246,7 +246,7 @@ mod tests {
 
     /// A stage in which one callback fails, or doesn't.
     fn stage(
-        aside: &mut Backoff,
+        backoff: &mut Backoff,
         callback: Callback,
         succeeds: bool,
         policy: &RetryPolicy,
@@ -254,77 +254,77 @@ mod tests {
     ) {
         let mut verdicts = Verdicts::default();
         verdicts.note(callback, succeeds);
-        aside.judge(&verdicts, policy, frame, entity(0));
+        backoff.judge(&verdicts, policy, frame, entity(0));
     }
 
     #[test]
     fn a_success_of_one_callback_does_not_excuse_the_failures_of_another() {
-        let mut aside = Backoff::default();
+        let mut backoff = Backoff::default();
         for _ in 0..3 {
-            assert!(aside.may_run(10));
-            stage(&mut aside, Callback::Update, false, &POLICY, 10);
-            stage(&mut aside, Callback::FixedUpdate, true, &POLICY, 10);
+            assert!(backoff.may_run(10));
+            stage(&mut backoff, Callback::Update, false, &POLICY, 10);
+            stage(&mut backoff, Callback::FixedUpdate, true, &POLICY, 10);
         }
-        assert!(aside.is_put_aside() && !aside.may_run(17) && aside.may_run(18));
-        aside.succeeded(Callback::FixedUpdate, &POLICY);
-        assert!(aside.is_put_aside() && aside.may_run(18), "the try is not over");
-        stage(&mut aside, Callback::Update, false, &POLICY, 18);
-        assert!(!aside.may_run(33) && aside.may_run(34), "the next interval is longer");
-        let judgement = aside.succeeded(Callback::Update, &POLICY);
-        assert!(judgement.tried && !aside.is_put_aside() && aside.may_run(0));
-        stage(&mut aside, Callback::Update, false, &POLICY, 40);
-        assert!(!aside.is_put_aside(), "the count begins anew");
+        assert!(backoff.is_put_aside() && !backoff.may_run(17) && backoff.may_run(18));
+        backoff.succeeded(Callback::FixedUpdate, &POLICY);
+        assert!(backoff.is_put_aside() && backoff.may_run(18), "the try is not over");
+        stage(&mut backoff, Callback::Update, false, &POLICY, 18);
+        assert!(!backoff.may_run(33) && backoff.may_run(34), "the next interval is longer");
+        let judgement = backoff.succeeded(Callback::Update, &POLICY);
+        assert!(judgement.tried && !backoff.is_put_aside() && backoff.may_run(0));
+        stage(&mut backoff, Callback::Update, false, &POLICY, 40);
+        assert!(!backoff.is_put_aside(), "the count begins anew");
     }
 
     #[test]
     fn messages_that_fail_put_on_message_aside_and_nothing_else() {
-        let mut aside = Backoff::default();
+        let mut backoff = Backoff::default();
         let mut verdicts = Verdicts::default();
         for failures in 1..=3 {
-            assert!(!aside.is_enough_of_messages(&verdicts, &POLICY));
+            assert!(!backoff.is_enough_of_messages(&verdicts, &POLICY));
             verdicts.note(Callback::Message, false);
-            assert_eq!(aside.is_enough_of_messages(&verdicts, &POLICY), failures == 3);
+            assert_eq!(backoff.is_enough_of_messages(&verdicts, &POLICY), failures == 3);
         }
         verdicts.note(Callback::Update, true);
-        let judgement = aside.judge(&verdicts, &POLICY, 10, entity(0));
+        let judgement = backoff.judge(&verdicts, &POLICY, 10, entity(0));
         assert_eq!(judgement, Judgement { tried: false, newly: Some((3, true)) });
-        assert!(aside.is_put_aside() && aside.may_run(10));
-        assert!(!aside.takes_messages(17) && aside.takes_messages(18));
-        let judgement = aside.succeeded(Callback::Update, &POLICY);
+        assert!(backoff.is_put_aside() && backoff.may_run(10));
+        assert!(!backoff.takes_messages(17) && backoff.takes_messages(18));
+        let judgement = backoff.succeeded(Callback::Update, &POLICY);
         assert_eq!(judgement, Judgement::default());
-        assert!(aside.is_put_aside(), "that is another callback");
-        let judgement = aside.succeeded(Callback::Message, &POLICY);
+        assert!(backoff.is_put_aside(), "that is another callback");
+        let judgement = backoff.succeeded(Callback::Message, &POLICY);
         assert_eq!(judgement, Judgement { tried: true, newly: None });
-        assert!(!aside.has_failures());
+        assert!(!backoff.has_failures());
     }
 
     #[test]
     fn only_failures_after_the_last_success_are_in_a_row() {
-        let mut aside = Backoff::default();
+        let mut backoff = Backoff::default();
         let mut verdicts = Verdicts::default();
         for succeeds in [false, false, true, false, false] {
             verdicts.note(Callback::Message, succeeds);
         }
-        assert!(!aside.is_enough_of_messages(&verdicts, &POLICY));
-        aside.judge(&verdicts, &POLICY, 0, entity(0));
-        assert!(!aside.is_put_aside());
-        stage(&mut aside, Callback::Message, false, &POLICY, 1);
-        assert!(aside.is_put_aside(), "the third");
+        assert!(!backoff.is_enough_of_messages(&verdicts, &POLICY));
+        backoff.judge(&verdicts, &POLICY, 0, entity(0));
+        assert!(!backoff.is_put_aside());
+        stage(&mut backoff, Callback::Message, false, &POLICY, 1);
+        assert!(backoff.is_put_aside(), "the third");
     }
 
     #[test]
     fn one_that_is_not_tried_again_stays_put_aside_until_it_succeeds() {
         let never = RetryPolicy { interval: 0, max_failures: 1, ..POLICY };
-        let mut aside = Backoff::default();
-        assert_eq!((aside.is_put_aside(), aside.next_try()), (false, None));
-        stage(&mut aside, Callback::FixedUpdate, false, &never, 7);
-        assert_eq!((aside.is_put_aside(), aside.next_try()), (true, None));
-        assert!(!aside.may_run(8) && !aside.may_run(1 << 60));
-        stage(&mut aside, Callback::FixedUpdate, false, &POLICY, 0);
-        assert!(!aside.is_put_aside() && aside.may_run(0), "more failures are allowed now");
+        let mut backoff = Backoff::default();
+        assert_eq!((backoff.is_put_aside(), backoff.next_try()), (false, None));
+        stage(&mut backoff, Callback::FixedUpdate, false, &never, 7);
+        assert_eq!((backoff.is_put_aside(), backoff.next_try()), (true, None));
+        assert!(!backoff.may_run(8) && !backoff.may_run(1 << 60));
+        stage(&mut backoff, Callback::FixedUpdate, false, &POLICY, 0);
+        assert!(!backoff.is_put_aside() && backoff.may_run(0), "more failures are allowed now");
         let at_once = RetryPolicy { max_failures: 1, max_interval: 0, ..POLICY };
-        stage(&mut aside, Callback::Update, false, &at_once, 0);
-        assert_eq!(aside.next_try(), Some(0));
-        assert!(aside.may_run(0));
+        stage(&mut backoff, Callback::Update, false, &at_once, 0);
+        assert_eq!(backoff.next_try(), Some(0));
+        assert!(backoff.may_run(0));
     }
 }

@@ -150,11 +150,11 @@ pub(crate) struct Attachment {
     /// The number that its program had in the last frame.
     pub(crate) number: u32,
     /// Where the state was at that time.
-    pub(crate) place: StateLocation,
+    pub(crate) location: StateLocation,
     /// The program changed, and `on_reload` is due.
     pub(crate) reload: bool,
     /// Consecutive failures of its callbacks, and which are put aside.
-    pub(crate) aside: Backoff,
+    pub(crate) backoff: Backoff,
     /// For how many frames `on_update`, and for how many fixed steps `on_fixed_update`, has been waiting for a VM or for
     /// the frame's budget.
     pub(crate) waiting: [u16; 2],
@@ -206,13 +206,13 @@ impl ScriptStates {
     pub fn is_put_aside(&self, script: &str) -> bool {
         self.states
             .iter()
-            .any(|state| state.script == script && state.attached.aside.is_put_aside())
+            .any(|state| state.script == script && state.attached.backoff.is_put_aside())
     }
 
     /// Lets scripts run again at once that were put aside after too many failures in a row.
     pub fn wake(&mut self) {
         for state in &mut self.states {
-            state.attached.aside = Backoff::default();
+            state.attached.backoff = Backoff::default();
         }
     }
 }

@@ -254,9 +254,9 @@ impl ParallelApply<'_> {
         if !plain || states_changed.is_newer_than(self.executed, now) {
             return None;
         }
-        let leaf = match outcome.writes.as_slice() {
+        let write = match outcome.writes.as_slice() {
             [] => None,
-            [leaf] if leaf.entity == invocation.entity => Some((leaf, transform?)),
+            [write] if write.entity == invocation.entity => Some((write, transform?)),
             _ => return None,
         };
         let program = &self.programs.list[invocation.program as usize].program;
@@ -264,13 +264,13 @@ impl ParallelApply<'_> {
         let attached = &mut state.attached;
         if attached.program.as_ref().is_none_or(|known| !Arc::ptr_eq(known, program))
             || !state.started
-            || attached.aside.is_put_aside()
+            || attached.backoff.is_put_aside()
         {
             return None;
         }
         let mut changed = AppliedChange::default();
-        if let Some((leaf, transform)) = leaf {
-            changed.transform = leaf.write_to_transform(self.fields, transform)?;
+        if let Some((write, transform)) = write {
+            changed.transform = write.write_to_transform(self.fields, transform)?;
             outcome.writes.pop_scalar();
         }
         // Nearly always both are zero already: what isn't written needn't go back to memory.
@@ -281,8 +281,8 @@ impl ParallelApply<'_> {
         if *waiting != 0 || *pending_delta != 0.0 {
             (*waiting, *pending_delta) = (0, 0.0);
         }
-        if outcome.runs > 0 && attached.aside.has_failures() {
-            attached.aside.succeeded(self.stage.callback(), self.retry);
+        if outcome.runs > 0 && attached.backoff.has_failures() {
+            attached.backoff.succeeded(self.stage.callback(), self.retry);
         }
         changed.state = std::mem::take(&mut outcome.state).apply(&mut state.fields);
         if outcome.drew {

@@ -70,20 +70,20 @@ impl ApplyingStage<'_> {
         if invocation.due.contains(Callback::Reload) && !outcome.unfinished {
             attached.reload = false;
         }
-        let was_put_aside = attached.aside.is_put_aside();
+        let was_put_aside = attached.backoff.is_put_aside();
         let (policy, frame) = (&self.retry_policy, self.frame);
         let judgement = match outcome.more.as_mut().and_then(|more| more.verdicts.take()) {
-            Some(verdicts) => attached.aside.judge(&verdicts, policy, frame, invocation.entity),
-            None if outcome.runs > 0 && attached.aside.has_failures() => {
-                attached.aside.succeeded(self.stage.callback(), policy)
+            Some(verdicts) => attached.backoff.judge(&verdicts, policy, frame, invocation.entity),
+            None if outcome.runs > 0 && attached.backoff.has_failures() => {
+                attached.backoff.succeeded(self.stage.callback(), policy)
             }
             None => Judgement::default(),
         };
         if judgement.tried {
             self.report.count_retry(self.figures[invocation.program as usize]);
         }
-        let put_aside = attached.aside.is_put_aside();
-        let next_try = attached.aside.next_try();
+        let put_aside = attached.backoff.is_put_aside();
+        let next_try = attached.backoff.next_try();
         if changed && let Some(mut states) = states {
             states.set_changed();
         }

@@ -94,15 +94,15 @@ impl Examiner<'_> {
             if state.script != **program.name() {
                 state.script = program.name().to_string();
             }
-            attached.aside = Backoff::default();
+            attached.backoff = Backoff::default();
             attached.program = Some(program.clone());
         }
         let number = frame.programs.count_script(state, entity, list_changed, slot)?;
         let attached = &mut state.attached;
-        if !attached.aside.may_run(frame.number) {
+        if !attached.backoff.may_run(frame.number) {
             return None;
         }
-        let takes_messages = attached.aside.takes_messages(frame.number);
+        let takes_messages = attached.backoff.takes_messages(frame.number);
         let defined = program.callbacks();
         let may_define = |callback| defined.is_none_or(|defined| defined.contains(callback));
         let mail = if takes_messages && may_define(Callback::Message) {

@@ -185,8 +185,8 @@ impl ScriptList {
         let attached = &state.attached;
         let place = StateLocation::new(self.entity, programs.numbering(), self.changed, slot);
         // While scripts are disabled, what became of the asset makes no difference.
-        attached.place == place
-            && !attached.aside.is_put_aside()
+        attached.location == place
+            && !attached.backoff.is_put_aside()
             && (!self.enabled
                 || state.started
                     && !attached.reload

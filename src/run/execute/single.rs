@@ -62,7 +62,7 @@ impl Worker<'_> {
             invocation,
             before,
             draws,
-            backoff: known.map(|state| &state.attached.aside),
+            backoff: known.map(|state| &state.attached.backoff),
             change: StateChange::Unchanged,
             current: None,
             failures: Vec::new(),

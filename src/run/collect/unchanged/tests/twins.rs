@@ -158,7 +158,7 @@ pub(super) fn spawn(world: &mut World, number: usize) -> Entity {
 fn forget_locations(mut states: bevy::prelude::Query<&mut ScriptStates>) {
     for mut states in &mut states {
         for state in &mut states.bypass_change_detection().states {
-            state.attached.place = StateLocation::default();
+            state.attached.location = StateLocation::default();
         }
     }
 }
@@ -216,7 +216,7 @@ fn note(world: &mut World) {
                 state.fields,
                 at.asset,
                 at.reload,
-                at.aside,
+                at.backoff,
                 at.waiting,
                 at.pending_delta,
             ));
