@@ -49,10 +49,11 @@ macro_rules! with_field {
 
 impl<T: Reflect> ScalarFields for T {
     fn scalar(&self, path: &FieldPath, kind: ScalarType) -> Option<Scalar> {
-        let general = || kind.read(reflect::at(self, path.steps())?);
         match path.single_step() {
-            Some(step) => with_field!(step, field(self), read_scalar, general()),
-            None => general(),
+            Some(step) => {
+                with_field!(step, field(self), read_scalar, read_general(self, path, kind))
+            }
+            None => read_general(self, path, kind),
         }
     }
 
@@ -61,9 +62,25 @@ impl<T: Reflect> ScalarFields for T {
             Some(step) if step < 16 => {
                 with_field!(step, field_mut(self), |field| value.write_to(field), None)
             }
-            _ => value.write_to(reflect::at_mut(self, path.steps())?),
+            _ => write_general(self, path, value),
         }
     }
+}
+
+// Both are kept out of the functions above, which would have to make room for them at each call.
+
+#[inline(never)]
+fn read_general(value: &dyn PartialReflect, path: &FieldPath, kind: ScalarType) -> Option<Scalar> {
+    kind.read(reflect::at(value, path.steps())?)
+}
+
+#[inline(never)]
+fn write_general(
+    value: &mut dyn PartialReflect,
+    path: &FieldPath,
+    scalar: TypedScalar,
+) -> Option<bool> {
+    scalar.write_to(reflect::at_mut(value, path.steps())?)
 }
 
 #[cfg_attr(not(debug_assertions), inline(always))]

@@ -145,11 +145,16 @@ impl<'w> ScriptContext<'w> {
             Some(column) => FoundComponent::Typed(column.get(own.location())?),
             None => {
                 columns.note_use(component);
-                self.exposure.get(component).find(*own)?
+                self.find_by_reflection(component)?
             }
         };
         self.found = Some((component, found));
         Some(found)
+    }
+
+    #[cold]
+    fn find_by_reflection(&self, component: u32) -> Option<FoundComponent<'w>> {
+        self.exposure.get(component).find(self.own?)
     }
 
     pub(super) fn reading(
