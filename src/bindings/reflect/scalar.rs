@@ -52,6 +52,11 @@ macro_rules! scalars {
                 if let (Self::Vec3, Scalar::Vector(value)) = (self, value) {
                     return Some(TypedScalar::Vec3(value));
                 }
+                self.convert(value)
+            }
+
+            #[inline(never)]
+            fn convert(self, value: Scalar) -> Option<TypedScalar> {
                 match self {
                     $(Self::$variant => <$ty>::from_script(value.into()).ok().map(TypedScalar::$variant),)*
                 }
