@@ -12,7 +12,8 @@
 //! - [`StageColumns`](super::stage_columns::StageColumns) find a component by where its entity lies. They are made once a
 //!   stage for those components that scripts have used before.
 //!
-//! Reading calls one function through a pointer, and so does writing when a stage is applied. Fields within fields, and
+//! Reading calls one function through a pointer, and so does writing when a stage is applied (in parallel only for
+//! `Transform`). Fields within fields, and
 //! those beyond the first sixteen, are reached by reflection on a known type: two more calls. Components that were
 //! exposed without their type, by `expose_all_components`, are reached by reflection alone.
 

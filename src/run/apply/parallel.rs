@@ -1,5 +1,5 @@
 //! [`ParallelApply`]: applies in parallel what most invocations come to, which is changed fields of their own state
-//! and of their own entity.
+//! and one scalar of their own entity's `Transform`. Writes to other components are applied one by one.
 //!
 //! The order in which such outcomes are applied can't be seen: each changes its own entity alone, which no other
 //! invocation touches, and no code of the game runs in between. All others are applied after them, on one thread
